@@ -1,0 +1,232 @@
+"""What the engine needs of a log and of a store. Kafka, Redis and the in-memory pair implement it.
+
+Everything here is synchronous and called from one thread, the worker's. Every call that may block
+takes its limit in seconds. What can go wrong is told by the errors of `processor.errors`:
+`RetriableError`, `AbortableError`, `OutcomeUnknownError`, `FencedError`, else `LogError`; and
+`StoreError` from a store. The contract tests hold every implementation to the same words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from processor.model.log import (
+    Committed,
+    Extent,
+    Membership,
+    Output,
+    Polled,
+    TopicDescription,
+    TopicPartition,
+)
+
+
+class Consumer(Protocol):
+    """A member of a consumer group that reads committed records only."""
+
+    def poll(self, records_max: int, timeout_s: float) -> Polled:
+        """Serve the group, and return up to ``records_max`` records of opened partitions.
+
+        Waits for the first up to ``timeout_s``; returns early when there are ``records_max``, or
+        when the assignment changed. Records of a partition come in offset order. A partition that
+        is newly assigned gives nothing until `open`. Raises `FencedError` when another member has
+        taken the identity, `LogError` when the log cannot be read (an offset out of range among
+        others).
+        """
+        ...
+
+    def open(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read these partitions from these offsets on; also used to go back after an abort.
+
+        After it no poll returns a record of them below the position, nor skips one at or above it.
+        """
+        ...
+
+    def membership(self) -> Membership:
+        """This member's standing, as of the last poll."""
+        ...
+
+    def committed(
+        self, partitions: Collection[TopicPartition], timeout_s: float
+    ) -> dict[TopicPartition, Committed | None]:
+        """The group's committed positions, stable: waits while a transaction holds one open.
+
+        Raises `RetriableError` when it is still open after ``timeout_s``.
+        """
+        ...
+
+    def commit(self, offsets: Mapping[TopicPartition, Committed], timeout_s: float) -> None:
+        """Commit positions outside any transaction, and wait for the answer.
+
+        Raises `FencedError` when the member no longer owns them.
+        """
+        ...
+
+    def extent(self, partition: TopicPartition, timeout_s: float) -> Extent:
+        """The offsets the partition holds now (``high`` is the last stable offset)."""
+        ...
+
+    def lag(self, positions: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """Records behind the end, from what the client last heard: never asks the log."""
+        ...
+
+    def close(self, *, leave: bool) -> None:
+        """Stop. With ``leave`` the group hands the partitions on at once; without, it keeps them
+        for a restart under the same identity until the session ends."""
+        ...
+
+
+class Producer(Protocol):
+    """Publishes outputs; with a transactional id, all or nothing together with the offsets."""
+
+    def start(self, timeout_s: float) -> None:
+        """Take the identity: fence its earlier holder and abort what it left open."""
+        ...
+
+    def begin(self) -> None:
+        """Open a transaction."""
+        ...
+
+    def produce(self, output: Output) -> None:
+        """Hand over records. Raises `AbortableError` for one that the client refuses."""
+        ...
+
+    def flush(self, timeout_s: float) -> None:
+        """Wait until all that was handed over is acknowledged.
+
+        Raises `AbortableError` if any record was refused or is still on its way after
+        ``timeout_s``, `FencedError` when the identity was taken.
+        """
+        ...
+
+    def send_offsets(
+        self, offsets: Mapping[TopicPartition, Committed], membership: Membership, timeout_s: float
+    ) -> None:
+        """Make the positions part of the transaction.
+
+        Retries within ``timeout_s``, then raises `AbortableError`; `FencedError` when fenced.
+        """
+        ...
+
+    def commit(self, timeout_s: float) -> None:
+        """Commit the transaction: outputs and positions become visible together.
+
+        Raises `OutcomeUnknownError` when no answer came within ``timeout_s``, `AbortableError`
+        when the log refused.
+        """
+        ...
+
+    def abort(self, timeout_s: float) -> None:
+        """Abort the transaction."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection. An open transaction is left to be fenced or timed out."""
+        ...
+
+
+class Log(Protocol):
+    """A log: makes consumers and producers, and answers about topics."""
+
+    def consumer(self, group: str, instance: str, topics: Sequence[str]) -> Consumer:
+        """A new member of ``group``; ``instance`` is its identity over restarts."""
+        ...
+
+    def producer(self, transactional_id: str | None) -> Producer:
+        """A new producer; ``None`` makes one without transactions."""
+        ...
+
+    def describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
+        """The topics that exist, of those named."""
+        ...
+
+    def create(self, topics: Mapping[str, int]) -> None:
+        """Create topics with so many partitions; those that exist are left alone."""
+        ...
+
+    def committed(self, group: str, topic: str) -> dict[TopicPartition, Committed]:
+        """The group's stable committed positions in a topic, seen from outside the group."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """Who works on a task: hygiene against a worker that woke up late, not what safety rests on."""
+
+    token: str
+    transactional_id: str
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What one staging call learnt besides writing: the owner now, and whether the link was there.
+
+    ``linked`` is true when the blob that the new one continues was present (or none was named).
+    """
+
+    owner: Owner | None
+    linked: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Blob:
+    """One immutable piece of a checkpoint: its key, its bytes, its epoch, and what it continues."""
+
+    key: str
+    data: bytes = field(repr=False)
+    epoch: int
+    parent: str | None = None
+
+
+class Store(Protocol):
+    """Keeps checkpoint blobs by task. A task is named ``application/topic/partition``.
+
+    A blob's key is the adapter's business only in so far as it prefixes the task; the blobs of a
+    task lie together, and an index of them is kept so that orphans can be found.
+    """
+
+    def acquire(self, owners: Mapping[str, Owner]) -> dict[str, Owner | None]:
+        """Take tasks; returns who had each before.
+
+        Raises `FencedError` when a task is held under a higher generation of the same group.
+        """
+        ...
+
+    def owners(self, tasks: Sequence[str]) -> dict[str, Owner | None]:
+        """Who has the tasks."""
+        ...
+
+    def stage(self, blobs: Mapping[str, Sequence[Blob]]) -> dict[str, Staged]:
+        """Write each task's blobs, in one round trip."""
+        ...
+
+    def load(self, task: str, keys: Sequence[str]) -> list[bytes | None]:
+        """The blobs' bytes, ``None`` for one that is not there."""
+        ...
+
+    def blobs(self, task: str) -> dict[str, int]:
+        """The keys of the task's blobs with their epochs, orphans among them."""
+        ...
+
+    def delete(self, task: str, keys: Collection[str]) -> None:
+        """Delete blobs."""
+        ...
+
+    def clear(self, task: str) -> None:
+        """Delete all that the store has of a task."""
+        ...
+
+    def ping(self) -> None:
+        """Raise `StoreError` unless the store answers."""
+        ...
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        ...

@@ -1,0 +1,123 @@
+"""Every error that the processor raises on purpose.
+
+::
+
+    ProcessorError                  code, what happened, remedy
+    ├── SettingsError               a setting, option or file is wrong: nothing was started
+    ├── TopologyError               a topology cannot run: refused before it starts
+    ├── RecordError                 a record broke a step that was told to fail on it
+    ├── StateError
+    │   ├── StateLostError          the committed offset names a checkpoint that is not there
+    │   └── StateMismatchError      the checkpoint belongs to another topology or partition count
+    ├── InputLostError              the committed offset is no longer in the log
+    ├── StoreError                  Redis did not answer, or refused
+    └── LogError                    Kafka did not answer, or refused
+        ├── RetriableError          the same call may be made again
+        ├── AbortableError          the transaction must be aborted, the batch tried again
+        ├── OutcomeUnknownError     the commit may have happened: ask the log
+        └── FencedError             another worker has this identity: give up what is held
+
+An error is named for what its receiver must do. Each carries a ``code`` for logs and alerts, and
+a ``remedy`` for the person who reads it.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class ProcessorError(Exception):
+    """The root: ``code`` names the case, ``remedy`` says what to do about it.
+
+    >>> print(StateLostError("blob 7 is missing", remedy="restore Redis"))
+    blob 7 is missing
+      remedy: restore Redis
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(self, message: str, *, remedy: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.remedy = remedy
+
+    def __str__(self) -> str:
+        return f"{self.message}\n  remedy: {self.remedy}" if self.remedy else self.message
+
+
+class SettingsError(ProcessorError):
+    """A setting, an option or a file of settings is wrong."""
+
+    code = "settings"
+
+
+class TopologyError(ProcessorError):
+    """A topology cannot run; the message names the line and what would be right."""
+
+    code = "topology"
+
+
+class RecordError(ProcessorError):
+    """A record could not be processed, and the topology says ``on_error="fail"``."""
+
+    code = "record"
+
+
+class StateError(ProcessorError):
+    """State cannot be loaded."""
+
+    code = "state"
+
+
+class StateLostError(StateError):
+    """The committed offset names a checkpoint that the store no longer has, or has changed."""
+
+    code = "state_lost"
+
+
+class StateMismatchError(StateError):
+    """The checkpoint was written by another topology, format or partition count."""
+
+    code = "state_mismatch"
+
+
+class InputLostError(ProcessorError):
+    """The committed offset is older than what the topic still holds."""
+
+    code = "input_lost"
+
+
+class StoreError(ProcessorError):
+    """The checkpoint store did not answer, or refused."""
+
+    code = "store"
+
+
+class LogError(ProcessorError):
+    """The log (Kafka) did not answer, or refused; nothing can be done but to stop."""
+
+    code = "log"
+
+
+class RetriableError(LogError):
+    """The call did nothing that counts; it may be made again."""
+
+    code = "log_retriable"
+
+
+class AbortableError(LogError):
+    """The running transaction must be aborted; the batch may be tried again."""
+
+    code = "log_abortable"
+
+
+class OutcomeUnknownError(LogError):
+    """A commit was asked for and not answered: it may or may not have happened."""
+
+    code = "log_unknown"
+
+
+class FencedError(LogError):
+    """Another worker has taken this identity or these partitions."""
+
+    code = "log_fenced"

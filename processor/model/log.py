@@ -1,0 +1,119 @@
+"""What a log is made of: partitions, messages, committed offsets, and the changes of a group."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol, TypeAlias
+
+Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
+
+
+class TopicPartition(NamedTuple):
+    """One partition of one topic."""
+
+    topic: str
+    partition: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}[{self.partition}]"
+
+
+class Message(Protocol):
+    """A record as it was read. The names are those of the Kafka client's message, so that it is
+    one as it stands, and nothing is copied per record."""
+
+    def topic(self) -> str | None: ...
+    def partition(self) -> int | None: ...
+    def offset(self) -> int | None: ...
+    def key(self) -> bytes | None: ...
+    def value(self) -> bytes | None: ...
+    def timestamp(self) -> tuple[int, int]: ...
+    def headers(self) -> Headers | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Records for one topic, column by column, in order.
+
+    ``keys`` and ``headers`` are ``None`` where no record has one, otherwise as long as ``values``.
+    A record with a key goes to the partition that the key's murmur2 hash picks (the choice of
+    Kafka's own clients), one without to any.
+    """
+
+    topic: str
+    values: Sequence[bytes | None]
+    keys: Sequence[bytes | None] | None = None
+    headers: Sequence[Headers] | None = None
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+
+class Committed(NamedTuple):
+    """A group's committed position in a partition: the next offset to read, and its metadata."""
+
+    offset: int
+    metadata: str
+
+
+class Extent(NamedTuple):
+    """The offsets that a partition holds: ``low`` is the first, ``high`` one past the last."""
+
+    low: int
+    high: int
+
+
+@dataclass(frozen=True, slots=True)
+class Assigned:
+    """Partitions that this member now owns; they are paused until opened."""
+
+    partitions: frozenset[TopicPartition]
+
+
+@dataclass(frozen=True, slots=True)
+class Revoked:
+    """Partitions that this member gave back in good order."""
+
+    partitions: frozenset[TopicPartition]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Partitions that were taken away: another member may already own them."""
+
+    partitions: frozenset[TopicPartition]
+
+
+Rebalance: TypeAlias = Assigned | Revoked | Lost
+
+
+@dataclass(frozen=True, slots=True)
+class Polled:
+    """What one poll brought: records of opened partitions, and changes of the assignment.
+
+    The changes come first in time: no message is of a partition that a change took away.
+    """
+
+    messages: Sequence[Message] = ()
+    changes: Sequence[Rebalance] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """A consumer's standing in its group, as a transaction needs it to commit offsets.
+
+    ``generation`` is −1 while the member is in no group. ``token`` is the adapter's own.
+    """
+
+    generation: int
+    partitions: frozenset[TopicPartition]
+    token: object = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicDescription:
+    """A topic's partitions, each with the offsets it holds."""
+
+    name: str
+    extents: Mapping[int, Extent]
