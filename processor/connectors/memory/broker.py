@@ -1,0 +1,182 @@
+"""What a broker keeps: partitions, transactions and groups, behind one lock.
+
+It models what an application can see of Kafka. A transaction's end occupies an offset of every
+partition it wrote to, so that offsets have gaps; records of an open transaction hold back the last
+stable offset; those of an aborted one are never seen but keep their offsets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Condition
+
+from processor.clock import Clock
+from processor.connectors.memory.group import Group
+from processor.connectors.memory.records import Columns, StoredMessage
+from processor.errors import FencedError, LogError
+from processor.model.log import Committed, Extent, TopicPartition
+
+
+@dataclass(slots=True, eq=False)
+class Transaction:
+    """An open transaction: what it appended, and the offsets that go with it, by group."""
+
+    appended: dict[TopicPartition, list[range]] = field(default_factory=dict)
+    offsets: dict[str, dict[TopicPartition, Committed]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Identity:
+    """A transactional id: its epoch, and its transaction if one is open."""
+
+    epoch: int = 0
+    transaction: Transaction | None = None
+
+
+class PartitionLog:
+    """One partition: its entries by offset, ``None`` for those that are no (committed) record."""
+
+    __slots__ = ("_entries", "_open", "low", "name")
+
+    def __init__(self, name: TopicPartition) -> None:
+        self.name = name
+        self.low = 0
+        self._entries: list[StoredMessage | None] = []
+        self._open: dict[Transaction, int] = {}
+
+    @property
+    def end(self) -> int:
+        """One past the last entry."""
+        return self.low + len(self._entries)
+
+    @property
+    def stable(self) -> int:
+        """The last stable offset: where the oldest open transaction begins, else the end."""
+        return min(self._open.values()) if self._open else self.end
+
+    def append(self, columns: Columns, transaction: Transaction | None) -> None:
+        """Append records, visible at once or with their transaction."""
+        start = self.end
+        self._entries.extend(columns.messages(*self.name, start))
+        if transaction is not None:
+            self._open.setdefault(transaction, start)
+            transaction.appended.setdefault(self.name, []).append(range(start, self.end))
+
+    def finish(self, transaction: Transaction, *, commit: bool) -> None:
+        """End a transaction here: its marker takes an offset, and aborted records are blanked."""
+        if not commit:
+            for offsets in transaction.appended[self.name]:
+                for offset in range(max(offsets.start, self.low), offsets.stop):
+                    self._entries[offset - self.low] = None
+        self._entries.append(None)
+        del self._open[transaction]
+
+    def read(self, position: int, limit: int) -> tuple[list[StoredMessage], int]:
+        """Up to ``limit`` committed records from ``position`` on, and where to go on."""
+        stable = self.stable
+        found: list[StoredMessage] = []
+        while position < stable and len(found) < limit:
+            stop = min(stable, position + limit - len(found))
+            found.extend(filter(None, self._entries[position - self.low : stop - self.low]))
+            position = stop
+        return found, position
+
+    def trim(self, low: int) -> None:
+        """Forget what is below ``low``, as retention does."""
+        low = min(max(low, self.low), self.end)
+        del self._entries[: low - self.low]
+        self.low = low
+
+
+class Broker:
+    """The shared state. Every method is called with `changed` held, unless it says otherwise."""
+
+    def __init__(self, clock: Clock, session_timeout_s: float) -> None:
+        self.clock = clock
+        self.session_timeout_s = session_timeout_s
+        self.changed = Condition()
+        self.topics: dict[str, list[PartitionLog]] = {}
+        self.groups: dict[str, Group] = {}
+        self.identities: dict[str, Identity] = {}
+        self._turn = 0
+
+    def create(self, topic: str, partitions: int) -> None:
+        """Create a topic unless it exists, and hand its partitions out."""
+        if topic in self.topics:
+            return
+        if partitions < 1:
+            raise LogError(f"the topic {topic!r} cannot have {partitions} partitions")
+        names = [TopicPartition(topic, number) for number in range(partitions)]
+        self.topics[topic] = [PartitionLog(name) for name in names]
+        for group in self.groups.values():
+            group.topics_changed(topic)
+        self.changed.notify_all()
+
+    def topic(self, name: str) -> list[PartitionLog]:
+        """The partitions of a topic; raises `LogError` when there is no such topic."""
+        try:
+            return self.topics[name]
+        except KeyError:
+            raise LogError(f"there is no topic {name!r}", remedy="create it first") from None
+
+    def partition(self, name: TopicPartition) -> PartitionLog:
+        """One partition; raises `LogError` when there is none."""
+        partitions = self.topic(name.topic)
+        if not 0 <= name.partition < len(partitions):
+            raise LogError(f"there is no partition {name}")
+        return partitions[name.partition]
+
+    def extent(self, name: TopicPartition) -> Extent:
+        """The offsets that a partition holds, up to the last stable one."""
+        partition = self.partition(name)
+        return Extent(partition.low, partition.stable)
+
+    def group(self, name: str) -> Group:
+        """The group of that name, made when first asked for."""
+        if name not in self.groups:
+            self.groups[name] = Group(name, self._count)
+        return self.groups[name]
+
+    def _count(self, topic: str) -> int:
+        return len(self.topics.get(topic, ()))
+
+    def append(self, topic: str, columns: Columns, transaction: Transaction | None) -> None:
+        """Append records to a topic, keyed ones by hash, others to the next partition in turn."""
+        partitions = self.topic(topic)
+        if not columns.values:
+            return
+        self._turn += 1
+        for number, part in columns.placed(len(partitions), self._turn % len(partitions)):
+            partitions[number].append(part, transaction)
+        if transaction is None:
+            self.changed.notify_all()
+
+    def fence(self, transactional_id: str) -> int:
+        """Take a transactional id: abort what is open under it; returns the new epoch."""
+        identity = self.identities.setdefault(transactional_id, Identity())
+        identity.epoch += 1
+        if identity.transaction is not None:
+            self.finish(identity, commit=False)
+        return identity.epoch
+
+    def identity(self, transactional_id: str, epoch: int) -> Identity:
+        """The identity; raises `FencedError` when its epoch has moved on."""
+        identity = self.identities[transactional_id]
+        if identity.epoch != epoch:
+            raise FencedError(
+                f"the transactional id {transactional_id!r} is at epoch {identity.epoch}, "
+                f"this producer at {epoch}"
+            )
+        return identity
+
+    def finish(self, identity: Identity, *, commit: bool) -> None:
+        """End the open transaction of an identity, records and offsets at one point."""
+        transaction = identity.transaction
+        if transaction is None:
+            raise LogError("no transaction is open")
+        identity.transaction = None
+        for name in transaction.appended:
+            self.partition(name).finish(transaction, commit=commit)
+        for group in transaction.offsets:
+            self.groups[group].finish(transaction, commit=commit)
+        self.changed.notify_all()

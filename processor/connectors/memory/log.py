@@ -1,0 +1,133 @@
+"""An in-process log that keeps Kafka's promises, for tests and for running without a broker."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from processor.clock import Clock, SystemClock
+from processor.connectors.memory.broker import Broker
+from processor.connectors.memory.consumer import MemoryConsumer
+from processor.connectors.memory.producer import MemoryProducer
+from processor.connectors.memory.records import Columns, StoredMessage
+from processor.errors import RetriableError
+from processor.model.log import Committed, Extent, Headers, TopicDescription, TopicPartition
+
+
+class MemoryLog:
+    """Topics in memory; implements `processor.connectors.ports.Log`.
+
+    Any number of threads may work on one. Nothing blocks where the time-out is 0, and no time-out
+    strikes by itself: `expire`, `expire_sessions` and `evict` make them happen, so that a test
+    decides when.
+
+    >>> log = MemoryLog(); log.create({"rides": 2}); log.feed("rides", [b"a"], partition=1)
+    >>> log.read("rides")
+    [rides[1]@0: None b'a']
+    """
+
+    def __init__(self, clock: Clock | None = None, session_timeout_s: float = 10.0) -> None:
+        self._broker = Broker(clock or SystemClock(), session_timeout_s)
+
+    def consumer(self, group: str, instance: str, topics: Sequence[str]) -> MemoryConsumer:
+        """A new member of ``group``, or the one that takes over the identity ``instance``."""
+        return MemoryConsumer(self._broker, group, instance, topics)
+
+    def producer(self, transactional_id: str | None) -> MemoryProducer:
+        """A new producer."""
+        return MemoryProducer(self._broker, transactional_id)
+
+    def describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
+        """The topics that exist, of those named."""
+        with self._broker.changed:
+            return {
+                topic: TopicDescription(
+                    topic,
+                    {
+                        partition.name.partition: Extent(partition.low, partition.stable)
+                        for partition in self._broker.topics[topic]
+                    },
+                )
+                for topic in topics
+                if topic in self._broker.topics
+            }
+
+    def create(self, topics: Mapping[str, int]) -> None:
+        """Create topics with so many partitions; those that exist are left alone."""
+        with self._broker.changed:
+            for topic, partitions in topics.items():
+                self._broker.create(topic, partitions)
+
+    def committed(self, group: str, topic: str) -> dict[TopicPartition, Committed]:
+        """The group's committed positions; raises `RetriableError` while one is held open."""
+        with self._broker.changed:
+            if group not in self._broker.groups:
+                return {}
+            members = self._broker.groups[group]
+            names = [partition.name for partition in self._broker.topics.get(topic, ())]
+            if members.pending(names):
+                raise RetriableError(f"a transaction holds a position of {group!r} in {topic!r}")
+            return {name: members.committed[name] for name in names if name in members.committed}
+
+    def close(self) -> None:
+        """Nothing to let go of; the records stay."""
+
+    def feed(
+        self,
+        topic: str,
+        values: Sequence[bytes | None],
+        keys: Sequence[bytes | None] | None = None,
+        *,
+        partition: int | None = None,
+        timestamps_ms: Sequence[int] | None = None,
+        headers: Sequence[Headers] | None = None,
+    ) -> None:
+        """Append committed records, to one ``partition`` or as a producer would."""
+        with self._broker.changed:
+            times = self._broker.clock.now_ms() if timestamps_ms is None else timestamps_ms
+            columns = Columns(values, keys, headers, times)
+            columns.check()
+            if partition is None:
+                self._broker.append(topic, columns, None)
+            else:
+                name = TopicPartition(topic, partition)
+                self._broker.partition(name).append(columns, None)
+                self._broker.changed.notify_all()
+
+    def read(self, topic: str) -> list[StoredMessage]:
+        """All committed records of a topic, by partition and offset."""
+        with self._broker.changed:
+            return [
+                message
+                for partition in self._broker.topic(topic)
+                for message in partition.read(partition.low, partition.end)[0]
+            ]
+
+    def trim(self, partition: TopicPartition, low: int) -> None:
+        """Forget the records below ``low``, as retention does."""
+        with self._broker.changed:
+            self._broker.partition(partition).trim(low)
+            self._broker.changed.notify_all()
+
+    def evict(self, instance: str) -> None:
+        """End the session of an identity in every group: its next poll tells it `Lost`."""
+        with self._broker.changed:
+            for group in self._broker.groups.values():
+                group.leave(instance)
+            self._broker.changed.notify_all()
+
+    def expire_sessions(self) -> None:
+        """Evict every member whose last poll is a session time-out ago by the clock."""
+        with self._broker.changed:
+            due = self._broker.clock.monotonic_s() - self._broker.session_timeout_s
+            for group in self._broker.groups.values():
+                for member in list(group.members.values()):
+                    if member.seen_s <= due:
+                        group.leave(member.instance)
+            self._broker.changed.notify_all()
+
+    def expire(self, transactional_id: str | None = None) -> None:
+        """Let open transactions time out: aborted, and their producers fenced."""
+        with self._broker.changed:
+            for name, identity in self._broker.identities.items():
+                if transactional_id in (None, name) and identity.transaction is not None:
+                    self._broker.fence(name)
