@@ -1,0 +1,50 @@
+"""The servers that tests ask for by name; each is started once, when first asked for."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.services import Unavailable, climb, kafka_rungs, redis_rungs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+USED: dict[str, str] = {}
+
+
+def _serve(name: str, rungs: Sequence[Callable[[], Any]]) -> Iterator[Any]:
+    try:
+        server = climb(rungs)
+    except Unavailable as error:
+        USED[name] = "none"
+        reason = f"no {name} to test against: {error}"
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    USED[name] = f"{server.rung} at {server.address}"
+    try:
+        yield server
+    finally:
+        server.close()
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[Any]:
+    """A broker: `bootstrap_servers`, `stop()`, `kill()`, `restart()`."""
+    yield from _serve("Kafka", kafka_rungs())
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[Any]:
+    """A Redis: `url`, `stop()`, `kill()`, `restart()`."""
+    yield from _serve("Redis", redis_rungs())
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """One line on which servers the tests ran against."""
+    if USED:
+        shown = ", ".join(f"{name}: {rung}" for name, rung in sorted(USED.items()))
+        terminalreporter.write_line(f"services: {shown}")

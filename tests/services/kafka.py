@@ -1,0 +1,98 @@
+"""A Kafka broker from local jars, and what every Kafka of the tests is set to."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+from pathlib import Path
+
+from confluent_kafka.admin import AdminClient
+
+from tests.services.handle import Unavailable, free_port
+from tests.services.jars import jars, java
+from tests.services.process import Process
+
+CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
+
+# Fast start, fast rebalances, and hanging transactions ended within a second.
+SETTINGS = {
+    "process.roles": "broker,controller",
+    "node.id": "1",
+    "controller.listener.names": "CONTROLLER",
+    "listener.security.protocol.map": (
+        "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,INTERNAL:PLAINTEXT"
+    ),
+    "inter.broker.listener.name": "PLAINTEXT",
+    "num.partitions": "4",
+    "auto.create.topics.enable": "false",
+    "group.initial.rebalance.delay.ms": "0",
+    "group.min.session.timeout.ms": "1000",
+    "offsets.topic.replication.factor": "1",
+    "offsets.topic.num.partitions": "4",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "transaction.state.log.num.partitions": "4",
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    # A killed broker may register again once its old session has ended.
+    "broker.session.timeout.ms": "3000",
+    "broker.heartbeat.interval.ms": "500",
+    "log.segment.delete.delay.ms": "1000",
+}
+JVM = ["-Xmx512m", "-Xms256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+
+
+def answers(bootstrap_servers: str) -> None:
+    """Raise unless a broker tells its cluster."""
+    admin = AdminClient({"bootstrap.servers": bootstrap_servers, "log_level": 0})
+    if not admin.list_topics(timeout=2).brokers:
+        raise ConnectionError("no broker in the cluster yet")
+
+
+class LocalKafka(Process):
+    """One broker, its own controller, with its data in a temporary directory."""
+
+    rung = "local process, jars from Maven"
+
+    def __init__(self) -> None:
+        command, classpath = java(), f"{jars()}/*"
+        port, controller = free_port(), free_port()
+        self._keep = tempfile.TemporaryDirectory(prefix="kafka-", ignore_cleanup_errors=True)
+        directory = Path(self._keep.name)
+        settings = SETTINGS | {
+            "listeners": f"PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}",
+            "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
+            "controller.quorum.voters": f"1@127.0.0.1:{controller}",
+            "log.dirs": str(directory / "data"),
+        }
+        properties = directory / "server.properties"
+        properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        run = [command, *JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", classpath]
+        try:
+            self._format(run, properties)
+            super().__init__(
+                f"127.0.0.1:{port}", [*run, "kafka.Kafka", str(properties)], directory, answers
+            )
+        except BaseException:
+            self._keep.cleanup()
+            raise
+
+    @staticmethod
+    def _format(run: list[str], properties: Path) -> None:
+        command = [*run, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID]
+        done = subprocess.run(
+            [*command, "-c", str(properties)], capture_output=True, text=True, timeout=120
+        )
+        if done.returncode:
+            raise Unavailable(f"Kafka's storage could not be formatted: {done.stderr[-800:]}")
+
+    @property
+    def bootstrap_servers(self) -> str:
+        """Where clients connect."""
+        return self.address
+
+    def close(self) -> None:
+        """End the broker and throw its data away."""
+        super().close()
+        self._keep.cleanup()

@@ -1,0 +1,58 @@
+"""Which real servers the tests get: those named, else containers, else local processes."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from tests.services.handle import Unavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+class Given:
+    """A server that somebody else runs; it cannot be stopped from here."""
+
+    rung = "given by the environment"
+
+    def __init__(self, variable: str) -> None:
+        value = os.environ.get(variable)
+        if not value:
+            raise Unavailable(f"{variable} is not set")
+        self.address = self.bootstrap_servers = self.url = value
+
+    def _refuse(self) -> None:
+        raise NotImplementedError("this server is given: the tests may not stop it")
+
+    stop = kill = restart = _refuse
+
+    def close(self) -> None:
+        """Leave it running."""
+
+
+def kafka_rungs() -> Sequence[Callable[[], Any]]:
+    """How to get a Kafka, best first."""
+    from tests.services.container import ContainerKafka
+    from tests.services.kafka import LocalKafka
+
+    return (lambda: Given("PROCESSOR_TEST_BOOTSTRAP_SERVERS"), ContainerKafka, LocalKafka)
+
+
+def redis_rungs() -> Sequence[Callable[[], Any]]:
+    """How to get a Redis, best first."""
+    from tests.services.container import ContainerRedis
+    from tests.services.redis import LocalRedis
+
+    return (lambda: Given("PROCESSOR_TEST_REDIS_URL"), ContainerRedis, LocalRedis)
+
+
+def climb(rungs: Sequence[Callable[[], Any]]) -> Any:
+    """The first server that can be had; raises `Unavailable` with every rung's reason."""
+    reasons = []
+    for rung in rungs:
+        try:
+            return rung()
+        except Unavailable as error:
+            reasons.append(str(error))
+    raise Unavailable("; ".join(reasons))
