@@ -1,0 +1,112 @@
+"""The log: one line per event on standard error, as JSON for machines or as text for people.
+
+Everything goes the same way, also what libraries say through `logging`. Secrets are masked by the
+name of the field and, in addresses, by their place.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from collections.abc import MutableMapping
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
+
+import orjson
+import structlog
+
+if TYPE_CHECKING:
+    from structlog.typing import Processor
+
+LogFormat: TypeAlias = Literal["auto", "json", "text"]
+LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
+
+KAFKA_LOGGER: Final = "librdkafka"
+"""Clients get ``logger=logging.getLogger(KAFKA_LOGGER)``, else librdkafka prints by itself."""
+
+_MASK: Final = "***"
+_SECRET_NAME: Final = re.compile(
+    r"passw|secret|credential|api_?key|private|sasl\.username|ssl\.key|jaas", re.IGNORECASE
+)
+_USER_INFO: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
+_ASSIGNED: Final = re.compile(r"(password['\"]?\s*[=:]\s*)['\"]?[^\s'\",;&}]+", re.IGNORECASE)
+
+
+def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
+    """Set the log up; a second call replaces the first.
+
+    ``auto`` writes text to a terminal and JSON to anything else.
+
+    >>> configure("json", "warning")
+    >>> structlog.get_logger().info("batch committed", records_in=500)  # below the level
+    """
+    text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    number = getattr(logging, level.upper())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.ExtraAdder(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,  # the trace becomes text, so that it is masked too
+        mask,
+    ]
+    last: Processor = (
+        structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(),
+            exception_formatter=structlog.dev.plain_traceback,  # what `format_exc_info` asks for
+        )
+        if text
+        else structlog.processors.JSONRenderer(serializer=_json)
+    )
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(number)
+    # librdkafka warns of every broker that is away for a moment; the engine tells what matters.
+    quiet = logging.DEBUG if level == "debug" else logging.ERROR
+    for name in (KAFKA_LOGGER, "redis", "urllib3", "asyncio"):
+        logging.getLogger(name).setLevel(max(quiet, number))
+
+
+def mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Mask secrets in an event, in nested values too.
+
+    >>> mask(None, "info", {"password": "x", "at": "redis://me:x@host/0"})
+    {'password': '***', 'at': 'redis://***@host/0'}
+    """
+    for name, value in event.items():
+        event[name] = _masked(name, value)
+    return event
+
+
+def _masked(name: str, value: Any) -> Any:
+    if _SECRET_NAME.search(name) and value is not None:
+        return _MASK
+    if isinstance(value, str):
+        return _ASSIGNED.sub(rf"\g<1>{_MASK}", _USER_INFO.sub(_MASK, value))
+    if isinstance(value, dict):
+        return {key: _masked(str(key), inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_masked(name, inner) for inner in value]
+    return value
+
+
+def _json(event: Any, **_options: Any) -> str:
+    return orjson.dumps(event, default=str, option=orjson.OPT_NON_STR_KEYS).decode()

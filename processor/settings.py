@@ -1,0 +1,290 @@
+"""The settings of a run, from the command line, the environment and a file, in this order.
+
+=================  ================================  ===========================
+command line       environment                       ``processor.toml``
+=================  ================================  ===========================
+``--workers 4``    ``PROCESSOR_WORKERS=4``           ``workers = 4``
+``--set a=1``      ``PROCESSOR_SET__a=1``            ``[set]`` ``a = 1``
+``--kafka x.y=z``  ``PROCESSOR_KAFKA__X_Y=z``        ``[kafka]`` ``x.y = "z"``
+=================  ================================  ===========================
+
+``set`` and ``kafka`` are merged name by name; anything else is taken whole from the first that
+gives it. A fault names where it stands, what stands there and what would be right.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Iterator, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal, TypeAlias
+
+import orjson
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from processor.errors import SettingsError
+from processor.model import duration
+
+PREFIX: Final = "PROCESSOR_"
+FILE: Final = "processor.toml"
+_TABLES: Final = ("set", "kafka")
+
+
+def _duration(value: object) -> object:
+    """A duration as text, or a number of seconds."""
+    if isinstance(value, bool):
+        raise ValueError("a duration is needed, not a truth value")  # noqa: TRY004 - pydantic's way
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return duration.parse(str(value))
+    if isinstance(value, int | float):
+        try:
+            return timedelta(seconds=value)
+        except (OverflowError, ValueError):
+            raise ValueError(f"{value} s is no duration") from None
+    return value
+
+
+def _create(value: object) -> object:
+    """``true``, ``false``, or a number of partitions; pydantic would take 1 for true."""
+    if isinstance(value, str):
+        word = value.strip().lower()
+        if word in ("true", "yes", "on"):
+            return True
+        if word in ("false", "no", "off"):
+            return False
+        if not word.isdigit():
+            raise ValueError("true, false or a number of partitions is needed")
+        value = int(word)
+    if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+        raise ValueError("a topic has at least 1 partition")
+    return value
+
+
+def _texts(value: object) -> object:
+    """A table's values as text, nested tables joined by dots."""
+    if not isinstance(value, Mapping):
+        return value
+    return dict(_flat(value))
+
+
+def _flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for name, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            yield prefix + name, text
+
+
+Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
+Wait: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+Texts: TypeAlias = Annotated[dict[str, str], BeforeValidator(_texts)]
+
+
+class Settings(BaseSettings):
+    """Everything that a run can be told; `load` makes it from the three places.
+
+    >>> Settings(interval="2 s", workers=2).interval
+    datetime.timedelta(seconds=2)
+    """
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    bootstrap_servers: str | None = None
+    redis_url: SecretStr | None = None
+    interval: Duration = timedelta(milliseconds=100)
+    guarantee: Literal["exactly-once", "at-least-once"] = "exactly-once"
+    workers: int = Field(default=1, ge=1, le=1024)
+    until_caught_up: bool = False
+    create_topics: Annotated[bool | int, BeforeValidator(_create)] = False
+    set: Texts = Field(default_factory=dict)
+    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    metrics_host: str = "127.0.0.1"
+    batch_records_max: int = Field(default=50_000, ge=1)
+    batch_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1)
+    from_: Literal["earliest", "latest"] = "earliest"
+    instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,200}$")
+    log_format: Literal["auto", "json", "text"] = "auto"
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    # Passwords of SASL and TLS are among these.
+    kafka: Texts = Field(default_factory=dict, repr=False)
+    session_timeout: Wait = timedelta(seconds=10)
+    transaction_timeout: Wait = timedelta(seconds=10)
+    shutdown_timeout: Wait = timedelta(seconds=30)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what is given: `load` merges the places, since it tells each fault's origin."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+
+def load(config: Path | None = None, **cli: object) -> Settings:
+    """Read the settings: options given here, then ``PROCESSOR_*``, then the file.
+
+    ``config`` names the file; else ``PROCESSOR_CONFIG`` does; else ``processor.toml`` is read where
+    there is one. An option that is ``None`` was not given. Raises `SettingsError` with one line for
+    each fault.
+
+    >>> load(workers=4, set={"window": "5 minutes"}).set
+    {'window': '5 minutes'}
+    """
+    file, name = _file(config)
+    given = {key: value for key, value in cli.items() if value is not None}
+    merged: dict[str, Any] = {}
+    origins: dict[str, str] = {}
+    for layer, origin in (
+        (file, lambda path: f"{name}: {_written(path)}"),
+        (_environment(), _variable),
+        (given, _option),
+    ):
+        for field, value in layer.items():
+            if field in _TABLES and isinstance(value, Mapping):
+                table = {_table_key(field, key): text for key, text in _flat(value)}
+                merged[field] = {**merged.get(field, {}), **table}
+                origins |= {f"{field}.{key}": origin(f"{field}.{key}") for key in table}
+            else:
+                merged[field] = value
+                origins[field] = origin(field)
+    try:
+        return Settings(**merged)
+    except ValidationError as error:
+        faults = [_fault(fault, merged, origins) for fault in error.errors()]
+        raise SettingsError("\n".join(faults), remedy=_REMEDY) from None
+
+
+_REMEDY: Final = "correct the setting; `processor run --help` lists them all"
+
+
+def _file(config: Path | None) -> tuple[dict[str, Any], str]:
+    """The file's settings, and what to call it."""
+    named = config or os.environ.get(f"{PREFIX}CONFIG")
+    path = Path(named or FILE).expanduser()
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if not named:
+            return {}, FILE
+        raise SettingsError(
+            f"the settings file {path} does not exist",
+            remedy=f"correct --config or {PREFIX}CONFIG, or write the file",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(
+            f"the settings file {path} cannot be read: {error}", remedy="see that it is UTF-8 text"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(
+            f"the settings file {path} is no TOML: {error}",
+            remedy="text stands in quotes; a table begins with [set] or [kafka]",
+        ) from None
+    known = {_written(field): field for field in Settings.model_fields}
+    faults = []
+    settings: dict[str, Any] = {}
+    for key, value in values.items():
+        plain = key.replace("-", "_")
+        if plain in known:
+            settings[known[plain]] = value
+        else:
+            faults.append(f"{path}: there is no setting {key}{_nearest(plain, known)}")
+    if faults:
+        raise SettingsError("\n".join(faults), remedy=_REMEDY)
+    return settings, str(path)
+
+
+def _environment() -> dict[str, Any]:
+    """The settings among the environment's variables.
+
+    Others with the prefix are let be: Windows has some, like ``PROCESSOR_ARCHITECTURE``.
+    """
+    known = {_written(field): field for field in Settings.model_fields}
+    settings: dict[str, Any] = {}
+    tables: dict[str, dict[str, str]] = {}
+    for variable, value in os.environ.items():
+        if not variable.startswith(PREFIX) or not value:
+            continue  # compose files pass on what is not set as empty
+        name, _, key = variable[len(PREFIX) :].partition("__")
+        field = known.get(name.lower())
+        if field is None:
+            continue
+        if field in _TABLES and key:
+            # Written all in capitals, as variables are, a name is meant in small letters.
+            tables.setdefault(field, {})[key.lower() if key.isupper() else key] = value
+        elif field in _TABLES:
+            settings[field] = _json(variable, value)
+        elif not key:
+            settings[field] = value
+    for field, table in tables.items():
+        settings[field] = {**settings.get(field, {}), **table}
+    return settings
+
+
+def _json(variable: str, value: str) -> dict[str, Any]:
+    try:
+        table = orjson.loads(value)
+    except orjson.JSONDecodeError:
+        table = None
+    if not isinstance(table, dict):
+        raise SettingsError(
+            f"{variable} is no JSON object",
+            remedy=f'write {variable}=\'{{"name": "value"}}\' or {variable}__name=value',
+        )
+    return table
+
+
+def _table_key(field: str, key: str) -> str:
+    """A name in a table as its receiver spells it.
+
+    Shells take no dots in a variable's name, and no option of librdkafka that text can set has an
+    underscore, so that one stands for a dot. Parameters of a topology are Python names.
+    """
+    return key.lower().replace("_", ".") if field == "kafka" else key.replace("-", "_")
+
+
+def _fault(fault: Any, merged: Mapping[str, Any], origins: Mapping[str, str]) -> str:
+    """One line: where it stands, what stands there, what is right."""
+    field, *rest = (str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return f"{_option(field)}: there is no such setting{_nearest(field, Settings.model_fields)}"
+    path = ".".join([field, *rest])
+    where = origins.get(path) or origins.get(field) or _option(field)
+    value = merged.get(field)
+    shown = "" if field in ("kafka", "redis_url") else f" = {value!r}"
+    message = str(fault["msg"]).removeprefix("Value error, ")
+    return f"{where}{shown}: {message[:1].lower()}{message[1:]}"
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str:
+    near = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {_written(near[0])}?" if near else ""
+
+
+def _written(field: str) -> str:
+    """A setting as people write it: ``from_`` is a name for Python only."""
+    return field.rstrip("_")
+
+
+def _option(path: str) -> str:
+    field, _, key = path.partition(".")
+    option = "--" + _written(field).replace("_", "-")
+    return f"{option} {key}" if key else option
+
+
+def _variable(path: str) -> str:
+    field, _, key = path.partition(".")
+    variable = PREFIX + _written(field).upper()
+    return f"{variable}__{key}" if key else variable

@@ -1,0 +1,150 @@
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from processor.errors import SettingsError
+from processor.settings import Settings, load
+
+
+@pytest.fixture(autouse=True)
+def empty_place(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def write(text, name="processor.toml"):
+    Path(name).write_text(text)
+    return Path(name)
+
+
+def test_defaults_need_nothing():
+    settings = load()
+    assert settings.workers == 1
+    assert settings.interval == timedelta(milliseconds=100)
+    assert settings.guarantee == "exactly-once"
+    assert settings.batch_bytes_max == 64 * 1024 * 1024
+
+
+def test_command_line_over_environment_over_file(monkeypatch):
+    write('workers = 2\ninterval = "1 s"\nmetrics-host = "0.0.0.0"\nfrom = "latest"')
+    monkeypatch.setenv("PROCESSOR_WORKERS", "3")
+    monkeypatch.setenv("PROCESSOR_INTERVAL", "2 s")
+    settings = load(workers=4, interval=None)
+    assert settings.workers == 4
+    assert settings.interval == timedelta(seconds=2)
+    assert settings.metrics_host == "0.0.0.0"  # noqa: S104 - as the file says
+    assert settings.from_ == "latest"
+
+
+def test_tables_are_merged_name_by_name(monkeypatch):
+    write('[set]\nwindow = "1 m"\nrows = 3\n[kafka]\nsecurity.protocol = "ssl"\n')
+    monkeypatch.setenv("PROCESSOR_SET__window", "2 m")
+    monkeypatch.setenv("PROCESSOR_SET__REGION", "eu")
+    monkeypatch.setenv("PROCESSOR_KAFKA__SECURITY_PROTOCOL", "sasl_ssl")
+    monkeypatch.setenv("PROCESSOR_KAFKA", '{"client.id": "me"}')
+    settings = load(set={"window": "3 m"})
+    assert settings.set == {"window": "3 m", "rows": "3", "region": "eu"}
+    assert settings.kafka == {
+        "security.protocol": "sasl_ssl",
+        "socket.keepalive.enable": "true",
+        "client.id": "me",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("500ms", timedelta(milliseconds=500)),
+        ("1 minute", timedelta(minutes=1)),
+        (2, timedelta(seconds=2)),
+        ("0.5", timedelta(milliseconds=500)),
+        (0, timedelta(0)),
+    ],
+)
+def test_durations(given, meant):
+    assert load(interval=given).interval == meant
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [("true", True), ("no", False), ("1", 1), (True, True), (False, False), (4, 4)],
+)
+def test_create_topics_is_a_flag_or_a_number(given, meant):
+    created = load(create_topics=given).create_topics
+    assert created == meant
+    assert type(created) is type(meant)
+
+
+def test_the_file_is_named_by_option_or_variable(monkeypatch):
+    write("workers = 7", "other.toml")
+    assert load(Path("other.toml")).workers == 7
+    monkeypatch.setenv("PROCESSOR_CONFIG", "other.toml")
+    assert load().workers == 7
+    monkeypatch.setenv("PROCESSOR_CONFIG", "absent.toml")
+    with pytest.raises(SettingsError, match=r"absent.toml does not exist"):
+        load()
+
+
+def test_an_unknown_name_in_the_file_is_refused_with_the_nearest():
+    write("wokers = 2\nredis-ulr = 'x'")
+    with pytest.raises(SettingsError) as raised:
+        load()
+    assert raised.value.message.splitlines() == [
+        "processor.toml: there is no setting wokers; did you mean workers?",
+        "processor.toml: there is no setting redis-ulr; did you mean redis_url?",
+    ]
+
+
+def test_broken_toml_is_told_with_its_place():
+    write("workers = oops")
+    with pytest.raises(SettingsError, match=r"processor.toml is no TOML.*line 1"):
+        load()
+
+
+def test_every_fault_has_its_line_and_origin(monkeypatch):
+    write("batch_records_max = 0")
+    monkeypatch.setenv("PROCESSOR_GUARANTEE", "maybe")
+    with pytest.raises(SettingsError) as raised:
+        load(interval="5 parsecs", metrics_port=70_000, from_="middle")
+    lines = raised.value.message.splitlines()
+    assert len(lines) == 5
+    assert any(line.startswith("processor.toml: batch_records_max = 0: ") for line in lines)
+    assert any(
+        line.startswith("PROCESSOR_GUARANTEE = 'maybe': ") and "exactly-once" in line
+        for line in lines
+    )
+    assert any(line.startswith("--interval = '5 parsecs': ") and "units" in line for line in lines)
+    assert any(line.startswith("--metrics-port = 70000: ") for line in lines)
+    assert any(line.startswith("--from = 'middle': ") and "earliest" in line for line in lines)
+
+
+def test_an_option_that_does_not_exist_is_refused():
+    with pytest.raises(SettingsError, match="--worker: there is no such setting; did you mean"):
+        load(worker=2)
+
+
+def test_other_variables_with_the_prefix_are_let_be(monkeypatch):
+    monkeypatch.setenv("PROCESSOR_ARCHITECTURE", "AMD64")
+    monkeypatch.setenv("PROCESSOR_WORKERS", "")
+    assert load().workers == 1
+
+
+def test_a_table_that_is_no_table_is_refused(monkeypatch):
+    monkeypatch.setenv("PROCESSOR_SET", "window")
+    with pytest.raises(SettingsError, match="PROCESSOR_SET is no JSON object"):
+        load()
+
+
+def test_passwords_are_in_no_text(monkeypatch):
+    settings = load(redis_url="redis://me:hidden@h/0", kafka={"sasl.password": "hidden"})
+    assert "hidden" not in repr(settings)
+    assert settings.redis_url
+    assert settings.redis_url.get_secret_value() == "redis://me:hidden@h/0"
+    with pytest.raises(SettingsError) as raised:
+        load(redis_url=["hidden"], kafka="sasl.password=hidden")
+    assert "hidden" not in str(raised.value)
+
+
+def test_made_in_code_they_do_not_look_around(monkeypatch):
+    monkeypatch.setenv("PROCESSOR_WORKERS", "3")
+    assert Settings().workers == 1
