@@ -37,7 +37,10 @@ def test_command_line_over_environment_over_file(monkeypatch):
 
 
 def test_tables_are_merged_name_by_name(monkeypatch):
-    write('[set]\nwindow = "1 m"\nrows = 3\n[kafka]\nsecurity.protocol = "ssl"\n')
+    write(
+        '[set]\nwindow = "1 m"\nrows = 3\n'
+        '[kafka]\nsecurity.protocol = "ssl"\nsocket.keepalive.enable = true\n'
+    )
     monkeypatch.setenv("PROCESSOR_SET__window", "2 m")
     monkeypatch.setenv("PROCESSOR_SET__REGION", "eu")
     monkeypatch.setenv("PROCESSOR_KAFKA__SECURITY_PROTOCOL", "sasl_ssl")
