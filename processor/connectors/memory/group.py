@@ -98,8 +98,8 @@ class Group:
     def refusal(self, token: MemberToken, generation: int) -> str | None:
         """Why offsets sent with this standing are refused, or ``None`` when they are not.
 
-        As on a real broker the partitions are not looked at, and no standing at all (no
-        member, a generation below 0) will do while the group is empty. Who commits has to guard itself.
+        As on a real broker the partitions are not looked at, and no standing at all (no member, a
+        generation below 0) will do while the group is empty. Who commits has to guard itself.
         """
         if generation < 0 and not token.member:
             return "the group has members and this is none" if self.members else None

@@ -47,17 +47,15 @@ class MemoryStore:
             return {task: self._owners.get(task) for task in tasks}
 
     def stage(self, blobs: Mapping[str, Sequence[Blob]]) -> dict[str, Staged]:
-        """Write each task's blobs; a parent may be among those staged before it."""
+        """Write each task's blobs; a parent may be among them."""
         with self._lock:
             self._check()
             return {task: self._stage(task, staged) for task, staged in blobs.items()}
 
     def _stage(self, task: str, blobs: Sequence[Blob]) -> Staged:
         kept = self._blobs.setdefault(task, {})
-        linked = True
-        for blob in blobs:
-            linked = linked and (blob.parent is None or blob.parent in kept)
-            kept[blob.key] = blob
+        kept.update({blob.key: blob for blob in blobs})
+        linked = all(blob.parent is None or blob.parent in kept for blob in blobs)
         return Staged(self._owners.get(task), linked)
 
     def load(self, task: str, keys: Sequence[str]) -> list[bytes | None]:
