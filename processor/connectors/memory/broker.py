@@ -9,12 +9,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from threading import Condition
+from typing import TYPE_CHECKING
 
-from processor.clock import Clock
 from processor.connectors.memory.group import Group
-from processor.connectors.memory.records import Columns, StoredMessage
 from processor.errors import FencedError, LogError
 from processor.model.log import Committed, Extent, TopicPartition
+
+if TYPE_CHECKING:
+    from processor.clock import Clock
+    from processor.connectors.memory.records import Columns, StoredMessage
 
 
 @dataclass(slots=True, eq=False)

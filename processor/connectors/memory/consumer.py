@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from processor.connectors.memory.broker import Broker
 from processor.connectors.memory.group import MemberToken
-from processor.connectors.memory.records import StoredMessage
 from processor.errors import FencedError, LogError, RetriableError
 from processor.model.log import (
     Committed,
@@ -18,6 +16,12 @@ from processor.model.log import (
     Revoked,
     TopicPartition,
 )
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
+
+    from processor.connectors.memory.broker import Broker
+    from processor.connectors.memory.records import StoredMessage
 
 
 class MemoryConsumer:

@@ -6,12 +6,14 @@ until its own poll has told it so, and only then goes to the next.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from processor.model.log import Assigned, Committed, Rebalance, Revoked, TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping
 
 _IDS: Final = count(1)
 

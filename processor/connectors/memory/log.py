@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from processor.clock import Clock, SystemClock
 from processor.connectors.memory.broker import Broker
@@ -11,6 +11,9 @@ from processor.connectors.memory.producer import MemoryProducer
 from processor.connectors.memory.records import Columns, StoredMessage
 from processor.errors import RetriableError
 from processor.model.log import Committed, Extent, Headers, TopicDescription, TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
 
 
 class MemoryLog:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from processor.connectors.memory.broker import Broker, Identity, Transaction
 from processor.connectors.memory.group import MemberToken
 from processor.connectors.memory.records import Columns
 from processor.errors import AbortableError, LogError
-from processor.model.log import Committed, Membership, Output, TopicPartition
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from processor.model.log import Committed, Membership, Output, TopicPartition
 
 
 class MemoryProducer:

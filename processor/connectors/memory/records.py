@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import count, repeat
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from processor.connectors.partitioner import partition as partition_of
 from processor.errors import LogError
-from processor.model.log import Headers, Output
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from processor.model.log import Headers, Output
 
 _CREATE_TIME: Final = 1
 

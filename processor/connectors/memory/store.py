@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
 from threading import Lock
+from typing import TYPE_CHECKING
 
 from processor.connectors.ports import Blob, Owner, Staged
 from processor.errors import FencedError, StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Mapping, Sequence
 
 
 class MemoryStore:
