@@ -68,7 +68,7 @@ class ContainerServer:
         inner_port: int,
         answers: Callable[[str], None],
         *,
-        variables: Callable[[str, int], Mapping[str, str]] = lambda host, port: {},  # noqa: ARG005
+        variables: Callable[[str, int], Mapping[str, str]] = lambda host, port: {},
         command: Sequence[str] = (),
         limit_s: float = 90,
     ) -> None:

@@ -6,7 +6,7 @@ import socket
 from typing import Protocol
 
 
-class Unavailable(Exception):
+class Unavailable(Exception):  # noqa: N818 - a rung is skipped, nothing failed
     """This rung cannot give the server; the message says why."""
 
 

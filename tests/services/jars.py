@@ -22,7 +22,9 @@ def java() -> str:
     command = shutil.which("java")
     if command is None:
         raise Unavailable("no `java` on the path")
-    shown = subprocess.run([command, "-version"], capture_output=True, text=True, timeout=30)
+    shown = subprocess.run(
+        [command, "-version"], capture_output=True, check=False, text=True, timeout=30
+    )
     found = re.search(r'version "(\d+)', shown.stderr + shown.stdout)
     if found is None or int(found[1]) < JAVA_MIN:
         raise Unavailable(f"`java` is older than {JAVA_MIN}")
@@ -55,7 +57,9 @@ def _fetch(target: Path) -> None:
     for _ in range(ATTEMPTS):
         shutil.rmtree(partial, ignore_errors=True)
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S)
+            done = subprocess.run(
+                command, capture_output=True, check=False, text=True, timeout=LIMIT_S
+            )
         except subprocess.TimeoutExpired:
             problem = f"not done within {LIMIT_S} s"
             continue

@@ -82,7 +82,11 @@ class LocalKafka(Process):
     def _format(run: list[str], properties: Path) -> None:
         command = [*run, "kafka.tools.StorageTool", "format", "-t", CLUSTER_ID]
         done = subprocess.run(
-            [*command, "-c", str(properties)], capture_output=True, text=True, timeout=120
+            [*command, "-c", str(properties)],
+            capture_output=True,
+            check=False,
+            text=True,
+            timeout=120,
         )
         if done.returncode:
             raise Unavailable(f"Kafka's storage could not be formatted: {done.stderr[-800:]}")

@@ -1,0 +1,338 @@
+"""The Kafka consumer: a static member of a group that reads committed records."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING, Any
+
+from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
+
+from processor.connectors.kafka import settings
+from processor.connectors.kafka.errors import classify, kind, reason, remedy, told
+from processor.errors import AbortableError, FencedError, LogError, RetriableError
+from processor.model.log import (
+    Assigned,
+    Committed,
+    Extent,
+    Lost,
+    Membership,
+    Message,
+    Polled,
+    Rebalance,
+    Revoked,
+)
+from processor.model.log import TopicPartition as Partition
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping, Sequence
+
+logger = logging.getLogger(__name__)
+
+# A change of the assignment shows within this time, whatever the poll's limit.
+SLICE_S = 0.1
+# For so long after `open`, records are held against the positions that were asked for.
+GUARD_S = 5.0
+OPEN_S = 10.0
+LEAVE_S = 5.0
+
+
+class KafkaConsumer:
+    """Implements `processor.connectors.ports.Consumer`.
+
+    The group's callbacks only take notes, which the next return of `poll` brings. A partition
+    that the group gives is not handed to the client before `open` says from where to read: so
+    there is never a fetch from a guessed offset, whose late answer could move the position.
+    """
+
+    def __init__(
+        self,
+        connection: settings.Connection,
+        group: str,
+        instance: str,
+        topics: Sequence[str],
+    ) -> None:
+        self._name = f"{group}/{instance}"
+        self._owned: set[Partition] = set()
+        self._opened: set[Partition] = set()
+        self._floors: dict[Partition, int] = {}
+        self._guard_until = 0.0
+        self._changes: list[Rebalance] = []
+        self._fatal = ""
+        self._membership = Membership(-1, frozenset())
+        self._client: Any = Consumer(
+            settings.consumer_settings(connection, group, instance, self._on_error)
+        )
+        self._client.subscribe(
+            list(topics),
+            on_assign=self._on_assign,
+            on_revoke=self._on_revoke,
+            on_lost=self._on_lost,
+        )
+
+    def __repr__(self) -> str:
+        return f"KafkaConsumer({self._name!r})"
+
+    # The client's callbacks, which run inside poll and close.
+
+    def _on_assign(self, client: Any, partitions: list[Any]) -> None:
+        # With nothing in it: the call completes the rebalance, and keeps the client from
+        # reading by itself from the committed offsets.
+        client.incremental_assign([])
+        new = _partitions(partitions)
+        self._owned |= new
+        self._changes.append(Assigned(new))
+
+    def _on_revoke(self, client: Any, partitions: list[Any]) -> None:
+        self._changes.append(Revoked(self._drop(client, partitions)))
+
+    def _on_lost(self, client: Any, partitions: list[Any]) -> None:
+        self._changes.append(Lost(self._drop(client, partitions)))
+
+    def _drop(self, client: Any, partitions: list[Any]) -> frozenset[Partition]:
+        gone = _partitions(partitions)
+        client.incremental_unassign([TopicPartition(*p) for p in gone & self._opened])
+        self._owned -= gone
+        self._opened -= gone
+        for partition in gone:
+            self._floors.pop(partition, None)
+        return gone
+
+    def _on_error(self, error: Any) -> None:
+        if kind(error) is FencedError:
+            self._fatal = error.str()
+        else:
+            logger.info("%s: %s", self._name, error.str())
+
+    # Reading.
+
+    def poll(self, records_max: int, timeout_s: float) -> Polled:
+        """Serve the group, and return up to ``records_max`` records of opened partitions."""
+        deadline = time.monotonic() + timeout_s
+        limit_s = min(timeout_s, SLICE_S)
+        while True:
+            messages = self._consume(records_max, limit_s)
+            if messages or self._changes:
+                break
+            limit_s = min(deadline - time.monotonic(), SLICE_S)
+            if limit_s <= 0:
+                break
+        changes, self._changes = self._changes, []
+        self._membership = self._standing()
+        return Polled(messages, changes)
+
+    def _consume(self, records_max: int, timeout_s: float) -> list[Message]:
+        try:
+            found = self._client.consume(records_max, timeout_s)
+        except (KafkaException, SystemError) as problem:
+            raise classify(problem, f"{self._name}: reading") from problem
+        if self._fatal:
+            raise FencedError(f"{self._name}: {self._fatal}", remedy="join with a new consumer")
+        if not found:
+            return []
+        messages: list[Message] = [m for m in found if m.error() is None]
+        if len(messages) != len(found):
+            for message in found:
+                if message.error() is not None:
+                    self._judge(message)
+        if self._changes or self._floors:
+            return self._admitted(messages)
+        return messages
+
+    def _judge(self, message: Any) -> None:
+        """Raise for an error that came in a message's place, unless it passes by itself."""
+        error = message.error()
+        where: Partition | None = None
+        if message.topic() is not None and (message.partition() or 0) >= 0:
+            where = Partition(message.topic(), message.partition() or 0)
+        sort = kind(error)
+        if sort is FencedError:
+            raise told(error, self._name)
+        if sort is RetriableError or (where is not None and where not in self._opened):
+            logger.info("%s: %s: %s", self._name, where, error.str())
+            return
+        raise LogError(
+            f"{self._name}: {where or message.topic() or 'reading'}: {error.str()} "
+            f"({error.name()})",
+            remedy=remedy(error),
+        )
+
+    def _admitted(self, messages: list[Message]) -> list[Message]:
+        """Those of opened partitions, at or above the position asked for."""
+        kept = []
+        for message in messages:
+            partition = _partition(message)
+            if partition in self._opened and (message.offset() or 0) >= self._floors.get(
+                partition, 0
+            ):
+                kept.append(message)
+        if time.monotonic() > self._guard_until:
+            self._floors.clear()
+        return kept
+
+    def open(self, positions: Mapping[Partition, int]) -> None:
+        """Read these partitions from these offsets on; also used to go back after an abort."""
+        foreign = [p for p in positions if p not in self._owned]
+        if foreign:
+            raise LogError(f"{self._name}: not assigned: {', '.join(map(str, foreign))}")
+        try:
+            self._move({p: at for p, at in positions.items() if p in self._opened})
+            fresh = {p: at for p, at in positions.items() if p not in self._opened}
+            if fresh:
+                self._client.incremental_assign(
+                    [TopicPartition(*p, offset) for p, offset in fresh.items()]
+                )
+        except (KafkaException, SystemError) as problem:
+            raise classify(problem, f"{self._name}: opening partitions") from problem
+        self._opened |= positions.keys()
+        self._floors.update(positions)
+        self._guard_until = time.monotonic() + GUARD_S
+
+    def _move(self, positions: Mapping[Partition, int]) -> None:
+        deadline = time.monotonic() + OPEN_S
+        for partition, offset in positions.items():
+            target = TopicPartition(*partition, offset)
+            while True:
+                try:
+                    self._client.seek(target)
+                    break
+                except KafkaException as problem:
+                    # The client has not begun to fetch, so it cannot move yet: it will, shortly.
+                    error = reason(problem)
+                    known = error is not None and error.code() in (
+                        KafkaError._STATE,  # noqa: SLF001
+                        KafkaError._PREV_IN_PROGRESS,  # noqa: SLF001
+                    )
+                    if not known or time.monotonic() > deadline:
+                        raise
+                    time.sleep(0.01)
+
+    # Standing and positions.
+
+    def membership(self) -> Membership:
+        """This member's standing, as of the last poll."""
+        return self._membership
+
+    def _standing(self) -> Membership:
+        token: bytes = self._client.consumer_group_metadata()
+        # The client's own format: "CGMDv2:", the generation, then group and member.
+        generation = int.from_bytes(token[7:11], "little", signed=True)
+        return Membership(generation, frozenset(self._owned), token)
+
+    def committed(
+        self, partitions: Collection[Partition], timeout_s: float
+    ) -> dict[Partition, Committed | None]:
+        """The group's committed positions, stable: waits while a transaction holds one open."""
+        doing = f"{self._name}: reading committed positions"
+        try:
+            found = self._client.committed([TopicPartition(*p) for p in partitions], timeout_s)
+        except KafkaException as problem:
+            raise classify(problem, doing) from problem
+        return positions_of(found, doing)
+
+    def commit(self, offsets: Mapping[Partition, Committed], timeout_s: float) -> None:  # noqa: ARG002
+        """Commit positions outside any transaction, and wait for the answer.
+
+        The client offers no limit of its own here: it gives up after ``socket.timeout.ms``.
+        """
+        if self._membership.generation < 0 or not offsets.keys() <= self._owned:
+            # The broker would take it from a member of no group: hold on to our own rule.
+            raise FencedError(f"{self._name}: commit of partitions that it does not own")
+        positions = [
+            TopicPartition(topic, partition, committed.offset, metadata=committed.metadata)
+            for (topic, partition), committed in offsets.items()
+        ]
+        doing = f"{self._name}: committing positions"
+        try:
+            for done in self._client.commit(offsets=positions, asynchronous=False):
+                if done.error is not None:
+                    raise told(done.error, doing)
+        except KafkaException as problem:
+            raise _disowned(classify(problem, doing)) from problem
+        except AbortableError as problem:
+            raise _disowned(problem) from problem
+
+    def extent(self, partition: Partition, timeout_s: float) -> Extent:
+        """The offsets the partition holds now (``high`` is the last stable offset)."""
+        doing = f"{self._name}: {partition}: asking for its offsets"
+        try:
+            found = self._client.get_watermark_offsets(TopicPartition(*partition), timeout_s)
+        except KafkaException as problem:
+            raise classify(problem, doing) from problem
+        if found is None:
+            raise RetriableError(f"{doing}: no answer within {timeout_s:g} s")
+        return Extent(*found)
+
+    def lag(self, positions: Mapping[Partition, int]) -> dict[Partition, int]:
+        """Records behind the end, from what the client last heard: never asks the log.
+
+        A partition of which it has heard nothing yet is left out.
+        """
+        behind = {}
+        for partition, position in positions.items():
+            if partition not in self._opened:
+                continue
+            try:
+                found = self._client.get_watermark_offsets(TopicPartition(*partition), cached=True)
+            except KafkaException:
+                continue
+            if found is not None and found[1] >= 0:
+                behind[partition] = max(0, found[1] - position)
+        return behind
+
+    def close(self, *, leave: bool) -> None:
+        """Stop; with ``leave`` the group hands the partitions on at once."""
+        client, self._client = self._client, None
+        if client is None:
+            return
+        try:
+            if leave and not self._fatal:
+                _leave(client, self)
+        except (KafkaException, SystemError) as problem:
+            logger.info("%s: leaving: %s", self._name, problem)
+        finally:
+            client.close()
+            self._owned.clear()
+            self._opened.clear()
+
+    def owns_any(self) -> bool:
+        """Whether the group has given it partitions that it has not handed back."""
+        return bool(self._owned)
+
+
+def _leave(client: Any, consumer: KafkaConsumer) -> None:
+    """Leave the group: a static member does so only by unsubscribing, and only when all is back."""
+    client.unsubscribe()
+    deadline = time.monotonic() + LEAVE_S
+    while time.monotonic() < deadline:
+        client.consume(1, 0.02)
+        if not consumer.owns_any() and not client.assignment() and not client.memberid():
+            return
+
+
+def _disowned(error: LogError) -> LogError:
+    if isinstance(error, AbortableError):
+        return FencedError(error.message, remedy=error.remedy)
+    return error
+
+
+def _partition(message: Any) -> Partition:
+    return Partition(message.topic(), message.partition())
+
+
+def _partitions(found: Iterable[Any]) -> frozenset[Partition]:
+    return frozenset(Partition(p.topic, p.partition) for p in found)
+
+
+def positions_of(found: Iterable[Any], doing: str) -> dict[Partition, Committed | None]:
+    """The answers about committed positions; raises for one that is an error."""
+    positions: dict[Partition, Committed | None] = {}
+    for answer in found:
+        if answer.error is not None:
+            raise told(answer.error, doing)
+        known = answer.offset >= 0
+        if not known and answer.offset != OFFSET_INVALID:
+            raise LogError(f"{doing}: offset {answer.offset} means nothing")
+        partition = Partition(answer.topic, answer.partition)
+        positions[partition] = Committed(answer.offset, answer.metadata or "") if known else None
+    return positions

@@ -1,0 +1,210 @@
+"""Kafka as a log: makes consumers and producers, and answers about topics."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from confluent_kafka import (
+    ConsumerGroupTopicPartitions,
+    IsolationLevel,
+    KafkaError,
+    KafkaException,
+    TopicPartition,
+)
+from confluent_kafka import admin as untyped_admin
+from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
+
+from processor.connectors.kafka.consumer import KafkaConsumer, positions_of
+from processor.connectors.kafka.errors import classify, reason
+from processor.connectors.kafka.producer import KafkaProducer
+from processor.connectors.kafka.settings import Connection, admin_settings
+from processor.errors import LogError, RetriableError
+from processor.model.log import Committed, Extent, TopicDescription
+from processor.model.log import TopicPartition as Partition
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+Answer = TypeVar("Answer")
+admin: Any = untyped_admin
+
+# A single request, and all its tries: a topic just created is not known everywhere at once.
+REQUEST_S = 5.0
+RETRY_S = 10.0
+
+
+class KafkaLog:
+    """Implements `processor.connectors.ports.Log`.
+
+    ``extra`` holds any further settings of librdkafka; one that begins with ``consumer.`` or
+    ``producer.`` is for that client alone. It may hold secrets, so nothing ever shows it.
+    """
+
+    def __init__(
+        self,
+        bootstrap_servers: str,
+        extra: Mapping[str, str] | None = None,
+        *,
+        session_timeout_ms: int = 10_000,
+        transaction_timeout_ms: int = 10_000,
+    ) -> None:
+        self._connection = Connection(
+            bootstrap_servers, dict(extra or {}), session_timeout_ms, transaction_timeout_ms
+        )
+        self._admin: Any = None
+
+    def __repr__(self) -> str:
+        return f"KafkaLog({self._connection.bootstrap_servers!r})"
+
+    def consumer(self, group: str, instance: str, topics: Sequence[str]) -> KafkaConsumer:
+        """A new member of ``group``; ``instance`` is its identity over restarts."""
+        return _made(lambda: KafkaConsumer(self._connection, group, instance, topics))
+
+    def producer(self, transactional_id: str | None) -> KafkaProducer:
+        """A new producer; ``None`` makes one without transactions."""
+        return _made(lambda: KafkaProducer(self._connection, transactional_id))
+
+    def describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
+        """The topics that exist, of those named."""
+        return _retried(lambda: self._describe(frozenset(topics)))
+
+    def _describe(self, topics: frozenset[str]) -> dict[str, TopicDescription]:
+        counts = {name: n for name, n in self._partitions().items() if name in topics}
+        asked = [TopicPartition(name, i) for name, n in counts.items() for i in range(n)]
+        lows = self._offsets(asked, admin.OffsetSpec.earliest())
+        highs = self._offsets(asked, admin.OffsetSpec.latest())
+        return {
+            name: TopicDescription(
+                name,
+                {
+                    i: Extent(lows[Partition(name, i)], highs[Partition(name, i)])
+                    for i in range(count)
+                },
+            )
+            for name, count in counts.items()
+        }
+
+    def _offsets(self, asked: list[Any], spec: Any) -> dict[Partition, int]:
+        if not asked:
+            return {}
+        answers = self._client().list_offsets(
+            dict.fromkeys(asked, spec),
+            isolation_level=IsolationLevel.READ_COMMITTED,
+            request_timeout=REQUEST_S,
+        )
+        return {
+            Partition(p.topic, p.partition): _result(
+                answer, f"{p.topic}: asking for offsets"
+            ).offset
+            for p, answer in answers.items()
+        }
+
+    def _partitions(self) -> dict[str, int]:
+        """Every topic with its number of partitions; raises while one of them has no leader."""
+        counts = {}
+        for name, topic in self._metadata(REQUEST_S).topics.items():
+            if any(p.leader < 0 for p in topic.partitions.values()):
+                raise RetriableError(f"{name}: a partition has no leader")
+            counts[name] = len(topic.partitions)
+        return counts
+
+    def create(self, topics: Mapping[str, int]) -> None:
+        """Create topics with so many partitions; those that exist are left alone."""
+        if not topics:
+            return
+        # -1: as many replicas as the brokers are set to give.
+        wanted = [
+            admin.NewTopic(name, count, replication_factor=-1) for name, count in topics.items()
+        ]
+        for name, answer in self._client().create_topics(wanted, request_timeout=REQUEST_S).items():
+            try:
+                answer.result(REQUEST_S + 1)
+            except KafkaException as problem:
+                error = reason(problem)
+                if error is None or error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise classify(problem, f"creating topic {name}") from problem
+        _retried(lambda: self._appeared(topics))
+
+    def _appeared(self, topics: Iterable[str]) -> None:
+        missing = set(topics) - self._partitions().keys()
+        if missing:
+            raise RetriableError(f"created, but not there yet: {', '.join(sorted(missing))}")
+
+    def committed(self, group: str, topic: str) -> dict[Partition, Committed]:
+        """The group's stable committed positions in a topic, seen from outside the group."""
+        return _retried(lambda: self._committed(group, topic))
+
+    def _committed(self, group: str, topic: str) -> dict[Partition, Committed]:
+        doing = f"committed positions of {group} in {topic}"
+        asked = [TopicPartition(topic, i) for i in range(self._partitions().get(topic, 0))]
+        if not asked:
+            return {}
+        answers = self._client().list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group, asked)],
+            require_stable=True,
+            request_timeout=REQUEST_S,
+        )
+        found = positions_of(_result(answers[group], doing).topic_partitions, doing)
+        return {partition: known for partition, known in found.items() if known is not None}
+
+    def cluster_id(self, timeout_s: float = REQUEST_S) -> str:
+        """The cluster's name for itself; raises `LogError` when no broker answers in time."""
+        return str(self._metadata(timeout_s).cluster_id)
+
+    def _metadata(self, timeout_s: float) -> Any:
+        try:
+            return self._client().list_topics(timeout=timeout_s)
+        except KafkaException as problem:
+            error = classify(problem, "asking for topics")
+            if not isinstance(error, RetriableError):
+                raise error from problem
+            servers = self._connection.bootstrap_servers
+            raise LogError(
+                f"no Kafka broker answered at {servers} within {timeout_s:g} s",
+                remedy="check the address, and that the broker runs and can be reached from here",
+            ) from problem
+
+    def _client(self) -> Any:
+        # One for the log's life: futures of a client that is thrown away never resolve.
+        if self._admin is None:
+            self._admin = _made(lambda: admin.AdminClient(admin_settings(self._connection)))
+        return self._admin
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self._admin = None
+
+
+def make_kafka_log(bootstrap_servers: str) -> KafkaLog:
+    """A log for tests: the session and the transactions end sooner than a worker's would."""
+    return KafkaLog(bootstrap_servers, session_timeout_ms=6_000, transaction_timeout_ms=6_000)
+
+
+def _made(make: Callable[[], Answer]) -> Answer:
+    try:
+        return make()
+    except KafkaException as problem:
+        error = reason(problem)
+        said = error.str() if error is not None else str(problem)
+        raise LogError(f"Kafka client: {said}", remedy="check the Kafka settings") from problem
+
+
+def _result(answer: Any, doing: str) -> Any:
+    try:
+        return answer.result(REQUEST_S + 1)
+    except KafkaException as problem:
+        raise classify(problem, doing) from problem
+    except TimeoutError as problem:
+        raise RetriableError(f"{doing}: no answer") from problem
+
+
+def _retried(ask: Callable[[], Answer]) -> Answer:
+    for attempt in Retrying(
+        retry=retry_if_exception_type(RetriableError),
+        stop=stop_after_delay(RETRY_S),
+        wait=wait_exponential(0.02, max=0.5),
+        reraise=True,
+    ):
+        with attempt:
+            return ask()
+    raise AssertionError("tenacity either returns or raises")  # pragma: no cover

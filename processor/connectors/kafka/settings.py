@@ -1,0 +1,121 @@
+"""What the clients are set to, and why."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+# The client's own words, served by its polls.
+CLIENT_LOGGER = logging.getLogger("processor.kafka.client")
+ROLES = ("consumer", "producer", "admin")
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """Where the brokers are and how to talk to them. ``extra`` may hold secrets: never shown."""
+
+    bootstrap_servers: str
+    extra: Mapping[str, str] = field(repr=False, default_factory=dict)
+    session_timeout_ms: int = 10_000
+    transaction_timeout_ms: int = 10_000
+
+    def extras(self, role: str) -> dict[str, str]:
+        """The extra settings of one client; ``consumer.``, ``producer.`` say for which alone.
+
+        >>> Connection("b", {"ssl.ca.location": "c", "producer.linger.ms": "9"}).extras("producer")
+        {'ssl.ca.location': 'c', 'linger.ms': '9'}
+        """
+        prefixes = tuple(f"{name}." for name in ROLES)
+        shared = {k: v for k, v in self.extra.items() if not k.startswith(prefixes)}
+        own = f"{role}."
+        alone = {k.removeprefix(own): v for k, v in self.extra.items() if k.startswith(own)}
+        return shared | alone
+
+
+def _common(connection: Connection) -> dict[str, Any]:
+    return {
+        "bootstrap.servers": connection.bootstrap_servers,
+        "client.id": "processor",
+        # A restarted broker is found again within a second, not ten.
+        "reconnect.backoff.ms": 50,
+        "reconnect.backoff.max.ms": 1_000,
+    }
+
+
+def consumer_settings(
+    connection: Connection, group: str, instance: str, error_cb: Callable[[Any], None]
+) -> dict[str, Any]:
+    """Read committed records only, as a static member of a group with cooperative hand-over."""
+    return {
+        **_common(connection),
+        "group.id": group,
+        "group.instance.id": instance,
+        "isolation.level": "read_committed",
+        "partition.assignment.strategy": "cooperative-sticky",
+        "session.timeout.ms": connection.session_timeout_ms,
+        "heartbeat.interval.ms": 500,
+        "max.poll.interval.ms": 300_000,
+        # Positions are always explicit: a missing one must stop the worker, not move it.
+        "auto.offset.reset": "error",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        # Enough ahead for full batches, bounded in memory.
+        "queued.min.messages": 100_000,
+        "queued.max.messages.kbytes": 16_384,
+        "fetch.queue.backoff.ms": 5,
+        # An idle fetch holds its connection; a partition opened meanwhile waits for its end.
+        "fetch.wait.max.ms": 50,
+        "error_cb": error_cb,
+        "logger": CLIENT_LOGGER,
+        **connection.extras("consumer"),
+    }
+
+
+def producer_settings(
+    connection: Connection,
+    transactional_id: str | None,
+    on_delivery: Callable[[Any, Any], None],
+    error_cb: Callable[[Any], None],
+) -> dict[str, Any]:
+    """Idempotent, batched, and silent about what went well."""
+    settings: dict[str, Any] = {
+        **_common(connection),
+        "enable.idempotence": True,
+        # With the default, transactions back to back wait 100 ms for each other.
+        "retry.backoff.ms": 5,
+        "linger.ms": 5,
+        "compression.type": "lz4",
+        "queue.buffering.max.messages": 1_000_000,
+        # The choice of Kafka's own clients, so that a key meets its state.
+        "partitioner": "murmur2_random",
+        "delivery.report.only.error": True,
+        "on_delivery": on_delivery,
+        "error_cb": error_cb,
+        "logger": CLIENT_LOGGER,
+    }
+    if transactional_id is not None:
+        settings["transactional.id"] = transactional_id
+        settings["transaction.timeout.ms"] = connection.transaction_timeout_ms
+    return settings | connection.extras("producer")
+
+
+def admin_settings(connection: Connection) -> dict[str, Any]:
+    """For questions and for creating topics."""
+    # Its log is never served by a poll, and what goes wrong is told by its calls.
+    return {**_common(connection), "log_level": 2, **connection.extras("admin")}
+
+
+def reader_settings(connection: Connection, group: str) -> dict[str, Any]:
+    """For a stable read of a group's positions from outside the group."""
+    return {
+        **_common(connection),
+        "group.id": group,
+        "isolation.level": "read_committed",
+        "enable.auto.commit": False,
+        "log_level": 2,
+        **connection.extras("consumer"),
+    }
