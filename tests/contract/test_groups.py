@@ -122,3 +122,7 @@ def test_groups_do_not_know_of_each_other(bench: Bench):
     first.commit()
     bench.group = unique("group")
     assert bench.reader(topic).read(5) == numbered(0, 5)
+
+
+def test_no_generation_is_known_before_the_first_poll(bench: Bench):
+    assert bench.consumer(bench.topic()).membership().generation == -1

@@ -212,3 +212,29 @@ def test_a_second_begin_is_refused(bench: Bench):
     producer.begin()
     with pytest.raises(LogError):
         producer.begin()
+
+
+def test_a_fenced_producer_may_be_closed(bench: Bench):
+    identity = unique("identity")
+    older = bench.producer(identity)
+    older.begin()
+    older.produce(Output(bench.topic(), [b"zombie"]))
+    bench.producer(identity)
+    with pytest.raises(FencedError):
+        older.commit(WAIT_S)
+    older.close()
+    older.close()
+
+
+def test_the_log_does_not_guard_against_offsets_of_partitions_not_owned(bench: Bench):
+    """Not wished for, but so: the engine has to look at its assignment by itself."""
+    source = bench.topic(2)
+    first = bench.reader(source).own(2)
+    second = bench.reader(source)
+    settle(first, second, each=1)
+    (foreign,) = second.owned
+    producer = bench.producer()
+    producer.begin()
+    producer.send_offsets({foreign: Committed(0, "first")}, first.consumer.membership(), WAIT_S)
+    producer.commit(WAIT_S)
+    assert bench.log.committed(bench.group, source) == {foreign: Committed(0, "first")}
