@@ -1,0 +1,31 @@
+"""A Kafka-centred micro-batch stream processor: the public names, and nothing else.
+
+The names are loaded when they are first used, so that ``processor --help`` answers at once.
+"""
+
+from importlib import import_module
+from typing import Any
+
+_HOME = {
+    "Topology": "processor.api.topology",
+    "Frame": "processor.api.frame",
+    "Csv": "processor.formats.csv",
+    "Json": "processor.formats.json",
+    "Text": "processor.formats.text",
+    "ProcessorError": "processor.errors",
+    "TopologyError": "processor.errors",
+}
+
+__all__ = ["Csv", "Frame", "Json", "ProcessorError", "Text", "Topology", "TopologyError", "functions"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "functions":
+        return import_module("processor.api.functions")
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'processor' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

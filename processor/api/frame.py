@@ -1,0 +1,143 @@
+"""`Frame`: columns, as in Structured Streaming. Every method returns a new handle on a longer plan."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from processor.api.functions import Aggregator
+from processor.api.location import caller
+from processor.errors import TopologyError
+from processor.formats.base import Format
+from processor.formats.json import Json
+from processor.model import duration
+from processor.plan import nodes
+
+if TYPE_CHECKING:
+    from processor.api.topology import Topology
+
+
+class Frame:
+    """A stream of rows.
+
+    >>> from processor import Json, Topology, functions as F
+    >>> topology = Topology("spend")
+    >>> rows = topology.read.kafka(
+    ...     "payments",
+    ...     format=Json({"user": pl.String, "amount": pl.Float64}),
+    ...     partitioned_by="user",
+    ... )
+    >>> totals = rows.filter(pl.col("amount") > 0).group_by("user").agg(total=F.sum("amount"))
+    >>> totals.write.kafka("totals", key="user", mode="update")
+    """
+
+    def __init__(self, topology: Topology, node: nodes.Node) -> None:
+        self._topology = topology
+        self._node = node
+
+    def select(self, *columns: str | pl.Expr, **named: pl.Expr) -> Frame:
+        """Only these columns: names, Polars expressions, or ``name=expression``."""
+        return self._next(nodes.Select(self._node, _expressions(columns, named), caller()))
+
+    def with_columns(self, *columns: pl.Expr, **named: pl.Expr) -> Frame:
+        """These columns besides those that are there."""
+        return self._next(nodes.Extend(self._node, _expressions(columns, named), caller()))
+
+    def filter(self, predicate: pl.Expr) -> Frame:
+        """Rows for which the predicate is true."""
+        return self._next(nodes.Filter(self._node, predicate, caller()))
+
+    where = filter
+
+    def with_watermark(self, delay: str | timedelta) -> Frame:
+        """Drop and count records that are behind their partition's largest event time by more.
+
+        Args:
+            delay: ``"2 days"``, ``"10 minutes"``, or a timedelta.
+        """
+        at = caller()
+        try:
+            length = duration.parse(delay) if isinstance(delay, str) else delay
+        except ValueError as error:
+            raise TopologyError(f"{at}: watermark: {error}", remedy='say "2 days"') from error
+        if length < timedelta(0):
+            raise TopologyError(f"{at}: the watermark's delay is negative", remedy='say "2 days"')
+        return self._next(nodes.Watermark(self._node, length, at))
+
+    def group_by(self, *keys: str | nodes.Window) -> Group:
+        """Groups by column names and at most one ``F.window(...)``."""
+        return Group(self, keys, caller())
+
+    @property
+    def write(self) -> Writer:
+        """Where the rows go."""
+        return Writer(self)
+
+    def _next(self, node: nodes.Node) -> Frame:
+        return Frame(self._topology, node)
+
+
+class Group:
+    """Groups, to be aggregated."""
+
+    def __init__(
+        self, frame: Frame, keys: Sequence[str | nodes.Window], at: nodes.Location
+    ) -> None:
+        windows = [key for key in keys if isinstance(key, nodes.Window)]
+        if len(windows) > 1 or not keys:
+            raise TopologyError(
+                f"{at}: group_by takes at least one key and at most one window",
+                remedy='group_by(F.window("dt", "1 hour"), "cluster")',
+            )
+        self._frame = frame
+        self._window = windows[0] if windows else None
+        self._keys = tuple(key for key in keys if isinstance(key, str))
+        self._at = at
+
+    def agg(self, **aggregates: Aggregator) -> Frame:
+        """Named aggregates: ``agg(trips=F.count(), lat=F.mean("lat"))``.
+
+        The frame has ``window_start`` and ``window_end`` (with a window), the keys, the aggregates.
+        """
+        if not aggregates:
+            raise TopologyError(f"{self._at}: agg needs an aggregate", remedy="agg(n=F.count())")
+        named = tuple(nodes.Aggregation(n, a.function, a.column) for n, a in aggregates.items())
+        node = nodes.Aggregate(self._frame._node, self._window, self._keys, named, self._at)  # noqa: SLF001 - Group is a part of Frame
+        return self._frame._next(node)  # noqa: SLF001
+
+
+class Writer:
+    """The places that rows can go."""
+
+    def __init__(self, frame: Frame) -> None:
+        self._frame = frame
+
+    def kafka(
+        self,
+        topic: str,
+        *,
+        key: str | None = None,
+        mode: nodes.OutputMode = "append",
+        format: Format | None = None,  # noqa: A002 - the word that users of Spark look for
+    ) -> None:
+        """Publish the rows to a topic.
+
+        Args:
+            topic: its name.
+            key: the column whose text is the record's key, which picks the partition.
+            mode: ``append``: each row once; ``update``: groups that changed, the last record of a
+                key is the right one; ``complete``: all groups with every batch.
+            format: how rows become bytes; JSON if left out.
+        """
+        sink = nodes.Sink(self._frame._node, topic, format or Json(), key, mode, caller())  # noqa: SLF001 - Writer is a part of Frame
+        self._frame._topology._append(sink)  # noqa: SLF001
+
+
+def _expressions(
+    columns: Sequence[str | pl.Expr], named: dict[str, pl.Expr]
+) -> tuple[pl.Expr, ...]:
+    plain = [pl.col(c) if isinstance(c, str) else c for c in columns]
+    return (*plain, *(expression.alias(name) for name, expression in named.items()))

@@ -1,0 +1,121 @@
+"""Functions for expressions and aggregates: ``from processor import functions as F``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from processor.errors import TopologyError
+from processor.model import duration
+from processor.plan.nodes import Function, Window
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregator:
+    """An aggregate that is not named yet: ``trips=F.count()`` names it."""
+
+    function: Function
+    column: str | None
+
+
+def window(column: str, size: str | timedelta) -> Window:
+    """A tumbling window of event time.
+
+    Args:
+        column: the event-time column.
+        size: its length: ``"1 hour"``, ``"90s"``, or a timedelta of at least one microsecond.
+
+    >>> window("dt", "1 hour").size
+    datetime.timedelta(seconds=3600)
+    """
+    try:
+        length = duration.parse(size) if isinstance(size, str) else size
+    except ValueError as error:
+        raise TopologyError(f"window size: {error}", remedy='say "1 hour" or "90s"') from error
+    if length <= timedelta(0):
+        raise TopologyError(f"window size {size!r} is not positive", remedy='say "1 hour"')
+    return Window(column, length)
+
+
+def count(column: str | None = None) -> Aggregator:
+    """Records of the group; with a column, those where it is not null."""
+    return Aggregator("count", column)
+
+
+def sum(column: str) -> Aggregator:  # noqa: A001 - the name that every user looks for
+    """Sum of a column; integers stay integers."""
+    return Aggregator("sum", column)
+
+
+def min(column: str) -> Aggregator:  # noqa: A001 - the name that every user looks for
+    """Smallest value of a column."""
+    return Aggregator("min", column)
+
+
+def max(column: str) -> Aggregator:  # noqa: A001 - the name that every user looks for
+    """Largest value of a column."""
+    return Aggregator("max", column)
+
+
+def mean(column: str) -> Aggregator:
+    """Mean of a column."""
+    return Aggregator("mean", column)
+
+
+def centroids(path: str | Path) -> list[tuple[float, float]]:
+    """Read a centroid file: JSON with a list ``centroids`` of ``[lat, lon]`` by cluster id.
+
+    Raises `TopologyError` that names the file and what is wrong with it.
+    """
+    try:
+        points = json.loads(Path(path).read_text())["centroids"]
+        found = [(float(lat), float(lon)) for lat, lon in points]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TopologyError(
+            f"centroid file {path} cannot be used: {error!r}",
+            remedy='it must hold {"centroids": [[lat, lon], ...]}; topologies.uber.train makes one',
+        ) from error
+    if not found or not np.isfinite(found).all():
+        raise TopologyError(
+            f"centroid file {path} has no centroids, or one that is not finite",
+            remedy='it must hold {"centroids": [[lat, lon], ...]} with numbers',
+        )
+    return found
+
+
+def nearest(lat: str, lon: str, points: Sequence[tuple[float, float]]) -> pl.Expr:
+    """The number of the nearest point, by squared Euclidean distance; the first of equals.
+
+    >>> frame = pl.DataFrame({"a": [1.0, 9.0], "b": [1.0, 9.0]})
+    >>> frame.select(n=nearest("a", "b", [(0.0, 0.0), (10.0, 10.0)]))["n"].to_list()
+    [0, 1]
+    """
+
+    def numbers(columns: Sequence[pl.Series]) -> pl.Series:
+        x, y = (column.to_numpy() for column in columns)
+        return pl.Series(_nearest(x, y, points))
+
+    return pl.map_batches([lat, lon], numbers, return_dtype=pl.Int64)
+
+
+def _nearest(
+    x: npt.NDArray[Any], y: npt.NDArray[Any], points: Sequence[tuple[float, float]]
+) -> npt.NDArray[np.int64]:
+    # Point by point: every pass works on arrays that stay in the cache, which is twice as fast as
+    # one matrix of all distances.
+    best = np.full(len(x), np.inf)
+    number = np.zeros(len(x), np.int64)
+    for i, (a, b) in enumerate(points):
+        distance = (x - a) ** 2 + (y - b) ** 2
+        closer = distance < best
+        np.copyto(best, distance, where=closer)
+        np.copyto(number, i, where=closer)
+    return number

@@ -1,0 +1,165 @@
+"""`Topology`: what a user writes, and the parameters that a deployment may change."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
+from processor.api.frame import Frame
+from processor.api.location import caller
+from processor.errors import TopologyError
+from processor.formats.base import Format
+from processor.plan import nodes
+from processor.plan.validate import validate
+
+_TYPES: Mapping[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float, "Path": Path}
+_BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+class Topology:
+    """One application: it reads a topic, transforms, and writes topics.
+
+    Args:
+        app: the application id. The consumer group, the transactional ids and the keys in Redis
+            derive from it: letters, digits, ``.``, ``_`` and ``-``.
+
+    >>> from processor import Text, Topology
+    >>> topology = Topology("copy")
+    >>> topology.read.kafka("from", format=Text()).write.kafka("to", format=Text())
+    """
+
+    def __init__(self, app: str) -> None:
+        self._at = caller()
+        if not app or not set(app) <= _NAME:
+            raise TopologyError(
+                f"{self._at}: application id {app!r} cannot be used",
+                remedy="use letters, digits, '.', '_' and '-'",
+            )
+        self._app = app
+        self._sinks: list[nodes.Sink] = []
+
+    @property
+    def read(self) -> Reader:
+        """Where records come from."""
+        return Reader(self)
+
+    def plan(self) -> nodes.Plan:
+        """The validated plan; raises `TopologyError` with the line that is wrong."""
+        plan = nodes.Plan(self._app, tuple(self._sinks), self._at)
+        validate(plan)
+        return plan
+
+    @staticmethod
+    def define(build: Callable[..., Topology]) -> Definition:
+        """Make a function with keyword parameters a topology that ``processor run`` can start.
+
+        Every parameter has a type (str, int, float, bool or Path) and a default; ``--set
+        name=value`` and the environment change it.
+        """
+        return Definition(build)
+
+    def _append(self, sink: nodes.Sink) -> None:
+        self._sinks.append(sink)
+
+
+class Reader:
+    """The places that records come from."""
+
+    def __init__(self, topology: Topology) -> None:
+        self._topology = topology
+
+    def kafka(
+        self,
+        topic: str,
+        *,
+        format: Format,  # noqa: A002 - the word that users of Spark look for
+        event_time: str | None = None,
+        partitioned_by: str | Sequence[str] = (),
+        on_error: str = "dead_letter",
+        dead_letters: str | None = None,
+    ) -> Frame:
+        """Records of a topic.
+
+        Args:
+            topic: its name.
+            format: how bytes become columns.
+            event_time: the column that says when the thing happened.
+            partitioned_by: the columns that the topic is keyed by, if it is: equal values lie in
+                one partition. Aggregates need it.
+            on_error: what happens to a record that cannot be read: ``dead_letter`` publishes its
+                bytes to ``dead_letters`` with origin and reason in headers; ``fail`` stops;
+                ``skip`` counts it.
+            dead_letters: the topic for them; ``<app>-dead-letters`` if left out.
+        """
+        keys = (partitioned_by,) if isinstance(partitioned_by, str) else tuple(partitioned_by)
+        if on_error not in ("dead_letter", "fail", "skip"):
+            raise TopologyError(
+                f"{caller()}: on_error={on_error!r}", remedy="say dead_letter, fail or skip"
+            )
+        source = nodes.Source(
+            topic, format, event_time, keys, cast("nodes.OnError", on_error), dead_letters, caller()
+        )
+        return Frame(self._topology, source)
+
+
+class Definition:
+    """A topology with parameters.
+
+    >>> from processor import Text
+    >>> @Topology.define
+    ... def copy(*, app: str = "copy", source: str = "from") -> Topology:
+    ...     topology = Topology(app)
+    ...     topology.read.kafka(source, format=Text()).write.kafka("to", format=Text())
+    ...     return topology
+    >>> copy.build({"source": "elsewhere"}).plan().source().topic
+    'elsewhere'
+    """
+
+    def __init__(self, function: Callable[..., Topology]) -> None:
+        self._function = function
+        self.name = function.__name__
+        self.parameters = inspect.signature(function).parameters
+        for parameter in self.parameters.values():
+            if parameter.default is parameter.empty or _kind(parameter) not in {*_TYPES, "bool"}:
+                raise TopologyError(
+                    f"{self._where()}: parameter {parameter.name!r} needs a default and a type",
+                    remedy=f"one of {', '.join((*_TYPES, 'bool'))}",
+                )
+
+    def build(self, values: Mapping[str, str] | None = None) -> Topology:
+        """The topology with these parameters, given as text; raises `TopologyError`."""
+        values = values or {}
+        unknown = sorted(set(values) - set(self.parameters))
+        if unknown:
+            raise TopologyError(
+                f"{self._where()}: {self.name} has no parameter {unknown[0]!r}",
+                remedy=f"its parameters are: {', '.join(self.parameters)}",
+            )
+        return self._function(**{n: self._convert(n, text) for n, text in values.items()})
+
+    def describe(self) -> dict[str, tuple[str, str]]:
+        """Type and default of each parameter."""
+        return {name: (_kind(p), str(p.default)) for name, p in self.parameters.items()}
+
+    def _convert(self, name: str, text: str) -> Any:
+        kind = _kind(self.parameters[name])
+        try:
+            return _BOOLEANS[text.lower()] if kind == "bool" else _TYPES[kind](text)
+        except (ValueError, KeyError) as error:
+            raise TopologyError(
+                f"{self._where()}: {name}={text!r} is no {kind}", remedy=f"give {name} a {kind}"
+            ) from error
+
+    def _where(self) -> str:
+        code = self._function.__code__
+        return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def _kind(parameter: inspect.Parameter) -> str:
+    annotation = parameter.annotation
+    return annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
+
+
+_NAME = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-")

@@ -1,0 +1,87 @@
+"""What a format does: decode a batch of values to columns, encode a frame to values.
+
+A decoder never fails a batch for one bad record, and never shifts its neighbours: the frame has one
+row for every value, and the bad ones are named with the reason.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol, TypeAlias
+
+import polars as pl
+
+Values: TypeAlias = Sequence[bytes | None]
+DataType: TypeAlias = pl.DataType | type[pl.DataType]
+VALUE_BYTES_MAX = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """A batch as columns: ``frame`` has a row per value, in order; ``bad`` maps rows to reasons.
+
+    The cells of a bad row are of no meaning.
+    """
+
+    frame: pl.DataFrame
+    bad: Mapping[int, str] = field(default_factory=dict)
+
+
+class Format(Protocol):
+    """A way to write records as bytes."""
+
+    @property
+    def columns(self) -> Mapping[str, DataType] | None:
+        """The columns that decoding gives; ``None`` for a format that can only encode."""
+        ...
+
+    def decode(self, values: Values) -> Decoded:
+        """Turn values into columns; raises nothing for bad values."""
+        ...
+
+    def encode(self, frame: pl.DataFrame) -> list[bytes]:
+        """Turn rows into values, in order."""
+        ...
+
+    def describe(self) -> str:
+        """The format in one line, for `processor describe` and the fingerprint."""
+        ...
+
+
+def size_errors(values: Values, bytes_max: int) -> dict[int, str]:
+    """The rows that are absent, empty or too large to be looked into."""
+    bad: dict[int, str] = {}
+    for row, value in enumerate(values):
+        if value is None:
+            bad[row] = "the record has no value"
+        elif not value:
+            bad[row] = "the record is empty"
+        elif len(value) > bytes_max:
+            bad[row] = f"the record has {len(value)} bytes, more than {bytes_max}"
+    return bad
+
+
+def describe_columns(columns: Mapping[str, DataType]) -> str:
+    """``name type, name type`` for messages."""
+    return ", ".join(f"{name} {kind}" for name, kind in columns.items())
+
+
+def text_column(values: Values, bytes_max: int) -> tuple[pl.Series, dict[int, str]]:
+    """Values as text, null where one is absent, empty, too large or not UTF-8; and the reasons."""
+    column = pl.Series("value", values, dtype=pl.Binary)
+    sizes = column.bin.size()
+    if not column.null_count() and (sizes.is_between(1, bytes_max)).all():
+        try:
+            return column.cast(pl.String), {}
+        except pl.exceptions.ComputeError:
+            pass
+    bad = size_errors(values, bytes_max)
+    text: list[str | None] = []
+    for row, value in enumerate(values):
+        try:
+            text.append(None if value is None or row in bad else value.decode())
+        except UnicodeDecodeError as error:
+            bad[row] = f"not UTF-8: {error.reason} at byte {error.start}"
+            text.append(None)
+    return pl.Series("value", text, dtype=pl.String), bad

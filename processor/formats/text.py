@@ -1,0 +1,39 @@
+"""Lines of text, one column called ``value``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from processor.formats.base import VALUE_BYTES_MAX, DataType, Decoded, Values, text_column
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """Each value is one piece of UTF-8 text.
+
+    >>> Text().decode([b"hello"]).frame["value"].to_list()
+    ['hello']
+    """
+
+    value_bytes_max: int = VALUE_BYTES_MAX
+
+    @property
+    def columns(self) -> Mapping[str, DataType]:
+        """One column, ``value``."""
+        return {"value": pl.String}
+
+    def decode(self, values: Values) -> Decoded:
+        """Bytes to text; what is not UTF-8 is bad."""
+        column, bad = text_column(values, self.value_bytes_max)
+        return Decoded(column.to_frame(), bad)
+
+    def encode(self, frame: pl.DataFrame) -> list[bytes]:
+        """The only column's text as bytes."""
+        return frame.to_series().cast(pl.String).cast(pl.Binary).to_list()
+
+    def describe(self) -> str:
+        """``text``."""
+        return "text"

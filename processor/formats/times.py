@@ -1,0 +1,45 @@
+"""Columns of dates and times: read from several forms of text, written in one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import polars as pl
+
+TIMESTAMP: Final = pl.Datetime("us")
+READ_FORMS: Final = (
+    "%Y-%m-%d %H:%M:%S",
+    "%Y-%m-%dT%H:%M:%S",
+    "%m/%d/%Y %H:%M:%S",
+    "%Y/%m/%d %H:%M:%S",
+    "%Y-%m-%d %H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.f",
+    "%Y-%m-%dT%H:%M:%S%.fZ",
+)
+ISO: Final = "%Y-%m-%dT%H:%M:%S"
+
+
+def parse_times(text: pl.Series, forms: Sequence[str] = READ_FORMS) -> pl.Series:
+    """Text to timestamps (microseconds, UTC); null where no form fits.
+
+    The first form is tried on all rows, each further one only on the rows still without a time.
+
+    >>> parse_times(pl.Series(["2014-08-01 00:03:00", "8/1/2014 0:03:00", "?"])).to_list()
+    [datetime.datetime(2014, 8, 1, 0, 3), datetime.datetime(2014, 8, 1, 0, 3), None]
+    """
+    times = text.str.to_datetime(forms[0], time_unit="us", strict=False)
+    for form in forms[1:]:
+        rest = times.is_null() & text.is_not_null()
+        if not rest.any():
+            break
+        rows = rest.arg_true()
+        found = text.gather(rows).str.to_datetime(form, time_unit="us", strict=False)
+        times = times.scatter(rows, found)
+    return times
+
+
+def format_times(frame: pl.DataFrame, form: str) -> pl.DataFrame:
+    """The frame with every column of timestamps as text of that form."""
+    times = [name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)]
+    return frame.with_columns(pl.col(times).dt.to_string(form)) if times else frame

@@ -1,0 +1,56 @@
+"""One micro-batch: what goes into the operators, and what comes out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from processor.model.log import Message, Output, TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Slice:
+    """One partition's share of a batch: its records in offset order.
+
+    ``start`` is the position before the batch, ``end`` the one after it. ``event_time_max`` is the
+    partition's largest event time before the batch, in microseconds since 1970.
+    """
+
+    partition: TopicPartition
+    messages: Sequence[Message]
+    start: int
+    end: int
+    event_time_max: int | None
+
+
+@dataclass(slots=True)
+class Counts:
+    """Where the records of a batch went: ``read`` = contributed + the others."""
+
+    read: int = 0
+    contributed: int = 0
+    filtered: int = 0
+    late: int = 0
+    dead_lettered: int = 0
+    skipped: int = 0
+
+    def balanced(self) -> bool:
+        """Whether every record is accounted for.
+
+        >>> Counts(read=3, contributed=2, late=1).balanced()
+        True
+        """
+        gone = self.filtered + self.late + self.dead_lettered + self.skipped
+        return self.read == self.contributed + gone
+
+
+@dataclass(slots=True)
+class Result:
+    """What the operators made of a batch.
+
+    ``event_times_max`` has the partitions' largest event times after it, in the order of slices.
+    """
+
+    outputs: list[Output] = field(default_factory=list)
+    counts: Counts = field(default_factory=Counts)
+    event_times_max: list[int | None] = field(default_factory=list)

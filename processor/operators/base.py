@@ -1,0 +1,48 @@
+"""What an operator is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Protocol, TypeAlias
+
+import polars as pl
+
+from processor.model.batch import Result, Slice
+from processor.state.slab import Slab
+
+TASK: Final = "__task"
+"""The column that says which slice of the batch a row is of, where a later operator has state."""
+
+TaskState: TypeAlias = dict[str, Slab]
+"""A task's state by operator name."""
+
+
+@dataclass(slots=True)
+class Context:
+    """The batch that is running: its slices, the state of each, and what comes out."""
+
+    slices: Sequence[Slice]
+    states: Sequence[TaskState]
+    result: Result
+
+
+class Operator(Protocol):
+    """One step: rows in, rows out. It may keep state in the context's slabs and nowhere else."""
+
+    def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+        """The rows that go on to the next step."""
+        ...
+
+
+class Stateful(Operator, Protocol):
+    """An operator with state: one slab for each task."""
+
+    @property
+    def name(self) -> str:
+        """Its name in checkpoints."""
+        ...
+
+    def new_state(self) -> Slab:
+        """The state of a task that has seen nothing."""
+        ...

@@ -1,0 +1,140 @@
+"""From plan to operators, and one batch through them.
+
+Rows go down the plan's tree once, parents first; where two paths part, both get the same frame.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from processor.errors import ProcessorError
+from processor.model.batch import Result, Slice
+from processor.operators.aggregate import MICROSECOND, Aggregate, Term
+from processor.operators.base import Context, Operator, Stateful, TaskState
+from processor.operators.emit import Emit
+from processor.operators.source import Decode
+from processor.operators.stateless import Extend, Filter, Select
+from processor.plan import nodes, schema
+
+
+class ConservationError(ProcessorError):
+    """A batch lost or invented records between its steps: nothing of it was committed."""
+
+    code = "conservation"
+
+
+@dataclass(slots=True)
+class _Step:
+    operator: Operator
+    children: list[_Step] = field(default_factory=list)
+
+
+class Pipeline:
+    """A compiled plan: pure, and the same for every task."""
+
+    def __init__(self, plan: nodes.Plan) -> None:
+        self._decode, self._root = _compile(plan)
+        self._stateful = tuple(_stateful(self._root))
+
+    @property
+    def stateful(self) -> bool:
+        """Whether any operator keeps state."""
+        return bool(self._stateful)
+
+    def new_state(self) -> TaskState:
+        """The state of a task that has seen nothing."""
+        return {operator.name: operator.new_state() for operator in self._stateful}
+
+    def run(self, slices: Sequence[Slice], states: Sequence[TaskState]) -> Result:
+        """One batch. Raises `RecordError` when a record is bad and the topology says to fail."""
+        context = Context(slices, states, Result())
+        frame = self._decode.decode(context)
+        context.result.counts.contributed = frame.height
+        _descend(self._root, frame, context)
+        if not context.result.counts.balanced():
+            raise ConservationError(
+                f"the records of a batch do not add up: {context.result.counts}",
+                remedy="this is a fault of the processor: report it with the topology",
+            )
+        return context.result
+
+
+def _descend(steps: Iterable[_Step], frame: pl.DataFrame, context: Context) -> None:
+    for step in steps:
+        rows = step.operator.process(frame, context)
+        if isinstance(step.operator, Filter) and step.operator.counted:
+            context.result.counts.filtered += frame.height - rows.height
+            context.result.counts.contributed -= frame.height - rows.height
+        _descend(step.children, rows, context)
+
+
+def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
+    source = plan.source()
+    delay = plan.delay()
+    delay_us = None if delay is None else delay // MICROSECOND
+    tagged = any(isinstance(node, nodes.Aggregate) for node in plan.nodes())
+    decode = Decode(
+        source.format, source.event_time, delay_us, source.on_error,
+        source.dead_letters or f"{plan.app}-dead-letters", f"{plan.app}/decode", tagged,
+    )  # fmt: skip
+    columns = schema.columns(plan)
+    # Only on the way to a single sink is a filtered record gone for good, and so counted.
+    single = len(plan.sinks) == 1
+    top: list[_Step] = []
+    children: dict[int, list[_Step]] = {id(source): top}
+    aggregates = 0
+    for node in plan.nodes():
+        if isinstance(node, nodes.Source):
+            continue
+        if isinstance(node, nodes.Watermark):
+            children[id(node)] = children[id(node.parent)]
+            continue
+        if isinstance(node, nodes.Aggregate):
+            operator: Operator = _aggregate(plan, node, columns, aggregates, delay_us)
+            aggregates += 1
+        elif isinstance(node, nodes.Filter):
+            operator = Filter(node.predicate, single and not _behind_aggregate(node))
+        elif isinstance(node, nodes.Select):
+            operator = Select(node.expressions)
+        else:
+            operator = Extend(node.expressions)
+        step = _Step(operator)
+        children[id(node.parent)].append(step)
+        children[id(node)] = step.children
+    for sink in plan.sinks:
+        children[id(sink.parent)].append(_Step(Emit(sink.topic, sink.format, sink.key)))
+    return decode, top
+
+
+def _aggregate(
+    plan: nodes.Plan,
+    node: nodes.Aggregate,
+    columns: schema.Columns,
+    number: int,
+    delay_us: int | None,
+) -> Aggregate:
+    before = columns[id(node.parent)]
+    mode = next(sink.mode for sink in plan.sinks if any(n is node for n in nodes.path(sink)))
+    terms = [
+        Term(a, pl.Int64() if a.column is None else before[a.column]) for a in node.aggregations
+    ]
+    keys = {key: before[key] for key in node.keys}
+    return Aggregate(f"aggregate-{number}", node.window, keys, terms, mode, delay_us)
+
+
+def _behind_aggregate(node: nodes.Node) -> bool:
+    while not isinstance(node, nodes.Source):
+        node = node.parent
+        if isinstance(node, nodes.Aggregate):
+            return True
+    return False
+
+
+def _stateful(steps: Iterable[_Step]) -> Iterable[Stateful]:
+    for step in steps:
+        if isinstance(step.operator, Aggregate):
+            yield step.operator
+        yield from _stateful(step.children)

@@ -1,0 +1,149 @@
+"""The source: bytes to columns, bad records set aside, lateness decided in offset order.
+
+A record is late when its event time is behind the largest one that its own partition had shown up
+to and with it, by more than the delay::
+
+    event time    10:00  10:07  10:02  10:09  10:01        delay 5 minutes
+    maximum       10:00  10:07  10:07  10:09  10:09
+    late?           no     no     no     no    10:01 < 10:04: yes
+
+That is a function of the log alone, so batches, workers, speed and crashes cannot change it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from processor.errors import RecordError
+from processor.formats.base import Format
+from processor.model.batch import Slice
+from processor.model.log import Headers, Message, Output
+from processor.operators.base import TASK, Context
+from processor.plan.nodes import OnError
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """Turns a batch's messages into the first frame.
+
+    Args:
+        step: the application and step that headers of dead letters and errors name.
+        delay_us: how far behind a record may be, in microseconds; ``None``: never late.
+        tagged: whether rows carry their slice's number, for state further down.
+    """
+
+    format: Format
+    event_time: str | None
+    delay_us: int | None
+    on_error: OnError
+    dead_letters: str
+    step: str
+    tagged: bool
+
+    def decode(self, context: Context) -> pl.DataFrame:
+        """The batch's good and timely rows; the others are counted and sent where they belong."""
+        slices, result = context.slices, context.result
+        values = [m.value() for m in chain.from_iterable(s.messages for s in slices)]
+        result.counts.read = len(values)
+        decoded = self.format.decode(values)
+        sizes = [len(s.messages) for s in slices]
+        frame = decoded.frame
+        if self.tagged:
+            tasks = np.repeat(np.arange(len(sizes), dtype=np.uint32), sizes)
+            frame = frame.with_columns(pl.Series(TASK, tasks))
+        keep = np.ones(len(values), np.bool_)
+        if decoded.bad:
+            self._set_aside(decoded.bad, values, context)
+            keep[list(decoded.bad)] = False
+        late = self._late(frame, sizes, keep, context)
+        result.counts.late = int(late.sum())
+        keep &= ~late
+        return frame if keep.all() else frame.filter(pl.Series(keep))
+
+    def _late(
+        self,
+        frame: pl.DataFrame,
+        sizes: Sequence[int],
+        good: npt.NDArray[np.bool_],
+        context: Context,
+    ) -> npt.NDArray[np.bool_]:
+        late = np.zeros(frame.height, np.bool_)
+        maxima = [s.event_time_max for s in context.slices]
+        if self.event_time is not None:
+            lowest = np.iinfo(np.int64).min
+            times = frame[self.event_time].cast(pl.Datetime("us")).to_physical()
+            numbers = times.fill_null(lowest).to_numpy()
+            numbers = np.where(good, numbers, lowest)
+            start = 0
+            for i, size in enumerate(sizes):
+                part = numbers[start : start + size]
+                if size and (known := self._running_max(part, maxima[i])) is not None:
+                    maxima[i] = int(known[-1]) if known[-1] != lowest else None
+                    if self.delay_us is not None:
+                        late[start : start + size] = part + self.delay_us < known
+                start += size
+            late &= good
+        context.result.event_times_max = maxima
+        return late
+
+    @staticmethod
+    def _running_max(
+        times: npt.NDArray[np.int64], before: int | None
+    ) -> npt.NDArray[np.int64] | None:
+        known = np.maximum.accumulate(times)
+        return known if before is None else np.maximum(known, before)
+
+    def _set_aside(
+        self, bad: Mapping[int, str], values: Sequence[bytes | None], context: Context
+    ) -> None:
+        rows = sorted(bad)
+        if self.on_error == "skip":
+            context.result.counts.skipped += len(rows)
+            return
+        messages = _messages(context.slices, rows)
+        if self.on_error == "fail":
+            message = messages[0]
+            raise RecordError(
+                f"{message.topic()}[{message.partition()}] offset {message.offset()}: step "
+                f"{self.step} cannot read the record: {bad[rows[0]]}",
+                remedy='correct the producer, or set on_error to "dead_letter" or "skip"',
+            )
+        context.result.counts.dead_lettered += len(rows)
+        context.result.outputs.append(
+            Output(
+                self.dead_letters,
+                [values[row] for row in rows],
+                [message.key() for message in messages],
+                [self._headers(m, bad[row]) for m, row in zip(messages, rows, strict=True)],
+            )
+        )
+
+    def _headers(self, message: Message, reason: str) -> Headers:
+        origin = {
+            "processor.topic": message.topic(),
+            "processor.partition": message.partition(),
+            "processor.offset": message.offset(),
+            "processor.timestamp": message.timestamp()[1],
+            "processor.stage": self.step,
+            "processor.error": reason,
+        }
+        return [*(message.headers() or ()), *((k, str(v).encode()) for k, v in origin.items())]
+
+
+def _messages(slices: Sequence[Slice], rows: Sequence[int]) -> list[Message]:
+    """The messages at these rows of the whole batch; rows ascend."""
+    found: list[Message] = []
+    start, wanted = 0, iter(rows)
+    row = next(wanted, None)
+    for part in slices:
+        while row is not None and row < start + len(part.messages):
+            found.append(part.messages[row - start])
+            row = next(wanted, None)
+        start += len(part.messages)
+    return found

@@ -1,0 +1,45 @@
+"""Steps that look at the batch alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import polars as pl
+
+from processor.operators.base import TASK, Context
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """These columns and no others."""
+
+    expressions: Sequence[pl.Expr]
+
+    def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+        """Rows with the chosen columns."""
+        keep = [pl.col(TASK)] if TASK in frame.columns else []
+        return frame.select(*keep, *self.expressions)
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """These columns beside the others."""
+
+    expressions: Sequence[pl.Expr]
+
+    def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+        """Rows with more columns."""
+        return frame.with_columns(*self.expressions)
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Rows for which the predicate is true; ``counted`` where the rows are still records."""
+
+    predicate: pl.Expr
+    counted: bool
+
+    def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+        """The rows that pass."""
+        return frame.filter(self.predicate)

@@ -1,0 +1,1 @@
+"""The plan: what a topology asks for, as plain nodes. It is checked and described, never executed."""

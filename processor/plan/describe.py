@@ -1,0 +1,36 @@
+"""The plan as text, for people: `processor describe`."""
+
+from __future__ import annotations
+
+from processor.plan import nodes
+
+
+def describe(plan: nodes.Plan) -> str:
+    """One line a node, children indented."""
+    source = plan.source()
+    lines = [f"topology {plan.app}", f"  read {source.topic} as {source.format.describe()}"]
+    for sink in plan.sinks:
+        for depth, node in enumerate(nodes.path(sink)[1:], start=2):
+            lines.append("  " * depth + _line(node))
+        depth = len(nodes.path(sink)) + 1
+        key = f" keyed by {sink.key}" if sink.key else ""
+        lines.append("  " * depth + f"write {sink.topic}{key}, {sink.mode}")
+    dead_letters = source.dead_letters or f"{plan.app}-dead-letters"
+    lines.append(f"  on error: {source.on_error}, dead letters to {dead_letters}")
+    return "\n".join(lines)
+
+
+def _line(node: nodes.Node) -> str:
+    if isinstance(node, nodes.Select | nodes.Extend):
+        names = [e.meta.output_name(raise_if_undetermined=False) for e in node.expressions]
+        word = "select" if isinstance(node, nodes.Select) else "with columns"
+        return f"{word} {', '.join(name or '*' for name in names)}"
+    if isinstance(node, nodes.Filter):
+        return f"filter {node.predicate}"
+    if isinstance(node, nodes.Watermark):
+        return f"watermark {node.delay}"
+    if isinstance(node, nodes.Aggregate):
+        window = f"window of {node.window.size}, " if node.window else ""
+        aggregates = ", ".join(f"{a.name}={a.function}({a.column or ''})" for a in node.aggregations)
+        return f"group by {window}{', '.join(node.keys)}: {aggregates}"
+    return f"read {node.topic}"

@@ -1,0 +1,161 @@
+"""The nodes of a plan. A handle appends one per call; nothing here computes.
+
+::
+
+    Source ─ Select ─ Filter ─ Extend ─ Aggregate ─ … ─ Sink
+                └───────────────────────────────────── Sink
+
+A plan is a tree: every node but the source has one parent, and every path ends in a sink.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Literal, TypeAlias
+
+import polars as pl
+
+from processor.formats.base import Format
+
+OnError: TypeAlias = Literal["dead_letter", "fail", "skip"]
+OutputMode: TypeAlias = Literal["append", "update", "complete"]
+Function: TypeAlias = Literal["count", "sum", "min", "max", "mean"]
+
+
+@dataclass(frozen=True, slots=True)
+class Location:
+    """The line of the user's file that asked for a node."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Records of a topic, decoded; those that cannot be go where ``on_error`` says."""
+
+    topic: str
+    format: Format
+    event_time: str | None
+    partitioned_by: tuple[str, ...]
+    on_error: OnError
+    dead_letters: str | None
+    at: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Select:
+    """These columns and no others."""
+
+    parent: Node
+    expressions: tuple[pl.Expr, ...]
+    at: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Extend:
+    """These columns beside those that are there."""
+
+    parent: Node
+    expressions: tuple[pl.Expr, ...]
+    at: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """The rows for which the predicate is true."""
+
+    parent: Node
+    predicate: pl.Expr
+    at: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Watermark:
+    """Records that are behind their partition's largest event time by more than ``delay`` are late."""
+
+    parent: Node
+    delay: timedelta
+    at: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A tumbling window of event time: [k·size, (k+1)·size) since 1970 in UTC."""
+
+    column: str
+    size: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregation:
+    """One aggregate of a group: ``function`` of ``column`` (``None`` for a count), called ``name``."""
+
+    name: str
+    function: Function
+    column: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregate:
+    """Groups by a window and keys, kept in state."""
+
+    parent: Node
+    window: Window | None
+    keys: tuple[str, ...]
+    aggregations: tuple[Aggregation, ...]
+    at: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Sink:
+    """Publishes the rows to a topic."""
+
+    parent: Node
+    topic: str
+    format: Format
+    key: str | None
+    mode: OutputMode
+    at: Location
+
+
+Node: TypeAlias = Source | Select | Extend | Filter | Watermark | Aggregate
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole topology: its application id and its sinks; all else is reached from them."""
+
+    app: str
+    sinks: tuple[Sink, ...]
+    at: Location = field(compare=False)
+
+    def source(self) -> Source:
+        """The source that every path begins with (`validate` has seen that there is one)."""
+        return next(node for node in self.nodes() if isinstance(node, Source))
+
+    def nodes(self) -> Iterator[Node]:
+        """Every node but the sinks, parents first, each once."""
+        seen: set[int] = set()
+        for sink in self.sinks:
+            for node in path(sink):
+                if id(node) not in seen:
+                    seen.add(id(node))
+                    yield node
+
+    def delay(self) -> timedelta | None:
+        """The watermark's delay; ``None`` where nothing is ever late."""
+        return next((node.delay for node in self.nodes() if isinstance(node, Watermark)), None)
+
+
+def path(sink: Sink) -> list[Node]:
+    """The nodes from the source to the sink's parent."""
+    nodes: list[Node] = [sink.parent]
+    while not isinstance(nodes[-1], Source):
+        nodes.append(nodes[-1].parent)
+    return nodes[::-1]

@@ -1,0 +1,76 @@
+"""Which columns each node of a plan has, found by running it on no rows."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import polars as pl
+
+from processor.errors import TopologyError
+from processor.plan import nodes
+
+Columns: TypeAlias = dict[int, dict[str, pl.DataType]]
+"""Column names and types by ``id`` of the node."""
+
+_NUMBERS_ONLY = ("sum", "mean")
+
+
+def columns(plan: nodes.Plan) -> Columns:
+    """The columns of every node; raises `TopologyError` with the line of a step that cannot be."""
+    frames: dict[int, pl.DataFrame] = {}
+    for node in plan.nodes():
+        try:
+            frames[id(node)] = _frame(node, frames)
+        except pl.exceptions.PolarsError as error:
+            have = frames[id(node.parent)].columns if not isinstance(node, nodes.Source) else []
+            raise TopologyError(
+                f"{node.at}: {type(node).__name__.lower()} cannot be computed: {error}",
+                remedy=f"the columns here are: {', '.join(have)}",
+            ) from error
+    return {key: dict(frame.schema) for key, frame in frames.items()}
+
+
+def _frame(node: nodes.Node, frames: dict[int, pl.DataFrame]) -> pl.DataFrame:
+    if isinstance(node, nodes.Source):
+        return pl.DataFrame(schema=dict(node.format.columns or {}))
+    parent = frames[id(node.parent)]
+    if isinstance(node, nodes.Select):
+        return parent.select(*node.expressions)
+    if isinstance(node, nodes.Extend):
+        return parent.with_columns(*node.expressions)
+    if isinstance(node, nodes.Filter):
+        return parent.filter(node.predicate)
+    if isinstance(node, nodes.Watermark):
+        return parent
+    return _aggregated(node, parent)
+
+
+def _aggregated(node: nodes.Aggregate, parent: pl.DataFrame) -> pl.DataFrame:
+    schema: dict[str, pl.DataType] = {}
+    if node.window:
+        schema |= {"window_start": pl.Datetime("us"), "window_end": pl.Datetime("us")}
+    for key in node.keys:
+        schema[key] = parent[key].dtype
+    for aggregation in node.aggregations:
+        kind = pl.Int64() if aggregation.column is None else parent[aggregation.column].dtype
+        schema[aggregation.name] = _kind(node, aggregation, kind)
+    return pl.DataFrame(schema=schema)
+
+
+def _kind(
+    node: nodes.Aggregate, aggregation: nodes.Aggregation, kind: pl.DataType
+) -> pl.DataType:
+    function = aggregation.function
+    if function == "count":
+        return pl.Int64()
+    fits = kind.is_numeric() or (kind.is_temporal() and function not in _NUMBERS_ONLY)
+    if not fits or kind.is_decimal():
+        raise TopologyError(
+            f"{node.at}: {function} of {aggregation.column!r} is not possible: it is {kind}",
+            remedy=f"give {function} a column of numbers",
+        )
+    if function == "mean":
+        return pl.Float64()
+    if function == "sum":
+        return pl.Float64() if kind.is_float() else pl.Int64()
+    return kind

@@ -1,0 +1,158 @@
+"""The chain of checkpoints behind a committed offset, and how it is walked.
+
+::
+
+    manifest ──► delta 9 ──► delta 8 ──► … ──► snapshot 5 ──► its chunks
+    (in the committed offset)
+
+The manifest names the newest delta by epoch, attempt and digest. Every delta names the one before
+it with that one's digest; the walk ends at the snapshot that the manifest names, or at the first
+delta. So all that recovery reads is reached from the committed offset, and checked: a blob that
+nobody committed cannot get in.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+
+from processor.errors import StateLostError
+from processor.model.manifest import Manifest
+from processor.state import codec
+from processor.state.slab import Rows
+
+CHUNK_BYTES_MAX: Final = 8 * 1024 * 1024
+REMEDY: Final = (
+    "restore the Redis data, or start anew from the input: another application id, "
+    "or reset the group's offsets together with its state"
+)
+
+Loader = Callable[[Sequence[str]], list[bytes | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """Where a chain stands: what the next delta continues, and what keeping it costs."""
+
+    key: str = ""
+    digest: str = ""
+    snapshot: str = ""
+    snapshot_bytes: int = 0
+    chain_bytes: int = 0
+    chain_length: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A chain, oldest state first, and the link that the next delta continues."""
+
+    states: Sequence[Mapping[str, Rows]]
+    link: Link
+
+
+def delta_key(epoch: int, attempt: str) -> str:
+    """The key of a delta within its task."""
+    return f"d:{epoch}:{attempt}"
+
+
+def snapshot_key(epoch: int, attempt: str) -> str:
+    """The key of a snapshot within its task; its chunks append ``:i``."""
+    return f"s:{epoch}:{attempt}"
+
+
+def load(task: str, manifest: Manifest, loader: Loader) -> Loaded:
+    """Walk back from the manifest to the snapshot, verify every digest, return it forward.
+
+    Raises `StateLostError` that names the first blob that is missing or altered.
+    """
+    if not manifest.digest:
+        return Loaded((), Link())
+    deltas: list[Mapping[str, Rows]] = []
+    key, want, size = delta_key(manifest.epoch, manifest.attempt), manifest.digest, 0
+    base, base_digest = _snapshot_of(manifest.snapshot)
+    while key and key != base:
+        data = _verified(task, key, want, loader([key])[0])
+        header, state = codec.decode(data)
+        deltas.append(state)
+        size += len(data)
+        key, want = header.parent, header.parent_digest
+    states: list[Mapping[str, Rows]] = []
+    snapshot_bytes = 0
+    if base:
+        states, snapshot_bytes = _load_snapshot(task, base, base_digest, loader)
+    link = Link(
+        delta_key(manifest.epoch, manifest.attempt), manifest.digest, manifest.snapshot,
+        snapshot_bytes, size, len(deltas),
+    )  # fmt: skip
+    return Loaded((*states, *reversed(deltas)), link)
+
+
+def encode_snapshot(
+    header: codec.Header, state: Mapping[str, Rows]
+) -> tuple[str, str, dict[str, bytes]]:
+    """The snapshot's key, its digest, and its blobs: chunks first, the list of them last."""
+    key = snapshot_key(header.epoch, header.attempt)
+    blobs: dict[str, bytes] = {}
+    for name, rows in state.items():
+        for chunk in codec.split(rows, CHUNK_BYTES_MAX):
+            blobs[f"{key}:{len(blobs)}"] = codec.encode(header, {name: chunk})
+    listing = orjson.dumps([[name, codec.digest(data)] for name, data in blobs.items()])
+    return key, codec.digest(listing), {**blobs, key: listing}
+
+
+def snapshot_name(key: str, digest: str) -> str:
+    """How a manifest names a snapshot: ``epoch:attempt:digest``."""
+    return f"{key.removeprefix('s:')}:{digest}"
+
+
+def reachable(key: str, snapshot: str) -> bool:
+    """Whether the manifest that names ``snapshot`` still needs the blob of this key.
+
+    Every blob older than the snapshot's epoch is behind it; so is the delta of that very epoch,
+    and every other snapshot.
+    """
+    if not snapshot:
+        return True
+    base, _ = _snapshot_of(snapshot)
+    kind, epoch, *_ = key.split(":")
+    if kind == "s":
+        return key == base or key.startswith(f"{base}:")
+    return int(epoch) > int(base.split(":")[1])
+
+
+def _snapshot_of(name: str) -> tuple[str, str]:
+    if not name:
+        return "", ""
+    epoch, attempt, digest = name.split(":")
+    return snapshot_key(int(epoch), attempt), digest
+
+
+def _load_snapshot(
+    task: str, key: str, want: str, loader: Loader
+) -> tuple[list[Mapping[str, Rows]], int]:
+    listing = orjson.loads(_verified(task, key, want, loader([key])[0]))
+    names = [name for name, _ in listing]
+    states: list[Mapping[str, Rows]] = []
+    size = 0
+    for (name, chunk_digest), data in zip(listing, loader(names), strict=True):
+        chunk = _verified(task, name, chunk_digest, data)
+        states.append(codec.decode(chunk)[1])
+        size += len(chunk)
+    return states, size
+
+
+def _verified(task: str, key: str, want: str, data: bytes | None) -> bytes:
+    if data is None:
+        raise StateLostError(
+            f"checkpoint {key} of task {task} is missing, though the committed offset rests on it",
+            remedy=REMEDY,
+        )
+    if codec.digest(data) != want:
+        raise StateLostError(
+            f"checkpoint {key} of task {task} was altered: its digest is not the committed one",
+            remedy=REMEDY,
+        )
+    return data

@@ -1,0 +1,245 @@
+"""The slab: aggregates of many keys in growable columns, with an index from key to slot.
+
+Everything per batch is proportional to the batch: fold, emit, checkpoint, undo. What a batch did
+lies in a change set until `commit` or `rollback`::
+
+    fold ──► touched slots with their old values, new slots ──► commit: they are the base
+    free ──► slots to be freed                              └─► rollback: as if nothing had been
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from processor.state.index import Index, Slots
+from processor.state.keys import KeyCodec, Layout, Words
+
+Column: TypeAlias = npt.NDArray[Any]
+Fold: TypeAlias = Literal["add", "min", "max"]
+_ROWS_MIN: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One stored column: its type (``<i8`` or ``<f8``) and how partial values are folded in."""
+
+    name: str
+    dtype: Literal["<i8", "<f8"]
+    fold: Fold
+
+    def identity(self) -> float | int:
+        """The value that folding leaves alone."""
+        if self.fold == "add":
+            return 0
+        if self.dtype == "<f8":
+            return np.inf if self.fold == "min" else -np.inf
+        bounds = np.iinfo(np.int64)
+        return int(bounds.max if self.fold == "min" else bounds.min)
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows of state as a checkpoint holds them."""
+
+    layout: Layout
+    words: Words
+    cells: dict[str, Column]
+    gone: Words
+    texts: dict[int, bytes]
+
+
+@dataclass(slots=True)
+class _Changes:
+    slots: list[Slots] = field(default_factory=list)
+    old: list[dict[str, Column]] = field(default_factory=list)
+    added: list[Slots] = field(default_factory=list)
+    freed: list[Slots] = field(default_factory=list)
+
+
+class Slab:
+    """Aggregates by key.
+
+    >>> slab = Slab({"user": pl.String()}, [Cell("n", "<i8", "add")])
+    >>> slots = slab.fold(pl.DataFrame({"user": ["ann"]}), {"n": np.array([2])})
+    >>> slab.gather("n", slots).tolist(), slab.rows()
+    ([2], 1)
+    """
+
+    def __init__(self, keys: Mapping[str, pl.DataType], cells: Sequence[Cell]) -> None:
+        self._codec = KeyCodec(keys)
+        self._cells = tuple(cells)
+        self._index = Index()
+        self._words: Words = np.zeros((0, self._codec.layout.words()), np.uint64)
+        self._columns: dict[str, Column] = {c.name: np.zeros(0, c.dtype) for c in cells}
+        self._live: npt.NDArray[np.bool_] = np.zeros(0, np.bool_)
+        self._free: list[int] = []
+        self._top = 0
+        self._count = 0
+        self._changes = _Changes()
+
+    def rows(self) -> int:
+        """Live keys."""
+        return self._count
+
+    def memory_bytes(self) -> int:
+        """Bytes that the columns, the keys and the index take."""
+        columns = sum(column.nbytes for column in self._columns.values())
+        rows = self._words.nbytes + self._live.nbytes + 8 * len(self._free)
+        return columns + rows + self._index.memory_bytes() + self._codec.memory_bytes()
+
+    def fold(self, keys: pl.DataFrame, partials: Mapping[str, Column]) -> Slots:
+        """Fold one partial value per key into each column; every key once. Returns their slots."""
+        slots = self._slots(self._encode(keys))
+        changes = self._changes
+        changes.slots.append(slots)
+        changes.old.append({c.name: self._columns[c.name][slots] for c in self._cells})
+        for cell in self._cells:
+            column, partial = self._columns[cell.name], partials[cell.name]
+            if cell.fold == "add":
+                column[slots] += partial
+            else:
+                pick = np.minimum if cell.fold == "min" else np.maximum
+                column[slots] = pick(column[slots], partial)
+        return slots
+
+    def gather(self, name: str, slots: Slots) -> Column:
+        """Values of a column."""
+        return self._columns[name][slots]
+
+    def keys(self, slots: Slots) -> pl.DataFrame:
+        """Keys of slots, as columns."""
+        return self._codec.decode(self._words[slots])
+
+    def live(self) -> Slots:
+        """Every live slot."""
+        return np.flatnonzero(self._live[: self._top]).astype(np.int32)
+
+    def key_numbers(self, name: str, slots: Slots) -> npt.NDArray[np.int64]:
+        """A key column of numbers or times as its integers, without decoding the others."""
+        layout = self._codec.layout
+        at = int(layout.nulls)
+        for column, width in zip(self._codec.columns, layout.widths, strict=True):
+            if column == name:
+                return self._words[slots, at].view(np.int64)
+            at += width
+        raise KeyError(name)
+
+    def free(self, slots: Slots) -> None:
+        """Give slots up, once the batch is committed."""
+        self._changes.freed.append(slots)
+
+    def changed(self) -> Rows:
+        """What the batch did: new absolute values of changed keys, and the keys that are gone."""
+        freed = _joined(self._changes.freed)
+        slots = np.unique(_joined(self._changes.slots))
+        kept = np.setdiff1d(slots, freed, assume_unique=True) if len(freed) else slots
+        return self._rows(kept, self._words[freed], self._codec.unsaved())
+
+    def all(self) -> Rows:
+        """Every live row."""
+        slots = self.live()
+        words = self._words[slots]
+        return self._rows(slots, words[:0], self._codec.texts(words))
+
+    def commit(self, saved: Mapping[int, bytes]) -> None:
+        """The batch is part of the base; ``saved`` are the long texts its checkpoint holds."""
+        freed = _joined(self._changes.freed)
+        self._drop(freed)
+        self._codec.saved(saved)
+        self._changes = _Changes()
+
+    def rollback(self) -> None:
+        """Undo what was done since the last commit."""
+        changes = self._changes
+        for slots, old in zip(reversed(changes.slots), reversed(changes.old), strict=True):
+            for cell in self._cells:
+                self._columns[cell.name][slots] = old[cell.name]
+        self._drop(_joined(changes.added))
+        self._changes = _Changes()
+
+    def restore(self, rows: Rows) -> None:
+        """Apply a checkpoint's rows on top of what is there."""
+        self._codec.restore(rows.texts)
+        old = Layout([*self._codec.layout.widths], self._codec.layout.nulls)
+        self._codec.widen(rows.layout)
+        self._adopt_layout(old)
+        if len(rows.gone):
+            gone = self._codec.relayout(rows.gone, rows.layout)
+            slots = self._index.find(gone, self._words)
+            self._drop(slots[slots >= 0])
+        slots = self._slots(self._codec.relayout(rows.words, rows.layout))
+        for cell in self._cells:
+            self._columns[cell.name][slots] = rows.cells[cell.name]
+        self._changes = _Changes()
+
+    def prune(self) -> None:
+        """Forget long texts that no live row refers to."""
+        self._codec.prune(self._codec.texts(self._words[self.live()]))
+
+    def _rows(self, slots: Slots, gone: Words, texts: dict[int, bytes]) -> Rows:
+        layout = Layout([*self._codec.layout.widths], self._codec.layout.nulls)
+        cells = {c.name: self._columns[c.name][slots] for c in self._cells}
+        return Rows(layout, self._words[slots], cells, gone, texts)
+
+    def _encode(self, keys: pl.DataFrame) -> Words:
+        old = Layout([*self._codec.layout.widths], self._codec.layout.nulls)
+        words = self._codec.encode(keys)
+        self._adopt_layout(old)
+        return words
+
+    def _adopt_layout(self, old: Layout) -> None:
+        if old != self._codec.layout:
+            self._words = self._codec.relayout(self._words, old)
+            self._index.rebuild(self._words, self.live(), 0)
+
+    def _slots(self, words: Words) -> Slots:
+        """The slots of keys, with new ones for those that have none."""
+        slots = self._index.find(words, self._words)
+        missing = np.flatnonzero(slots < 0)
+        if len(missing):
+            new = self._allocate(len(missing))
+            self._words[new] = words[missing]
+            if self._index.needs_room(len(new)):
+                self._index.rebuild(self._words, self.live(), len(new))
+            self._live[new] = True
+            self._index.insert(words[missing], new)
+            for cell in self._cells:
+                self._columns[cell.name][new] = cell.identity()
+            self._changes.added.append(new)
+            self._count += len(new)
+            slots[missing] = new
+        return slots
+
+    def _allocate(self, count: int) -> Slots:
+        reused = [self._free.pop() for _ in range(min(count, len(self._free)))]
+        fresh = count - len(reused)
+        if self._top + fresh > len(self._live):
+            self._grow(max(_ROWS_MIN, self._top + fresh, len(self._live) * 3 // 2))
+        slots = np.concatenate([reused, np.arange(self._top, self._top + fresh)]).astype(np.int32)
+        self._top += fresh
+        return slots
+
+    def _grow(self, size: int) -> None:
+        more = size - len(self._live)
+        self._words = np.pad(self._words, ((0, more), (0, 0)))
+        self._live = np.pad(self._live, (0, more))
+        self._columns = {name: np.pad(c, (0, more)) for name, c in self._columns.items()}
+
+    def _drop(self, slots: Slots) -> None:
+        if not len(slots):
+            return
+        slots = np.unique(slots)
+        self._index.remove(self._words[slots], slots)
+        self._live[slots] = False
+        self._free.extend(slots.tolist())
+        self._count -= len(slots)
+
+
+def _joined(parts: Sequence[Slots]) -> Slots:
+    return np.concatenate(parts).astype(np.int32) if parts else np.zeros(0, np.int32)

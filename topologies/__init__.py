@@ -1,0 +1,1 @@
+"""Topologies that come with the processor, written with its public names only."""

@@ -1,0 +1,1 @@
+"""The ride pipeline: trips to clusters, and the popular clusters by hour."""

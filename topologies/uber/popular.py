@@ -1,0 +1,38 @@
+"""Stage 2: trips with clusters to the number of trips by cluster and hour."""
+
+import polars as pl
+
+from processor import Json, Topology, functions as F
+
+TRIP = Json({"dt": pl.Datetime("us"), "cluster": pl.Int64})
+
+
+@Topology.define
+def popular(
+    *,
+    app: str = "uber-popular",
+    input: str = "trips-enriched",
+    output: str = "popular-clusters",
+    dead_letters: str = "trips-enriched-dead-letters",
+    window: str = "1 hour",
+    watermark: str = "31 days",
+    on_error: str = "dead_letter",
+) -> Topology:
+    """Count trips by cluster and window; the last record of a key and window is the right one."""
+    topology = Topology(app)
+    trips = topology.read.kafka(
+        input,
+        format=TRIP,
+        event_time="dt",
+        partitioned_by="cluster",
+        on_error=on_error,
+        dead_letters=dead_letters,
+    )
+    counts = (
+        trips.with_watermark(watermark)
+        .group_by(F.window("dt", window), "cluster")
+        .agg(trips=F.count())
+        .select("cluster", "window_start", "window_end", "trips")
+    )
+    counts.write.kafka(output, key="cluster", mode="update")
+    return topology
