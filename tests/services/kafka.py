@@ -41,6 +41,7 @@ SETTINGS = {
     "log.segment.delete.delay.ms": "1000",
 }
 JVM = ["-Xmx512m", "-Xms256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xshare:auto"]
+STARTS = 2
 
 
 def answers(bootstrap_servers: str) -> None:
@@ -56,7 +57,17 @@ class LocalKafka(Process):
     rung = "local process, jars from Maven"
 
     def __init__(self) -> None:
-        command, classpath = java(), f"{jars()}/*"
+        run = [java(), *JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars()}/*"]
+        for attempt in range(STARTS):
+            try:
+                self._new(run)
+                break
+            except (Unavailable, subprocess.TimeoutExpired):
+                # Somebody may have taken a port between the asking and the start.
+                if attempt + 1 == STARTS:
+                    raise
+
+    def _new(self, run: list[str]) -> None:
         port, controller = free_port(), free_port()
         self._keep = tempfile.TemporaryDirectory(prefix="kafka-", ignore_cleanup_errors=True)
         directory = Path(self._keep.name)
@@ -68,7 +79,6 @@ class LocalKafka(Process):
         }
         properties = directory / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
-        run = [command, *JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", classpath]
         try:
             self._format(run, properties)
             super().__init__(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from typing import TYPE_CHECKING, Any
 
 from tests.services.handle import Unavailable
@@ -53,6 +54,6 @@ def climb(rungs: Sequence[Callable[[], Any]]) -> Any:
     for rung in rungs:
         try:
             return rung()
-        except Unavailable as error:
+        except (Unavailable, OSError, subprocess.SubprocessError) as error:
             reasons.append(str(error))
     raise Unavailable("; ".join(reasons))

@@ -9,8 +9,29 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+
+class _Repeats(logging.Filter):
+    """Lets a line through once in ten seconds: the client tells of every try to connect."""
+
+    every_s = 10.0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: dict[str, float] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        line = record.getMessage().partition(" (after ")[0]
+        if record.created - self._last.get(line, 0.0) < self.every_s:
+            return False
+        if len(self._last) > 1_000:
+            self._last.clear()
+        self._last[line] = record.created
+        return True
+
+
 # The client's own words, served by its polls.
 CLIENT_LOGGER = logging.getLogger("processor.kafka.client")
+CLIENT_LOGGER.addFilter(_Repeats())
 ROLES = ("consumer", "producer", "admin")
 
 
@@ -63,6 +84,8 @@ def consumer_settings(
         "auto.offset.reset": "error",
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
+        # Tells where the marks of transactions behind the last record end.
+        "enable.partition.eof": True,
         # Enough ahead for full batches, bounded in memory.
         "queued.min.messages": 100_000,
         "queued.max.messages.kbytes": 16_384,
