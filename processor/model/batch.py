@@ -12,12 +12,14 @@ from processor.model.log import Message, Output, TopicPartition
 class Slice:
     """One partition's share of a batch: its records in offset order.
 
-    ``start`` is the position before the batch, ``end`` the one after it. ``event_time_max`` is the
+    ``values`` are the messages' values, taken out once. ``start`` is the position before the batch,
+    ``end`` the one after it. ``event_time_max`` is the
     partition's largest event time before the batch, in microseconds since 1970.
     """
 
     partition: TopicPartition
     messages: Sequence[Message]
+    values: Sequence[bytes | None]
     start: int
     end: int
     event_time_max: int | None

@@ -93,10 +93,13 @@ class Polled:
     """What one poll brought: records of opened partitions, and changes of the assignment.
 
     The changes come first in time: no message is of a partition that a change took away.
+    ``ends`` has the partitions whose last visible record has been given out, with the position
+    behind it and behind the marks of transactions that follow it.
     """
 
     messages: Sequence[Message] = ()
     changes: Sequence[Rebalance] = ()
+    ends: Mapping[TopicPartition, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

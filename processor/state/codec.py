@@ -141,7 +141,7 @@ def _write(columns: Mapping[str, pl.Series]) -> bytes:
 
 
 def _read(data: bytes) -> pl.DataFrame | None:
-    return pl.read_ipc(io.BytesIO(data), memory_map=False) if data else None
+    return pl.read_ipc(io.BytesIO(data)) if data else None
 
 
 def _words(table: pl.DataFrame | None, count: int) -> Words:

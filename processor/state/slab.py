@@ -126,7 +126,8 @@ class Slab:
         at = int(layout.nulls)
         for column, width in zip(self._codec.columns, layout.widths, strict=True):
             if column == name:
-                return self._words[slots, at].view(np.int64)
+                numbers: npt.NDArray[np.int64] = self._words[slots, at].view(np.int64)
+                return numbers
             at += width
         raise KeyError(name)
 
@@ -177,6 +178,12 @@ class Slab:
         for cell in self._cells:
             self._columns[cell.name][slots] = rows.cells[cell.name]
         self._changes = _Changes()
+
+    def dump(self) -> list[dict[str, Any]]:
+        """Every live key with its stored cells, for tests and people; not fast."""
+        slots = self.live()
+        cells = [pl.Series(c.name, self._columns[c.name][slots]) for c in self._cells]
+        return self.keys(slots).with_columns(cells).to_dicts()
 
     def prune(self) -> None:
         """Forget long texts that no live row refers to."""

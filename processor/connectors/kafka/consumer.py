@@ -58,6 +58,7 @@ class KafkaConsumer:
         self._floors: dict[Partition, int] = {}
         self._guard_until = 0.0
         self._changes: list[Rebalance] = []
+        self._ends: dict[Partition, int] = {}
         self._fatal = ""
         self._membership = Membership(-1, frozenset())
         self._client: Any = Consumer(
@@ -96,6 +97,7 @@ class KafkaConsumer:
         self._opened -= gone
         for partition in gone:
             self._floors.pop(partition, None)
+            self._ends.pop(partition, None)
         return gone
 
     def _on_error(self, error: Any) -> None:
@@ -118,8 +120,9 @@ class KafkaConsumer:
             if limit_s <= 0:
                 break
         changes, self._changes = self._changes, []
+        ends, self._ends = self._ends, {}
         self._membership = self._standing()
-        return Polled(messages, changes)
+        return Polled(messages, changes, ends)
 
     def _consume(self, records_max: int, timeout_s: float) -> list[Message]:
         try:
@@ -145,6 +148,10 @@ class KafkaConsumer:
         where: Partition | None = None
         if message.topic() is not None and (message.partition() or 0) >= 0:
             where = Partition(message.topic(), message.partition() or 0)
+        if error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001
+            if where in self._opened:
+                self._ends[where] = message.offset()
+            return
         sort = kind(error)
         if sort is FencedError:
             raise told(error, self._name)
@@ -185,6 +192,8 @@ class KafkaConsumer:
         except (KafkaException, SystemError) as problem:
             raise classify(problem, f"{self._name}: opening partitions") from problem
         self._opened |= positions.keys()
+        for partition in positions:
+            self._ends.pop(partition, None)
         self._floors.update(positions)
         self._guard_until = time.monotonic() + GUARD_S
 

@@ -53,7 +53,7 @@ class MemoryConsumer:
         def ready() -> bool:
             nonlocal polled
             changes = self._serve()
-            polled = Polled(self._read(records_max), changes)
+            polled = Polled(self._read(records_max), changes, self._ends())
             return bool(polled.messages or polled.changes)
 
         with self._broker.changed:
@@ -118,6 +118,11 @@ class MemoryConsumer:
                 last = place
         self._turn = self._turn[last + 1 :] + self._turn[: last + 1]
         return found
+
+    def _ends(self) -> dict[TopicPartition, int]:
+        """The opened partitions that have been read to the end, marks of transactions included."""
+        ends = {name: self._broker.partition(name).stable for name in self._positions}
+        return {name: end for name, end in ends.items() if self._positions[name] >= end}
 
     def open(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read these partitions from these offsets on."""

@@ -1,0 +1,172 @@
+"""What a batch commits for each of its tasks: the delta, the manifest, and now and then a snapshot.
+
+A snapshot is encoded and written beside the loop, from copies of the columns. The manifest of a
+later batch names it; once that is committed, what only older manifests reached is deleted.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, replace
+from typing import Final
+
+from processor.connectors.ports import Blob, Store
+from processor.engine.task import Task
+from processor.model.batch import Slice
+from processor.model.log import Committed, TopicPartition
+from processor.model.manifest import Manifest
+from processor.state import chain, codec
+from processor.state.slab import Rows
+
+CHAIN_LENGTH_MAX: Final = 64
+SNAPSHOT_BYTES_MIN: Final = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A task's part of a commit: the new head, the blob behind it, and the link after it."""
+
+    task: Task
+    head: Committed
+    manifest: Manifest
+    blobs: Sequence[Blob]
+    link: chain.Link
+    texts: Mapping[str, Mapping[int, bytes]]
+
+    @property
+    def bytes(self) -> int:
+        """Bytes staged."""
+        return sum(len(blob.data) for blob in self.blobs)
+
+
+@dataclass(frozen=True, slots=True)
+class _Snapshot:
+    name: str
+    bytes: int
+    chain_bytes: int
+    chain_length: int
+
+
+class Checkpointer:
+    """Prepares deltas, and keeps chains short.
+
+    Args:
+        executor: where snapshots are written; one thread, or the caller's own.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        executor: Executor,
+        fingerprint: str,
+        partitions: int,
+        transactional_id: str,
+    ) -> None:
+        self._store = store
+        self._executor = executor
+        self._fingerprint = fingerprint
+        self._partitions = partitions
+        self._transactional_id = transactional_id
+        self._writing: dict[TopicPartition, Future[_Snapshot]] = {}
+
+    def pin(self, offset: int) -> Committed:
+        """The head of a task that has seen nothing and begins at ``offset``."""
+        manifest = Manifest(
+            0, "", "", "", None, self._fingerprint, self._partitions, self._transactional_id
+        )
+        return Committed(offset, str(manifest))
+
+    def prepare(self, task: Task, part: Slice, event_time_max: int | None) -> Prepared:
+        """The task's next head, with the delta of what the running batch did to its state."""
+        self._name_snapshot(task)
+        attempt = secrets.token_hex(4)
+        epoch, link = task.epoch + 1, task.link
+        blobs: list[Blob] = []
+        texts: dict[str, Mapping[int, bytes]] = {}
+        digest = ""
+        if task.state:
+            rows = {name: slab.changed() for name, slab in task.state.items()}
+            texts = {name: changed.texts for name, changed in rows.items()}
+            header = codec.Header(
+                epoch, attempt, link.key, link.digest, part.start, part.end,
+                {"event_time_max": event_time_max},
+            )  # fmt: skip
+            data = codec.encode(header, rows)
+            digest, key = codec.digest(data), chain.delta_key(epoch, attempt)
+            blobs.append(Blob(key, data, epoch, link.key or None))
+            link = replace(
+                link, key=key, digest=digest, chain_bytes=link.chain_bytes + len(data),
+                chain_length=link.chain_length + 1,
+            )  # fmt: skip
+        manifest = Manifest(
+            epoch, attempt, digest, link.snapshot, event_time_max, self._fingerprint,
+            self._partitions, self._transactional_id,
+        )  # fmt: skip
+        return Prepared(
+            task, Committed(part.end, str(manifest)), manifest, blobs, link, texts
+        )
+
+    def adopt(self, prepared: Prepared) -> int:
+        """The head is committed: it is the base now. Returns the bytes of a snapshot begun."""
+        task, manifest = prepared.task, prepared.manifest
+        renamed = manifest.snapshot != Manifest.parse(task.base.metadata).snapshot
+        task.base, task.link = prepared.head, prepared.link
+        task.epoch, task.event_time_max = manifest.epoch, manifest.event_time_max
+        for name, slab in task.state.items():
+            slab.commit(prepared.texts[name])
+        if renamed:
+            self._collect(task)
+        link = task.link
+        long = link.chain_length >= CHAIN_LENGTH_MAX
+        heavy = link.chain_bytes > max(link.snapshot_bytes, SNAPSHOT_BYTES_MIN)
+        if task.state and (long or heavy) and task.partition not in self._writing:
+            return self._begin_snapshot(task)
+        return 0
+
+    def forget(self, partition: TopicPartition) -> None:
+        """The task is gone; a snapshot that is being written will name nothing."""
+        self._writing.pop(partition, None)
+
+    def _begin_snapshot(self, task: Task) -> int:
+        rows = {name: slab.all() for name, slab in task.state.items()}
+        for slab in task.state.values():
+            slab.prune()
+        manifest = Manifest.parse(task.base.metadata)
+        header = codec.Header(manifest.epoch, manifest.attempt, "", "", 0, task.base.offset)
+        link = task.link
+        self._writing[task.partition] = self._executor.submit(
+            self._write, task.name, header, rows, (link.chain_bytes, link.chain_length)
+        )
+        return task.memory_bytes()
+
+    def _write(
+        self, task: str, header: codec.Header, rows: Mapping[str, Rows], behind: tuple[int, int]
+    ) -> _Snapshot:
+        key, digest, blobs = chain.encode_snapshot(header, rows)
+        for name, data in blobs.items():
+            self._store.stage({task: [Blob(name, data, header.epoch)]})
+        return _Snapshot(
+            chain.snapshot_name(key, digest), sum(map(len, blobs.values())), *behind
+        )
+
+    def _name_snapshot(self, task: Task) -> None:
+        """If a snapshot has been written, let the next manifest name it."""
+        future = self._writing.get(task.partition)
+        if future is None or not future.done():
+            return
+        del self._writing[task.partition]
+        written = future.result()
+        link = task.link
+        task.link = replace(
+            link, snapshot=written.name, snapshot_bytes=written.bytes,
+            chain_bytes=link.chain_bytes - written.chain_bytes,
+            chain_length=link.chain_length - written.chain_length,
+        )  # fmt: skip
+
+    def _collect(self, task: Task) -> None:
+        """Delete what the committed manifest does not reach, orphans of that age among it."""
+        snapshot = task.link.snapshot
+        keys = self._store.blobs(task.name)
+        self._store.delete(task.name, [k for k in keys if not chain.reachable(k, snapshot)])

@@ -1,0 +1,84 @@
+"""Keeps a worker going: turns, the ways back after being fenced, and the two ways to stop."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from processor.clock import Clock
+from processor.connectors.ports import Log
+from processor.engine.worker import Worker
+from processor.errors import FencedError, RetriableError
+from processor.model.log import TopicPartition
+
+REJOINS_MAX: Final = 5
+REJOINS_S: Final = 120.0
+ASK_S: Final = 0.25
+
+Ends = Mapping[TopicPartition, int]
+
+
+def run(
+    worker: Worker,
+    clock: Clock,
+    *,
+    stop: Callable[[], bool],
+    done: Callable[[], bool] = lambda: False,
+    alive: Callable[[], None] = lambda: None,
+) -> None:
+    """Turn until ``stop`` or ``done``, then leave the group.
+
+    A worker whose identity or partitions were taken joins anew; five times in two minutes is once
+    too often, and the last error goes up. ``alive`` is called with every turn.
+    """
+    rejoined: deque[float] = deque(maxlen=REJOINS_MAX)
+    worker.start()
+    try:
+        while not (stop() or done()):
+            try:
+                worker.turn()
+            except FencedError:
+                now_s = clock.monotonic_s()
+                if len(rejoined) == REJOINS_MAX and now_s - rejoined[0] < REJOINS_S:
+                    raise
+                rejoined.append(now_s)
+                worker.rejoin()
+            alive()
+    finally:
+        worker.close(leave=True)
+
+
+class CaughtUp:
+    """Whether a group has committed all that was in the topic when the run began.
+
+    Call it after every turn: it lets the worker pass what follows its last record, and asks the log
+    about the other workers' partitions now and then.
+    """
+
+    def __init__(self, worker: Worker, log: Log, clock: Clock, group: str, ends: Ends) -> None:
+        self._worker = worker
+        self._log = log
+        self._clock = clock
+        self._group = group
+        self._ends = {partition: end for partition, end in ends.items() if end > 0}
+        self._ask_at_s = 0.0
+
+    def __call__(self) -> bool:
+        if not self._worker.caught_up(self._ends):
+            return False
+        if self._worker.tasks.keys() >= self._ends.keys():
+            return True
+        now_s = self._clock.monotonic_s()
+        if now_s < self._ask_at_s:
+            return False
+        self._ask_at_s = now_s + ASK_S
+        return self._group_has_committed()
+
+    def _group_has_committed(self) -> bool:
+        topics = {partition.topic for partition in self._ends}
+        try:
+            heads = {k: v for t in topics for k, v in self._log.committed(self._group, t).items()}
+        except RetriableError:
+            return False
+        return all(p in heads and heads[p].offset >= end for p, end in self._ends.items())

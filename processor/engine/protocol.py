@@ -1,0 +1,156 @@
+"""The commit protocol as a table: what follows a step, by its outcome.
+
+Exactly once::
+
+    stage ─► guard ─► begin ─► produce ─► flush ─► send offsets ─► commit ─► ADOPT
+      │        │                  └────────┴──────────┴──────┬───────┤
+      │        │                       refused               ▼       │ no answer
+      │        ▼                                   abort ─► REDO     ▼
+      ▼       REDO                                             renew ─► inquire ─► ADOPT, REDO
+    RELOAD                                                                         or RELOAD
+                          fenced, at any step: REJOIN
+
+- *stage* writes the checkpoint's delta, under an attempt's name that nobody else can write.
+- *guard* asks what the broker does not: is the generation valid, is every partition still ours?
+- *commit* is the only point that counts. The offsets that it commits name the delta.
+- *renew* takes the transactional id anew, which ends whatever may still be on its way; *inquire*
+  then reads which of the two it was.
+
+At least once leaves out the transaction: the outputs are flushed, then the manifest is committed.
+State is exact all the same; outputs may repeat.
+
+What the worker has to do then: ADOPT, the batch is the base; REDO, undo it in memory, go back to
+the base, try again; RELOAD, forget the tasks and load them from what is committed; REJOIN, forget
+everything and join the group anew. REJOIN is always right, the others are cheaper.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final, TypeAlias
+
+
+class Step(Enum):
+    """What is done next."""
+
+    STAGE = "stage"
+    GUARD = "guard"
+    BEGIN = "begin"
+    PRODUCE = "produce"
+    FLUSH = "flush"
+    SEND_OFFSETS = "send-offsets"
+    COMMIT = "commit"
+    COMMIT_OFFSETS = "commit-offsets"
+    ABORT = "abort"
+    REFRESH = "refresh"
+    RENEW = "renew"
+    INQUIRE = "inquire"
+
+
+class Outcome(Enum):
+    """How a step went."""
+
+    DONE = "done"
+    SLOW = "slow"
+    LOST = "lost"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+    FENCED = "fenced"
+    STAGED = "staged"
+    BASE = "base"
+    OTHER = "other"
+
+
+class Verdict(Enum):
+    """What became of the batch."""
+
+    ADOPT = "adopt"
+    REDO = "redo"
+    RELOAD = "reload"
+    REJOIN = "rejoin"
+
+
+Table: TypeAlias = Mapping[Step, Mapping[Outcome, Step | Verdict]]
+
+_INQUIRE: Final[Mapping[Outcome, Step | Verdict]] = {
+    Outcome.STAGED: Verdict.ADOPT,
+    Outcome.BASE: Verdict.REDO,
+    Outcome.OTHER: Verdict.RELOAD,
+    Outcome.UNKNOWN: Verdict.REJOIN,
+    Outcome.FENCED: Verdict.REJOIN,
+}
+
+EXACTLY_ONCE: Final[Table] = {
+    Step.STAGE: {Outcome.DONE: Step.GUARD, Outcome.LOST: Verdict.RELOAD},
+    Step.GUARD: {Outcome.DONE: Step.BEGIN, Outcome.LOST: Verdict.REDO},
+    Step.BEGIN: {
+        Outcome.DONE: Step.PRODUCE,
+        Outcome.REFUSED: Verdict.REJOIN,
+        Outcome.FENCED: Verdict.REJOIN,
+    },
+    Step.PRODUCE: {
+        Outcome.DONE: Step.FLUSH,
+        Outcome.REFUSED: Step.ABORT,
+        Outcome.FENCED: Verdict.REJOIN,
+    },
+    Step.FLUSH: {
+        Outcome.DONE: Step.SEND_OFFSETS,
+        Outcome.REFUSED: Step.ABORT,
+        Outcome.FENCED: Verdict.REJOIN,
+    },
+    Step.SEND_OFFSETS: {
+        Outcome.DONE: Step.COMMIT,
+        Outcome.REFUSED: Step.ABORT,
+        Outcome.FENCED: Verdict.REJOIN,
+    },
+    Step.COMMIT: {
+        Outcome.DONE: Verdict.ADOPT,
+        # An answer that came late may have a late twin: a new epoch shuts it out.
+        Outcome.SLOW: Step.REFRESH,
+        Outcome.REFUSED: Step.ABORT,
+        Outcome.UNKNOWN: Step.RENEW,
+        Outcome.FENCED: Verdict.REJOIN,
+    },
+    Step.ABORT: {
+        Outcome.DONE: Verdict.REDO,
+        Outcome.REFUSED: Verdict.REJOIN,
+        Outcome.UNKNOWN: Verdict.REJOIN,
+        Outcome.FENCED: Verdict.REJOIN,
+    },
+    Step.REFRESH: {
+        Outcome.DONE: Verdict.ADOPT,
+        Outcome.REFUSED: Verdict.REJOIN,
+        Outcome.UNKNOWN: Verdict.REJOIN,
+        Outcome.FENCED: Verdict.REJOIN,
+    },
+    Step.RENEW: {
+        Outcome.DONE: Step.INQUIRE,
+        Outcome.REFUSED: Verdict.REJOIN,
+        Outcome.UNKNOWN: Verdict.REJOIN,
+        Outcome.FENCED: Verdict.REJOIN,
+    },
+    Step.INQUIRE: _INQUIRE,
+}
+
+AT_LEAST_ONCE: Final[Table] = {
+    Step.STAGE: {Outcome.DONE: Step.GUARD, Outcome.LOST: Verdict.RELOAD},
+    Step.GUARD: {Outcome.DONE: Step.PRODUCE, Outcome.LOST: Verdict.REDO},
+    Step.PRODUCE: {
+        Outcome.DONE: Step.FLUSH,
+        Outcome.REFUSED: Verdict.REDO,
+        Outcome.FENCED: Verdict.REJOIN,
+    },
+    Step.FLUSH: {
+        Outcome.DONE: Step.COMMIT_OFFSETS,
+        Outcome.REFUSED: Verdict.REDO,
+        Outcome.FENCED: Verdict.REJOIN,
+    },
+    Step.COMMIT_OFFSETS: {
+        Outcome.DONE: Verdict.ADOPT,
+        Outcome.REFUSED: Step.INQUIRE,
+        Outcome.UNKNOWN: Step.INQUIRE,
+        Outcome.FENCED: Verdict.REJOIN,
+    },
+    Step.INQUIRE: _INQUIRE,
+}

@@ -1,0 +1,174 @@
+"""From an assigned partition to a task that stands exactly where the last commit left it.
+
+::
+
+    take the owner's token; refused: the partition has gone on to another, stay pending
+    read the committed head on a read-committed handle
+        still open: fence its owner's transaction, stay pending, ask again
+        none:       state in the store -> stop: the offsets were lost
+                    otherwise pin the first position with an empty manifest, and begin there
+    another fingerprint or partition count    -> stop: StateMismatchError
+    the offset is outside what the log holds  -> stop: InputLostError
+    walk the chain back from the manifest, verify each digest, apply forward
+        a blob missing or altered             -> stop: StateLostError
+    read on from the offset
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from processor.connectors.ports import Consumer, Log, Owner, Store
+from processor.engine.checkpoint import Checkpointer
+from processor.engine.task import Task, task_name
+from processor.errors import (
+    AbortableError,
+    FencedError,
+    InputLostError,
+    RetriableError,
+    StateMismatchError,
+)
+from processor.model.log import Committed, Extent, TopicPartition
+from processor.model.manifest import Manifest
+from processor.operators.pipeline import Pipeline
+from processor.state import chain
+
+STABLE_S: Final = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Who the worker is and what it runs."""
+
+    app: str
+    transactional_id: str
+    fingerprint: str
+    partitions: int
+    start_from: Literal["earliest", "latest"]
+
+
+class Recovery:
+    """Loads tasks."""
+
+    def __init__(
+        self,
+        log: Log,
+        consumer: Consumer,
+        store: Store,
+        pipeline: Pipeline,
+        checkpointer: Checkpointer,
+        identity: Identity,
+        timeout_s: float = 10.0,
+        stable_s: float = STABLE_S,
+    ) -> None:
+        self._log = log
+        self._consumer = consumer
+        self._store = store
+        self._pipeline = pipeline
+        self._checkpointer = checkpointer
+        self._identity = identity
+        self._timeout_s = timeout_s
+        self._stable_s = stable_s
+
+    def load(self, partitions: Collection[TopicPartition]) -> list[Task]:
+        """The tasks of partitions, or none of them when they have to stay pending for now."""
+        ordered = sorted(partitions)
+        names = {p: task_name(self._identity.app, p) for p in ordered}
+        generation = self._consumer.membership().generation
+        if generation < 0:
+            return []
+        me = self._identity.transactional_id
+        owner = Owner(f"{me};{generation}", me, generation)
+        try:
+            before = self._store.acquire(dict.fromkeys(names.values(), owner))
+            heads = self._consumer.committed(ordered, self._stable_s)
+            missing = [p for p in ordered if heads[p] is None]
+            if missing:
+                heads |= self._pin(missing, names)
+        except RetriableError:
+            self._fence({o.transactional_id for o in before.values() if o is not None} - {me})
+            return []
+        except (FencedError, AbortableError):
+            return []
+        tasks = []
+        for partition in ordered:
+            head = heads[partition]
+            if head is not None:
+                tasks.append(self._task(partition, names[partition], owner, head))
+        return tasks
+
+    def _pin(
+        self, partitions: Collection[TopicPartition], names: dict[TopicPartition, str]
+    ) -> dict[TopicPartition, Committed | None]:
+        """Begin at the log's first or last position, and commit that this is where it began."""
+        pinned: dict[TopicPartition, Committed] = {}
+        for partition in partitions:
+            if self._store.blobs(names[partition]):
+                raise StateMismatchError(
+                    f"{partition}: group {self._identity.app} has no committed offset, but the "
+                    f"store has state of task {names[partition]}",
+                    remedy="the group's offsets were deleted or have expired: restore them, or "
+                    "start anew under another application id",
+                )
+            extent = self._consumer.extent(partition, self._timeout_s)
+            at = extent.low if self._identity.start_from == "earliest" else extent.high
+            pinned[partition] = self._checkpointer.pin(at)
+        self._consumer.commit(pinned, self._timeout_s)
+        return dict(pinned)
+
+    def _fence(self, transactional_ids: Collection[str]) -> None:
+        """End the open transactions of the partitions' former owners."""
+        for transactional_id in sorted(transactional_ids):
+            producer = self._log.producer(transactional_id)
+            producer.start(self._timeout_s)
+            producer.close()
+
+    def _task(self, partition: TopicPartition, name: str, owner: Owner, head: Committed) -> Task:
+        manifest = Manifest.parse(head.metadata)
+        self._check(partition, manifest)
+        extent = self._consumer.extent(partition, self._timeout_s)
+        _check_offset(partition, head.offset, extent)
+        loaded = chain.load(name, manifest, lambda keys: self._store.load(name, keys))
+        state = self._pipeline.new_state()
+        for rows_by_operator in loaded.states:
+            for operator, rows in rows_by_operator.items():
+                state[operator].restore(rows)
+        return Task(
+            name, partition, owner, state, head, head.offset, manifest.epoch,
+            manifest.event_time_max, loaded.link,
+        )  # fmt: skip
+
+    def _check(self, partition: TopicPartition, manifest: Manifest) -> None:
+        identity = self._identity
+        if manifest.fingerprint != identity.fingerprint:
+            raise StateMismatchError(
+                f"{partition}: the state was written by another topology: its fingerprint is "
+                f"{manifest.fingerprint}, this one's is {identity.fingerprint}",
+                remedy="run the topology that wrote it, or give the changed one another "
+                "application id (--set app=...)",
+            )
+        if manifest.partitions != identity.partitions:
+            raise StateMismatchError(
+                f"{partition}: the topic has {identity.partitions} partitions, the state was "
+                f"written with {manifest.partitions}: keys now lie elsewhere",
+                remedy="go on from a topic of the former partition count, or start anew under "
+                "another application id",
+            )
+
+
+def _check_offset(partition: TopicPartition, offset: int, extent: Extent) -> None:
+    if offset < extent.low:
+        raise InputLostError(
+            f"{partition}: the committed offset {offset} is no longer in the topic, which begins "
+            f"at {extent.low}: {extent.low - offset} records were deleted before they were read",
+            remedy="keep records longer than the processor may be down; to go on without them, "
+            "reset the group's offsets or use another application id",
+        )
+    if offset > extent.high:
+        raise InputLostError(
+            f"{partition}: the committed offset {offset} is beyond the topic's end {extent.high}: "
+            f"the topic was made anew",
+            remedy="use another application id for the new topic",
+        )

@@ -1,0 +1,49 @@
+"""A task: one partition of the input, with its state and its place in the log.
+
+::
+
+    assigned ──► PENDING ── load ──► RUNNING ──┬─ revoked, lost ──► gone
+                    ▲                          │
+                    └────────── reload ────────┘
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from processor.connectors.ports import Owner
+from processor.model.log import Committed, TopicPartition
+from processor.operators.base import TaskState
+from processor.state.chain import Link
+
+
+@dataclass(slots=True)
+class Task:
+    """A loaded task.
+
+    ``base`` is what is committed: the next offset to read and the manifest. ``position`` is the
+    next offset after what has been taken into the batch that is being filled.
+    """
+
+    name: str
+    partition: TopicPartition
+    owner: Owner
+    state: TaskState
+    base: Committed
+    position: int
+    epoch: int
+    event_time_max: int | None
+    link: Link
+
+    def rows(self) -> int:
+        """Keys in state."""
+        return sum(slab.rows() for slab in self.state.values())
+
+    def memory_bytes(self) -> int:
+        """Bytes of state."""
+        return sum(slab.memory_bytes() for slab in self.state.values())
+
+
+def task_name(app: str, partition: TopicPartition) -> str:
+    """What the store calls the task."""
+    return f"{app}/{partition.topic}/{partition.partition}"

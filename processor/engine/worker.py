@@ -1,0 +1,310 @@
+"""The worker: one loop over poll, load, run, commit.
+
+The loop is sequential. A batch is polled, computed and committed before the next poll, so that
+nothing is read inside a transaction and no state is computed on what may be taken back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from processor.clock import Clock
+from processor.connectors.ports import Consumer, Log, Producer, Store
+from processor.engine.batcher import Batcher, Limits, Share
+from processor.engine.checkpoint import Checkpointer
+from processor.engine.committer import Commit, Committer, Probe, Work
+from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Step, Verdict
+from processor.engine.recovery import STABLE_S, Identity, Recovery
+from processor.engine.task import Task
+from processor.errors import FencedError, LogError
+from processor.metrics.progress import BatchReport, Phase
+from processor.model.batch import Result, Slice
+from processor.model.log import Assigned, Rebalance, TopicPartition
+from processor.operators.pipeline import Pipeline
+from processor.plan.fingerprint import fingerprint
+from processor.plan.nodes import Plan
+
+REDO_MAX: Final = 5
+_PHASES: Final[Mapping[Step, Phase]] = {
+    Step.STAGE: "stage",
+    Step.PRODUCE: "publish",
+    Step.FLUSH: "publish",
+}
+
+Guarantee = Literal["exactly-once", "at-least-once"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who wants to know: of each committed batch, each change of partitions, each batch undone."""
+
+    batch: Callable[[BatchReport], None] = lambda _: None
+    change: Callable[[Rebalance], None] = lambda _: None
+    undone: Callable[[Verdict, LogError | None], None] = lambda _, __: None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a worker runs."""
+
+    guarantee: Guarantee = "exactly-once"
+    start_from: Literal["earliest", "latest"] = "earliest"
+    limits: Limits = field(default_factory=Limits)
+    timeout_s: float = 10.0
+    stable_s: float = STABLE_S
+
+
+class Worker:
+    """One member of a topology's consumer group.
+
+    Args:
+        instance: the stable identity over restarts: transactional id and group instance id.
+        partitions: the input topic's partition count.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        log: Log,
+        store: Store,
+        clock: Clock,
+        executor: Executor,
+        *,
+        instance: str,
+        partitions: int,
+        options: Options,
+        listener: Listener | None = None,
+        probe: Probe = lambda _: None,
+    ) -> None:
+        self.instance = instance
+        self._app = plan.app
+        self._topic = plan.source().topic
+        self._delay = plan.delay()
+        self._log, self._store, self._clock = log, store, clock
+        self._options = options
+        self._listener = listener or Listener()
+        self._probe = probe
+        self._pipeline = Pipeline(plan)
+        self._identity = Identity(
+            plan.app, instance, fingerprint(plan), partitions, options.start_from
+        )
+        self._checkpointer = Checkpointer(
+            store, executor, self._identity.fingerprint, partitions, instance
+        )
+        self._batches = 0
+        self._reset()
+
+    # The state of a membership: all of it goes when the worker joins anew.
+    def _reset(self) -> None:
+        self.tasks: dict[TopicPartition, Task] = {}
+        self._pending: set[TopicPartition] = set()
+        self._ends: dict[TopicPartition, int] = {}
+        self._redone = 0
+        self._poll_s = 0.0
+
+    def start(self) -> None:
+        """Join the group. Ends what an earlier holder of this identity left open."""
+        producer = self._new_producer()
+        try:
+            self._consumer: Consumer = self._log.consumer(self._app, self.instance, [self._topic])
+        except BaseException:
+            producer.close()
+            raise
+        exactly_once = self._options.guarantee == "exactly-once"
+        self._committer = Committer(
+            EXACTLY_ONCE if exactly_once else AT_LEAST_ONCE,
+            self._consumer, producer, self._store, self._clock,
+            renew=self._new_producer, probe=self._probe, timeout_s=self._options.timeout_s,
+        )  # fmt: skip
+        self._recovery = Recovery(
+            self._log, self._consumer, self._store, self._pipeline, self._checkpointer,
+            self._identity, self._options.timeout_s, self._options.stable_s,
+        )  # fmt: skip
+        self._batcher = Batcher(self._consumer, self._topic, self._clock, self._options.limits)
+
+    def turn(self) -> bool:
+        """One round of the loop; true when a batch was committed.
+
+        Raises `FencedError` when the identity was taken or nothing else than joining anew helps:
+        see `rejoin`.
+        """
+        started_s = self._clock.monotonic_s()
+        polled = self._batcher.poll()
+        self._poll_s += self._clock.monotonic_s() - started_s
+        for change in polled.changes:
+            self._apply(change)
+        self._ends |= polled.ends
+        if self._pending:
+            self._load()
+        return self._batcher.due() and self._run(self._batcher.take())
+
+    def caught_up(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Whether every task of this worker has committed what was there at ``ends``.
+
+        What follows the last record may be the marks of transactions only; they are passed by
+        committing an empty batch.
+        """
+        if self._pending or not self._batcher.empty():
+            return False
+        behind = {p for p, task in self.tasks.items() if task.base.offset < ends.get(p, 0)}
+        marks = {p: Share() for p in behind if self._ends.get(p, 0) >= ends[p]}
+        if marks:
+            for partition in marks:
+                self.tasks[partition].position = self._ends[partition]
+            self._run(marks)
+        return all(task.base.offset >= ends.get(p, 0) for p, task in self.tasks.items())
+
+    def rejoin(self) -> None:
+        """Forget everything, close the clients, and join the group anew."""
+        self.close(leave=False)
+        self.start()
+
+    def close(self, *, leave: bool) -> None:
+        """Let go of the clients; with ``leave`` the group hands the partitions on at once."""
+        for partition in self.tasks:
+            self._checkpointer.forget(partition)
+        self._reset()
+        self._consumer.close(leave=leave)
+        self._committer.producer.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether all that is assigned is loaded."""
+        return not self._pending
+
+    def _new_producer(self) -> Producer:
+        exactly_once = self._options.guarantee == "exactly-once"
+        producer = self._log.producer(self.instance if exactly_once else None)
+        producer.start(self._options.timeout_s)
+        return producer
+
+    def _apply(self, change: Rebalance) -> None:
+        if isinstance(change, Assigned):
+            self._pending |= change.partitions
+        else:
+            self._pending -= change.partitions
+            self._forget(change.partitions)
+        self._listener.change(change)
+
+    def _forget(self, partitions: frozenset[TopicPartition] | set[TopicPartition]) -> None:
+        self._batcher.drop(partitions)
+        for partition in partitions:
+            self.tasks.pop(partition, None)
+            self._ends.pop(partition, None)
+            self._checkpointer.forget(partition)
+
+    def _load(self) -> None:
+        tasks = self._recovery.load(self._pending)
+        if tasks:
+            self._consumer.open({task.partition: task.base.offset for task in tasks})
+            self.tasks |= {task.partition: task for task in tasks}
+            self._pending -= {task.partition for task in tasks}
+
+    def _run(self, shares: Mapping[TopicPartition, Share]) -> bool:
+        """One batch: compute, prepare, commit."""
+        started_ms, started_s = self._clock.now_ms(), self._clock.monotonic_s()
+        slices = [self._slice(p, shares[p]) for p in sorted(shares)]
+        tasks = [self.tasks[part.partition] for part in slices]
+        self._probe("before:process")
+        result = self._pipeline.run(slices, [task.state for task in tasks])
+        prepared = [
+            self._checkpointer.prepare(task, part, time)
+            for task, part, time in zip(tasks, slices, result.event_times_max, strict=True)
+        ]
+        process_s = self._clock.monotonic_s() - started_s
+        work = Work(prepared, result.outputs)
+        commit = self._committer.commit(work)
+        if commit.verdict is not Verdict.ADOPT:
+            self._undo(tasks, commit)
+            return False
+        snapshot_bytes = sum(self._checkpointer.adopt(p) for p in prepared)
+        self._probe("after:adopt")
+        self._redone = 0
+        self._batches += 1
+        phases = self._phases(process_s, commit)
+        self._listener.batch(self._report(result, work, started_ms, phases, snapshot_bytes))
+        return True
+
+    def _slice(self, partition: TopicPartition, share: Share) -> Slice:
+        task = self.tasks[partition]
+        if share.messages:
+            last = share.messages[-1].offset()
+            task.position = (last if last is not None else task.position) + 1
+        return Slice(
+            partition, share.messages, share.values, task.base.offset, task.position,
+            task.event_time_max,
+        )  # fmt: skip
+
+    def _undo(self, tasks: list[Task], commit: Commit) -> None:
+        """The batch did not happen: go back, or forget, or join anew."""
+        self._listener.undone(commit.verdict, commit.error)
+        self._redone += 1
+        if self._redone > REDO_MAX and commit.error is not None:
+            raise LogError(
+                f"{self._app}: a batch failed {self._redone} times in a row, the last time with: "
+                f"{commit.error.message}",
+                remedy=commit.error.remedy or "see the error of the last try",
+            ) from commit.error
+        if commit.verdict is Verdict.REJOIN:
+            raise FencedError(
+                f"{self.instance}: {commit.error or 'its transaction cannot go on'}"
+            ) from commit.error
+        for task in tasks:
+            for slab in task.state.values():
+                slab.rollback()
+            task.position = task.base.offset
+            self._ends.pop(task.partition, None)
+        if commit.verdict is Verdict.RELOAD:
+            partitions = {task.partition for task in tasks}
+            self._forget(partitions)
+            self._pending |= partitions
+        else:
+            self._batcher.drop({task.partition for task in tasks})
+            self._consumer.open({task.partition: task.base.offset for task in tasks})
+
+    def _phases(self, process_s: float, commit: Commit) -> dict[Phase, float]:
+        phases: dict[Phase, float] = {"poll": self._poll_s, "process": process_s}
+        self._poll_s = 0.0
+        for step, seconds in commit.seconds.items():
+            phase = _PHASES.get(step, "commit")
+            phases[phase] = phases.get(phase, 0.0) + seconds
+        return phases
+
+    def _report(
+        self,
+        result: Result,
+        work: Work,
+        started_ms: int,
+        phases: Mapping[Phase, float],
+        snapshot_bytes: int,
+    ) -> BatchReport:
+        counts = result.counts
+        delay_ms = self._delay.total_seconds() * 1000 if self._delay else 0
+        times = {p: task.event_time_max for p, task in self.tasks.items()}
+        return BatchReport(
+            self._app,
+            self.instance,
+            self._batches,
+            started_ms,
+            records_in=counts.read,
+            records_out=sum(len(output) for output in result.outputs) - counts.dead_lettered,
+            dead_lettered=counts.dead_lettered,
+            late=counts.late,
+            skipped=counts.skipped,
+            filtered=counts.filtered,
+            phases=phases,
+            state_rows=sum(task.rows() for task in self.tasks.values()),
+            state_bytes=sum(task.memory_bytes() for task in self.tasks.values()),
+            checkpoint_bytes=sum(p.bytes for p in work.prepared),
+            snapshot_bytes=snapshot_bytes,
+            lag=self._consumer.lag({p: task.base.offset for p, task in self.tasks.items()}),
+            watermark_ms={
+                p: None if time is None else int(time // 1000 - delay_ms)
+                for p, time in times.items()
+            },
+        )
+
+

@@ -1,0 +1,240 @@
+"""The test driver: a topology on an in-memory log and store, moved by the test alone.
+
+No thread, no broker, no clock of the wall: every step happens when the test asks for it, so a run
+is the same each time, and a worker can be crashed between any two steps of its commit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Executor, Future
+from typing import Any
+
+import orjson
+
+from processor.api.topology import Definition, Topology
+from processor.clock import ManualClock
+from processor.connectors.memory.log import MemoryLog
+from processor.connectors.memory.records import StoredMessage
+from processor.connectors.memory.store import MemoryStore
+from processor.engine.batcher import Limits
+from processor.engine.task import task_name
+from processor.engine.worker import Guarantee, Listener, Options, Worker
+from processor.errors import FencedError
+from processor.metrics.progress import BatchReport
+from processor.model.log import Committed, TopicPartition
+
+_QUIET_ROUNDS = 4
+
+
+class Crash(BaseException):  # noqa: N818 - it stands for the end of a process, not for an error
+    """A worker was killed at a step; nothing that it held was closed."""
+
+
+class TestDriver:
+    """Runs a topology step by step.
+
+    Args:
+        topology: a topology, or a definition with parameters.
+        parameters: the definition's parameters, as text.
+        partitions: of the input topic, and of every output topic.
+        workers: members of the consumer group, from the start.
+        batch_records_max: the largest batch.
+
+    >>> from processor import Text, Topology
+    >>> topology = Topology("copy")
+    >>> topology.read.kafka("from", format=Text()).write.kafka("to", format=Text())
+    >>> driver = TestDriver(topology)
+    >>> driver.feed(["a", "b"])
+    >>> driver.run()
+    >>> driver.values("to")
+    [b'a', b'b']
+    """
+
+    __test__ = False
+
+    def __init__(
+        self,
+        topology: Topology | Definition,
+        parameters: Mapping[str, str] | None = None,
+        *,
+        partitions: int = 1,
+        workers: int = 1,
+        guarantee: Guarantee = "exactly-once",
+        batch_records_max: int = 50_000,
+        interval_s: float = 0.0,
+        log: MemoryLog | None = None,
+        store: MemoryStore | None = None,
+    ) -> None:
+        built = topology.build(parameters) if isinstance(topology, Definition) else topology
+        self.plan = built.plan()
+        self.clock = ManualClock(1_700_000_000_000)
+        self.log = log or MemoryLog(self.clock)
+        self.store = store or MemoryStore()
+        self.reports: list[BatchReport] = []
+        self._partitions = partitions
+        limits = Limits(interval_s, batch_records_max, wait_s=0.0)
+        self._options = Options(guarantee, limits=limits, timeout_s=0.0, stable_s=0.0)
+        source = self.plan.source()
+        self._dead_letters = source.dead_letters or f"{self.plan.app}-dead-letters"
+        topics = [source.topic, self._dead_letters, *(sink.topic for sink in self.plan.sinks)]
+        self.log.create(dict.fromkeys(topics, partitions))
+        self._crashes: dict[int, list[str]] = {}
+        self.steps: list[str] = []
+        self._workers: dict[int, Worker] = {}
+        for number in range(workers):
+            self.restart(number)
+
+    # Input and time.
+
+    def feed(
+        self,
+        values: Iterable[str | bytes | Mapping[str, Any]],
+        *,
+        key: str | bytes | None = None,
+        partition: int | None = None,
+    ) -> None:
+        """Append records to the input topic: text, bytes, or mappings that become JSON."""
+        encoded = [_bytes(value) for value in values]
+        keys = None if key is None else [_bytes(key)] * len(encoded)
+        self.log.feed(self.plan.source().topic, encoded, keys=keys, partition=partition)
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock on."""
+        self.clock.advance(seconds)
+
+    # Running.
+
+    def turn(self, worker: int = 0) -> bool:
+        """One round of a worker's loop; true when it committed a batch.
+
+        Raises `Crash` where `crash_at` said so; the worker is dead then.
+        """
+        running = self._workers[worker]
+        try:
+            return running.turn()
+        except Crash:
+            del self._workers[worker]
+            raise
+        except FencedError:
+            running.rejoin()
+            return False
+
+    def run(self) -> None:
+        """Turn all workers, one after the other, until nothing is left to do.
+
+        Raises `Crash` where `crash_at` said so.
+        """
+        quiet = 0
+        while quiet < _QUIET_ROUNDS:
+            before = len(self.steps)
+            worked = [self.turn(worker) for worker in sorted(self._workers)]
+            self.clock.advance(self._options.limits.interval_s or 0.001)
+            quiet = 0 if any(worked) or len(self.steps) > before else quiet + 1
+
+    # Faults.
+
+    def crash_at(self, step: str, worker: int = 0) -> None:
+        """Kill the worker the next time it comes to a step: ``before:commit``, ``after:stage``."""
+        self._crashes.setdefault(worker, []).append(step)
+
+    def kill(self, worker: int = 0) -> None:
+        """Kill the worker now, between two turns."""
+        del self._workers[worker]
+
+    def stop(self, worker: int = 0) -> None:
+        """Stop the worker in good order: it leaves the group."""
+        self._workers.pop(worker).close(leave=True)
+
+    def restart(self, worker: int = 0) -> None:
+        """Start a worker, or a dead one again under the same identity."""
+        self._workers[worker] = self._start(worker)
+
+    def expire(self, worker: int = 0) -> None:
+        """A dead worker's session and transaction time out: the others get its partitions."""
+        instance = self._instance(worker)
+        self.log.expire(instance)
+        self.log.evict(instance)
+
+    # What came of it.
+
+    def read(self, topic: str) -> list[StoredMessage]:
+        """The committed records of a topic, by partition and offset."""
+        return self.log.read(topic)
+
+    def values(self, topic: str) -> list[bytes | None]:
+        """The values of a topic's committed records."""
+        return [message.value() for message in self.read(topic)]
+
+    def json(self, topic: str) -> list[Any]:
+        """The same, parsed."""
+        return [orjson.loads(value) for value in self.values(topic) if value is not None]
+
+    def dead_letters(self) -> list[StoredMessage]:
+        """What could not be read."""
+        return self.read(self._dead_letters)
+
+    def state(self) -> dict[TopicPartition, dict[str, list[dict[str, Any]]]]:
+        """The live workers' state: by task and operator, each key with its stored cells."""
+        found: dict[TopicPartition, dict[str, list[dict[str, Any]]]] = {}
+        for worker in self._workers.values():
+            for partition, task in worker.tasks.items():
+                found[partition] = {name: slab.dump() for name, slab in task.state.items()}
+        return found
+
+    def owned(self, worker: int = 0) -> set[TopicPartition]:
+        """The partitions that a worker has loaded."""
+        return set(self._workers[worker].tasks)
+
+    def committed(self) -> dict[TopicPartition, Committed]:
+        """The group's committed positions with their manifests."""
+        return self.log.committed(self.plan.app, self.plan.source().topic)
+
+    def task(self, partition: int = 0) -> str:
+        """What the store calls the task of an input partition."""
+        return task_name(self.plan.app, TopicPartition(self.plan.source().topic, partition))
+
+    def _start(self, worker: int) -> Worker:
+        def probe(step: str) -> None:
+            self.steps.append(step)
+            if step in self._crashes.get(worker, ()):
+                self._crashes[worker].remove(step)
+                raise Crash(f"worker {worker} at {step}")
+
+        started = Worker(
+            self.plan,
+            self.log,
+            self.store,
+            self.clock,
+            Inline(),
+            instance=self._instance(worker),
+            partitions=self._partitions,
+            options=self._options,
+            listener=Listener(batch=self.reports.append),
+            probe=probe,
+        )
+        started.start()
+        return started
+
+    def _instance(self, worker: int) -> str:
+        return f"{self.plan.app}.{worker}"
+
+
+class Inline(Executor):
+    """Runs what is submitted at once, in the caller's thread."""
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """Call, and return the finished future."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - a future carries whatever was raised
+            future.set_exception(error)
+        return future
+
+
+def _bytes(value: str | bytes | Mapping[str, Any]) -> bytes:
+    if isinstance(value, bytes):
+        return value
+    return value.encode() if isinstance(value, str) else orjson.dumps(value)
+
