@@ -50,7 +50,12 @@ class Format(Protocol):
 
 
 def size_errors(values: Values, bytes_max: int) -> dict[int, str]:
-    """The rows that are absent, empty or too large to be looked into."""
+    """The rows that are absent, empty or too large to be looked into.
+
+    >>> size_errors([b"a", None, b"", b"abc"], 2)  # doctest: +NORMALIZE_WHITESPACE
+    {1: 'the record has no value', 2: 'the record is empty',
+     3: 'the record has 3 bytes, more than 2'}
+    """
     bad: dict[int, str] = {}
     for row, value in enumerate(values):
         if value is None:
@@ -63,12 +68,21 @@ def size_errors(values: Values, bytes_max: int) -> dict[int, str]:
 
 
 def describe_columns(columns: Mapping[str, DataType]) -> str:
-    """``name type, name type`` for messages."""
+    """``name type, name type`` for messages.
+
+    >>> describe_columns({"user": pl.String, "n": pl.Int64})
+    'user String, n Int64'
+    """
     return ", ".join(f"{name} {kind}" for name, kind in columns.items())
 
 
 def text_column(values: Values, bytes_max: int) -> tuple[pl.Series, dict[int, str]]:
-    """Values as text, null where one is absent, empty, too large or not UTF-8; and the reasons."""
+    r"""Values as text, null where one is absent, empty, too large or not UTF-8; and the reasons.
+
+    >>> column, bad = text_column([b"a", b"\xff"], 10)
+    >>> column.to_list(), bad
+    (['a', None], {1: 'not UTF-8: invalid start byte at byte 0'})
+    """
     column = pl.Series("value", values, dtype=pl.Binary)
     sizes = column.bin.size()
     if not column.null_count() and (sizes.is_between(1, bytes_max)).all():

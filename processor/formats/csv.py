@@ -1,7 +1,7 @@
 """CSV: one line of separated fields per record.
 
-The fast path splits all lines in one call. A line with a quote in it takes the slow path, through
-the standard library's reader, alone.
+The fast path splits all lines in one call. A line with a quote or a line break in it takes the slow
+path, through the standard library's reader, alone.
 """
 
 from __future__ import annotations
@@ -9,9 +9,11 @@ from __future__ import annotations
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
+from processor.errors import TopologyError
 from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
@@ -20,7 +22,13 @@ from processor.formats.base import (
     describe_columns,
     text_column,
 )
-from processor.formats.times import READ_FORMS, format_times, parse_times
+from processor.formats.times import READ_FORMS, format_times, is_timestamp, parse_times
+
+_TYPES: Final = (
+    pl.String, pl.Boolean, pl.Float32, pl.Float64, pl.Int8, pl.Int16, pl.Int32, pl.Int64,
+    pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64,
+)  # fmt: skip
+_TERMINATOR: Final = b"\0\n"
 
 
 @dataclass(frozen=True)
@@ -28,12 +36,17 @@ class Csv:
     """Lines whose fields are the columns, in order.
 
     A record is bad when it has fewer or more fields, an empty one, text where a number or a time is
-    due, a number that is not finite, a NUL, or bytes that are not UTF-8.
+    due, a number that is not finite or too large for its type, a line break outside quotes, a NUL,
+    or bytes that are not UTF-8. One line break at the end is no part of the line.
 
     Args:
-        columns: name and Polars type of each field, in order: String, any number, Boolean, Datetime.
-        separator: one character.
-        times: forms in which a Datetime may be written, tried in order.
+        columns: name and Polars type of each field, in order: String, integers up to 64 bits,
+            Float32, Float64, Boolean, or Datetime in microseconds.
+        separator: one character, neither a quote nor a line break.
+        times: forms in which a Datetime may be written, tried in order; the first one is written.
+        value_bytes_max: a longer line is bad without being looked at.
+
+    Raises `TopologyError` for a column of another type and for another separator.
 
     >>> trips = Csv({"dt": pl.Datetime("us"), "lat": pl.Float64})
     >>> trips.decode([b"2014-08-01 00:03:00,40.7", b"x,1"]).bad
@@ -45,8 +58,23 @@ class Csv:
     times: Sequence[str] = READ_FORMS
     value_bytes_max: int = VALUE_BYTES_MAX
 
+    def __post_init__(self) -> None:
+        if len(self.separator) != 1 or self.separator in '"\r\n\0' or not self.separator.isascii():
+            raise TopologyError(
+                f"Csv: {self.separator!r} cannot separate fields", remedy="use one ASCII character"
+            )
+        if not self.columns:
+            raise TopologyError("Csv: no columns", remedy='name them: Csv({"user": pl.String})')
+        for name, kind in self.columns.items():
+            if not is_timestamp(kind) and kind not in _TYPES:
+                raise TopologyError(
+                    f"Csv: column {name!r} cannot be read as {kind}",
+                    remedy="use String, Int8 to UInt64, Float32, Float64, Boolean or "
+                    'Datetime("us"), and derive the rest with with_columns',
+                )
+
     def decode(self, values: Values) -> Decoded:
-        """Lines to columns."""
+        """Lines to columns: a row per value, in order; bad values are named, not raised."""
         text, bad = text_column(values, self.value_bytes_max)
         fields = self._split(text.str.strip_chars_end("\r\n"), bad)
         frame = pl.DataFrame(
@@ -58,22 +86,33 @@ class Csv:
         """Rows to lines, quoted where a field has a separator or a quote."""
         if frame.is_empty():
             return []
-        text = format_times(frame, self.times[0]).write_csv(
-            include_header=False, separator=self.separator, line_terminator="\0\n"
+        frame = format_times(frame, self.times[0])
+        lines = self._lines(frame)
+        if len(lines) != frame.height:
+            # A text has the terminator in it: then row by row, where it does no harm.
+            lines = [_TERMINATOR.join(self._lines(row)) for row in frame.iter_slices(1)]
+        return lines
+
+    def _lines(self, frame: pl.DataFrame) -> list[bytes]:
+        text = frame.write_csv(
+            include_header=False, separator=self.separator, line_terminator=_TERMINATOR.decode()
         )
-        return text.encode().split(b"\0\n")[:-1]
+        return text.encode().split(_TERMINATOR)[:-1]
 
     def describe(self) -> str:
         """``csv(name type, …)``."""
         return f"csv({describe_columns(self.columns)})"
 
     def _split(self, text: pl.Series, bad: dict[int, str]) -> pl.DataFrame:
-        """Fields as text, ``field_0`` to ``field_n``, the last one null unless there are too many."""
+        """Fields as text, one column more than wanted: it is null unless there are too many."""
         count = len(self.columns)
         fields = text.to_frame("line").select(
             pl.col("line").str.split_exact(self.separator, count).struct.unnest()
         )
-        quoted = text.str.contains('"', literal=True).fill_null(value=False)
+        quoted = text.str.contains('"', literal=True)
+        for break_ in "\r\n":
+            quoted |= text.str.contains(break_, literal=True)
+        quoted = quoted.fill_null(value=False)
         if quoted.any():
             fields = self._split_quoted(text, fields, quoted.arg_true(), bad)
         surplus = fields.to_series(count)
@@ -96,7 +135,7 @@ class Csv:
                     *next(csv.reader([line], delimiter=self.separator, strict=True))
                 ]
             except csv.Error as error:
-                bad.setdefault(row, f"bad quoting: {error}")
+                bad.setdefault(row, f"cannot be split: {error}")
                 parsed = []
             replaced.append((parsed + [None] * (count + 1))[: count + 1])
         return fields.with_columns(
@@ -111,10 +150,11 @@ class Csv:
         column, what = _convert(text, kind, self.times)
         wrong = column.is_null() | (text == "")
         if wrong.any():
-            for row in wrong.arg_true().to_list():
+            for row in (row for row in wrong.arg_true().to_list() if row not in bad):
                 cell = text[row]
-                reason = f"{cell!r} is no {what}" if cell else "missing"
-                bad.setdefault(row, f"column {name!r}: {reason}")
+                shown = repr(cell if cell is None or len(cell) <= 80 else f"{cell[:80]}…")
+                reason = f"{shown} is no {what}" if cell else "missing"
+                bad[row] = f"column {name!r}: {reason}"
         return column.alias(name)
 
 

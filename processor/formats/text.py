@@ -31,8 +31,14 @@ class Text:
         return Decoded(column.to_frame(), bad)
 
     def encode(self, frame: pl.DataFrame) -> list[bytes]:
-        """The only column's text as bytes."""
-        return frame.to_series().cast(pl.String).cast(pl.Binary).to_list()
+        """The only column's text as bytes, null as empty; raises ``ValueError`` for more columns.
+
+        >>> Text().encode(pl.DataFrame({"n": [6, None]}))
+        [b'6', b'']
+        """
+        if frame.width != 1:
+            raise ValueError(f"text is one column, not {frame.width}: {', '.join(frame.columns)}")
+        return frame.to_series().cast(pl.String).fill_null("").cast(pl.Binary).to_list()
 
     def describe(self) -> str:
         """``text``."""

@@ -20,10 +20,20 @@ READ_FORMS: Final = (
 ISO: Final = "%Y-%m-%dT%H:%M:%S"
 
 
+def is_timestamp(kind: pl.DataType | type[pl.DataType]) -> bool:
+    """Whether a column type is the one that formats read times as: ``Datetime("us")``, no zone.
+
+    >>> is_timestamp(pl.Datetime), is_timestamp(pl.Datetime("ms"))
+    (True, False)
+    """
+    return kind is pl.Datetime or (isinstance(kind, pl.Datetime) and kind == TIMESTAMP)
+
+
 def parse_times(text: pl.Series, forms: Sequence[str] = READ_FORMS) -> pl.Series:
     """Text to timestamps (microseconds, UTC); null where no form fits.
 
     The first form is tried on all rows, each further one only on the rows still without a time.
+    Leading zeros may be left out, and fractions finer than a microsecond are cut off.
 
     >>> parse_times(pl.Series(["2014-08-01 00:03:00", "8/1/2014 0:03:00", "?"])).to_list()
     [datetime.datetime(2014, 8, 1, 0, 3), datetime.datetime(2014, 8, 1, 0, 3), None]

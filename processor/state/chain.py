@@ -6,9 +6,9 @@
     (in the committed offset)
 
 The manifest names the newest delta by epoch, attempt and digest. Every delta names the one before
-it with that one's digest; the walk ends at the snapshot that the manifest names, or at the first
-delta. So all that recovery reads is reached from the committed offset, and checked: a blob that
-nobody committed cannot get in.
+it with that one's digest; the walk ends at the epoch of the snapshot that the manifest names, or at
+the first delta. So all that recovery reads is reached from the committed offset, and checked: a
+blob that nobody committed cannot get in.
 """
 
 from __future__ import annotations
@@ -54,12 +54,20 @@ class Loaded:
 
 
 def delta_key(epoch: int, attempt: str) -> str:
-    """The key of a delta within its task."""
+    """The key of a delta within its task.
+
+    >>> delta_key(7, "a1b2")
+    'd:7:a1b2'
+    """
     return f"d:{epoch}:{attempt}"
 
 
 def snapshot_key(epoch: int, attempt: str) -> str:
-    """The key of a snapshot within its task; its chunks append ``:i``."""
+    """The key of a snapshot within its task; its chunks append ``:i``.
+
+    >>> snapshot_key(7, "a1b2")
+    's:7:a1b2'
+    """
     return f"s:{epoch}:{attempt}"
 
 
@@ -73,7 +81,8 @@ def load(task: str, manifest: Manifest, loader: Loader) -> Loaded:
     deltas: list[Mapping[str, Rows]] = []
     key, want, size = delta_key(manifest.epoch, manifest.attempt), manifest.digest, 0
     base, base_digest = _snapshot_of(manifest.snapshot)
-    while key and key != base:
+    base_epoch = int(base.split(":")[1]) if base else 0
+    while key and int(key.split(":")[1]) > base_epoch:
         data = _verified(task, key, want, loader([key])[0])
         header, state = codec.decode(data)
         deltas.append(state)
@@ -104,7 +113,11 @@ def encode_snapshot(
 
 
 def snapshot_name(key: str, digest: str) -> str:
-    """How a manifest names a snapshot: ``epoch:attempt:digest``."""
+    """How a manifest names a snapshot: ``epoch:attempt:digest``.
+
+    >>> snapshot_name("s:7:a1b2", "cafe")
+    '7:a1b2:cafe'
+    """
     return f"{key.removeprefix('s:')}:{digest}"
 
 
@@ -113,6 +126,9 @@ def reachable(key: str, snapshot: str) -> bool:
 
     Every blob older than the snapshot's epoch is behind it; so is the delta of that very epoch,
     and every other snapshot.
+
+    >>> [reachable(key, "5:aa:cafe") for key in ("d:5:xx", "d:6:yy", "s:5:aa:0", "s:3:bb")]
+    [False, True, True, False]
     """
     if not snapshot:
         return True

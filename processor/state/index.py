@@ -22,7 +22,13 @@ _SIZE_MIN: Final = 64
 
 
 def hash_words(words: Words) -> npt.NDArray[np.uint64]:
-    """64 well-mixed bits for each row."""
+    """64 well-mixed bits for each row.
+
+    >>> words = np.array([[1, 2], [1, 3], [1, 2]], np.uint64)
+    >>> first, second, third = hash_words(words).tolist()
+    >>> first == third, first == second
+    (True, False)
+    """
     mixed = np.full(len(words), 0x9E3779B97F4A7C15, np.uint64)
     for column in range(words.shape[1]):
         mixed ^= words[:, column]
@@ -49,7 +55,7 @@ class Index:
         self._live = 0
 
     def find(self, keys: Words, stored: Words) -> Slots:
-        """The slot of each key, −1 where it has none."""
+        """The slot of each key, -1 where it has none."""
         mask = np.uint64(len(self._table) - 1)
         at = (hash_words(keys) & mask).astype(np.int64)
         found = np.full(len(keys), -1, np.int32)
@@ -66,7 +72,7 @@ class Index:
         return found
 
     def insert(self, keys: Words, slots: Slots) -> None:
-        """Enter keys that are not there, each once."""
+        """Enter keys that are not there, each once; raises ``IndexError`` without room."""
         if (self._used + len(keys)) > _LOAD_MAX * len(self._table):
             raise IndexError("the index must be grown first: see `needs_room`")
         mask = np.int64(len(self._table) - 1)

@@ -32,7 +32,11 @@ _LONG: Final = 255
 
 @dataclass(slots=True)
 class Layout:
-    """How many words each column takes, and whether the word of nulls is there."""
+    """How many words each column takes, and whether the word of nulls is there.
+
+    >>> Layout([1, 3], nulls=True).words()
+    5
+    """
 
     widths: list[int]
     nulls: bool = False
@@ -63,8 +67,11 @@ class KeyCodec:
         self.layout = Layout([1] * len(self.columns))
 
     def encode(self, frame: pl.DataFrame) -> Words:
-        """Rows of words, one per row of the frame. May widen the layout: see `relayout`."""
-        parts: list[Words] = []
+        """Rows of words, ``(rows, layout.words())``. May widen the layout: see `relayout`.
+
+        Equal keys have equal words as long as the layout stays; a null equals a null.
+        """
+        parts: list[Words] = [np.zeros((frame.height, 0), np.uint64)]
         null_bits = np.zeros(frame.height, np.uint64)
         for i, name in enumerate(self.columns):
             column = frame[name]
@@ -72,6 +79,8 @@ class KeyCodec:
                 null_bits |= column.is_null().to_numpy().astype(np.uint64) << np.uint64(i)
             if column.dtype == pl.String:
                 parts.append(self._encode_text(i, column))
+            elif column.dtype == pl.UInt64:
+                parts.append(column.fill_null(0).to_numpy().reshape(-1, 1))
             else:
                 numbers = column.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
                 parts.append(numbers.view(np.uint64).reshape(-1, 1))
@@ -91,6 +100,8 @@ class KeyCodec:
             at += width
             if kind == pl.String:
                 column = pl.Series(name, self._decode_text(part), dtype=pl.String)
+            elif kind == pl.UInt64:
+                column = pl.Series(name, np.ascontiguousarray(part[:, 0]))
             else:
                 column = pl.Series(name, np.ascontiguousarray(part[:, 0]).view(np.int64)).cast(kind)
             if self.layout.nulls:
@@ -101,7 +112,7 @@ class KeyCodec:
 
     def relayout(self, words: Words, old: Layout) -> Words:
         """Rows that were encoded under ``old`` as they would be now."""
-        parts: list[Words] = []
+        parts: list[Words] = [np.zeros((len(words), 0), np.uint64)]
         if self.layout.nulls:
             parts.append(words[:, :1] if old.nulls else np.zeros((len(words), 1), np.uint64))
         at = int(old.nulls)
@@ -112,7 +123,10 @@ class KeyCodec:
         return np.ascontiguousarray(np.hstack(parts))
 
     def widen(self, layout: Layout) -> None:
-        """Make the layout at least as wide as another."""
+        """Make the layout at least as wide as another.
+
+        Raises `StateMismatchError` when that one is of another number of columns.
+        """
         if len(layout.widths) != len(self.columns):
             raise StateMismatchError(
                 f"the checkpoint has {len(layout.widths)} key columns, not {len(self.columns)}",

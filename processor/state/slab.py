@@ -17,17 +17,24 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from processor.errors import StateMismatchError
 from processor.state.index import Index, Slots
 from processor.state.keys import KeyCodec, Layout, Words
 
 Column: TypeAlias = npt.NDArray[Any]
 Fold: TypeAlias = Literal["add", "min", "max"]
 _ROWS_MIN: Final = 64
+NUMBER_MIN: Final = -(2**63)
+NUMBER_MAX: Final = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One stored column: its type (``<i8`` or ``<f8``) and how partial values are folded in."""
+    """One stored column: its type (``<i8`` or ``<f8``) and how partial values are folded in.
+
+    >>> Cell("n", "<i8", "add").identity(), Cell("low", "<f8", "min").identity()
+    (0, inf)
+    """
 
     name: str
     dtype: Literal["<i8", "<f8"]
@@ -69,6 +76,9 @@ class Slab:
     >>> slots = slab.fold(pl.DataFrame({"user": ["ann"]}), {"n": np.array([2])})
     >>> slab.gather("n", slots).tolist(), slab.rows()
     ([2], 1)
+
+    ``low`` is the operator's own note, a lower bound of a key column of numbers over all live rows;
+    `rollback` and `restore` reset it to one that is always true.
     """
 
     def __init__(self, keys: Mapping[str, pl.DataType], cells: Sequence[Cell]) -> None:
@@ -82,6 +92,7 @@ class Slab:
         self._top = 0
         self._count = 0
         self._changes = _Changes()
+        self.low = NUMBER_MAX
 
     def rows(self) -> int:
         """Live keys."""
@@ -94,7 +105,11 @@ class Slab:
         return columns + rows + self._index.memory_bytes() + self._codec.memory_bytes()
 
     def fold(self, keys: pl.DataFrame, partials: Mapping[str, Column]) -> Slots:
-        """Fold one partial value per key into each column; every key once. Returns their slots."""
+        """Fold one partial value per key into each column; every key once. Returns their slots.
+
+        ``keys`` has a row per key, ``partials`` an array of as many values for each cell. Sums of
+        integers wrap around beyond 64 bits.
+        """
         slots = self._slots(self._encode(keys))
         changes = self._changes
         changes.slots.append(slots)
@@ -104,7 +119,8 @@ class Slab:
             if cell.fold == "add":
                 column[slots] += partial
             else:
-                pick = np.minimum if cell.fold == "min" else np.maximum
+                # These pass over NaN, as the batch's own minimum and maximum do.
+                pick = np.fmin if cell.fold == "min" else np.fmax
                 column[slots] = pick(column[slots], partial)
         return slots
 
@@ -121,7 +137,10 @@ class Slab:
         return np.flatnonzero(self._live[: self._top]).astype(np.int32)
 
     def key_numbers(self, name: str, slots: Slots) -> npt.NDArray[np.int64]:
-        """A key column of numbers or times as its integers, without decoding the others."""
+        """A key column of numbers or times as its integers, without decoding the others.
+
+        Raises ``KeyError`` for a name that is no key.
+        """
         layout = self._codec.layout
         at = int(layout.nulls)
         for column, width in zip(self._codec.columns, layout.widths, strict=True):
@@ -163,9 +182,18 @@ class Slab:
                 self._columns[cell.name][slots] = old[cell.name]
         self._drop(_joined(changes.added))
         self._changes = _Changes()
+        self.low = NUMBER_MIN
 
     def restore(self, rows: Rows) -> None:
-        """Apply a checkpoint's rows on top of what is there."""
+        """Apply a checkpoint's rows on top of what is there.
+
+        Raises `StateMismatchError` for rows of other keys or other columns.
+        """
+        if set(rows.cells) != set(self._columns):
+            raise StateMismatchError(
+                f"the checkpoint has the columns {sorted(rows.cells)}, not {sorted(self._columns)}",
+                remedy="run the topology that wrote it, or use another application id",
+            )
         self._codec.restore(rows.texts)
         old = Layout([*self._codec.layout.widths], self._codec.layout.nulls)
         self._codec.widen(rows.layout)
@@ -178,6 +206,7 @@ class Slab:
         for cell in self._cells:
             self._columns[cell.name][slots] = rows.cells[cell.name]
         self._changes = _Changes()
+        self.low = NUMBER_MIN
 
     def dump(self) -> list[dict[str, Any]]:
         """Every live key with its stored cells, for tests and people; not fast."""
