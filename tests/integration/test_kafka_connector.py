@@ -184,10 +184,20 @@ def test_a_stale_generation_cannot_commit_positions(log, topic, closing):
     with pytest.raises(AbortableError):
         producer.send_offsets({min(stale.partitions): Committed(1, "")}, stale, 5)
     producer.abort(LIMIT_S)
-    producer.begin()
-    own = min(first.membership().partitions)
-    producer.send_offsets({own: Committed(1, "")}, first.membership(), LIMIT_S)
-    producer.commit(LIMIT_S)
+    # With its standing after the last poll it can, as soon as the group has come to rest.
+    while True:
+        first.poll(1, 0.05)
+        second.poll(1, 0.05)
+        producer.begin()
+        own = dict.fromkeys(first.membership().partitions, Committed(1, ""))
+        try:
+            producer.send_offsets(own, first.membership(), LIMIT_S)
+        except AbortableError:
+            producer.abort(LIMIT_S)
+            assert time.monotonic() < deadline
+        else:
+            producer.commit(LIMIT_S)
+            return
 
 
 def test_hand_over_between_members_loses_and_doubles_nothing(log, topic, closing):
@@ -240,6 +250,22 @@ def test_a_second_holder_of_an_instance_fences_the_first(log, topic, closing):
     join(second, 2)
     with pytest.raises(FencedError):
         poll_until(first, lambda _m, c: any(isinstance(x, Lost | Revoked) for x in c) and False)
+
+
+def test_closing_in_the_middle_of_a_hand_over_ends(log, topic, closing):
+    first = log.consumer("g-" + topic, "a", [topic])
+    join(first, 2)
+    second = log.consumer("g-" + topic, "b", [topic])
+    deadline = time.monotonic() + LIMIT_S
+    generation = first.membership().generation
+    while first.membership().generation == generation:
+        assert time.monotonic() < deadline
+        second.poll(1, 0.01)
+        first.poll(1, 0.01)
+    started = time.monotonic()
+    second.close(leave=False)
+    first.close(leave=False)
+    assert time.monotonic() - started < LIMIT_S
 
 
 def test_a_record_too_large_is_refused_and_the_producer_goes_on(log, topic, closing):

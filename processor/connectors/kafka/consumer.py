@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -35,6 +37,7 @@ SLICE_S = 0.1
 GUARD_S = 5.0
 OPEN_S = 10.0
 LEAVE_S = 5.0
+CLOSE_S = 3.0
 
 
 class KafkaConsumer:
@@ -300,7 +303,7 @@ class KafkaConsumer:
         except (KafkaException, SystemError) as problem:
             logger.info("%s: leaving: %s", self._name, problem)
         finally:
-            client.close()
+            _end(client, self._name)
             self._owned.clear()
             self._opened.clear()
 
@@ -317,6 +320,29 @@ def _leave(client: Any, consumer: KafkaConsumer) -> None:
         client.consume(1, 0.02)
         if not consumer.owns_any() and not client.assignment() and not client.memberid():
             return
+
+
+def _end(client: Any, name: str) -> None:
+    """Close the client, within a limit.
+
+    A hand-over that is under way when the client closes makes it ask for the partitions twice,
+    and librdkafka (2.16) answers the second time only if it has not ended by then: the call hangs.
+    The thread that it hangs in holds nothing but the dead client.
+    """
+    with contextlib.suppress(KafkaException, SystemError):
+        client.consume(1, 0)
+    closing = threading.Thread(target=_close, args=(client, name), daemon=True)
+    closing.start()
+    closing.join(CLOSE_S)
+    if closing.is_alive():
+        logger.warning("%s: the client did not close within %g s: left behind", name, CLOSE_S)
+
+
+def _close(client: Any, name: str) -> None:
+    try:
+        client.close()
+    except (KafkaException, SystemError) as problem:
+        logger.info("%s: closing: %s", name, problem)
 
 
 def _disowned(error: LogError) -> LogError:
