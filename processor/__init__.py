@@ -16,7 +16,16 @@ _HOME = {
     "TopologyError": "processor.errors",
 }
 
-__all__ = ["Csv", "Frame", "Json", "ProcessorError", "Text", "Topology", "TopologyError", "functions"]
+__all__ = [
+    "Csv",
+    "Frame",
+    "Json",
+    "ProcessorError",
+    "Text",
+    "Topology",
+    "TopologyError",
+    "functions",
+]
 
 
 def __getattr__(name: str) -> Any:

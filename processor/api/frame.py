@@ -1,4 +1,4 @@
-"""`Frame`: columns, as in Structured Streaming. Every method returns a new handle on a longer plan."""
+"""`Frame`: columns, as in Structured Streaming. A method returns a new handle on a longer plan."""
 
 from __future__ import annotations
 
@@ -40,17 +40,21 @@ class Frame:
 
     def select(self, *columns: str | pl.Expr, **named: pl.Expr) -> Frame:
         """Only these columns: names, Polars expressions, or ``name=expression``."""
-        return self._next(nodes.Select(self._node, _expressions(columns, named), caller()))
+        at = caller()
+        return self._next(nodes.Select(self._node, _expressions(columns, named, at), at))
 
     def with_columns(self, *columns: pl.Expr, **named: pl.Expr) -> Frame:
         """These columns besides those that are there."""
-        return self._next(nodes.Extend(self._node, _expressions(columns, named), caller()))
+        at = caller()
+        return self._next(nodes.Extend(self._node, _expressions(columns, named, at), at))
 
     def filter(self, predicate: pl.Expr) -> Frame:
         """Rows for which the predicate is true."""
-        return self._next(nodes.Filter(self._node, predicate, caller()))
+        at = caller()
+        (checked,) = _expressions([predicate], {}, at)
+        return self._next(nodes.Filter(self._node, checked, at))
 
-    where = filter
+    where = filter  # noqa: A003 - the word that users of SQL look for
 
     def with_watermark(self, delay: str | timedelta) -> Frame:
         """Drop and count records that are behind their partition's largest event time by more.
@@ -87,14 +91,15 @@ class Group:
         self, frame: Frame, keys: Sequence[str | nodes.Window], at: nodes.Location
     ) -> None:
         windows = [key for key in keys if isinstance(key, nodes.Window)]
-        if len(windows) > 1 or not keys:
+        texts = [key for key in keys if isinstance(key, str)]
+        if len(windows) > 1 or not keys or len(windows) + len(texts) != len(keys):
             raise TopologyError(
                 f"{at}: group_by takes at least one key and at most one window",
                 remedy='group_by(F.window("dt", "1 hour"), "cluster")',
             )
         self._frame = frame
         self._window = windows[0] if windows else None
-        self._keys = tuple(key for key in keys if isinstance(key, str))
+        self._keys = tuple(texts)
         self._at = at
 
     def agg(self, **aggregates: Aggregator) -> Frame:
@@ -104,6 +109,11 @@ class Group:
         """
         if not aggregates:
             raise TopologyError(f"{self._at}: agg needs an aggregate", remedy="agg(n=F.count())")
+        for name, aggregate in aggregates.items():
+            if not isinstance(aggregate, Aggregator):
+                raise TopologyError(
+                    f"{self._at}: {name}={aggregate} is no aggregate", remedy="say F.count()"
+                )
         named = tuple(nodes.Aggregation(n, a.function, a.column) for n, a in aggregates.items())
         node = nodes.Aggregate(self._frame._node, self._window, self._keys, named, self._at)  # noqa: SLF001 - Group is a part of Frame
         return self._frame._next(node)  # noqa: SLF001
@@ -137,7 +147,13 @@ class Writer:
 
 
 def _expressions(
-    columns: Sequence[str | pl.Expr], named: dict[str, pl.Expr]
+    columns: Sequence[str | pl.Expr], named: dict[str, pl.Expr], at: nodes.Location
 ) -> tuple[pl.Expr, ...]:
     plain = [pl.col(c) if isinstance(c, str) else c for c in columns]
+    for expression in (*plain, *named.values()):
+        if not isinstance(expression, pl.Expr):
+            raise TopologyError(
+                f"{at}: {expression!r} is no Polars expression",
+                remedy='say pl.col("name") for a column, pl.lit(value) for a value',
+            )
     return (*plain, *(expression.alias(name) for name, expression in named.items()))

@@ -7,15 +7,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from processor.api.location import caller
 from processor.errors import TopologyError
 from processor.model import duration
 from processor.plan.nodes import Function, Window
+
+_SIZE_MAX: Final = timedelta(days=365_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,40 +36,65 @@ def window(column: str, size: str | timedelta) -> Window:
         column: the event-time column.
         size: its length: ``"1 hour"``, ``"90s"``, or a timedelta of at least one microsecond.
 
+    Raises `TopologyError` that names the line for a size that is none.
+
     >>> window("dt", "1 hour").size
     datetime.timedelta(seconds=3600)
     """
+    at = caller()
     try:
         length = duration.parse(size) if isinstance(size, str) else size
     except ValueError as error:
-        raise TopologyError(f"window size: {error}", remedy='say "1 hour" or "90s"') from error
-    if length <= timedelta(0):
-        raise TopologyError(f"window size {size!r} is not positive", remedy='say "1 hour"')
+        raise TopologyError(
+            f"{at}: window size: {error}", remedy='say "1 hour" or "90s"'
+        ) from error
+    if not timedelta(0) < length <= _SIZE_MAX:
+        raise TopologyError(f"{at}: window size {size!r} is out of bounds", remedy='say "1 hour"')
     return Window(column, length)
 
 
 def count(column: str | None = None) -> Aggregator:
-    """Records of the group; with a column, those where it is not null."""
+    """Records of the group; with a column, those where it is not null.
+
+    >>> count("base")
+    Aggregator(function='count', column='base')
+    """
     return Aggregator("count", column)
 
 
 def sum(column: str) -> Aggregator:  # noqa: A001 - the name that every user looks for
-    """Sum of a column; integers stay integers."""
+    """Sum of a column; integers stay integers, of 64 bits. Without a value it is 0.
+
+    >>> sum("amount")
+    Aggregator(function='sum', column='amount')
+    """
     return Aggregator("sum", column)
 
 
 def min(column: str) -> Aggregator:  # noqa: A001 - the name that every user looks for
-    """Smallest value of a column."""
+    """Smallest value of a column; null without one.
+
+    >>> min("amount")
+    Aggregator(function='min', column='amount')
+    """
     return Aggregator("min", column)
 
 
 def max(column: str) -> Aggregator:  # noqa: A001 - the name that every user looks for
-    """Largest value of a column."""
+    """Largest value of a column; null without one.
+
+    >>> max("amount")
+    Aggregator(function='max', column='amount')
+    """
     return Aggregator("max", column)
 
 
 def mean(column: str) -> Aggregator:
-    """Mean of a column."""
+    """Mean of a column, a float; null without a value.
+
+    >>> mean("amount")
+    Aggregator(function='mean', column='amount')
+    """
     return Aggregator("mean", column)
 
 
@@ -93,6 +121,8 @@ def centroids(path: str | Path) -> list[tuple[float, float]]:
 
 def nearest(lat: str, lon: str, points: Sequence[tuple[float, float]]) -> pl.Expr:
     """The number of the nearest point, by squared Euclidean distance; the first of equals.
+
+    ``lat`` and ``lon`` name two columns of numbers in the unit of the points; the result is Int64.
 
     >>> frame = pl.DataFrame({"a": [1.0, 9.0], "b": [1.0, 9.0]})
     >>> frame.select(n=nearest("a", "b", [(0.0, 0.0), (10.0, 10.0)]))["n"].to_list()

@@ -46,7 +46,14 @@ class Topology:
         return Reader(self)
 
     def plan(self) -> nodes.Plan:
-        """The validated plan; raises `TopologyError` with the line that is wrong."""
+        """The validated plan; raises `TopologyError` with the line that is wrong.
+
+        >>> from processor import Text
+        >>> topology = Topology("copy")
+        >>> topology.read.kafka("from", format=Text()).write.kafka("to", format=Text())
+        >>> [sink.topic for sink in topology.plan().sinks]
+        ['to']
+        """
         plan = nodes.Plan(self._app, tuple(self._sinks), self._at)
         validate(plan)
         return plan

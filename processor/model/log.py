@@ -20,8 +20,11 @@ class TopicPartition(NamedTuple):
 
 
 class Message(Protocol):
-    """A record as it was read. The names are those of the Kafka client's message, so that it is
-    one as it stands, and nothing is copied per record."""
+    """A record as it was read.
+
+    The names are those of the Kafka client's message, so that it is one as it stands, and nothing
+    is copied per record.
+    """
 
     def topic(self) -> str | None: ...
     def partition(self) -> int | None: ...
@@ -106,7 +109,7 @@ class Polled:
 class Membership:
     """A consumer's standing in its group, as a transaction needs it to commit offsets.
 
-    ``generation`` is −1 while the member is in no group. ``token`` is the adapter's own.
+    ``generation`` is -1 while the member is in no group. ``token`` is the adapter's own.
     """
 
     generation: int

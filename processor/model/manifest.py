@@ -62,11 +62,11 @@ class Manifest:
         fields = text.split(";")
         if fields[0] != FORMAT or len(fields) != 9:
             raise StateMismatchError(
-                f"the committed offset carries {text[:80]!r}, which is no manifest of format {FORMAT}",
+                f"the committed offset carries {text[:80]!r}, no manifest of format {FORMAT}",
                 remedy="use another application id, or reset the group's offsets: they were "
                 "committed by another program or another version of this one",
             )
-        _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, transactional_id = fields
+        _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, owner = fields
         try:
             return cls(
                 int(epoch),
@@ -76,7 +76,7 @@ class Manifest:
                 None if time == _NONE else int(time),
                 fingerprint,
                 int(partitions),
-                transactional_id,
+                owner,
             )
         except ValueError as error:
             raise StateMismatchError(

@@ -8,7 +8,8 @@
                                        or all of them (complete) ◄────┘
 
 A window is over when its partition's watermark (largest event time less the delay) has reached its
-end. Every record that is not late belongs to a window that is still open, so its state can be freed.
+end. Every record that is not late belongs to a window that is still open, so the state of those
+that are over can be freed; only ``complete``, which promises all groups for ever, keeps it.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import polars as pl
 from processor.operators.base import TASK, Context
 from processor.plan.nodes import Aggregation, OutputMode, Window
 from processor.state.index import Slots
-from processor.state.slab import Cell, Column, Slab
+from processor.state.slab import NUMBER_MAX, Cell, Column, Slab
 
 WINDOW_START: Final = "window_start"
 WINDOW_END: Final = "window_end"
@@ -33,7 +34,10 @@ MICROSECOND: Final = timedelta(microseconds=1)
 
 @dataclass(frozen=True, slots=True)
 class Term:
-    """One aggregate, resolved: its stored cells, its partial expressions, its output type."""
+    """One aggregate, resolved: its stored cells, its partial expressions, its output type.
+
+    ``kind`` is the type of the aggregated column.
+    """
 
     aggregation: Aggregation
     kind: pl.DataType
@@ -86,16 +90,26 @@ class Term:
 class Aggregate:
     """Aggregates by an optional window and keys, in state.
 
+    >>> term = Term(Aggregation("n", "count", None), pl.Int64())
+    >>> trips = Aggregate(
+    ...     "a", window=None, keys={"user": pl.String()}, terms=[term], mode="update", delay_us=None
+    ... )
+    >>> trips.new_state().rows()
+    0
+
     Args:
         name: the operator's name in checkpoints.
+        window: the tumbling window; its column holds no null.
         keys: key columns with their types, without the window's.
         mode: what goes on downstream: changed groups, closed windows, or all groups.
+        terms: the aggregates.
         delay_us: the watermark's delay in microseconds; ``None``: windows never close.
     """
 
     def __init__(
         self,
         name: str,
+        *,
         window: Window | None,
         keys: dict[str, pl.DataType],
         terms: Sequence[Term],
@@ -105,29 +119,32 @@ class Aggregate:
         self.name = name
         self._window = window
         self._size_us = window.size // MICROSECOND if window else 0
+        self._others = list(keys)
         self._keys = ({WINDOW_START: pl.Datetime("us")} if window else {}) | keys
         self._terms = tuple(terms)
         self._mode = mode
-        self._delay_us = delay_us
+        self._delay_us = None if mode == "complete" else delay_us
 
     def new_state(self) -> Slab:
         """An empty slab."""
         return Slab(self._keys, [cell for term in self._terms for cell in term.cells()])
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
-        """Fold the rows in; the groups that the mode asks for go on."""
+        """Fold the rows in; the groups that the mode asks for go on.
+
+        Rows come in the order of their tasks, and so do the groups.
+        """
         groups = self._group(frame)
         tasks = groups[TASK].to_numpy()
         starts = np.searchsorted(tasks, np.arange(len(context.slices) + 1))
-        parts = []
+        parts: list[pl.DataFrame] = []
         for i, state in enumerate(context.states):
             slab = state[self.name]
             part = groups[int(starts[i]) : int(starts[i + 1])]
             slots = self._fold(slab, part)
-            closed = self._closed(slab, context.result.event_times_max[i])
-            parts.append(self._emit(slab, part, slots, closed).with_columns(
-                pl.lit(i, pl.UInt32).alias(TASK)
-            ))  # fmt: skip
+            closed = self._closed(slab, part, context.result.event_times_max[i])
+            rows = self._emit(slab, part, slots, closed)
+            parts.append(rows.with_columns(pl.lit(i, pl.UInt32).alias(TASK)))
             if len(closed):
                 slab.free(closed)
         return pl.concat(parts)
@@ -138,7 +155,7 @@ class Aggregate:
             time = pl.col(self._window.column).cast(pl.Datetime("us")).to_physical()
             start = time.floordiv(self._size_us) * self._size_us
             keys.append(start.cast(pl.Datetime("us")).alias(WINDOW_START))
-        keys += [pl.col(name) for name in self._keys if name != WINDOW_START]
+        keys += [pl.col(name) for name in self._others]
         partials = [expression for term in self._terms for expression in term.partials()]
         # Rows come by task, and the order of first appearance keeps them so.
         return frame.group_by(keys, maintain_order=True).agg(partials)
@@ -151,14 +168,20 @@ class Aggregate:
             part.select(list(self._keys)), {name: part[name].to_numpy() for name in cells}
         )
 
-    def _closed(self, slab: Slab, event_time_max: int | None) -> Slots:
+    def _closed(self, slab: Slab, part: pl.DataFrame, event_time_max: int | None) -> Slots:
         """The slots whose window the watermark has passed."""
-        if not self._window or self._delay_us is None or event_time_max is None:
+        if not self._window or self._delay_us is None:
             return np.zeros(0, np.int32)
-        watermark = event_time_max - self._delay_us
+        if not part.is_empty():
+            slab.low = min(slab.low, int(part[WINDOW_START].to_physical().min()))  # type: ignore[arg-type]
+        # Nothing is looked at until the watermark has reached the end of the oldest window.
+        if event_time_max is None or slab.low + self._size_us > event_time_max - self._delay_us:
+            return np.zeros(0, np.int32)
         live = slab.live()
-        ends = slab.key_numbers(WINDOW_START, live) + self._size_us
-        return live[ends <= watermark]
+        starts = slab.key_numbers(WINDOW_START, live)
+        over = starts + self._size_us <= event_time_max - self._delay_us
+        slab.low = int(starts[~over].min(initial=NUMBER_MAX))
+        return live[over]
 
     def _emit(self, slab: Slab, part: pl.DataFrame, slots: Slots, closed: Slots) -> pl.DataFrame:
         if self._mode == "update":
@@ -168,6 +191,5 @@ class Aggregate:
             keys = slab.keys(slots)
         if self._window:
             end = (pl.col(WINDOW_START) + self._window.size).alias(WINDOW_END)
-            others = [name for name in self._keys if name != WINDOW_START]
-            keys = keys.select(WINDOW_START, end, *others)
+            keys = keys.select(WINDOW_START, end, *self._others)
         return keys.with_columns(term.output(slab, slots) for term in self._terms)

@@ -33,7 +33,15 @@ class _Step:
 
 
 class Pipeline:
-    """A compiled plan: pure, and the same for every task."""
+    """A compiled plan: pure, and the same for every task.
+
+    >>> from processor import Text, Topology
+    >>> topology = Topology("copy")
+    >>> topology.read.kafka("from", format=Text()).write.kafka("to", format=Text())
+    >>> pipeline = Pipeline(topology.plan())
+    >>> pipeline.stateful, pipeline.new_state(), pipeline.run([], []).counts.read
+    (False, {}, 0)
+    """
 
     def __init__(self, plan: nodes.Plan) -> None:
         self._decode, self._root = _compile(plan)
@@ -49,7 +57,14 @@ class Pipeline:
         return {operator.name: operator.new_state() for operator in self._stateful}
 
     def run(self, slices: Sequence[Slice], states: Sequence[TaskState]) -> Result:
-        """One batch. Raises `RecordError` when a record is bad and the topology says to fail."""
+        """One batch: a slice per partition, and the state of each slice's task.
+
+        State is changed but not committed: `Slab.commit` or `Slab.rollback` comes next.
+
+        Raises:
+            RecordError: a record is bad and the topology says to fail.
+            ConservationError: a step made more or fewer rows out of its rows than it may.
+        """
         context = Context(slices, states, Result())
         frame = self._decode.decode(context)
         context.result.counts.contributed = frame.height
@@ -65,6 +80,11 @@ class Pipeline:
 def _descend(steps: Iterable[_Step], frame: pl.DataFrame, context: Context) -> None:
     for step in steps:
         rows = step.operator.process(frame, context)
+        if isinstance(step.operator, Select) and rows.height != frame.height:
+            raise ConservationError(
+                f"a select made {rows.height} rows out of {frame.height}",
+                remedy="select columns that are computed row by row",
+            )
         if isinstance(step.operator, Filter) and step.operator.counted:
             context.result.counts.filtered += frame.height - rows.height
             context.result.counts.contributed -= frame.height - rows.height
@@ -96,7 +116,7 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
             operator: Operator = _aggregate(plan, node, columns, aggregates, delay_us)
             aggregates += 1
         elif isinstance(node, nodes.Filter):
-            operator = Filter(node.predicate, single and not _behind_aggregate(node))
+            operator = Filter(node.predicate, counted=single and not _behind_aggregate(node))
         elif isinstance(node, nodes.Select):
             operator = Select(node.expressions)
         else:
@@ -122,7 +142,14 @@ def _aggregate(
         Term(a, pl.Int64() if a.column is None else before[a.column]) for a in node.aggregations
     ]
     keys = {key: before[key] for key in node.keys}
-    return Aggregate(f"aggregate-{number}", node.window, keys, terms, mode, delay_us)
+    return Aggregate(
+        f"aggregate-{number}",
+        window=node.window,
+        keys=keys,
+        terms=terms,
+        mode=mode,
+        delay_us=delay_us,
+    )
 
 
 def _behind_aggregate(node: nodes.Node) -> bool:

@@ -49,7 +49,7 @@ class Decode:
     def decode(self, context: Context) -> pl.DataFrame:
         """The batch's good and timely rows; the others are counted and sent where they belong."""
         slices, result = context.slices, context.result
-        values = [m.value() for m in chain.from_iterable(s.messages for s in slices)]
+        values = list(chain.from_iterable(s.values for s in slices))
         result.counts.read = len(values)
         decoded = self.format.decode(values)
         sizes = [len(s.messages) for s in slices]

@@ -16,10 +16,14 @@ class Select:
 
     expressions: Sequence[pl.Expr]
 
-    def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+    def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:  # noqa: ARG002 - as `Operator`
         """Rows with the chosen columns."""
         keep = [pl.col(TASK)] if TASK in frame.columns else []
-        return frame.select(*keep, *self.expressions)
+        rows = frame.select(*keep, *self.expressions)
+        if rows.height == 1 != frame.height:
+            # Nothing but literals: they are the same in every row.
+            rows = pl.concat([rows] * frame.height) if frame.height else rows.clear()
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,7 @@ class Extend:
 
     expressions: Sequence[pl.Expr]
 
-    def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+    def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:  # noqa: ARG002 - as `Operator`
         """Rows with more columns."""
         return frame.with_columns(*self.expressions)
 
@@ -40,6 +44,6 @@ class Filter:
     predicate: pl.Expr
     counted: bool
 
-    def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+    def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:  # noqa: ARG002 - as `Operator`
         """The rows that pass."""
         return frame.filter(self.predicate)

@@ -1,1 +1,1 @@
-"""The plan: what a topology asks for, as plain nodes. It is checked and described, never executed."""
+"""The plan: what a topology asks for, as plain nodes. It is checked, described, never executed."""

@@ -6,7 +6,17 @@ from processor.plan import nodes
 
 
 def describe(plan: nodes.Plan) -> str:
-    """One line a node, children indented."""
+    """One line a node, children indented.
+
+    >>> from processor import Text, Topology
+    >>> topology = Topology("copy")
+    >>> topology.read.kafka("from", format=Text()).write.kafka("to", format=Text())
+    >>> print(describe(topology.plan()))
+    topology copy
+      read from as text
+        write to, append
+      on error: dead_letter, dead letters to copy-dead-letters
+    """
     source = plan.source()
     lines = [f"topology {plan.app}", f"  read {source.topic} as {source.format.describe()}"]
     for sink in plan.sinks:
@@ -31,6 +41,8 @@ def _line(node: nodes.Node) -> str:
         return f"watermark {node.delay}"
     if isinstance(node, nodes.Aggregate):
         window = f"window of {node.window.size}, " if node.window else ""
-        aggregates = ", ".join(f"{a.name}={a.function}({a.column or ''})" for a in node.aggregations)
+        aggregates = ", ".join(
+            f"{a.name}={a.function}({a.column or ''})" for a in node.aggregations
+        )
         return f"group by {window}{', '.join(node.keys)}: {aggregates}"
     return f"read {node.topic}"

@@ -13,7 +13,14 @@ from processor.plan import nodes, schema
 
 
 def fingerprint(plan: nodes.Plan) -> str:
-    """16 hexadecimal digits over the state of every aggregate; ``stateless`` without any."""
+    """16 hexadecimal digits over the state of every aggregate; ``stateless`` without any.
+
+    >>> from processor import Text, Topology
+    >>> topology = Topology("copy")
+    >>> topology.read.kafka("from", format=Text()).write.kafka("to", format=Text())
+    >>> fingerprint(topology.plan())
+    'stateless'
+    """
     columns = schema.columns(plan)
     layouts = [
         _layout(node, columns[id(node.parent)])
@@ -26,7 +33,7 @@ def fingerprint(plan: nodes.Plan) -> str:
 
 
 def _layout(node: nodes.Aggregate, have: dict[str, pl.DataType]) -> str:
-    window = f"{node.window.column}/{node.window.size.total_seconds()}" if node.window else "-"
+    window = f"{node.window.column}/{node.window.size}" if node.window else "-"
     keys = ",".join(f"{key}:{have[key]}" for key in node.keys)
     cells = ",".join(
         f"{a.name}={a.function}({a.column}:{have[a.column] if a.column else ''})"

@@ -77,7 +77,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """Records that are behind their partition's largest event time by more than ``delay`` are late."""
+    """Records behind their partition's largest event time by more than ``delay`` are late."""
 
     parent: Node
     delay: timedelta
@@ -94,7 +94,7 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Aggregation:
-    """One aggregate of a group: ``function`` of ``column`` (``None`` for a count), called ``name``."""
+    """One aggregate of a group, ``name``: ``function`` of ``column`` (``None`` for a count)."""
 
     name: str
     function: Function

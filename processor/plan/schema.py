@@ -13,19 +13,31 @@ Columns: TypeAlias = dict[int, dict[str, pl.DataType]]
 """Column names and types by ``id`` of the node."""
 
 _NUMBERS_ONLY = ("sum", "mean")
+_TOO_WIDE = (pl.UInt64, pl.Int128, pl.UInt128)  # cells of state have 64 bits and a sign
 
 
 def columns(plan: nodes.Plan) -> Columns:
-    """The columns of every node; raises `TopologyError` with the line of a step that cannot be."""
+    """The columns of every node; raises `TopologyError` with the line of a step that cannot be.
+
+    >>> from processor import Text, Topology
+    >>> topology = Topology("copy")
+    >>> topology.read.kafka("from", format=Text()).write.kafka("to", format=Text())
+    >>> plan = topology.plan()
+    >>> columns(plan)[id(plan.source())]
+    {'value': String}
+    """
     frames: dict[int, pl.DataFrame] = {}
     for node in plan.nodes():
         try:
             frames[id(node)] = _frame(node, frames)
-        except pl.exceptions.PolarsError as error:
+        except TopologyError:
+            raise
+        # An expression may run the user's own functions, and those may raise anything.
+        except (Exception, pl.exceptions.PanicException) as error:
             have = frames[id(node.parent)].columns if not isinstance(node, nodes.Source) else []
             raise TopologyError(
                 f"{node.at}: {type(node).__name__.lower()} cannot be computed: {error}",
-                remedy=f"the columns here are: {', '.join(have)}",
+                remedy=f"the columns here are: {', '.join(have)}; a step is tried on no rows first",
             ) from error
     return {key: dict(frame.schema) for key, frame in frames.items()}
 
@@ -57,17 +69,15 @@ def _aggregated(node: nodes.Aggregate, parent: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(schema=schema)
 
 
-def _kind(
-    node: nodes.Aggregate, aggregation: nodes.Aggregation, kind: pl.DataType
-) -> pl.DataType:
+def _kind(node: nodes.Aggregate, aggregation: nodes.Aggregation, kind: pl.DataType) -> pl.DataType:
     function = aggregation.function
     if function == "count":
         return pl.Int64()
     fits = kind.is_numeric() or (kind.is_temporal() and function not in _NUMBERS_ONLY)
-    if not fits or kind.is_decimal():
+    if not fits or kind.is_decimal() or kind in _TOO_WIDE:
         raise TopologyError(
             f"{node.at}: {function} of {aggregation.column!r} is not possible: it is {kind}",
-            remedy=f"give {function} a column of numbers",
+            remedy=f"give {function} a column of numbers, of integers up to Int64",
         )
     if function == "mean":
         return pl.Float64()

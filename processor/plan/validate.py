@@ -2,16 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+
 import polars as pl
 
 from processor.errors import TopologyError
 from processor.plan import nodes, schema
 
 _KEY_TYPES = (pl.String, pl.Boolean)
+_MODES = ("append", "update", "complete")
+_DELAY_MAX = timedelta(days=365_000)
+_TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
 def validate(plan: nodes.Plan) -> None:
-    """Raise `TopologyError` for the first thing that is wrong."""
+    """Raise `TopologyError` for the first thing that is wrong.
+
+    >>> from processor import Topology
+    >>> Topology("idle").plan()
+    Traceback (most recent call last):
+    processor.errors.TopologyError: ...: topology 'idle' writes nowhere
+      remedy: end it in frame.write.kafka(topic)
+    """
     if not plan.sinks:
         raise TopologyError(
             f"{plan.at}: topology {plan.app!r} writes nowhere",
@@ -22,6 +35,7 @@ def validate(plan: nodes.Plan) -> None:
     _source(plan, columns)
     _watermark(plan)
     for node in plan.nodes():
+        _columns(node, columns)
         if isinstance(node, nodes.Aggregate):
             _aggregate(plan, node, columns)
     for sink in plan.sinks:
@@ -51,11 +65,19 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
                 f"{source.at}: {source.topic!r} has no column {column!r}",
                 remedy=f"its columns are: {', '.join(have)}",
             )
-    if source.event_time is not None and not have[source.event_time].is_temporal():
+    if source.event_time is not None and have[source.event_time] not in (pl.Datetime, pl.Date):
         raise TopologyError(
             f"{source.at}: event_time={source.event_time!r} is {have[source.event_time]}, no time",
             remedy="read it as pl.Datetime",
         )
+    if source.event_time in getattr(source.format, "optional", ()):
+        raise TopologyError(
+            f"{source.at}: event_time={source.event_time!r} may be missing",
+            remedy="take it out of the format's optional columns",
+        )
+    _topic(source.topic, source.at)
+    if source.dead_letters is not None:
+        _topic(source.dead_letters, source.at)
     outputs = {sink.topic for sink in plan.sinks}
     dead_letters = source.dead_letters or f"{plan.app}-dead-letters"
     if source.topic in outputs | {dead_letters}:
@@ -65,12 +87,55 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
         )
 
 
+def _topic(name: str, at: nodes.Location) -> None:
+    if not _TOPIC.fullmatch(name) or name in (".", ".."):
+        raise TopologyError(
+            f"{at}: {name!r} cannot be a topic",
+            remedy="use up to 249 letters, digits, '.', '_' and '-'",
+        )
+
+
+def _columns(node: nodes.Node, columns: schema.Columns) -> None:
+    """A row's columns are a function of that row, and none has a name of the processor's own."""
+    if any(name.startswith("__") for name in columns[id(node)]):
+        raise TopologyError(
+            f"{node.at}: a column's name begins with two underscores",
+            remedy="call it otherwise: such names are the processor's own",
+        )
+    expressions: tuple[pl.Expr, ...] = ()
+    if isinstance(node, nodes.Select | nodes.Extend):
+        expressions = node.expressions
+    elif isinstance(node, nodes.Filter):
+        expressions = (node.predicate,)
+    for expression in expressions:
+        if not _by_row(expression):
+            raise TopologyError(
+                f"{node.at}: {expression} looks at other rows, so that its result would change "
+                "with the way that records fall into batches",
+                remedy="compute each row from itself; for more, group_by(...).agg(...)",
+            )
+
+
+def _by_row(expression: pl.Expr) -> bool:
+    meta = expression.meta
+    try:
+        return meta.is_row_separable() and (meta.is_length_preserving() or meta.is_scalar())
+    except (AttributeError, pl.exceptions.PolarsError):
+        # Functions of the user's own and selectors are not looked into.
+        return True
+
+
 def _watermark(plan: nodes.Plan) -> None:
     marks = [node for node in plan.nodes() if isinstance(node, nodes.Watermark)]
     if len(marks) > 1:
         raise TopologyError(
             f"{marks[1].at}: a second watermark; lateness is decided once, at the source",
             remedy=f"keep one of {marks[0].at} and {marks[1].at}",
+        )
+    if marks and not timedelta(0) <= marks[0].delay <= _DELAY_MAX:
+        raise TopologyError(
+            f"{marks[0].at}: a watermark's delay of {marks[0].delay} is out of bounds",
+            remedy="say from 0 s to 365000 days",
         )
     if marks and plan.source().event_time is None:
         raise TopologyError(
@@ -83,16 +148,24 @@ def _aggregate(plan: nodes.Plan, node: nodes.Aggregate, columns: schema.Columns)
     have = columns[id(node.parent)]
     for key in node.keys:
         kind = have[key]
-        if not (kind.is_integer() or kind.is_temporal() or kind in _KEY_TYPES):
+        narrow = kind.is_integer() and kind not in (pl.Int128, pl.UInt128)
+        if not (narrow or kind.is_temporal() or kind in _KEY_TYPES):
             raise TopologyError(
                 f"{node.at}: {key!r} is {kind}, which cannot be a key",
-                remedy="group by text, integers, times or booleans",
+                remedy="group by text, integers up to 64 bits, times or booleans",
             )
+    _names(node)
     source = plan.source()
     if node.window and node.window.column != source.event_time:
         raise TopologyError(
             f"{node.at}: the window is over {node.window.column!r}, not over the event time",
             remedy=f"say event_time={node.window.column!r} at {source.at}",
+        )
+    if node.window and not _kept(node, {node.window.column}, columns):
+        raise TopologyError(
+            f"{node.at}: the event time {node.window.column!r} was computed anew on the way, so "
+            "lateness and windows would not agree",
+            remedy="keep the column as it was read, and give the new one another name",
         )
     behind = node.parent
     while not isinstance(behind, nodes.Source):
@@ -102,7 +175,7 @@ def _aggregate(plan: nodes.Plan, node: nodes.Aggregate, columns: schema.Columns)
                 remedy="write the first to a topic and read that in a topology of its own",
             )
         behind = behind.parent
-    _partitioning(node, source)
+    _partitioning(node, source, columns)
     modes = {sink.mode for sink in plan.sinks if any(n is node for n in nodes.path(sink))}
     if len(modes) > 1:
         raise TopologyError(
@@ -111,21 +184,43 @@ def _aggregate(plan: nodes.Plan, node: nodes.Aggregate, columns: schema.Columns)
         )
 
 
-def _partitioning(node: nodes.Aggregate, source: nodes.Source) -> None:
-    """All rows of a group must be in one partition: nothing is moved between workers here."""
-    kept = set(source.partitioned_by)
-    path: list[nodes.Node] = []
+def _names(node: nodes.Aggregate) -> None:
+    """Columns of the result, and those of the state behind it, each have a name of their own."""
+    names = [*node.keys]
+    if node.window:
+        names += ["window_start", "window_end"]
+    for aggregation in node.aggregations:
+        names.append(aggregation.name)
+        if aggregation.function == "mean":
+            names += [f"{aggregation.name}.sum", f"{aggregation.name}.count"]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise TopologyError(
+            f"{node.at}: {twice!r} stands for two columns", remedy="call one of them otherwise"
+        )
+
+
+def _kept(node: nodes.Aggregate, names: set[str], columns: schema.Columns) -> set[str]:
+    """Those of the source's columns that come to the node as they were read."""
+    kept = set(names)
     step = node.parent
     while not isinstance(step, nodes.Source):
-        path.append(step)
-        step = step.parent
-    for step in reversed(path):
         if isinstance(step, nodes.Select | nodes.Extend):
+            before = pl.DataFrame(schema=columns[id(step.parent)])
             for expression in step.expressions:
-                name = expression.meta.output_name(raise_if_undetermined=False)
-                if name in kept and not expression.meta.is_column():
-                    kept.discard(name)
-    if not kept or not kept <= set(node.keys):
+                if not expression.meta.is_column_selection():
+                    kept -= set(before.select(expression).columns)
+        step = step.parent
+    return kept & set(columns[id(node.parent)])
+
+
+def _partitioning(node: nodes.Aggregate, source: nodes.Source, columns: schema.Columns) -> None:
+    """All rows of a group must be in one partition: nothing is moved between workers here.
+
+    Equal values of all of ``partitioned_by`` lie in one partition, so all of them must be keys.
+    """
+    names = set(source.partitioned_by)
+    if not names or _kept(node, names, columns) != names or not names <= set(node.keys):
         raise TopologyError(
             f"{node.at}: rows of one group may lie in different partitions of {source.topic!r}",
             remedy=f"say which column the topic is keyed by at {source.at} "
@@ -136,6 +231,11 @@ def _partitioning(node: nodes.Aggregate, source: nodes.Source) -> None:
 
 def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
     have = columns[id(sink.parent)]
+    _topic(sink.topic, sink.at)
+    if sink.mode not in _MODES:
+        raise TopologyError(
+            f"{sink.at}: mode={sink.mode!r}", remedy=f"say {', '.join(_MODES[:-1])} or {_MODES[-1]}"
+        )
     if sink.key is not None and sink.key not in have:
         raise TopologyError(
             f"{sink.at}: key={sink.key!r} is no column",
@@ -147,9 +247,19 @@ def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
             f"{sink.at}: mode={sink.mode!r} without an aggregate has no meaning",
             remedy='leave the mode out, or say mode="append"',
         )
-    if sink.mode == "append" and aggregates:
-        if plan.delay() is None or aggregates[0].window is None:
-            raise TopologyError(
-                f"{sink.at}: append of an aggregate needs windows that close",
-                remedy='group by F.window(...) behind with_watermark(...), or use mode="update"',
-            )
+    closing = plan.delay() is not None and aggregates and aggregates[0].window is not None
+    if sink.mode == "append" and aggregates and not closing:
+        raise TopologyError(
+            f"{sink.at}: append of an aggregate needs windows that close",
+            remedy='group by F.window(...) behind with_watermark(...), or use mode="update"',
+        )
+    try:
+        row = pl.DataFrame(schema=have).clear(1)
+        sink.format.encode(row)
+        if sink.key is not None:
+            row[sink.key].cast(pl.String)
+    except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
+        raise TopologyError(
+            f"{sink.at}: rows cannot be written to {sink.topic!r}: {error}",
+            remedy="select columns that the format can write",
+        ) from error

@@ -4,20 +4,22 @@ from pathlib import Path
 
 import polars as pl
 
-from processor import Csv, Json, Topology, functions as F
+from processor import Csv, Json, Topology
+from processor import functions as F  # noqa: N812 - as Spark's users write it
 
 TRIP = Csv({"dt": pl.Datetime("us"), "lat": pl.Float64, "lon": pl.Float64, "base": pl.String})
 ENRICHED = Json(time_form="%Y-%m-%d %H:%M:%S")
+CENTROIDS = Path(__file__).with_name("centroids.json")
 
 
 @Topology.define
 def enrich(
     *,
     app: str = "uber-enrich",
-    input: str = "trips",
+    input: str = "trips",  # noqa: A002 - what `--set input=...` is called
     output: str = "trips-enriched",
     dead_letters: str = "trips-dead-letters",
-    centroids: Path = Path(__file__).with_name("centroids.json"),
+    centroids: Path = CENTROIDS,
     on_error: str = "dead_letter",
 ) -> Topology:
     """Assign each trip to the nearest of the k-means centroids."""

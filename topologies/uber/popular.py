@@ -2,7 +2,8 @@
 
 import polars as pl
 
-from processor import Json, Topology, functions as F
+from processor import Json, Topology
+from processor import functions as F  # noqa: N812 - as Spark's users write it
 
 TRIP = Json({"dt": pl.Datetime("us"), "cluster": pl.Int64})
 
@@ -11,7 +12,7 @@ TRIP = Json({"dt": pl.Datetime("us"), "cluster": pl.Int64})
 def popular(
     *,
     app: str = "uber-popular",
-    input: str = "trips-enriched",
+    input: str = "trips-enriched",  # noqa: A002 - what `--set input=...` is called
     output: str = "popular-clusters",
     dead_letters: str = "trips-enriched-dead-letters",
     window: str = "1 hour",
