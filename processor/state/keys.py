@@ -195,7 +195,7 @@ class KeyCodec:
 
     def _decode_text(self, words: Words) -> list[str]:
         # "S" drops trailing zeros, and a text may end in NULs: the length puts them back.
-        rows = np.ascontiguousarray(words).view(np.uint8).reshape(len(words), -1)
+        rows = np.ascontiguousarray(words).view(np.uint8).reshape(len(words), 8 * words.shape[1])
         sizes = rows[:, 0].tolist()
         body = np.ascontiguousarray(rows[:, 1:]).view(f"S{rows.shape[1] - 1}")[:, 0].tolist()
         long = (words[:, 0] >> np.uint64(8)).tolist() if _LONG in sizes else []

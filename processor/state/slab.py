@@ -169,8 +169,7 @@ class Slab:
 
     def commit(self, saved: Mapping[int, bytes]) -> None:
         """The batch is part of the base; ``saved`` are the long texts its checkpoint holds."""
-        freed = _joined(self._changes.freed)
-        self._drop(freed)
+        self._drop(np.unique(_joined(self._changes.freed)))
         self._codec.saved(saved)
         self._changes = _Changes()
 
@@ -270,10 +269,10 @@ class Slab:
     def _drop(self, slots: Slots) -> None:
         if not len(slots):
             return
-        slots = np.unique(slots)
         self._index.remove(self._words[slots], slots)
         self._live[slots] = False
-        self._free.extend(slots.tolist())
+        # Taken from the end: what is done again after a rollback gets the same slots.
+        self._free.extend(slots[::-1].tolist())
         self._count -= len(slots)
 
 

@@ -1,0 +1,86 @@
+"""What a windowed or keyed aggregation must come to, one record after the other, in dictionaries.
+
+It shares nothing with the processor: it reads JSON with the standard library and knows no batches.
+A record is ``{"t": seconds, "k": key, "v": integer}``; a partition is a list of values (bytes).
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass
+class Outcome:
+    """``groups`` by (window start or None, key); ``closed`` those whose window is over."""
+
+    groups: dict[tuple[int | None, str | None], dict[str, Any]] = field(default_factory=dict)
+    closed: set[tuple[int | None, str | None]] = field(default_factory=set)
+    read: int = 0
+    bad: int = 0
+    late: int = 0
+    filtered: int = 0
+    time_max: int | None = None
+
+
+def _record(value: bytes | None) -> tuple[int, str | None, int | None] | None:
+    try:
+        parsed = json.loads(value.decode()) if value else None
+    except ValueError:
+        return None
+    if not isinstance(parsed, dict):
+        return None
+    time, key, number = parsed.get("t"), parsed.get("k"), parsed.get("v")
+    if isinstance(time, bool) or not isinstance(time, int):
+        return None
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int)):
+        return None
+    return time, key, number
+
+
+def _fold(group: dict[str, Any], number: int | None) -> None:
+    group["n"] += 1
+    if number is None:
+        return
+    group["values"] += 1
+    group["sum"] += number
+    group["min"] = number if group["min"] is None else min(group["min"], number)
+    group["max"] = number if group["max"] is None else max(group["max"], number)
+
+
+def interpret(
+    values: list[bytes | None],
+    *,
+    window: int | None,
+    delay: int | None,
+    at_least: int | None = None,
+) -> Outcome:
+    """One partition from beginning to end; times in seconds, ``at_least`` filters by ``v``."""
+    out = Outcome()
+    for value in values:
+        out.read += 1
+        record = _record(value)
+        if record is None:
+            out.bad += 1
+            continue
+        time, key, number = record
+        out.time_max = time if out.time_max is None else max(out.time_max, time)
+        if delay is not None and time < out.time_max - delay:
+            out.late += 1
+            continue
+        if at_least is not None and (number is None or number < at_least):
+            out.filtered += 1
+            continue
+        start = None if window is None else time // window * window
+        new = {"n": 0, "values": 0, "sum": 0, "min": None, "max": None}
+        _fold(out.groups.setdefault((start, key), new), number)
+    for group in out.groups.values():
+        group["mean"] = group["sum"] / group["values"] if group["values"] else None
+    if window is not None and delay is not None and out.time_max is not None:
+        out.closed = {
+            (start, key)
+            for start, key in out.groups
+            if start is not None and start + window <= out.time_max - delay
+        }
+    return out
