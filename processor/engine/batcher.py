@@ -75,9 +75,7 @@ class Batcher:
 
     def due(self) -> bool:
         """Whether the batch is to be run now."""
-        full = (
-            self._records >= self._limits.records_max or self._bytes >= self._limits.bytes_max
-        )
+        full = self._records >= self._limits.records_max or self._bytes >= self._limits.bytes_max
         return full or (self._records > 0 and self._clock.monotonic_s() >= self._due_s)
 
     def empty(self) -> bool:

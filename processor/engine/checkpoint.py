@@ -104,9 +104,7 @@ class Checkpointer:
             epoch, attempt, digest, link.snapshot, event_time_max, self._fingerprint,
             self._partitions, self._transactional_id,
         )  # fmt: skip
-        return Prepared(
-            task, Committed(part.end, str(manifest)), manifest, blobs, link, texts
-        )
+        return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, texts)
 
     def adopt(self, prepared: Prepared) -> int:
         """The head is committed: it is the base now. Returns the bytes of a snapshot begun."""
@@ -147,9 +145,7 @@ class Checkpointer:
         key, digest, blobs = chain.encode_snapshot(header, rows)
         for name, data in blobs.items():
             self._store.stage({task: [Blob(name, data, header.epoch)]})
-        return _Snapshot(
-            chain.snapshot_name(key, digest), sum(map(len, blobs.values())), *behind
-        )
+        return _Snapshot(chain.snapshot_name(key, digest), sum(map(len, blobs.values())), *behind)
 
     def _name_snapshot(self, task: Task) -> None:
         """If a snapshot has been written, let the next manifest name it."""

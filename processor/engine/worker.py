@@ -306,5 +306,3 @@ class Worker:
                 for p, time in times.items()
             },
         )
-
-

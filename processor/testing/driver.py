@@ -237,4 +237,3 @@ def _bytes(value: str | bytes | Mapping[str, Any]) -> bytes:
     if isinstance(value, bytes):
         return value
     return value.encode() if isinstance(value, str) else orjson.dumps(value)
-

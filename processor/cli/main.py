@@ -1,0 +1,107 @@
+"""The commands. Each is a thin skin over `processor.app`; what is slow to import, each imports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from processor.errors import ProcessorError
+
+
+class _Group(click.Group):
+    """Tells the processor's own errors in words, with exit code 2, and nothing else."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ProcessorError as error:
+            click.echo(f"error ({error.code}): {error}", err=True)
+            ctx.exit(2)
+
+
+@click.group(cls=_Group)
+@click.version_option(package_name="processor")
+def cli() -> None:
+    """Micro-batches from Kafka through Redis to Kafka, exactly once."""
+
+
+def _pairs(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str] | None:
+    del ctx
+    pairs = dict(value.partition("=")[::2] for value in values)
+    for name, value in zip(pairs, values, strict=False):
+        if not name or "=" not in value:
+            raise click.BadParameter(f"{value!r}: give name=value", param=parameter)
+    return pairs or None
+
+
+def _settings(function: Any) -> Any:
+    """The options that every running command has."""
+    for option in (
+        click.option("--config", type=click.Path(path_type=Path), help="Settings file (TOML)."),
+        click.option("--bootstrap-servers", metavar="H:P", help="Kafka; embedded if left out."),
+        click.option("--redis-url", metavar="URL", help="Redis; embedded if left out."),
+        click.option("--log-format", type=click.Choice(["auto", "json", "text"])),
+        click.option("--log-level", type=click.Choice(["debug", "info", "warning", "error"])),
+        click.option("--kafka", multiple=True, callback=_pairs, metavar="NAME=VALUE",
+                     help="Any librdkafka setting."),
+    ):  # fmt: skip
+        function = option(function)
+    return function
+
+
+@cli.command()
+@click.argument("topologies", nargs=-1, required=True, metavar="TOPOLOGY...")
+@_settings
+@click.option("--interval", metavar="TIME", help="Least time between two batches: 500ms.")
+@click.option("--guarantee", type=click.Choice(["exactly-once", "at-least-once"]))
+@click.option("--workers", type=int, help="Processes of the consumer group.")
+@click.option("--until-caught-up", is_flag=True, default=None,
+              help="Process what is there now, then exit.")  # fmt: skip
+@click.option("--create-topics", metavar="N", help="Create missing topics with N partitions.")
+@click.option("--set", "set_", multiple=True, callback=_pairs, metavar="NAME=VALUE",
+              help="A parameter of the topology.")  # fmt: skip
+@click.option("--feed", multiple=True, callback=_pairs, metavar="TOPIC=FILE",
+              help="Lines to put into a topic of the embedded log.")  # fmt: skip
+@click.option("--from", "from_", type=click.Choice(["earliest", "latest"]),
+              help="Where a new group begins.")  # fmt: skip
+@click.option("--metrics-port", type=int, help="First port of /metrics, /livez, /readyz.")
+@click.option("--metrics-host", metavar="HOST", help="127.0.0.1 if left out.")
+@click.option("--batch-records-max", type=int, metavar="N")
+@click.option("--batch-bytes-max", type=int, metavar="N")
+@click.option("--instance", metavar="NAME", help="Identity over restarts; the host's name.")
+@click.option("--session-timeout", metavar="TIME")
+@click.option("--transaction-timeout", metavar="TIME")
+@click.option("--shutdown-timeout", metavar="TIME")
+def run(
+    topologies: tuple[str, ...],
+    config: Path | None,
+    set_: dict[str, str] | None,
+    feed: dict[str, str] | None,
+    **options: Any,
+) -> None:
+    """Run topologies, as in topologies.uber.enrich, until stopped.
+
+    Every option can also be given as PROCESSOR_… in the environment and in processor.toml.
+    """
+    from processor import settings
+    from processor.cli import logs
+    from processor.cli import run as command
+
+    loaded = settings.load(config, set=set_, **options)
+    logs.configure(loaded.log_format, loaded.log_level)
+    command.run(topologies, loaded, feed or {})
+
+
+@cli.command()
+@click.argument("topology")
+@click.option("--set", "set_", multiple=True, callback=_pairs, metavar="NAME=VALUE")
+def describe(topology: str, set_: dict[str, str] | None) -> None:
+    """Check a topology and print its plan."""
+    from processor.app import load_topology
+    from processor.plan.describe import describe as text
+
+    click.echo(text(load_topology(topology, set_ or {})))
