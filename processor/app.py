@@ -345,7 +345,7 @@ def _listener(app: str, metrics: Metrics, on_batch: Callable[[BatchReport], None
             metrics.forget(event.partitions)
         metrics.rebalanced(app, kind)
         log_lines.info(
-            "partitions " + kind, topology=app, partitions=sorted(map(str, event.partitions))
+            f"partitions {kind}", topology=app, partitions=sorted(map(str, event.partitions))
         )
 
     def undone(verdict: Verdict, error: LogError | None) -> None:

@@ -73,8 +73,11 @@ class Consumer(Protocol):
         ...
 
     def close(self, *, leave: bool) -> None:
-        """Stop. With ``leave`` the group hands the partitions on at once; without, it keeps them
-        for a restart under the same identity until the session ends."""
+        """Stop.
+
+        With ``leave`` the group hands the partitions on at once; without, it keeps them for
+        a restart under the same identity until the session ends.
+        """
         ...
 
 

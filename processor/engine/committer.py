@@ -138,7 +138,7 @@ class Committer:
         return Outcome.DONE
 
     def _guard(self, work: Work) -> Outcome:
-        """The broker accepts generation −1 and partitions that are no longer ours: we do not."""
+        """The broker accepts generation -1 and partitions that are no longer ours: we do not."""
         membership = self._consumer.membership()
         ours = {p.task.partition for p in work.prepared} <= membership.partitions
         return Outcome.DONE if ours and membership.generation >= 0 else Outcome.LOST

@@ -65,6 +65,7 @@ class CaughtUp:
         self._ask_at_s = 0.0
 
     def __call__(self) -> bool:
+        """Whether the run may end."""
         if not self._worker.caught_up(self._ends):
             return False
         if self._worker.tasks.keys() >= self._ends.keys():

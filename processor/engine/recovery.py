@@ -58,6 +58,7 @@ class Recovery:
         consumer: Consumer,
         store: Store,
         pipeline: Pipeline,
+        *,
         checkpointer: Checkpointer,
         identity: Identity,
         timeout_s: float = 10.0,

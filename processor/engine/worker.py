@@ -120,8 +120,9 @@ class Worker:
             renew=self._new_producer, probe=self._probe, timeout_s=self._options.timeout_s,
         )  # fmt: skip
         self._recovery = Recovery(
-            self._log, self._consumer, self._store, self._pipeline, self._checkpointer,
-            self._identity, self._options.timeout_s, self._options.stable_s,
+            self._log, self._consumer, self._store, self._pipeline,
+            checkpointer=self._checkpointer, identity=self._identity,
+            timeout_s=self._options.timeout_s, stable_s=self._options.stable_s,
         )  # fmt: skip
         self._batcher = Batcher(self._consumer, self._topic, self._clock, self._options.limits)
 

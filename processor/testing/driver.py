@@ -27,7 +27,7 @@ from processor.model.log import Committed, TopicPartition
 _QUIET_ROUNDS = 4
 
 
-class Crash(BaseException):  # noqa: N818 - it stands for the end of a process, not for an error
+class Crash(BaseException):
     """A worker was killed at a step; nothing that it held was closed."""
 
 

@@ -1,0 +1,1 @@
+"""Redis as the store of checkpoints, a server elsewhere or one that is embedded."""
