@@ -345,7 +345,10 @@ def _listener(app: str, metrics: Metrics, on_batch: Callable[[BatchReport], None
             metrics.forget(event.partitions)
         metrics.rebalanced(app, kind)
         log_lines.info(
-            f"partitions {kind}", topology=app, partitions=sorted(map(str, event.partitions))
+            "partitions changed",
+            kind=kind,
+            topology=app,
+            partitions=sorted(map(str, event.partitions)),
         )
 
     def undone(verdict: Verdict, error: LogError | None) -> None:
