@@ -1,0 +1,183 @@
+import pytest
+
+from processor.clock import ManualClock
+from processor.errors import (
+    AbortableError,
+    FencedError,
+    LogError,
+    OutcomeUnknownError,
+    RetriableError,
+    StateLostError,
+)
+from processor.testing import TestDriver
+from tests.topologies import ride, stateless, totals
+from tests.unit.engine.faults import FaultyLog
+
+
+def driven(topology, **options) -> tuple[TestDriver, FaultyLog]:
+    log = FaultyLog(ManualClock())
+    driver = TestDriver(topology, log=log, **options)
+    return driver, log
+
+
+def right(driver: TestDriver, count: int) -> None:
+    last = {r["k"]: (r["n"], r["total"]) for r in driver.json("out")}
+    expected: dict[str, tuple[int, int]] = {}
+    for number in range(count):
+        n, total = expected.get(f"k{number % 5}", (0, 0))
+        expected[f"k{number % 5}"] = (n + 1, total + number)
+    assert last == expected
+
+
+REFUSABLE = ["produce", "flush", "send_offsets", "commit"]
+
+
+@pytest.mark.parametrize("call", REFUSABLE)
+def test_a_refused_call_aborts_and_the_batch_is_tried_again(call):
+    driver, log = driven(totals())
+    driver.feed(map(ride, range(20)))
+    log.before[call] = [AbortableError("refused")]
+    driver.run()
+    driver.feed(map(ride, range(20, 40)))
+    driver.run()
+    right(driver, 40)
+    assert "before:abort" in driver.steps
+    assert len(driver.json("out")) == 10
+
+
+@pytest.mark.parametrize("call", ["begin", *REFUSABLE, "abort"])
+def test_a_fenced_worker_joins_anew_and_goes_on_from_what_is_committed(call):
+    driver, log = driven(totals())
+    driver.feed(map(ride, range(20)))
+    driver.run()
+    if call == "abort":
+        log.before["flush"] = [AbortableError("refused")]
+    log.before[call] = [FencedError("taken")]
+    driver.feed(map(ride, range(20, 40)))
+    driver.run()
+    right(driver, 40)
+    assert len(driver.json("out")) == 10
+
+
+def test_a_commit_without_an_answer_that_happened_is_adopted():
+    driver, log = driven(totals())
+    log.after["commit"] = [OutcomeUnknownError("no answer")]
+    driver.feed(map(ride, range(20)))
+    driver.run()
+    driver.feed(map(ride, range(20, 40)))
+    driver.run()
+    right(driver, 40)
+    assert driver.steps.count("after:inquire") == 1
+    assert len(driver.json("out")) == 10
+
+
+def test_a_commit_without_an_answer_that_did_not_happen_is_redone():
+    driver, log = driven(totals())
+    log.before["commit"] = [OutcomeUnknownError("no answer")]
+    driver.feed(map(ride, range(20)))
+    driver.run()
+    right(driver, 20)
+    assert len(driver.json("out")) == 5
+
+
+def test_a_commit_that_was_slow_takes_a_new_producer_before_the_next_batch():
+    driver, _ = driven(totals())
+    clock = driver.clock
+    producer = driver._workers[0]._committer.producer
+    commit = producer._inner.commit
+
+    def slow(timeout_s: float) -> None:
+        clock.advance(3)
+        commit(timeout_s)
+
+    producer._inner.commit = slow
+    driver.feed(map(ride, range(20)))
+    driver.run()
+    assert "after:refresh" in driver.steps
+    assert driver._workers[0]._committer.producer is not producer
+    driver.feed(map(ride, range(20, 40)))
+    driver.run()
+    right(driver, 40)
+
+
+def test_a_batch_that_is_refused_again_and_again_stops_the_worker_with_the_reason():
+    driver, log = driven(totals())
+    log.before["flush"] = [AbortableError("too large", remedy="make it smaller")] * 20
+    driver.feed(map(ride, range(5)))
+    with pytest.raises(LogError, match="too large") as caught:
+        driver.run()
+    assert caught.value.remedy == "make it smaller"
+    assert driver.values("out") == []
+
+
+def test_offsets_are_not_sent_for_a_partition_that_has_gone_to_another():
+    driver, _ = driven(totals(), partitions=2, workers=1)
+    driver.feed(map(ride, range(20)))
+    driver.run()
+    worker = driver._workers[0]
+    standing = worker._consumer._inner.membership()
+    worker._consumer._inner.membership = lambda: type(standing)(standing.generation, frozenset())
+    driver.feed(map(ride, range(20, 40)))
+    for _ in range(5):
+        driver.turn()
+    assert "after:begin" not in driver.steps[driver.steps.index("after:adopt") :][1:]
+    del worker._consumer._inner.membership
+    driver.run()
+    right(driver, 40)
+
+
+def test_generation_minus_one_commits_nothing():
+    driver, _ = driven(stateless())
+    worker = driver._workers[0]
+    driver.turn()
+    standing = worker._consumer._inner.membership()
+    worker._consumer._inner.membership = lambda: type(standing)(-1, standing.partitions)
+    driver.feed(map(ride, range(3)))
+    for _ in range(4):
+        driver.turn()
+    assert driver.values("out") == []
+    assert "before:begin" not in driver.steps
+
+
+def test_an_owner_that_was_replaced_reloads_and_goes_on():
+    driver, _ = driven(totals())
+    driver.feed(map(ride, range(20)))
+    driver.run()
+    owner = driver.store.owners([driver.task()])[driver.task()]
+    driver.store.acquire({driver.task(): type(owner)("other", "other.0", owner.generation)})
+    driver.feed(map(ride, range(20, 40)))
+    driver.run()
+    right(driver, 40)
+
+
+def test_a_store_that_lost_the_chain_stops_the_batch_by_name():
+    driver, _ = driven(totals())
+    driver.feed(map(ride, range(20)))
+    driver.run()
+    driver.store.lose()
+    driver.feed(map(ride, range(20, 40)))
+    with pytest.raises(StateLostError, match="totals/rides/0") as caught:
+        driver.run()
+    assert "restore" in caught.value.remedy
+    assert len(driver.json("out")) == 5
+
+
+@pytest.mark.parametrize("call", ["produce", "flush"])
+def test_at_least_once_repeats_outputs_and_keeps_state_exact(call):
+    driver, log = driven(totals(), guarantee="at-least-once")
+    driver.feed(map(ride, range(20)))
+    log.after[call] = [AbortableError("lost")]
+    driver.run()
+    right(driver, 20)
+    assert len(driver.json("out")) == 10
+
+
+def test_at_least_once_asks_the_log_when_the_commit_was_not_answered():
+    driver, log = driven(totals(), guarantee="at-least-once")
+    driver.run()
+    log.after["consumer.commit"] = [RetriableError("no answer")]
+    driver.feed(map(ride, range(20)))
+    driver.run()
+    right(driver, 20)
+    assert "after:inquire" in driver.steps
+    assert len(driver.json("out")) == 5

@@ -1,0 +1,80 @@
+import pytest
+
+from processor.testing import Crash, TestDriver
+from tests.topologies import ride, stateless, totals, windowed
+
+
+def test_a_fed_record_comes_out():
+    driver = TestDriver(stateless())
+    driver.feed([ride(1)])
+    driver.run()
+    assert driver.json("out") == [{"k": "k1", "t": "2024-01-01T00:01:00", "n": 1, "twice": 2}]
+
+
+def test_running_on_nothing_ends():
+    driver = TestDriver(totals(), workers=3, partitions=2)
+    driver.run()
+    assert driver.values("out") == []
+
+
+def test_what_cannot_be_read_is_a_dead_letter_with_its_origin_and_its_neighbours_pass():
+    driver = TestDriver(stateless())
+    driver.feed([ride(1), "nonsense", ride(2)], key="key")
+    driver.run()
+    (letter,) = driver.dead_letters()
+    headers = dict(letter.headers())
+    assert letter.value() == b"nonsense"
+    assert letter.key() == b"key"
+    assert headers["processor.topic"] == b"rides"
+    assert headers["processor.offset"] == b"1"
+    assert headers["processor.stage"] == b"copy/decode"
+    assert b"no JSON" in headers["processor.error"]
+    assert [r["n"] for r in driver.json("out")] == [1, 2]
+
+
+def test_a_crash_leaves_what_a_killed_process_leaves():
+    driver = TestDriver(totals())
+    driver.feed([ride(1)])
+    driver.crash_at("before:commit")
+    with pytest.raises(Crash, match="worker 0 at before:commit"):
+        driver.run()
+    assert driver.values("out") == []
+    driver.restart()
+    driver.run()
+    assert len(driver.values("out")) == 1
+
+
+def test_a_joining_worker_takes_its_share_with_the_state_and_gives_it_back():
+    driver = TestDriver(totals(), partitions=4)
+    for number in range(40):
+        driver.feed([ride(number)], key=f"k{number % 5}")
+    driver.run()
+    before = driver.state()
+    driver.restart(1)
+    driver.run()
+    assert len(driver.owned(0)) == len(driver.owned(1)) == 2
+    assert driver.state() == before
+    driver.stop(1)
+    driver.run()
+    assert len(driver.owned(0)) == 4
+    assert driver.state() == before
+
+
+def test_a_window_closes_when_its_own_partition_has_moved_on():
+    driver = TestDriver(windowed(mode="append", delay="0 s"))
+    driver.feed([ride(n) for n in range(61)])
+    driver.run()
+    assert {r["k"]: r["n"] for r in driver.json("out")} == {f"k{i}": 12 for i in range(5)}
+    (operators,) = driver.state().values()
+    assert len(operators["aggregate-0"]) == 1
+
+
+def test_reports_tell_what_a_batch_did():
+    driver = TestDriver(totals(), batch_records_max=2)
+    driver.feed([ride(1), ride(2), "bad"])
+    driver.run()
+    assert [(r.records_in, r.records_out, r.dead_lettered) for r in driver.reports] == [
+        (2, 2, 0),
+        (1, 0, 1),
+    ]
+    assert driver.reports[-1].state_rows == 2
