@@ -66,6 +66,8 @@ class Pipeline:
             ConservationError: a step made more or fewer rows out of its rows than it may.
         """
         context = Context(slices, states, Result())
+        if not slices:
+            return context.result
         frame = self._decode.decode(context)
         context.result.counts.contributed = frame.height
         _descend(self._root, frame, context)

@@ -119,10 +119,14 @@ def _columns(node: nodes.Node, columns: schema.Columns) -> None:
 def _by_row(expression: pl.Expr) -> bool:
     meta = expression.meta
     try:
-        return meta.is_row_separable() and (meta.is_length_preserving() or meta.is_scalar())
+        if meta.is_literal(allow_aliasing=True):
+            return True
+        if not meta.is_row_separable() or not (meta.is_length_preserving() or meta.is_scalar()):
+            return False
     except (AttributeError, pl.exceptions.PolarsError):
         # Functions of the user's own and selectors are not looked into.
         return True
+    return all(_by_row(part) for part in meta.pop())
 
 
 def _watermark(plan: nodes.Plan) -> None:

@@ -14,7 +14,7 @@ PUBLIC = "a topology uses the public API only"
 
 
 def lint(root: Path) -> subprocess.CompletedProcess[str]:
-    code = "import sys; sys.path.insert(0, ''); from importlinter.cli import lint_imports_command as c; c()"
+    code = "from importlinter.cli import lint_imports_command as c; c()"
     return subprocess.run(
         [sys.executable, "-c", code, "--no-cache"],
         cwd=root, capture_output=True, text=True, timeout=120, check=False,

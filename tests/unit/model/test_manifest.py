@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from processor.errors import StateMismatchError
+from processor.model.manifest import LENGTH_MAX, Manifest
+
+FULL = Manifest(7, "a1b2", "ca" * 16, "3:ffee:" + "ca" * 16, -5, "f00d" * 4, 4, "rides.0")
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        FULL,
+        Manifest(0, "", "", "", None, "stateless", 1, "a.b-c_d.0"),
+        Manifest(2**62, "aa", "", "", 0, "stateless", 4096, "x"),
+    ],
+)
+def test_a_manifest_comes_back_as_it_went(manifest: Manifest) -> None:
+    assert Manifest.parse(str(manifest)) == manifest
+
+
+def test_a_manifest_fits_where_kafka_keeps_it() -> None:
+    longest = Manifest(2**63, "f" * 64, "f" * 64, "f" * 99, -(2**63), "f" * 16, 10**6, "t" * 300)
+    assert len(str(longest)) < LENGTH_MAX
+
+
+@pytest.mark.parametrize("text", ["", "hello", "2;" + str(FULL)[2:], str(FULL) + ";x", "1;2"])
+def test_what_is_no_manifest_of_this_format_is_refused(text: str) -> None:
+    with pytest.raises(StateMismatchError, match="no manifest of format 1") as caught:
+        Manifest.parse(text)
+    assert caught.value.remedy
+
+
+def test_a_damaged_manifest_is_refused() -> None:
+    with pytest.raises(StateMismatchError, match="is damaged"):
+        Manifest.parse(str(FULL).replace("1;7;", "1;seven;"))

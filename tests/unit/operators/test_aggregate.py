@@ -1,0 +1,228 @@
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from processor.model.batch import Result
+from processor.operators.aggregate import Aggregate, Term
+from processor.operators.base import TASK, Context
+from processor.plan.nodes import Aggregation, Window
+from processor.state.slab import Slab
+from tests.unit.messages import piece
+
+MINUTE = Window("t", dt.timedelta(minutes=1))
+US = 1_000_000
+EPOCH = dt.datetime(1970, 1, 1)
+SCHEMA = {TASK: pl.UInt32, "t": pl.Datetime("us"), "k": pl.String, "v": pl.Int64}
+
+
+def operator(
+    mode: str = "update", window: Window | None = MINUTE, delay_s: int | None = 0
+) -> Aggregate:
+    terms = [Term(Aggregation("n", "count", None), pl.Int64())]
+    return Aggregate(
+        "a", window=window, keys={"k": pl.String()}, terms=terms, mode=mode,  # type: ignore[arg-type]
+        delay_us=None if delay_s is None else delay_s * US,
+    )  # fmt: skip
+
+
+class Tasks:
+    """Tasks of one operator, batch after batch."""
+
+    def __init__(self, aggregate: Aggregate, count: int = 1) -> None:
+        self.aggregate = aggregate
+        self.states = [{"a": aggregate.new_state()} for _ in range(count)]
+
+    def batch(self, *rows: tuple[int, int, str | None], times: list[int | None]) -> list[tuple]:
+        frame = pl.DataFrame(
+            [(task, EPOCH + dt.timedelta(seconds=s), k, 1) for task, s, k in rows],
+            schema=SCHEMA, orient="row",
+        )  # fmt: skip
+        result = Result(event_times_max=[None if t is None else t * US for t in times])
+        context = Context([piece([]) for _ in self.states], self.states, result)
+        out = self.aggregate.process(frame, context)
+        return [
+            (row[TASK], *((row["window_start"].minute,) if "window_start" in row else ()),
+             row["k"], row["n"])
+            for row in out.iter_rows(named=True)
+        ]  # fmt: skip
+
+    def commit(self) -> None:
+        for state in self.states:
+            state["a"].commit({})
+
+
+@pytest.mark.parametrize("mode", ["update", "append", "complete"])
+@pytest.mark.parametrize("window", [MINUTE, None])
+def test_no_rows_give_no_rows_of_the_same_columns(mode: str, window: Window | None) -> None:
+    tasks = Tasks(operator(mode, window), 2)
+    frame = pl.DataFrame(schema=SCHEMA)
+    result = Result(event_times_max=[None, 5])
+    context = Context([piece([]), piece([])], tasks.states, result)
+    out = tasks.aggregate.process(frame, context)
+    starts = ["window_start", "window_end"] if window else []
+    assert out.columns == [*starts, "k", "n", TASK]
+    assert out.height == 0
+
+
+def test_update_gives_the_groups_that_changed_with_their_totals() -> None:
+    tasks = Tasks(operator())
+    assert tasks.batch((0, 1, "a"), (0, 2, "a"), (0, 3, "b"), times=[3]) == [
+        (0, 0, "a", 2), (0, 0, "b", 1)
+    ]  # fmt: skip
+    assert tasks.batch((0, 4, "b"), times=[4]) == [(0, 0, "b", 2)]
+
+
+def test_append_gives_a_window_once_when_the_watermark_has_reached_its_end() -> None:
+    tasks = Tasks(operator("append", delay_s=10))
+    assert tasks.batch((0, 1, "a"), (0, 59, "a"), times=[59]) == []
+    tasks.commit()
+    assert tasks.batch((0, 69, "b"), times=[69]) == []
+    tasks.commit()
+    assert tasks.batch(times=[70]) == [(0, 0, "a", 2)]
+    tasks.commit()
+    assert tasks.batch(times=[70]) == []
+    assert tasks.states[0]["a"].rows() == 1
+
+
+def test_complete_gives_every_group_for_ever() -> None:
+    tasks = Tasks(operator("complete"))
+    tasks.batch((0, 1, "a"), times=[1])
+    tasks.commit()
+    assert tasks.batch((0, 601, "b"), times=[601]) == [(0, 0, "a", 1), (0, 10, "b", 1)]
+    tasks.commit()
+    assert len(tasks.batch(times=[9999])) == 2
+
+
+def test_update_frees_what_is_over() -> None:
+    tasks = Tasks(operator())
+    tasks.batch((0, 1, "a"), times=[1])
+    tasks.commit()
+    assert tasks.batch((0, 60, "b"), times=[60]) == [(0, 1, "b", 1)]
+    tasks.commit()
+    assert tasks.states[0]["a"].rows() == 1
+
+
+def test_a_window_that_opens_and_closes_in_one_batch_goes_out() -> None:
+    tasks = Tasks(operator("append"))
+    assert tasks.batch((0, 1, "a"), (0, 61, "a"), times=[61]) == [(0, 0, "a", 1)]
+
+
+def test_without_a_watermark_nothing_is_freed() -> None:
+    tasks = Tasks(operator(delay_s=None))
+    tasks.batch((0, 1, "a"), (0, 9999, "a"), times=[9999])
+    tasks.commit()
+    assert tasks.states[0]["a"].rows() == 2
+
+
+def test_tasks_of_one_batch_share_nothing() -> None:
+    tasks = Tasks(operator("append"), 3)
+    rows = [(0, 1, "a"), (0, 2, "a"), (2, 1, "a"), (2, 61, "a")]
+    assert tasks.batch(*rows, times=[2, None, 61]) == [(2, 0, "a", 1)]
+    assert [state["a"].rows() for state in tasks.states] == [1, 0, 2]
+
+
+def test_times_before_1970_lie_in_windows_that_begin_before_them() -> None:
+    tasks = Tasks(operator())
+    assert tasks.batch((0, -1, "a"), (0, -60, "a"), (0, 0, "a"), times=[0]) == [
+        (0, 59, "a", 2), (0, 0, "a", 1)
+    ]  # fmt: skip
+
+
+def test_a_null_key_is_a_group() -> None:
+    tasks = Tasks(operator())
+    assert tasks.batch((0, 1, None), (0, 1, ""), (0, 1, None), times=[1]) == [
+        (0, 0, None, 2), (0, 0, "", 1)
+    ]  # fmt: skip
+
+
+def test_live_windows_are_looked_at_only_when_one_may_be_over(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    looked: list[int] = []
+    live = Slab.live
+    monkeypatch.setattr(Slab, "live", lambda slab: looked.append(1) or live(slab))
+    tasks = Tasks(operator())
+    for second in range(60):
+        tasks.batch((0, second, "a"), times=[second])
+        tasks.commit()
+    assert looked == []
+    tasks.batch((0, 60, "a"), times=[60])
+    assert looked == [1]
+
+
+def test_a_rollback_brings_a_closed_window_back() -> None:
+    tasks = Tasks(operator("append"))
+    tasks.batch((0, 1, "a"), times=[1])
+    tasks.commit()
+    for _ in range(2):
+        assert tasks.batch((0, 61, "b"), times=[61]) == [(0, 0, "a", 1)]
+        tasks.states[0]["a"].rollback()
+
+
+def values(function: str, kind: Any, *batches: list) -> Any:
+    aggregate = Aggregate(
+        "a", window=None, keys={"k": pl.Int64()},
+        terms=[Term(Aggregation("x", function, "v"), kind)], mode="update", delay_us=None,  # type: ignore[arg-type]
+    )  # fmt: skip
+    state = {"a": aggregate.new_state()}
+    for batch in batches:
+        frame = pl.DataFrame(
+            {TASK: [0] * len(batch), "k": [1] * len(batch), "v": batch},
+            schema={TASK: pl.UInt32, "k": pl.Int64, "v": kind},
+        )
+        context = Context([piece([])], [state], Result(event_times_max=[None]))
+        out = aggregate.process(frame, context)
+    return out["x"].item(), out["x"].dtype
+
+
+DAY = dt.date(2014, 8, 1)
+
+
+@pytest.mark.parametrize(
+    ("function", "kind", "batches", "value", "out"),
+    [
+        ("count", pl.Int64(), ([1, None], [3]), 2, pl.Int64),
+        ("sum", pl.Int64(), ([1, None], [3]), 4, pl.Int64),
+        ("sum", pl.Int8(), ([127], [127]), 254, pl.Int64),
+        ("sum", pl.Float64(), ([0.5], [0.25]), 0.75, pl.Float64),
+        ("sum", pl.Float32(), ([0.5], [0.25]), 0.75, pl.Float64),
+        ("sum", pl.Int64(), ([None],), 0, pl.Int64),
+        ("min", pl.Int64(), ([5], [3], [4]), 3, pl.Int64),
+        ("max", pl.Int8(), ([5], [None], [-4]), 5, pl.Int8),
+        ("max", pl.Int64(), ([-5], [-7]), -5, pl.Int64),
+        ("min", pl.Int64(), ([None],), None, pl.Int64),
+        ("max", pl.Float64(), ([None], [None]), None, pl.Float64),
+        ("min", pl.Float64(), ([2.5], [float("nan")]), 2.5, pl.Float64),
+        ("max", pl.Date(), ([DAY], [None]), DAY, pl.Date),
+        ("min", pl.Datetime("ms"), ([dt.datetime(2014, 8, 1)],), dt.datetime(2014, 8, 1),
+         pl.Datetime("ms")),
+        ("mean", pl.Int64(), ([1, 2], [None, 6]), 3.0, pl.Float64),
+        ("mean", pl.Float64(), ([None],), None, pl.Float64),
+    ],
+)  # fmt: skip
+def test_each_function_folds_batch_by_batch(
+    function: str, kind: pl.DataType, batches: tuple, value: object, out: Any
+) -> None:
+    assert values(function, kind, *batches) == (value, out)
+
+
+def test_a_sum_of_floats_depends_on_batches_by_rounding_only() -> None:
+    numbers = np.random.default_rng(1).normal(size=1000).tolist()
+    whole, _ = values("sum", pl.Float64(), numbers)
+    parts, _ = values("sum", pl.Float64(), *(numbers[i : i + 7] for i in range(0, 1000, 7)))
+    assert whole == pytest.approx(parts, rel=1e-12, abs=1e-12)
+
+
+def test_a_key_may_be_called_as_a_window_is_where_there_is_none() -> None:
+    aggregate = Aggregate(
+        "a", window=None, keys={"window_start": pl.Int64()},
+        terms=[Term(Aggregation("n", "count", None), pl.Int64())], mode="update", delay_us=None,
+    )  # fmt: skip
+    frame = pl.DataFrame({TASK: [0, 0], "window_start": [1, 1]}, schema_overrides={TASK: pl.UInt32})
+    context = Context([piece([])], [{"a": aggregate.new_state()}], Result(event_times_max=[None]))
+    assert aggregate.process(frame, context).rows() == [(1, 2, 0)]

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import datetime as dt
+import json
+
+import polars as pl
+import pytest
+
+from processor import Json
+from processor.errors import RecordError
+from processor.model.batch import Result
+from processor.operators.base import TASK, Context
+from processor.operators.source import Decode
+from tests.unit.messages import piece
+
+FORM = Json({"t": pl.Datetime("us")}, millis=frozenset({"t"}))
+SECOND = 1_000_000
+
+
+def at(*seconds: int | None) -> list[bytes | None]:
+    return [None if s is None else json.dumps({"t": s * 1000}).encode() for s in seconds]
+
+
+def run(
+    *slices: tuple[list[bytes | None], int | None],
+    delay_s: int | None = 10,
+    on_error: str = "dead_letter",
+    tagged: bool = True,
+) -> tuple[list[tuple[int, int]], Result]:
+    delay_us = None if delay_s is None else delay_s * SECOND
+    step = Decode(FORM, "t", delay_us, on_error, "dlq", "app/decode", tagged)  # type: ignore[arg-type]
+    pieces = [
+        piece(values, partition=i, start=100 * i, event_time_max=before)
+        for i, (values, before) in enumerate(slices)
+    ]
+    context = Context(pieces, [{} for _ in pieces], Result())
+    frame = step.decode(context)
+    epoch = dt.datetime(1970, 1, 1)
+    tags = frame[TASK].to_list() if tagged else [0] * frame.height
+    seconds = [(t - epoch) // dt.timedelta(seconds=1) for t in frame["t"]]
+    return list(zip(tags, seconds, strict=True)), context.result
+
+
+def test_an_empty_batch_is_no_rows() -> None:
+    rows, result = run(([], 5 * SECOND), ([], None))
+    assert rows == []
+    assert result.event_times_max == [5 * SECOND, None]
+    assert result.counts.balanced()
+
+
+def test_a_record_exactly_at_the_watermark_is_in_time() -> None:
+    rows, result = run((at(100, 90, 89), None))
+    assert rows == [(0, 100), (0, 90)]
+    assert result.counts.late == 1
+
+
+def test_lateness_is_decided_in_the_order_of_offsets() -> None:
+    rows, result = run((at(50, 100, 89, 50), None))
+    assert [t for _, t in rows] == [50, 100]
+    assert result.counts.late == 2
+
+
+@pytest.mark.parametrize("cut", range(7))
+def test_lateness_does_not_depend_on_where_a_batch_ends(cut: int) -> None:
+    values = at(50, 100, 89, 90, 120, 105)
+    first, one = run((values[:cut], None))
+    second, two = run((values[cut:], one.event_times_max[0]))
+    assert [t for _, t in first + second] == [50, 100, 90, 120]
+    assert two.event_times_max == [120 * SECOND]
+
+
+def test_each_partition_has_its_own_watermark() -> None:
+    rows, result = run((at(1000), None), (at(5), None), (at(5), 1000 * SECOND))
+    assert rows == [(0, 1000), (1, 5)]
+    assert result.event_times_max == [1000 * SECOND, 5 * SECOND, 1000 * SECOND]
+
+
+def test_bad_records_move_no_watermark() -> None:
+    rows, result = run((at(None, None), None), ([*at(7), b"junk"], None))
+    assert rows == [(1, 7)]
+    assert result.event_times_max == [None, 7 * SECOND]
+    assert (result.counts.read, result.counts.dead_lettered, result.counts.late) == (4, 3, 0)
+
+
+def test_without_a_delay_nothing_is_late_but_the_largest_time_is_known() -> None:
+    rows, result = run((at(100, 1), None), delay_s=None)
+    assert len(rows) == 2
+    assert result.event_times_max == [100 * SECOND]
+
+
+def test_a_dead_letter_has_the_bytes_the_key_and_where_it_came_from() -> None:
+    _, result = run((at(1), None), ([*at(1), b"junk", None], None))
+    (letters,) = result.outputs
+    assert letters.topic == "dlq"
+    assert letters.values == [b"junk", None]
+    assert letters.keys == [b"k1", b"k2"]
+    assert letters.headers is not None
+    headers = dict(letters.headers[0])
+    assert headers["h"] == b"1"
+    assert headers["processor.topic"] == b"in"
+    assert headers["processor.partition"] == b"1"
+    assert headers["processor.offset"] == b"101"
+    assert headers["processor.timestamp"] == b"1101"
+    assert headers["processor.stage"] == b"app/decode"
+    assert b"no JSON" in (headers["processor.error"] or b"")
+
+
+def test_skipped_records_are_counted() -> None:
+    rows, result = run(([b"junk", *at(1)], None), on_error="skip")
+    assert rows == [(0, 1)]
+    assert (result.counts.skipped, result.outputs) == (1, [])
+
+
+def test_failing_names_the_record_and_the_reason() -> None:
+    with pytest.raises(RecordError, match=r"in\[1\] offset 101: step app/decode .* no JSON"):
+        run((at(1), None), ([*at(1), b"junk"], None), on_error="fail")
+
+
+def test_a_whole_batch_may_be_bad() -> None:
+    rows, result = run(([b"x"] * 5, None))
+    assert rows == []
+    assert (result.counts.dead_lettered, result.event_times_max) == (5, [None])
+
+
+def test_rows_have_no_mark_of_their_task_where_nobody_needs_it() -> None:
+    rows, _ = run((at(1), None), (at(2), None), tagged=False)
+    assert rows == [(0, 1), (0, 2)]

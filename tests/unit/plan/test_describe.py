@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import polars as pl
+
+from processor import Json, Topology
+from processor import functions as F
+from processor.plan.describe import describe
+
+
+def test_a_plan_reads_as_its_steps_from_source_to_sinks() -> None:
+    app = Topology("popular")
+    form = Json({"dt": pl.Datetime("us"), "user": pl.String, "n": pl.Int64})
+    rows = app.read.kafka(
+        "in", format=form, event_time="dt", partitioned_by="user", on_error="skip"
+    )
+    rows = rows.with_watermark("1h").filter(pl.col("n") > 1).with_columns(m=pl.col("n") * 2)
+    totals = rows.group_by(F.window("dt", "1h"), "user").agg(c=F.count(), s=F.sum("m"))
+    totals.select("user", pl.col("c")).write.kafka("out", key="user", mode="update")
+    lines = describe(app.plan()).splitlines()
+    assert [line.strip() for line in lines] == [
+        "topology popular",
+        "read in as json(dt Datetime(time_unit='us', time_zone=None), user String, n Int64)",
+        "watermark 1:00:00",
+        'filter [(col("n")) > (dyn int: 1)]',
+        "with columns m",
+        "group by window of 1:00:00, user: c=count(), s=sum(m)",
+        "select user, c",
+        "write out keyed by user, update",
+        "on error: skip, dead letters to popular-dead-letters",
+    ]
+    indents = [len(line) - len(line.lstrip()) for line in lines]
+    assert indents == [0, 2, 4, 6, 8, 10, 12, 14, 2]

@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import polars as pl
+
+from processor import Json, Topology
+from processor import functions as F
+from processor.plan import schema
+
+FORM = Json({"dt": pl.Datetime("us"), "user": pl.String, "i": pl.Int8, "f": pl.Float32})
+
+
+def test_every_step_has_the_columns_that_the_rows_will_have() -> None:
+    app = Topology("a")
+    source = app.read.kafka("in", format=FORM, event_time="dt", partitioned_by="user")
+    source = source.with_watermark("1s").filter(pl.col("i") > 0)
+    wide = source.with_columns(g=pl.col("i") + pl.lit(0.5, pl.Float64))
+    narrow = wide.select("user", "dt", "i", "f")
+    totals = narrow.group_by(F.window("dt", "1h"), "user").agg(
+        n=F.count("i"), s=F.sum("i"), t=F.sum("f"), low=F.min("f"), last=F.max("dt"), m=F.mean("i")
+    )
+    totals.write.kafka("out", mode="update")
+    plan = app.plan()
+    columns = schema.columns(plan)
+    source_, _, _, extend, select, aggregate = plan.nodes()
+    assert columns[id(source_)] == dict(FORM.columns or {})
+    assert columns[id(extend)]["g"] == pl.Float64
+    assert list(columns[id(select)]) == ["user", "dt", "i", "f"]
+    assert columns[id(aggregate)] == {
+        "window_start": pl.Datetime("us"), "window_end": pl.Datetime("us"), "user": pl.String,
+        "n": pl.Int64, "s": pl.Int64, "t": pl.Float64, "low": pl.Float32,
+        "last": pl.Datetime("us"), "m": pl.Float64,
+    }  # fmt: skip

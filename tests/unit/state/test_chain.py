@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import polars as pl
+import pytest
+
+from processor.errors import StateLostError
+from processor.model.manifest import Manifest
+from processor.state import chain, codec
+from processor.state.slab import Cell, Slab
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class Task:
+    """A task that has committed some batches; its blobs lie in a dictionary."""
+
+    def __init__(self, batches: int, *, snapshot_at: int = 0) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.slab = self.new()
+        self.digest = self.snapshot = parent = parent_digest = ""
+        for epoch in range(1, batches + 1):
+            keys = pl.DataFrame({"n": [epoch, 0]})
+            self.slab.fold(keys, {"count": np.array([1, 1])})
+            rows = self.slab.changed()
+            header = codec.Header(epoch, "aa", parent, parent_digest, 0, 0)
+            data = codec.encode(header, {"op": rows})
+            parent, parent_digest = chain.delta_key(epoch, "aa"), codec.digest(data)
+            self.blobs[parent] = data
+            self.slab.commit(rows.texts)
+            if epoch == snapshot_at:
+                key, digest, blobs = chain.encode_snapshot(header, {"op": self.slab.all()})
+                self.blobs |= blobs
+                self.snapshot = chain.snapshot_name(key, digest)
+        self.manifest = Manifest(
+            batches, "aa", parent_digest, self.snapshot, None, "f00d", 1, "app.0"
+        )
+
+    @staticmethod
+    def new() -> Slab:
+        return Slab({"n": pl.Int64()}, [Cell("count", "<i8", "add")])
+
+    def load(self, manifest: Manifest | None = None) -> chain.Loaded:
+        def loader(keys: Sequence[str]) -> list[bytes | None]:
+            return [self.blobs.get(key) for key in keys]
+
+        return chain.load("in[0]", manifest or self.manifest, loader)
+
+    def restored(self) -> dict[int, int]:
+        slab = self.new()
+        for state in self.load().states:
+            slab.restore(state["op"])
+        slots = slab.live()
+        return dict(zip(slab.keys(slots)["n"], slab.gather("count", slots).tolist(), strict=True))
+
+
+@pytest.mark.parametrize(("batches", "snapshot_at"), [(1, 0), (5, 0), (5, 3), (5, 5), (5, 1)])
+def test_the_chain_restores_what_was_committed(batches: int, snapshot_at: int) -> None:
+    task = Task(batches, snapshot_at=snapshot_at)
+    assert task.restored() == {**dict.fromkeys(range(1, batches + 1), 1), 0: batches}
+
+
+def test_a_task_without_state_has_no_chain() -> None:
+    loaded = Task(1).load(Manifest(3, "aa", "", "", None, "stateless", 1, "app.0"))
+    assert (loaded.states, loaded.link) == ((), chain.Link())
+
+
+def test_the_link_tells_what_the_chain_costs() -> None:
+    task = Task(5, snapshot_at=2)
+    link = task.load().link
+    assert (link.key, link.digest) == ("d:5:aa", task.manifest.digest)
+    assert link.chain_length == 3
+    assert link.chain_bytes == sum(len(task.blobs[f"d:{i}:aa"]) for i in (3, 4, 5))
+    assert link.snapshot == task.snapshot
+    assert link.snapshot_bytes > 0
+
+
+def test_what_is_not_reachable_is_not_read() -> None:
+    task = Task(5, snapshot_at=3)
+    needed = {key for key in task.blobs if chain.reachable(key, task.snapshot)}
+    assert needed == {"d:4:aa", "d:5:aa", "s:3:aa", "s:3:aa:0"}
+    task.blobs = {key: task.blobs[key] for key in needed}
+    assert task.restored()[0] == 5
+    assert chain.reachable("d:1:xx", "")
+
+
+@pytest.mark.parametrize("key", ["d:5:aa", "d:4:aa", "s:3:aa", "s:3:aa:0"])
+def test_a_blob_that_is_missing_or_altered_is_named(key: str) -> None:
+    task = Task(5, snapshot_at=3)
+    data = task.blobs.pop(key)
+    with pytest.raises(StateLostError, match=f"checkpoint {key} of task .* is missing"):
+        task.load()
+    task.blobs[key] = data[:-1] + bytes([data[-1] ^ 1])
+    with pytest.raises(StateLostError, match=f"checkpoint {key} of task .* was altered"):
+        task.load()
+
+
+def test_a_large_snapshot_has_several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain, "CHUNK_BYTES_MAX", 32)
+    task = Task(9, snapshot_at=9)
+    assert sum(key.startswith("s:9:aa:") for key in task.blobs) == 5
+    assert task.restored() == {**dict.fromkeys(range(1, 10), 1), 0: 9}

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from processor.errors import StateMismatchError
+from processor.state import codec
+from processor.state.slab import Cell, Rows, Slab
+
+HEADER = codec.Header(7, "a1", "d:6:b2", "cafe", 100, 200, {"event_time_max": None})
+CELLS = [Cell("n", "<i8", "add"), Cell("low", "<f8", "min")]
+
+
+def slab(*names: str | None) -> Slab:
+    made = Slab({"s": pl.String()}, CELLS)
+    counts = np.arange(len(names))
+    made.fold(
+        pl.DataFrame({"s": names}, schema={"s": pl.String}), {"n": counts, "low": counts * 1.5}
+    )
+    return made
+
+
+def same(a: Rows, b: Rows) -> None:
+    assert a.layout == b.layout
+    assert a.words.tolist() == b.words.tolist()
+    assert a.gone.tolist() == b.gone.tolist()
+    assert a.words.shape == b.words.shape
+    assert a.gone.shape[1] == b.gone.shape[1]
+    assert {n: (c.dtype.str, c.tolist()) for n, c in a.cells.items()} == {
+        n: (c.dtype.str, c.tolist()) for n, c in b.cells.items()
+    }
+    assert a.texts == b.texts
+
+
+@pytest.mark.parametrize("names", [(), ("a",), (None, "", "a\0"), ("x" * 99, "y" * 40)])
+def test_rows_come_back_as_they_went(names: tuple) -> None:
+    rows = slab(*names).changed()
+    header, state = codec.decode(codec.encode(HEADER, {"one": rows, "two": rows}))
+    assert header == HEADER
+    assert list(state) == ["one", "two"]
+    same(state["one"], rows)
+    same(state["two"], rows)
+
+
+def test_keys_that_are_gone_come_back_without_rows_beside_them() -> None:
+    made = slab("a", "b")
+    made.commit({})
+    made.free(made.live())
+    rows = made.changed()
+    back = codec.decode(codec.encode(HEADER, {"one": rows}))[1]["one"]
+    same(back, rows)
+    assert len(back.gone) == 2
+
+
+def test_no_state_is_a_header_alone() -> None:
+    assert codec.decode(codec.encode(HEADER, {})) == (HEADER, {})
+
+
+def test_what_was_read_can_be_restored_and_changed() -> None:
+    rows = codec.decode(codec.encode(HEADER, {"one": slab("a").all()}))[1]["one"]
+    other = slab()
+    other.restore(rows)
+    slots = other.fold(pl.DataFrame({"s": ["a"]}), {"n": np.array([5]), "low": np.array([-1.0])})
+    assert other.gather("low", slots).tolist() == [-1.0]
+
+
+def test_the_same_rows_have_the_same_digest_and_others_another() -> None:
+    one, two = (codec.encode(HEADER, {"x": slab("a", name).all()}) for name in ("b", "b"))
+    other = codec.encode(HEADER, {"x": slab("a", "c").all()})
+    assert codec.digest(one) == codec.digest(two) != codec.digest(other)
+    assert len(codec.digest(one)) == 32
+
+
+def test_another_format_is_refused() -> None:
+    with pytest.raises(StateMismatchError, match="begins with b'XXXX'"):
+        codec.decode(b"XXXX" + codec.encode(HEADER, {})[4:])
+    with pytest.raises(StateMismatchError):
+        codec.decode(b"")
+
+
+@pytest.mark.parametrize("size", [1, 100, 10**9])
+def test_chunks_together_are_the_whole(size: int) -> None:
+    whole = slab(*(f"name {i}" for i in range(20)), "x" * 99)
+    chunks = codec.split(whole.all(), size)
+    assert all(8 * chunk.words.size <= size or len(chunk.words) == 1 for chunk in chunks)
+    other = slab()
+    for chunk in chunks:
+        other.restore(chunk)
+    same(other.all(), whole.all())
+
+
+def test_nothing_is_one_empty_chunk() -> None:
+    assert len(codec.split(slab().all(), 100)) == 1
