@@ -171,14 +171,14 @@ def test_fifty_bad_rows_of_fifty_thousand_cost_little(bad: bytes) -> None:
     TRIP.decode(values[:2])
     spent = []
     for _ in range(5):
-        begin = time.perf_counter()
+        begin = time.thread_time()
         decoded = TRIP.decode(values)
-        spent.append(time.perf_counter() - begin)
+        spent.append(time.thread_time() - begin)
         assert len(decoded.bad) == 50
     assert min(spent) < 0.3
 
 
 def test_a_batch_of_bad_rows_only_costs_little_too() -> None:
-    begin = time.perf_counter()
+    begin = time.thread_time()
     assert len(TRIP.decode([b'{"dt":"?","cluster":"x"}'] * 50_000).bad) == 50_000
-    assert time.perf_counter() - begin < 3.0, "0.4 s where nothing else runs"
+    assert time.thread_time() - begin < 3.0, "0.4 s, in seconds of work, not of waiting"
