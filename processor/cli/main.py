@@ -105,3 +105,29 @@ def describe(topology: str, set_: dict[str, str] | None) -> None:
     from processor.plan.describe import describe as text
 
     click.echo(text(load_topology(topology, set_ or {})))
+
+
+@cli.command()
+@click.option("--input", "source", type=click.Path(path_type=Path), metavar="FILE.csv",
+              help="Trips; made up if left out.")  # fmt: skip
+@click.option("--records", type=click.IntRange(min=0), default=20_000, show_default=True,
+              help="How many trips to make up.")  # fmt: skip
+@click.option("--seed", type=click.IntRange(min=0), default=1, show_default=True)
+@click.option("--centroids", type=click.Path(path_type=Path), metavar="FILE.json")
+@click.option("--output", type=click.Path(path_type=Path), default=Path("out/demo"),
+              show_default=True, metavar="DIR")  # fmt: skip
+@click.option("--rate", type=click.FloatRange(min=0, min_open=True), metavar="N",
+              help="Records a second; as fast as it goes if left out.")  # fmt: skip
+@_settings
+def demo(config: Path | None, **options: Any) -> None:
+    """Trips to popular clusters, both stages live, with nothing to install or start before."""
+    from processor import settings
+    from processor.cli import demo as command
+    from processor.cli import logs
+
+    own = ("source", "records", "seed", "centroids", "output", "rate")
+    wanted = command.Wanted(**{name: options.pop(name) for name in own})
+    loaded = settings.load(config, **options)
+    quiet = loaded.log_level if "log_level" in loaded.model_fields_set else "warning"
+    logs.configure(loaded.log_format, quiet)
+    command.demo(wanted, loaded)
