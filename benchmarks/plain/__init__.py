@@ -1,0 +1,1 @@
+"""The plain loops: what one would write without a stream processor."""
