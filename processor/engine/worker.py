@@ -183,11 +183,12 @@ class Worker:
         return producer
 
     def _apply(self, change: Rebalance) -> None:
+        # Also what is assigned is forgotten first: told twice of one, the worker loads it again.
+        self._forget(change.partitions)
         if isinstance(change, Assigned):
             self._pending |= change.partitions
         else:
             self._pending -= change.partitions
-            self._forget(change.partitions)
         self._listener.change(change)
 
     def _forget(self, partitions: frozenset[TopicPartition] | set[TopicPartition]) -> None:

@@ -142,6 +142,14 @@ class TestDriver:
         """Kill the worker now, between two turns."""
         del self._workers[worker]
 
+    def drop(self, worker: int = 0) -> None:
+        """The worker's process has ended by itself: as `kill`, and no harm if it is gone."""
+        self._workers.pop(worker, None)
+
+    def spare(self) -> None:
+        """Forget the crashes that were asked for and have not happened."""
+        self._crashes.clear()
+
     def stop(self, worker: int = 0) -> None:
         """Stop the worker in good order: it leaves the group."""
         self._workers.pop(worker).close(leave=True)

@@ -10,8 +10,8 @@ from processor.errors import (
     StateLostError,
 )
 from processor.testing import TestDriver
+from processor.testing.faults import FaultyLog
 from tests.topologies import ride, stateless, totals
-from tests.unit.engine.faults import FaultyLog
 
 
 def driven(topology, **options) -> tuple[TestDriver, FaultyLog]:
@@ -84,13 +84,13 @@ def test_a_commit_that_was_slow_takes_a_new_producer_before_the_next_batch():
     driver, _ = driven(totals())
     clock = driver.clock
     producer = driver._workers[0]._committer.producer
-    commit = producer._inner.commit
+    commit = producer.inner.commit
 
     def slow(timeout_s: float) -> None:
         clock.advance(3)
         commit(timeout_s)
 
-    producer._inner.commit = slow
+    producer.inner.commit = slow
     driver.feed(map(ride, range(20)))
     driver.run()
     assert "after:refresh" in driver.steps
@@ -115,13 +115,13 @@ def test_offsets_are_not_sent_for_a_partition_that_has_gone_to_another():
     driver.feed(map(ride, range(20)))
     driver.run()
     worker = driver._workers[0]
-    standing = worker._consumer._inner.membership()
-    worker._consumer._inner.membership = lambda: type(standing)(standing.generation, frozenset())
+    standing = worker._consumer.inner.membership()
+    worker._consumer.inner.membership = lambda: type(standing)(standing.generation, frozenset())
     driver.feed(map(ride, range(20, 40)))
     for _ in range(5):
         driver.turn()
     assert "after:begin" not in driver.steps[driver.steps.index("after:adopt") :][1:]
-    del worker._consumer._inner.membership
+    del worker._consumer.inner.membership
     driver.run()
     right(driver, 40)
 
@@ -130,8 +130,8 @@ def test_generation_minus_one_commits_nothing():
     driver, _ = driven(stateless())
     worker = driver._workers[0]
     driver.turn()
-    standing = worker._consumer._inner.membership()
-    worker._consumer._inner.membership = lambda: type(standing)(-1, standing.partitions)
+    standing = worker._consumer.inner.membership()
+    worker._consumer.inner.membership = lambda: type(standing)(-1, standing.partitions)
     driver.feed(map(ride, range(3)))
     for _ in range(4):
         driver.turn()

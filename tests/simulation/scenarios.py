@@ -1,0 +1,32 @@
+"""What the simulator runs here."""
+
+import random
+
+import orjson
+
+from processor.testing.simulator import Scenario
+from tests.topologies import stateless, totals, windowed
+
+
+def drawn(dice: random.Random) -> tuple[str, bytes]:
+    """A ride; now and then a late one, now and then one that cannot be read."""
+    key = f"k{dice.randrange(7)}"
+    if dice.random() < 0.05:
+        return key, b"{malformed %d" % dice.randrange(10**9)
+    minute = dice.randrange(24 * 60)
+    ride = {
+        "k": key,
+        "t": f"2024-01-01T{minute // 60:02d}:{minute % 60:02d}:00",
+        "n": dice.randrange(10**9),
+    }
+    return key, orjson.dumps(ride)
+
+
+SCENARIOS = {
+    "stateless": Scenario(stateless, drawn, updates=False),
+    "totals": Scenario(totals, drawn, updates=True, identity=["k"]),
+    "windowed": Scenario(
+        lambda: windowed(delay="5 hours"), drawn, updates=True, identity=["k", "window_start"]
+    ),
+    "append": Scenario(lambda: windowed(mode="append", delay="5 hours"), drawn, updates=False),
+}
