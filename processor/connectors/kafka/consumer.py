@@ -6,6 +6,8 @@ import contextlib
 import logging
 import threading
 import time
+from itertools import compress, groupby
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
@@ -27,7 +29,7 @@ from processor.model.log import (
 from processor.model.log import TopicPartition as Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ GUARD_S = 5.0
 OPEN_S = 10.0
 LEAVE_S = 5.0
 CLOSE_S = 3.0
+_topic, _number, _offset = map(methodcaller, ("topic", "partition", "offset"))
 
 
 class KafkaConsumer:
@@ -169,13 +172,17 @@ class KafkaConsumer:
 
     def _admitted(self, messages: list[Message]) -> list[Message]:
         """Those of opened partitions, at or above the position asked for."""
-        kept = []
-        for message in messages:
-            partition = _partition(message)
-            if partition in self._opened and (message.offset() or 0) >= self._floors.get(
-                partition, 0
-            ):
-                kept.append(message)
+        # Records come in long runs of one partition: look at runs, not at each record.
+        kept: list[Message] = []
+        for partition, run in _runs(messages):
+            if partition not in self._opened:
+                continue
+            records, floor = list(run), self._floors.get(partition, 0)
+            offsets = [*map(_offset, records)]
+            if min(offsets) >= floor:
+                kept += records
+            else:
+                kept += compress(records, map(floor.__le__, offsets))
         if time.monotonic() > self._guard_until:
             self._floors.clear()
         return kept
@@ -351,8 +358,11 @@ def _disowned(error: LogError) -> LogError:
     return error
 
 
-def _partition(message: Any) -> Partition:
-    return Partition(message.topic(), message.partition())
+def _runs(messages: Sequence[Message]) -> Iterator[tuple[Partition, Iterator[Message]]]:
+    """Neighbours of one partition together."""
+    for topic, of_topic in groupby(messages, _topic):
+        for number, run in groupby(of_topic, _number):
+            yield Partition(topic, number), run
 
 
 def _partitions(found: Iterable[Any]) -> frozenset[Partition]:
