@@ -1,0 +1,1 @@
+"""Whole runs over whole files, against answers from elsewhere."""
