@@ -11,6 +11,8 @@ from typing import Final
 
 import psutil  # type: ignore[import-untyped]
 
+from topologies.uber.enrich import CENTROIDS
+
 ROOT: Final = Path(__file__).parents[1]
 NAMES: Final = ("processor", "plain")
 _TOPOLOGIES: Final = {1: "topologies.uber.enrich", 2: "topologies.uber.popular"}
@@ -28,7 +30,6 @@ class Job:
     output: str
     dead_letters: str
     group: str
-    centroids: Path
     workers: int
     directory: Path
     options: tuple[str, ...] = ()
@@ -41,8 +42,6 @@ def _processor(job: Job) -> list[list[str]]:
         "output": job.output,
         "dead_letters": job.dead_letters,
     }
-    if job.stage == 1:
-        parameters["centroids"] = str(job.centroids)
     return [
         [
             sys.executable, "-m", "processor", "run", _TOPOLOGIES[job.stage],
@@ -70,7 +69,7 @@ class Contender:
             "OUTPUT": job.output,
             "DEAD_LETTERS": job.dead_letters,
             "GROUP": job.group,
-            "CENTROIDS": str(job.centroids),
+            "CENTROIDS": str(CENTROIDS),
             "TMPDIR": str(job.directory),
         }
         with self._log.open("w") as log:

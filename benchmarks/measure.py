@@ -242,7 +242,9 @@ class _Topics:
     """The topics of one run."""
 
     def __init__(self, job: Job) -> None:
-        self._admin = kafka_admin.AdminClient({"bootstrap.servers": job.bootstrap_servers})
+        self._admin = kafka_admin.AdminClient(
+            {"bootstrap.servers": job.bootstrap_servers, "log_level": 2}
+        )
         self._source = job.source
         self._written = [job.output, job.dead_letters]
 

@@ -27,7 +27,7 @@ from typing import Any, Final
 import confluent_kafka
 
 from benchmarks.contenders import NAMES, ROOT, Job
-from benchmarks.data import CENTROIDS, works
+from benchmarks.data import works
 from benchmarks.measure import Figures, measure
 
 STATE_KEYS: Final = 1_000_000
@@ -36,16 +36,13 @@ STATE_KEYS: Final = 1_000_000
 def main() -> None:
     options = _options()
     with tempfile.TemporaryDirectory(prefix="ride-") as name, _servers(options) as servers:
-        directory = Path(name)
-        centroids = directory / "centroids.json"
-        centroids.write_text(json.dumps({"centroids": CENTROIDS}))
         bootstrap_servers, redis_url, broker = servers
         machine = _machine(broker)
         for line in (f"{k}: {v}" for k, v in machine.items()):
             print(line)
         job = Job(
-            0, bootstrap_servers, redis_url, "", "", "", "", centroids, options.workers,
-            directory, tuple(options.processor),
+            0, bootstrap_servers, redis_url, "", "", "", "", options.workers,
+            Path(name), tuple(options.processor),
         )  # fmt: skip
         rows = _runs(options, job)
     state = _state()
