@@ -9,7 +9,7 @@ from typing import Final
 from processor.clock import Clock
 from processor.connectors.ports import Log
 from processor.engine.worker import Worker
-from processor.errors import FencedError, RetriableError
+from processor.errors import FencedError, LogError, RetriableError
 from processor.model.log import TopicPartition
 
 REJOINS_MAX: Final = 5
@@ -29,21 +29,35 @@ def run(
 ) -> None:
     """Turn until ``stop`` or ``done``, then leave the group.
 
-    A worker whose identity or partitions were taken joins anew; five times in two minutes is once
-    too often, and the last error goes up. ``alive`` is called with every turn.
+    A worker whose identity or partitions were taken, or whom the log did not answer, joins anew;
+    five times in two minutes is once too often, and the last error goes up. ``alive`` is called
+    with every turn.
     """
     rejoined: deque[float] = deque(maxlen=REJOINS_MAX)
+
+    def rejoin(error: LogError) -> None:
+        while True:
+            now_s = clock.monotonic_s()
+            if len(rejoined) == REJOINS_MAX and now_s - rejoined[0] < REJOINS_S:
+                raise error
+            rejoined.append(now_s)
+            try:
+                return worker.rejoin()
+            except (FencedError, RetriableError) as another:
+                if stop():
+                    return None
+                error = another
+
     worker.start()
     try:
-        while not (stop() or done()):
+        while not stop():
             try:
+                # To be done may take a commit, so that it fails in the same ways as a turn.
+                if done():
+                    break
                 worker.turn()
-            except FencedError:
-                now_s = clock.monotonic_s()
-                if len(rejoined) == REJOINS_MAX and now_s - rejoined[0] < REJOINS_S:
-                    raise
-                rejoined.append(now_s)
-                worker.rejoin()
+            except (FencedError, RetriableError) as error:
+                rejoin(error)
             alive()
     finally:
         worker.close(leave=True)

@@ -93,12 +93,14 @@ class Recovery:
             return []
         except (FencedError, AbortableError):
             return []
-        tasks = []
-        for partition in ordered:
-            head = heads[partition]
-            if head is not None:
-                tasks.append(self._task(partition, names[partition], owner, head))
-        return tasks
+        try:
+            return [
+                self._task(partition, names[partition], owner, head)
+                for partition, head in heads.items()
+                if head is not None
+            ]
+        except RetriableError:  # the broker went away between two questions
+            return []
 
     def _pin(
         self, partitions: Collection[TopicPartition], names: dict[TopicPartition, str]
