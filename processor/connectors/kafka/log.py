@@ -17,7 +17,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 from processor.connectors.kafka.consumer import KafkaConsumer, positions_of
 from processor.connectors.kafka.errors import classify, reason
 from processor.connectors.kafka.producer import KafkaProducer
-from processor.connectors.kafka.settings import Connection, admin_settings
+from processor.connectors.kafka.settings import RECORD_BYTES_MAX, Connection, admin_settings
 from processor.errors import LogError, RetriableError
 from processor.model.log import Committed, Extent, TopicDescription
 from processor.model.log import TopicPartition as Partition
@@ -113,8 +113,10 @@ class KafkaLog:
         if not topics:
             return
         # -1: as many replicas as the brokers are set to give.
+        config = {"max.message.bytes": str(RECORD_BYTES_MAX)}
         wanted = [
-            admin.NewTopic(name, count, replication_factor=-1) for name, count in topics.items()
+            admin.NewTopic(name, count, replication_factor=-1, config=config)
+            for name, count in topics.items()
         ]
         for name, answer in self._client().create_topics(wanted, request_timeout=REQUEST_S).items():
             try:

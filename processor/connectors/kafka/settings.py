@@ -33,6 +33,8 @@ class _Repeats(logging.Filter):
 CLIENT_LOGGER = logging.getLogger("processor.kafka.client")
 CLIENT_LOGGER.addFilter(_Repeats())
 ROLES = ("consumer", "producer", "admin")
+# What a topic that the processor makes takes, so that a large record fits into its dead letters.
+RECORD_BYTES_MAX = 10 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +114,8 @@ def producer_settings(
         "retry.backoff.ms": 5,
         "linger.ms": 5,
         "compression.type": "lz4",
+        # How large a record may be is for the topic to say, not for the client.
+        "message.max.bytes": RECORD_BYTES_MAX + 64 * 1024,
         "queue.buffering.max.messages": 1_000_000,
         # The choice of Kafka's own clients, so that a key meets its state.
         "partitioner": "murmur2_random",
