@@ -127,14 +127,16 @@ class Committer:
         staged = self._store.stage(blobs)
         for prepared in work.prepared:
             answer = staged[prepared.task.name]
-            if not answer.linked:
+            # A new owner may rightly have collected what this one, a zombie, continues.
+            if answer.owner is not None and answer.owner.token != prepared.task.owner.token:
+                return Outcome.LOST
+            if not answer.linked or answer.owner is None:
                 raise StateLostError(
-                    f"checkpoint {prepared.blobs[0].parent} of task {prepared.task.name} is gone "
-                    f"from the store, though it was written: Redis has lost data",
+                    f"checkpoint {prepared.blobs[0].parent or 'owner'} of task "
+                    f"{prepared.task.name} is gone from the store, though it was written: "
+                    "Redis has lost data",
                     remedy=REMEDY,
                 )
-            if answer.owner is None or answer.owner.token != prepared.task.owner.token:
-                return Outcome.LOST
         return Outcome.DONE
 
     def _guard(self, work: Work) -> Outcome:

@@ -6,7 +6,7 @@ is the same each time, and a worker can be crashed between any two steps of its 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -80,6 +80,7 @@ class TestDriver:
         topics = [source.topic, self._dead_letters, *(sink.topic for sink in self.plan.sinks)]
         self.log.create(dict.fromkeys(topics, partitions))
         self._crashes: dict[int, list[str]] = {}
+        self._pauses: dict[int, list[tuple[str, Callable[[], None]]]] = {}
         self.steps: list[str] = []
         self._workers: dict[int, Worker] = {}
         for number in range(workers):
@@ -138,6 +139,14 @@ class TestDriver:
         """Kill the worker the next time it comes to a step: ``before:commit``, ``after:stage``."""
         self._crashes.setdefault(worker, []).append(step)
 
+    def pause_at(self, step: str, worker: int, meanwhile: Callable[[], None]) -> None:
+        """Stall the worker the next time it comes to a step, and do something else meanwhile."""
+        self._pauses.setdefault(worker, []).append((step, meanwhile))
+
+    def evict(self, worker: int = 0) -> None:
+        """A worker's session times out, its transaction does not: it may be a zombie."""
+        self.log.evict(self._instance(worker))
+
     def kill(self, worker: int = 0) -> None:
         """Kill the worker now, between two turns."""
         del self._workers[worker]
@@ -147,8 +156,9 @@ class TestDriver:
         self._workers.pop(worker, None)
 
     def spare(self) -> None:
-        """Forget the crashes that were asked for and have not happened."""
+        """Forget the crashes and pauses that were asked for and have not happened."""
         self._crashes.clear()
+        self._pauses.clear()
 
     def stop(self, worker: int = 0) -> None:
         """Stop the worker in good order: it leaves the group."""
@@ -205,6 +215,9 @@ class TestDriver:
     def _start(self, worker: int) -> Worker:
         def probe(step: str) -> None:
             self.steps.append(step)
+            for pause in [p for p in self._pauses.get(worker, ()) if p[0] == step]:
+                self._pauses[worker].remove(pause)
+                pause[1]()
             if step in self._crashes.get(worker, ()):
                 self._crashes[worker].remove(step)
                 raise Crash(f"worker {worker} at {step}")

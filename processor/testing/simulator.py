@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from processor.api.topology import Topology
 from processor.clock import ManualClock
+from processor.engine.protocol import Step
 from processor.engine.worker import Guarantee
 from processor.errors import (
     AbortableError,
@@ -37,12 +38,11 @@ from processor.testing.faults import FaultyLog
 Feed = Callable[[random.Random], tuple[str, bytes]]
 """Draws one input record: its key and its value."""
 
-STEPS: Final = tuple(
-    f"{when}:{step}"
-    for step in ("process", "stage", "guard", "begin", "produce", "flush", "send-offsets",
-                 "commit", "commit-offsets", "abort", "renew", "inquire", "refresh")
-    for when in ("before", "after")
-) + ("after:adopt",)  # fmt: skip
+STEPS: Final = (
+    *(f"{when}:{step.value}" for step in Step for when in ("before", "after")),
+    "before:process",
+    "after:adopt",
+)
 
 _BEFORE: Final[dict[str, tuple[type[LogError], ...]]] = {
     "start": (LogError,),
@@ -62,7 +62,6 @@ _AFTER: Final[dict[str, tuple[type[LogError], ...]]] = {
     "commit": (OutcomeUnknownError,),
     "consumer.commit": (OutcomeUnknownError,),
 }
-_QUIET_TURNS: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +100,7 @@ class _Run:
     driver: TestDriver
     log: FaultyLog
     alive: set[int]
+    stalled: set[int] = field(default_factory=set)
     script: list[str] = field(default_factory=list)
 
     def tell(self, line: str) -> None:
@@ -132,20 +132,26 @@ def simulate(scenario: Scenario, seed: int, guarantee: Guarantee = "exactly-once
 def _act(run: _Run) -> None:
     actions: list[tuple[int, Callable[[_Run], None]]] = [
         (14, _turn), (5, _feed), (3, _crash_at), (3, _fault), (2, _kill), (2, _come),
-        (1, _expire), (1, _leave), (1, _store_down), (1, _lose_record), (1, _repeat), (1, _later),
+        (3, _stall), (1, _expire), (1, _leave), (1, _store_down),
+        (1, _lose_record), (1, _repeat), (1, _later),
     ]  # fmt: skip
     weights = [weight for weight, _ in actions]
     ((_, action),) = run.random.choices(actions, weights)
     action(run)
 
 
+def _free(run: _Run) -> list[int]:
+    """The workers that can be turned: alive, and not in the middle of a step."""
+    return sorted(run.alive - run.stalled)
+
+
 def _turn(run: _Run) -> None:
-    if run.alive:
-        worker = run.random.choice(sorted(run.alive))
+    if _free(run):
+        worker = run.random.choice(_free(run))
         turns = run.random.randint(1, 4)
         run.tell(f"worker {worker}: {turns} turns")
         for _ in range(turns):
-            if worker in run.alive:
+            if worker in _free(run):
                 _one_turn(run, worker)
 
 
@@ -176,6 +182,25 @@ def _crash_at(run: _Run) -> None:
         run.driver.crash_at(step, worker)
 
 
+def _stall(run: _Run) -> None:
+    """A worker stands still at a step; the group gives it up, and it wakes up as a zombie."""
+    if not _free(run):
+        return
+    worker, step = run.random.choice(_free(run)), run.random.choice(STEPS)
+    run.tell(f"worker {worker}: to stall at {step}")
+
+    def meanwhile() -> None:
+        run.tell(f"  worker {worker} stalls at {step}, and its session ends")
+        run.stalled.add(worker)
+        run.driver.evict(worker)
+        for _ in range(run.random.randint(1, 8)):
+            _turn(run)
+        run.stalled.discard(worker)
+        run.tell(f"  worker {worker} goes on")
+
+    run.driver.pause_at(step, worker, meanwhile)
+
+
 def _fault(run: _Run) -> None:
     table, when = run.random.choice([(_BEFORE, "before"), (_AFTER, "after")])
     call = run.random.choice(sorted(table))
@@ -187,8 +212,8 @@ def _fault(run: _Run) -> None:
 
 
 def _kill(run: _Run) -> None:
-    if run.alive:
-        worker = run.random.choice(sorted(run.alive))
+    if _free(run):
+        worker = run.random.choice(_free(run))
         run.tell(f"worker {worker}: killed")
         run.alive.discard(worker)
         run.driver.kill(worker)
@@ -217,16 +242,16 @@ def _expire(run: _Run) -> None:
 
 
 def _leave(run: _Run) -> None:
-    if run.alive:
-        worker = run.random.choice(sorted(run.alive))
+    if _free(run):
+        worker = run.random.choice(_free(run))
         run.tell(f"worker {worker}: leaves")
         run.alive.discard(worker)
         run.driver.stop(worker)
 
 
 def _store_down(run: _Run) -> None:
-    if run.alive:
-        worker = run.random.choice(sorted(run.alive))
+    if _free(run):
+        worker = run.random.choice(_free(run))
         run.tell(f"worker {worker}: a turn while the store is down")
         run.driver.store.down = True
         try:

@@ -1,7 +1,7 @@
 import pytest
 
 from processor.engine import checkpoint
-from processor.testing.simulator import SimulationError, simulate
+from processor.testing.simulator import simulate
 from tests.simulation.scenarios import SCENARIOS
 
 SEEDS = 125

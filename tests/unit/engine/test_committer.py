@@ -181,3 +181,23 @@ def test_at_least_once_asks_the_log_when_the_commit_was_not_answered():
     right(driver, 20)
     assert "after:inquire" in driver.steps
     assert len(driver.json("out")) == 5
+
+
+def test_a_zombie_whose_chain_was_collected_by_the_new_owner_gives_way():
+    """Found by the simulator, seed 74: it was taken for a loss of data."""
+    driver, _ = driven(totals(), workers=2, partitions=1)
+    driver.feed(map(ride, range(20)))
+    driver.run()
+    owner = next(w for w in (0, 1) if driver.owned(w))
+
+    def meanwhile() -> None:
+        driver.evict(owner)
+        for _ in range(4):
+            driver.turn(1 - owner)
+        assert driver.owned(1 - owner)
+        driver.store.delete(driver.task(), driver.store.blobs(driver.task()))
+
+    driver.feed(map(ride, range(20, 25)))
+    driver.pause_at("before:stage", owner, meanwhile)
+    driver.turn(owner)
+    assert "after:begin" not in driver.steps[-4:]

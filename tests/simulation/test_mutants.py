@@ -1,0 +1,231 @@
+"""Faults planted one at a time: the simulator must find each within so many seeds."""
+
+import pytest
+
+from processor.connectors.memory.broker import Broker
+from processor.connectors.memory.consumer import MemoryConsumer
+from processor.connectors.memory.group import Group
+from processor.engine import checkpoint, protocol, worker
+from processor.engine.checkpoint import Checkpointer
+from processor.engine.committer import Committer
+from processor.engine.protocol import EXACTLY_ONCE, Outcome, Step
+from processor.engine.worker import Worker
+from processor.model.log import Assigned, Output
+from processor.operators.source import Decode
+from processor.state.slab import Slab
+from processor.testing.simulator import SimulationError, simulate
+from tests.simulation.scenarios import SCENARIOS
+
+SEEDS = 150
+
+
+def table(step: Step, outcome: Outcome, following) -> dict:
+    return {**EXACTLY_ONCE, step: {**EXACTLY_ONCE[step], outcome: following}}
+
+
+def commit_before_flush(m):
+    m.setattr(worker, "EXACTLY_ONCE", table(Step.PRODUCE, Outcome.DONE, Step.SEND_OFFSETS))
+
+
+def offsets_not_sent(m):
+    m.setattr(worker, "EXACTLY_ONCE", table(Step.FLUSH, Outcome.DONE, Step.COMMIT))
+
+
+def commit_after_sending_offsets_was_refused(m):
+    m.setattr(worker, "EXACTLY_ONCE", table(Step.SEND_OFFSETS, Outcome.REFUSED, Step.COMMIT))
+
+
+def refused_flush_is_committed(m):
+    m.setattr(worker, "EXACTLY_ONCE", table(Step.FLUSH, Outcome.REFUSED, Step.SEND_OFFSETS))
+
+
+def unanswered_commit_is_redone(m):
+    m.setattr(worker, "EXACTLY_ONCE", table(Step.COMMIT, Outcome.UNKNOWN, protocol.Verdict.REDO))
+
+
+def unanswered_commit_is_adopted(m):
+    m.setattr(worker, "EXACTLY_ONCE", table(Step.COMMIT, Outcome.UNKNOWN, protocol.Verdict.ADOPT))
+
+
+def offset_off_by_one(m):
+    right = Worker._slice
+
+    def wrong(self, partition, share):
+        found = right(self, partition, share)
+        self.tasks[partition].position += 1
+        return type(found)(
+            found.partition, found.messages, found.values, found.start, found.end + 1,
+            found.event_time_max,
+        )  # fmt: skip
+
+    m.setattr(Worker, "_slice", wrong)
+
+
+def pointer_not_in_the_commit(m):
+    right = Checkpointer.prepare
+
+    def wrong(self, task, part, time):
+        found = right(self, task, part, time)
+        head = type(found.head)(found.head.offset, task.base.metadata)
+        return type(found)(found.task, head, found.manifest, found.blobs, found.link, found.texts)
+
+    m.setattr(Checkpointer, "prepare", wrong)
+
+
+def collection_before_the_commit(m):
+    right = Checkpointer._name_snapshot
+
+    def wrong(self, task):
+        before = task.link.snapshot
+        right(self, task)
+        if task.link.snapshot != before:
+            self._collect(task)
+
+    m.setattr(Checkpointer, "_name_snapshot", wrong)
+
+
+def collection_of_what_is_reachable(m):
+    m.setattr(checkpoint.chain, "reachable", lambda key, snapshot: False)
+
+
+def zombie_write_accepted(m):
+    def identity(self, transactional_id, epoch):
+        return self._identities[transactional_id]
+
+    m.setattr(Broker, "identity", identity)
+    m.setattr(Group, "refusal", lambda self, token, generation: None)
+    m.setattr(Committer, "_guard", lambda self, work: Outcome.DONE)
+    m.setattr(Committer, "_stage", staged_without_owner)
+
+
+def staged_without_owner(self, work):
+    blobs = {p.task.name: p.blobs for p in work.prepared if p.blobs}
+    if blobs:
+        self._store.stage(blobs)
+    return Outcome.DONE
+
+
+def state_loaded_before_the_transaction_is_stable(m):
+    m.setattr(Group, "pending", lambda self, partitions: set())
+
+
+def late_decided_by_arrival(m):
+    right = Decode._late
+
+    def wrong(self, frame, sizes, good, context):
+        late = right(self, frame, sizes, good, context)
+        context.result.event_times_max = [s.event_time_max for s in context.slices]
+        return late
+
+    m.setattr(Decode, "_late", wrong)
+
+
+def lost_revoke(m):
+    right = Worker._apply
+
+    def wrong(self, change):
+        if isinstance(change, Assigned):
+            right(self, change)
+
+    m.setattr(Worker, "_apply", wrong)
+    m.setattr(Committer, "_guard", lambda self, work: Outcome.DONE)
+    m.setattr(Committer, "_stage", staged_without_owner)
+
+
+def double_fold(m):
+    m.setattr(Slab, "rollback", lambda self: self.commit({}))
+
+
+def dead_letters_outside_the_transaction(m):
+    right = Committer._begin
+
+    def wrong(self, work):
+        producer = self.producer.inner._broker
+        for output in work.outputs:
+            if output.topic == "dead":
+                outside = committer_log(producer)
+                outside.produce(Output(output.topic, output.values, output.keys, output.headers))
+        kept = [output for output in work.outputs if output.topic != "dead"]
+        outcome = right(self, work)
+        object.__setattr__(work, "outputs", kept)
+        return outcome
+
+    m.setattr(Committer, "_begin", wrong)
+
+
+def committer_log(broker):
+    from processor.connectors.memory.producer import MemoryProducer
+
+    producer = MemoryProducer(broker, None)
+    producer.start(0)
+    return producer
+
+
+def rows_missing_from_snapshots(m):
+    right = Slab.all
+
+    def wrong(self):
+        rows = right(self)
+        rows.words = rows.words[1:]
+        rows.cells = {name: column[1:] for name, column in rows.cells.items()}
+        return rows
+
+    m.setattr(Slab, "all", wrong)
+
+
+def freed_rows_not_in_the_delta(m):
+    right = Slab.changed
+
+    def wrong(self):
+        rows = right(self)
+        rows.gone = rows.gone[:0]
+        return rows
+
+    m.setattr(Slab, "changed", wrong)
+
+
+def records_before_the_open_position_kept_after_a_redo(m):
+    m.setattr(MemoryConsumer, "open", opened_once)
+
+
+def opened_once(self, positions):
+    with self._broker.changed:
+        for name, position in positions.items():
+            self._positions.setdefault(name, position)
+        self._turn = list(self._positions)
+
+
+MUTANTS = [
+    commit_before_flush,
+    offsets_not_sent,
+    commit_after_sending_offsets_was_refused,
+    refused_flush_is_committed,
+    unanswered_commit_is_redone,
+    unanswered_commit_is_adopted,
+    offset_off_by_one,
+    pointer_not_in_the_commit,
+    collection_before_the_commit,
+    collection_of_what_is_reachable,
+    zombie_write_accepted,
+    state_loaded_before_the_transaction_is_stable,
+    late_decided_by_arrival,
+    lost_revoke,
+    double_fold,
+    dead_letters_outside_the_transaction,
+    rows_missing_from_snapshots,
+    freed_rows_not_in_the_delta,
+    records_before_the_open_position_kept_after_a_redo,
+]
+
+
+@pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.__name__)
+def test_a_planted_fault_is_found(mutant, monkeypatch):
+    monkeypatch.setattr(checkpoint, "CHAIN_LENGTH_MAX", 3)
+    mutant(monkeypatch)
+    for seed in range(SEEDS):
+        for name in ("totals", "append", "stateless"):
+            try:
+                simulate(SCENARIOS[name], seed)
+            except SimulationError:
+                return
+    pytest.fail(f"{SEEDS} seeds did not find it")
