@@ -116,8 +116,11 @@ class Run:
         assert code == 0, f"exit code {code}\n{self.tail()}"
         return self
 
-    def tail(self, lines=40):
-        shown = "\n".join(line[:1500] for line in self.text().splitlines()[-lines:])
+    def tail(self, lines=25):
+        cut = (
+            (line, 250 if '"event":"batch"' in line else 1500) for line in self.text().splitlines()
+        )
+        shown = "\n".join(line[:length] for line, length in list(cut)[-lines:])
         return f"--- processor run {' '.join(self.args)}\n{shown}"
 
     def close(self):
