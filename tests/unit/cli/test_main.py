@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from processor.cli.main import cli
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.fixture(autouse=True)
+def _alone(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)  # no processor.toml
+    for name in ("BOOTSTRAP_SERVERS", "REDIS_URL", "CONFIG", "WORKERS"):
+        monkeypatch.delenv(f"PROCESSOR_{name}", raising=False)
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli, arguments)
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ((), ["run", "describe", "demo"]),
+        (("run",), ["--bootstrap-servers", "--redis-url", "--until-caught-up", "--set", "--feed"]),
+        (("describe",), ["--set", "TOPOLOGY"]),
+        (("demo",), ["--input", "--records", "--seed", "--centroids", "--output", "--rate",
+                     "--bootstrap-servers", "--redis-url", "out/demo", "20000"]),
+    ],
+)  # fmt: skip
+def test_help_names_the_options(command, words):
+    done = invoke(*command, "--help")
+    assert done.exit_code == 0
+    for word in words:
+        assert word in done.output
+
+
+def test_help_loads_nothing_heavy():
+    code = (
+        "import sys; from processor.cli.main import cli; cli(['--help'], standalone_mode=False);"
+        "print([m for m in ('polars', 'numpy', 'confluent_kafka', 'redis') if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "[]"
+
+
+def test_the_version_is_told():
+    assert "0." in invoke("--version").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("run",), "Missing argument"),
+        (("run", "t", "--guarantee", "maybe"), "--guarantee"),
+        (("run", "t", "--set", "window"), "give name=value"),
+        (("run", "t", "--set", "=1"), "give name=value"),
+        (("run", "t", "--feed", "trips"), "give name=value"),
+        (("run", "t", "--kafka", "x"), "give name=value"),
+        (("demo", "--records", "-1"), "--records"),
+        (("demo", "--rate", "0"), "--rate"),
+        (("demo", "--seed", "x"), "--seed"),
+        (("nothing",), "No such command"),
+    ],
+)
+def test_a_bad_option_is_named(arguments, words):
+    done = invoke(*arguments)
+    assert done.exit_code == 2
+    assert words in done.output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("run", "t", "--workers", "0"), "settings"),
+        (("run", "t", "--interval", "soon"), "settings"),
+        (("run", "t", "--config", "none.toml"), "settings"),
+        (("demo", "--config", "none.toml"), "settings"),
+        (("run", "no.such.module"), "topology"),
+        (("run", "topologies.uber.enrich", "--set", "windows=1"), "topology"),
+        (("describe", "no.such.module"), "topology"),
+        (("describe", "topologies.uber.popular", "--set", "window=soon"), "topology"),
+    ],
+)
+def test_the_processors_errors_are_told_in_words(arguments, code):
+    done = invoke(*arguments)
+    assert done.exit_code == 2
+    assert f"error ({code}): " in done.output
+    assert "Traceback" not in done.output
+
+
+def test_describe_prints_the_plan():
+    done = invoke("describe", "topologies.uber.popular", "--set", "window=2 hours")
+    assert done.exit_code == 0
+    for word in ("uber-popular", "trips-enriched", "popular-clusters", "cluster"):
+        assert word in done.output
+
+
+def test_demo_refuses_an_input_that_is_not_there():
+    done = invoke("demo", "--input", "none.csv")
+    assert done.exit_code == 2
+    assert "error (settings): --input none.csv cannot be read" in done.output
