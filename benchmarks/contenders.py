@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,12 +101,9 @@ class Contender:
         """End it, at first with words."""
         tree = self.tree()
         for process in self.processes:
-            process.terminate()
+            if process.poll() is None:
+                process.terminate()
         _, alive = psutil.wait_procs(tree, timeout=_PATIENCE_S)
         for process in alive:
             process.kill()
-        for root in self.processes:
-            try:
-                root.wait(_PATIENCE_S)
-            except (psutil.TimeoutExpired, subprocess.TimeoutExpired):
-                continue
+        psutil.wait_procs(alive, timeout=_PATIENCE_S)
