@@ -1,6 +1,6 @@
 """Compare what went into the stack with what came out of it: see ``check.sh``.
 
-``compare.py EXPECTED DIRECTORY`` reads the lines of the topics from files of the directory:
+``compare.py SENT DIRECTORY`` reads the lines of the topics from files of the directory:
 ``trips`` (CSV), ``trips-enriched`` and ``popular-clusters`` (JSON). It says what is not as it has
 to be and exits with 1, or says nothing.
 """  # noqa: INP001
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 
-def main(expected: int, directory: Path) -> int:
+def main(sent: int, directory: Path) -> int:
     """Three comparisons; the number of those that failed."""
     trips = Counter(_trip(line) for line in _lines(directory / "trips"))
     rows = [json.loads(line) for line in _lines(directory / "trips-enriched")]
@@ -27,8 +27,8 @@ def main(expected: int, directory: Path) -> int:
         popular[int(row["cluster"]), row["window_start"].replace("T", " ")[:13]] = row["trips"]
 
     faults = []
-    if trips.total() != expected:
-        faults.append(f"trips: {trips.total()} records, {expected} were to be generated")
+    if trips.total() != sent:
+        faults.append(f"trips: {trips.total()} records, {sent} were sent")
     if enriched != trips:
         faults.append(
             f"trips-enriched: {enriched.total()} records of {trips.total()} trips, "
