@@ -17,7 +17,7 @@ COLOURS: Final = (
 )  # fmt: skip
 _PLOT: Final = 640
 _LEFT, _TOP, _BOTTOM, _RIGHT = 70, 40, 60, 190
-_OUTLIERS: Final = 0.01
+_OUTLIERS: Final = 0.004
 
 
 def colour(cluster: int) -> str:
@@ -40,8 +40,8 @@ def svg(
 ) -> str:
     """The picture. ``sizes`` are the clusters' trips, for the legend.
 
-    The outermost hundredth of the points on each side stays outside the frame: a few trips from far
-    away would make a dot of the city.
+    The outermost four in a thousand points on each side stay outside the frame: a few trips from
+    far away would make a dot of the city.
     """
     frame = _frame(points, centroids)
     parts = [

@@ -174,6 +174,7 @@ class _Producer:
                 "enable.idempotence": True,
                 "compression.type": "lz4",
                 "linger.ms": 20,
+                "sticky.partitioning.linger.ms": 0,  # even shares, also of a short run
                 "on_delivery": self._delivered,
             }
         )
