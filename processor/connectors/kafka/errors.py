@@ -97,7 +97,8 @@ REMEDIES = {
     KafkaError._AUTHENTICATION: "check the user, the password and the certificates",  # noqa: SLF001
     KafkaError.OFFSET_METADATA_TOO_LARGE: "raise offset.metadata.max.bytes on the brokers",
     KafkaError.MSG_SIZE_TOO_LARGE: (
-        "raise message.max.bytes on the brokers and here, or make the records smaller"
+        "raise max.message.bytes of the topic (and --kafka message.max.bytes for more than 10 MB), "
+        "or make the records smaller"
     ),
 }
 

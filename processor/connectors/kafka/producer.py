@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from processor.connectors.kafka import settings
-from processor.connectors.kafka.errors import PURGED, classify, kind, reason
+from processor.connectors.kafka.errors import PURGED, classify, kind, reason, remedy
 from processor.errors import (
     AbortableError,
     FencedError,
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from processor.model.log import TopicPartition as Partition
 
 RETRY_S = 0.02
+# How long past its own limit a call of the client may take before it is given up.
+HANG_S = 2.0
 
 
 class _Failures:
@@ -32,6 +35,7 @@ class _Failures:
 
     def __init__(self) -> None:
         self.first = ""
+        self.remedy = ""
         self.count = 0
         self.fatal = ""
 
@@ -42,6 +46,7 @@ class _Failures:
         self.count += 1
         if not self.first:
             self.first = f"{message.topic()}: {error.str()}"
+            self.remedy = remedy(error)
 
     def error(self, error: Any) -> None:
         """Note an error of the client as a whole; only a fatal one counts."""
@@ -160,7 +165,8 @@ class KafkaProducer:
         if failures.count:
             raise AbortableError(
                 f"{self._name}: {failures.count} records were not delivered, the first to "
-                f"{failures.first}"
+                f"{failures.first}",
+                remedy=failures.remedy,
             )
 
     def flush(self, timeout_s: float) -> None:
@@ -171,13 +177,15 @@ class KafkaProducer:
             raise classify(problem, f"{self._name}: flushing") from problem
         finally:
             failures, first = self._failures.count, self._failures.first
+            what_to_do = self._failures.remedy
             if not self._transactional:
                 self._failures.clear()
         if self._failures.fatal:
             self._check()
         if failures:
             raise AbortableError(
-                f"{self._name}: {failures} records were not delivered, the first to {first}"
+                f"{self._name}: {failures} records were not delivered, the first to {first}",
+                remedy=what_to_do,
             )
         if left:
             raise AbortableError(
@@ -228,13 +236,36 @@ class KafkaProducer:
         deadline = time.monotonic() + timeout_s
         while True:
             try:
-                return call(max(0.001, deadline - time.monotonic()))
+                return self._answered(call, max(0.001, deadline - time.monotonic()), doing)
             except (KafkaException, SystemError) as problem:
                 error = reason(problem)
                 again = error is not None and kind(error) is RetriableError
                 if not again or time.monotonic() + RETRY_S >= deadline:
                     raise classify(problem, f"{self._name}: {doing}") from problem
                 time.sleep(RETRY_S)
+
+    def _answered(self, call: Callable[[float], None], limit_s: float, doing: str) -> None:
+        """Make a call that is sure to end.
+
+        When a broker goes away at the wrong moment, the client (librdkafka 2.16) never returns from
+        sending the offsets, whatever its limit. The thread that it hangs in is left behind; what
+        may still come of the call, the next producer under this identity shuts out.
+        """
+        problems: list[BaseException] = []
+
+        def make() -> None:
+            try:
+                call(limit_s)
+            except BaseException as problem:  # noqa: BLE001 - it is raised again below
+                problems.append(problem)
+
+        calling = threading.Thread(target=make, daemon=True)
+        calling.start()
+        calling.join(limit_s + HANG_S)
+        if calling.is_alive():
+            raise FencedError(f"{self._name}: {doing}: the client hangs")
+        if problems:
+            raise problems[0]
 
     def close(self) -> None:
         """Let go of the connection. An open transaction is left to be fenced or timed out."""
