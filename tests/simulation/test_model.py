@@ -1,0 +1,64 @@
+"""The invariants over every reachable state, and the guards without which they fail."""
+
+import pytest
+
+from processor.engine.protocol import EXACTLY_ONCE, Outcome, Step, Verdict
+from tests.simulation.model import Bounds, Model, Violation, explore
+
+BOUNDS = {
+    "kills": Bounds(inputs=2, crashes=2, moves=1, attempts=2, losses=0),
+    "rebalances": Bounds(inputs=2, crashes=0, moves=3, attempts=2, losses=0),
+    "long": Bounds(inputs=3, crashes=0, moves=1, attempts=3, losses=0),
+    "losses": Bounds(inputs=2, crashes=1, moves=1, attempts=2, losses=1),
+}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_every_reachable_state_keeps_the_invariants(name, record_property):
+    states = explore(Model(BOUNDS[name]))
+    record_property("states", states)
+    print(f"{name}: {states} states")  # noqa: T201 - the number is part of what is shown
+    assert states > 1_000
+
+
+def table(step: Step, outcome: Outcome, following: Step | Verdict) -> dict:
+    return {**EXACTLY_ONCE, step: {**EXACTLY_ONCE[step], outcome: following}}
+
+
+def mutant(**changes) -> type[Model]:
+    return type("Mutant", (Model,), changes)
+
+
+MUTANTS = {
+    "commit without sending offsets": mutant(table=table(Step.FLUSH, Outcome.DONE, Step.COMMIT)),
+    "commit although sending offsets failed": mutant(
+        table=table(Step.SEND_OFFSETS, Outcome.REFUSED, Step.COMMIT)
+    ),
+    "commit although a record was lost": mutant(
+        table=table(Step.FLUSH, Outcome.REFUSED, Step.SEND_OFFSETS)
+    ),
+    "redo what may have been committed": mutant(
+        table=table(Step.COMMIT, Outcome.UNKNOWN, Verdict.REDO)
+    ),
+    "adopt what may not have been committed": mutant(
+        table=table(Step.COMMIT, Outcome.UNKNOWN, Verdict.ADOPT)
+    ),
+    "adopt what was aborted": mutant(table=table(Step.ABORT, Outcome.DONE, Verdict.ADOPT)),
+    "generations are not looked at": mutant(guarded=False),
+    "positions are read while a transaction is open": mutant(stable_reads=False),
+    "collect before the commit": mutant(collects_after_commit=False),
+    "a broken chain is not noticed": mutant(checks_the_chain=False),
+}
+
+
+@pytest.mark.parametrize("name", MUTANTS)
+def test_without_a_guard_an_invariant_fails(name):
+    found = []
+    for bounds in BOUNDS.values():
+        try:
+            explore(MUTANTS[name](bounds))
+        except Violation as violation:
+            found.append(str(violation).splitlines()[0])
+            break
+    assert found, "every state keeps the invariants without it"
+    assert found[0].startswith("I")
