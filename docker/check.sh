@@ -128,10 +128,21 @@ kill_one_each() {
   docker kill -s KILL "$(container enrich)" "$(container popular)"
 }
 bring_back() { limit=180 compose up --detach --no-deps --no-recreate --no-build --wait enrich popular; }
-moves_on() { # both outputs grow
-  local enriched popular
-  enriched=$(end_of trips-enriched) && popular=$(end_of popular-clusters) || return 1
-  until_s "$1" beyond trips-enriched "$enriched" && until_s "$1" beyond popular-clusters "$popular"
+positions() { # positions GROUP: partition, committed position, end
+  kafka consumer-groups --describe --group "$1" | awk -v g="$1" '$1 == g {print $3, $4, $5}'
+}
+passed() { # passed GROUP: each partition is committed beyond the end it had, or got nothing since
+  positions "$1" | awk -v g="$1" '
+    NR == FNR {end[$1] = $3; next}
+    $2 == "-" || $2 < end[$1] {if ($3 != end[$1]) {behind = 1; print g, $0, "not beyond", end[$1]}}
+    {n++}
+    END {exit behind || n != 4}' "$work/ends-$1" -
+}
+moves_on() { # both stages, all of their partitions
+  local group
+  for group in uber-enrich uber-popular; do
+    positions $group >"$work/ends-$group" && until_s "$1" passed $group || return 1
+  done
 }
 again_healthy() { # again_healthy SERVICE
   compose restart "$1" && until_s 120 healthy "$1" && until_s 120 healthy enrich &&
