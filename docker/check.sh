@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Shows on a real engine that the stack of docker-compose.yml does what it promises:
 #
-#   docker/check.sh            needs docker with compose, nothing else; takes about five minutes
+#   docker/check.sh            needs docker with compose, nothing else; takes about four minutes
 #   CHECK_KEEP=1 docker/check.sh    leaves the stack up, to look at it
 #
 # It has a project, ports and volumes of its own and takes them away at the end. One line per point,
