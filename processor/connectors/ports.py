@@ -8,7 +8,7 @@ takes its limit in seconds. What can go wrong is told by the errors of `processo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -16,6 +16,7 @@ from processor.model.log import (
     Committed,
     Extent,
     Membership,
+    Message,
     Output,
     Polled,
     TopicDescription,
@@ -151,6 +152,18 @@ class Log(Protocol):
 
     def committed(self, group: str, topic: str) -> dict[TopicPartition, Committed]:
         """The group's stable committed positions in a topic, seen from outside the group."""
+        ...
+
+    def scan(
+        self, partition: TopicPartition, start: int, end: int, *, committed: bool = True
+    ) -> Iterator[Sequence[Message]]:
+        """Records of a partition from ``start`` to before ``end``, in order, outside any group.
+
+        Stops at the partition's end as it is when the reading begins: with ``committed`` that is
+        the last stable offset, without it the last offset of all; then records of open and of
+        aborted transactions are among what comes. Raises `LogError` when ``start`` is before what
+        the partition holds, `RetriableError` when nothing comes for long.
+        """
         ...
 
     def close(self) -> None:

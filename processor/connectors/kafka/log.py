@@ -17,13 +17,16 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 from processor.connectors.kafka.consumer import KafkaConsumer, positions_of
 from processor.connectors.kafka.errors import classify, reason
 from processor.connectors.kafka.producer import KafkaProducer
+from processor.connectors.kafka.reader import scan
 from processor.connectors.kafka.settings import RECORD_BYTES_MAX, Connection, admin_settings
 from processor.errors import LogError, RetriableError
 from processor.model.log import Committed, Extent, TopicDescription
 from processor.model.log import TopicPartition as Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+    from processor.model.log import Message
 
 Answer = TypeVar("Answer")
 admin: Any = untyped_admin
@@ -148,6 +151,12 @@ class KafkaLog:
         )
         found = positions_of(_result(answers[group], doing).topic_partitions, doing)
         return {partition: known for partition, known in found.items() if known is not None}
+
+    def scan(
+        self, partition: Partition, start: int, end: int, *, committed: bool = True
+    ) -> Iterator[Sequence[Message]]:
+        """Records of a partition from ``start`` to before ``end``, outside any group."""
+        return scan(self._connection, partition, start, end, committed=committed)
 
     def cluster_id(self, timeout_s: float = REQUEST_S) -> str:
         """The cluster's name for itself; raises `LogError` when no broker answers in time."""

@@ -136,13 +136,17 @@ def admin_settings(connection: Connection) -> dict[str, Any]:
     return {**_common(connection), "log_level": 2, **connection.extras("admin")}
 
 
-def reader_settings(connection: Connection, group: str) -> dict[str, Any]:
-    """For a stable read of a group's positions from outside the group."""
+def reader_settings(connection: Connection, group: str, *, committed: bool) -> dict[str, Any]:
+    """For reading a partition from outside any group; ``group`` is a name only."""
     return {
         **_common(connection),
         "group.id": group,
-        "isolation.level": "read_committed",
+        "isolation.level": "read_committed" if committed else "read_uncommitted",
+        "auto.offset.reset": "error",
         "enable.auto.commit": False,
-        "log_level": 2,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "fetch.wait.max.ms": 50,
+        "logger": CLIENT_LOGGER,
         **connection.extras("consumer"),
     }

@@ -39,13 +39,14 @@ class Identity:
 class PartitionLog:
     """One partition: its entries by offset, ``None`` for those that are no (committed) record."""
 
-    __slots__ = ("_entries", "_open", "low", "name")
+    __slots__ = ("_aborted", "_entries", "_open", "low", "name")
 
     def __init__(self, name: TopicPartition) -> None:
         self.name = name
         self.low = 0
         self._entries: list[StoredMessage | None] = []
         self._open: dict[Transaction, int] = {}
+        self._aborted: dict[int, StoredMessage] = {}
 
     @property
     def end(self) -> int:
@@ -70,6 +71,9 @@ class PartitionLog:
         if not commit:
             for offsets in transaction.appended[self.name]:
                 for offset in range(max(offsets.start, self.low), offsets.stop):
+                    aborted = self._entries[offset - self.low]
+                    if aborted is not None:
+                        self._aborted[offset] = aborted
                     self._entries[offset - self.low] = None
         self._entries.append(None)
         del self._open[transaction]
@@ -84,10 +88,17 @@ class PartitionLog:
             position = stop
         return found, position
 
+    def everything(self, start: int, end: int) -> list[StoredMessage]:
+        """All records of a range, of open and of aborted transactions too."""
+        offsets = range(max(start, self.low), min(end, self.end))
+        found = [self._entries[o - self.low] or self._aborted.get(o) for o in offsets]
+        return [*filter(None, found)]
+
     def trim(self, low: int) -> None:
         """Forget what is below ``low``, as retention does."""
         low = min(max(low, self.low), self.end)
         del self._entries[: low - self.low]
+        self._aborted = {at: record for at, record in self._aborted.items() if at >= low}
         self.low = low
 
 

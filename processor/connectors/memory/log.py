@@ -9,11 +9,13 @@ from processor.connectors.memory.broker import Broker
 from processor.connectors.memory.consumer import MemoryConsumer
 from processor.connectors.memory.producer import MemoryProducer
 from processor.connectors.memory.records import Columns, StoredMessage
-from processor.errors import RetriableError
+from processor.errors import LogError, RetriableError
 from processor.model.log import Committed, Extent, Headers, TopicDescription, TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+_SCANNED = 10_000
 
 
 class MemoryLog:
@@ -70,6 +72,21 @@ class MemoryLog:
             if members.pending(names):
                 raise RetriableError(f"a transaction holds a position of {group!r} in {topic!r}")
             return {name: members.committed[name] for name in names if name in members.committed}
+
+    def scan(
+        self, partition: TopicPartition, start: int, end: int, *, committed: bool = True
+    ) -> Iterator[list[StoredMessage]]:
+        """Records of a partition from ``start`` to before ``end``, outside any group."""
+        with self._broker.changed:
+            found = self._broker.partition(partition)
+            if start < found.low:
+                raise LogError(f"{partition}: offset {start} is before its first, {found.low}")
+            if committed:
+                records = [m for m in found.read(start, end - start)[0] if m.offset() < end]
+            else:
+                records = found.everything(start, end)
+        for at in range(0, len(records), _SCANNED):
+            yield records[at : at + _SCANNED]
 
     def close(self) -> None:
         """Nothing to let go of; the records stay."""
