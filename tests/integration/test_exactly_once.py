@@ -24,7 +24,7 @@ __all__ = ["bench"]
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
 CRASHED = 70
-TRIPS = 800
+TRIPS = 500
 
 
 @pytest.mark.parametrize("seed", range(20))
@@ -55,6 +55,7 @@ def test_a_worker_killed_at_any_moment_costs_and_doubles_nothing(bench, seed):
         time.sleep(choice.uniform(0, 0.03))  # anywhere in the batch that follows
         victim.kill()
         again = start(hit, "a")
+        again.until(lambda run: run.events("worker starts"), "its start")
         reader.until(
             lambda m: read_popular(m) == wanted, "all counts", runs=[again, survivor, third]
         )
