@@ -35,8 +35,6 @@ logger = logging.getLogger(__name__)
 
 # A change of the assignment shows within this time, whatever the poll's limit.
 SLICE_S = 0.1
-# For so long after `open`, records are held against the positions that were asked for.
-GUARD_S = 5.0
 OPEN_S = 10.0
 LEAVE_S = 5.0
 CLOSE_S = 3.0
@@ -62,7 +60,6 @@ class KafkaConsumer:
         self._owned: set[Partition] = set()
         self._opened: set[Partition] = set()
         self._floors: dict[Partition, int] = {}
-        self._guard_until = 0.0
         self._changes: list[Rebalance] = []
         self._ends: dict[Partition, int] = {}
         self._fatal = ""
@@ -181,10 +178,10 @@ class KafkaConsumer:
             offsets = [*map(_offset, records)]
             if min(offsets) >= floor:
                 kept += records
+                # Offsets ascend from here on: the partition has arrived.
+                self._floors.pop(partition, None)
             else:
                 kept += compress(records, map(floor.__le__, offsets))
-        if time.monotonic() > self._guard_until:
-            self._floors.clear()
         return kept
 
     def open(self, positions: Mapping[Partition, int]) -> None:
@@ -205,7 +202,6 @@ class KafkaConsumer:
         for partition in positions:
             self._ends.pop(partition, None)
         self._floors.update(positions)
-        self._guard_until = time.monotonic() + GUARD_S
 
     def _move(self, positions: Mapping[Partition, int]) -> None:
         deadline = time.monotonic() + OPEN_S

@@ -1,0 +1,1 @@
+"""Spend by user and ten minutes."""
