@@ -186,7 +186,9 @@ def topics_of(plan: Plan) -> tuple[str, set[str]]:
     source = plan.source()
     written = {sink.topic for sink in plan.sinks}
     if source.on_error == "dead_letter":
-        written.add(source.dead_letters or f"{plan.app}-dead-letters")
+        written.add(plan.dead_letters())
+    if (late := plan.late()) is not None:
+        written.add(late)
     return source.topic, written
 
 

@@ -31,9 +31,11 @@ def totals(app: str = "totals") -> Topology:
     return topology
 
 
-def windowed(app: str = "hours", mode: str = "update", delay: str = "30 minutes") -> Topology:
+def windowed(
+    app: str = "hours", mode: str = "update", delay: str = "30 minutes", late: str | None = None
+) -> Topology:
     topology, frame = rides(app)
-    grouped = frame.with_watermark(delay).group_by(F.window("t", "1 hour"), "k")
+    grouped = frame.with_watermark(delay, late=late).group_by(F.window("t", "1 hour"), "k")
     grouped.agg(n=F.count(), total=F.sum("n")).write.kafka("out", key="k", mode=mode)
     return topology
 

@@ -56,11 +56,13 @@ class Frame:
 
     where = filter  # noqa: A003 - the word that users of SQL look for
 
-    def with_watermark(self, delay: str | timedelta) -> Frame:
+    def with_watermark(self, delay: str | timedelta, *, late: str | None = None) -> Frame:
         """Drop and count records that are behind their partition's largest event time by more.
 
         Args:
             delay: ``"2 days"``, ``"10 minutes"``, or a timedelta.
+            late: a topic that such records go to, with their own bytes and key, and headers that
+                say where they come from and how late they are.
         """
         at = caller()
         try:
@@ -69,7 +71,7 @@ class Frame:
             raise TopologyError(f"{at}: watermark: {error}", remedy='say "2 days"') from error
         if length < timedelta(0):
             raise TopologyError(f"{at}: the watermark's delay is negative", remedy='say "2 days"')
-        return self._next(nodes.Watermark(self._node, length, at))
+        return self._next(nodes.Watermark(self._node, length, at, late))
 
     def group_by(self, *keys: str | nodes.Window) -> Group:
         """Groups by column names and at most one ``F.window(...)``."""

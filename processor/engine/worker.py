@@ -83,6 +83,7 @@ class Worker:
         self._app = plan.app
         self._topic = plan.source().topic
         self._delay = plan.delay()
+        self._sends_late = plan.late() is not None
         self._log, self._store, self._clock = log, store, clock
         self._options = options
         self._listener = listener or Listener()
@@ -284,6 +285,7 @@ class Worker:
         snapshot_bytes: int,
     ) -> BatchReport:
         counts = result.counts
+        set_aside = counts.dead_lettered + (counts.late if self._sends_late else 0)
         delay_ms = self._delay.total_seconds() * 1000 if self._delay else 0
         times = {p: task.event_time_max for p, task in self.tasks.items()}
         return BatchReport(
@@ -292,7 +294,8 @@ class Worker:
             self._batches,
             started_ms,
             records_in=counts.read,
-            records_out=sum(len(output) for output in result.outputs) - counts.dead_lettered,
+            records_out=sum(map(len, result.outputs)) - set_aside,
+            contributed=counts.contributed,
             dead_lettered=counts.dead_lettered,
             late=counts.late,
             skipped=counts.skipped,

@@ -37,6 +37,11 @@ class Metrics:
         self.records_in: Final = self._counter(
             "records_in", "Records read, in batches that were committed."
         )
+        self.records_contributed: Final = self._counter(
+            "records_contributed",
+            "Records that went into outputs or state: in = contributed + filtered + late + "
+            "dead_lettered + skipped.",
+        )
         self.records_out: Final = self._counter("records_out", "Records published and committed.")
         self.records_dead_lettered: Final = self._counter(
             "records_dead_lettered", "Records that could not be processed, sent to dead letters."
@@ -94,6 +99,7 @@ class Metrics:
         for counter, count in (
             (self.records_in, report.records_in),
             (self.records_out, report.records_out),
+            (self.records_contributed, report.contributed),
             (self.records_dead_lettered, report.dead_lettered),
             (self.records_late, report.late),
             (self.records_skipped, report.skipped),

@@ -16,6 +16,7 @@ PHASES: Final[tuple[Phase, ...]] = get_args(Phase)
 class BatchReport:
     """One committed batch of one worker.
 
+    ``records_in`` = ``contributed`` + ``filtered`` + ``late`` + ``dead_lettered`` + ``skipped``.
     ``batch`` counts this worker's batches since it started. ``phases`` are seconds. ``lag`` is in
     records; ``watermark_ms`` is milliseconds since 1970, ``None`` before the first event time.
 
@@ -31,6 +32,7 @@ class BatchReport:
     started_ms: int
     records_in: int = 0
     records_out: int = 0
+    contributed: int = 0
     dead_lettered: int = 0
     late: int = 0
     skipped: int = 0
@@ -73,6 +75,7 @@ class BatchReport:
             "batch": self.batch,
             "records_in": self.records_in,
             "records_out": self.records_out,
+            "contributed": self.contributed,
             "seconds": round(self.seconds, 4),
             "records_per_s": round(self.records_in / self.seconds) if self.seconds else 0,
         }

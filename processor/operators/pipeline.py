@@ -100,7 +100,7 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
     tagged = any(isinstance(node, nodes.Aggregate) for node in plan.nodes())
     decode = Decode(
         source.format, source.event_time, delay_us, source.on_error,
-        source.dead_letters or f"{plan.app}-dead-letters", f"{plan.app}/decode", tagged,
+        plan.dead_letters(), plan.late(), plan.app, tagged,
     )  # fmt: skip
     columns = schema.columns(plan)
     # Only on the way to a single sink is a filtered record gone for good, and so counted.

@@ -33,8 +33,9 @@ class Decode:
     """Turns a batch's messages into the first frame.
 
     Args:
-        step: the application and step that headers of dead letters and errors name.
+        app: the application, which headers and errors name with the step.
         delay_us: how far behind a record may be, in microseconds; ``None``: never late.
+        late: the topic for late records; ``None``: they are counted only.
         tagged: whether rows carry their slice's number, for state further down.
     """
 
@@ -43,7 +44,8 @@ class Decode:
     delay_us: int | None
     on_error: OnError
     dead_letters: str
-    step: str
+    late: str | None
+    app: str
     tagged: bool
 
     def decode(self, context: Context) -> pl.DataFrame:
@@ -61,19 +63,26 @@ class Decode:
         if decoded.bad:
             self._set_aside(decoded.bad, values, context)
             keep[list(decoded.bad)] = False
-        late = self._late(frame, sizes, keep, context)
+        behind = self.behind(frame, sizes, keep, context)
+        late = behind != 0
         result.counts.late = int(late.sum())
+        if self.late is not None and result.counts.late:
+            self._send_late(self.late, frame, behind, context)
         keep &= ~late
         return frame if keep.all() else frame.filter(pl.Series(keep))
 
-    def _late(
+    def behind(
         self,
         frame: pl.DataFrame,
         sizes: Sequence[int],
         good: npt.NDArray[np.bool_],
         context: Context,
-    ) -> npt.NDArray[np.bool_]:
-        late = np.zeros(frame.height, np.bool_)
+    ) -> npt.NDArray[np.int64]:
+        """By how much each late record is behind, in microseconds; 0 for one that is not late.
+
+        Also carries the partitions' largest event times on.
+        """
+        behind = np.zeros(frame.height, np.int64)
         maxima = [s.event_time_max for s in context.slices]
         if self.event_time is not None:
             lowest = np.iinfo(np.int64).min
@@ -86,11 +95,12 @@ class Decode:
                 if size and (known := self._running_max(part, maxima[i])) is not None:
                     maxima[i] = int(known[-1]) if known[-1] != lowest else None
                     if self.delay_us is not None:
-                        late[start : start + size] = part + self.delay_us < known
+                        late = part + self.delay_us < known
+                        behind[start : start + size] = np.where(late, known - part, 0)
                 start += size
-            late &= good
+            behind[~good] = 0
         context.result.event_times_max = maxima
-        return late
+        return behind
 
     @staticmethod
     def _running_max(
@@ -111,7 +121,7 @@ class Decode:
             message = messages[0]
             raise RecordError(
                 f"{message.topic()}[{message.partition()}] offset {message.offset()}: step "
-                f"{self.step} cannot read the record: {bad[rows[0]]}",
+                f"{self.app}/decode cannot read the record: {bad[rows[0]]}",
                 remedy='correct the producer, or set on_error to "dead_letter" or "skip"',
             )
         context.result.counts.dead_lettered += len(rows)
@@ -120,20 +130,47 @@ class Decode:
                 self.dead_letters,
                 [values[row] for row in rows],
                 [message.key() for message in messages],
-                [self._headers(m, bad[row]) for m, row in zip(messages, rows, strict=True)],
+                [
+                    _headers(m, f"{self.app}/decode", {"error": bad[row]})
+                    for m, row in zip(messages, rows, strict=True)
+                ],
             )
         )
 
-    def _headers(self, message: Message, reason: str) -> Headers:
-        origin = {
-            "processor.topic": message.topic(),
-            "processor.partition": message.partition(),
-            "processor.offset": message.offset(),
-            "processor.timestamp": message.timestamp()[1],
-            "processor.stage": self.step,
-            "processor.error": reason,
-        }
-        return [*(message.headers() or ()), *((k, str(v).encode()) for k, v in origin.items())]
+    def _send_late(
+        self, topic: str, frame: pl.DataFrame, behind: npt.NDArray[np.int64], context: Context
+    ) -> None:
+        rows: list[int] = np.flatnonzero(behind).tolist()
+        messages = _messages(context.slices, rows)
+        times = frame[str(self.event_time)].gather(rows).cast(pl.Datetime("us")).to_physical()
+        context.result.outputs.append(
+            Output(
+                topic,
+                [message.value() for message in messages],
+                [message.key() for message in messages],
+                [
+                    _headers(
+                        m,
+                        f"{self.app}/watermark",
+                        {"event-time": np.datetime64(time, "us"), "behind": behind[row] / 1e6},
+                    )
+                    for m, row, time in zip(messages, rows, times, strict=True)
+                ],
+            )
+        )
+
+
+def _headers(message: Message, stage: str, more: Mapping[str, object]) -> Headers:
+    """The record's own headers, and where it comes from, what set it aside and why."""
+    origin = {
+        "topic": message.topic(),
+        "partition": message.partition(),
+        "offset": message.offset(),
+        "timestamp": message.timestamp()[1],
+        "stage": stage,
+    }
+    told = [(f"processor.{k}", str(v).encode()) for k, v in {**origin, **more}.items()]
+    return [*(message.headers() or ()), *told]
 
 
 def _messages(slices: Sequence[Slice], rows: Sequence[int]) -> list[Message]:

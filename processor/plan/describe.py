@@ -25,8 +25,7 @@ def describe(plan: nodes.Plan) -> str:
         depth = len(nodes.path(sink)) + 1
         key = f" keyed by {sink.key}" if sink.key else ""
         lines.append("  " * depth + f"write {sink.topic}{key}, {sink.mode}")
-    dead_letters = source.dead_letters or f"{plan.app}-dead-letters"
-    lines.append(f"  on error: {source.on_error}, dead letters to {dead_letters}")
+    lines.append(f"  on error: {source.on_error}, dead letters to {plan.dead_letters()}")
     return "\n".join(lines)
 
 
@@ -38,7 +37,7 @@ def _line(node: nodes.Node) -> str:
     if isinstance(node, nodes.Filter):
         return f"filter {node.predicate}"
     if isinstance(node, nodes.Watermark):
-        return f"watermark {node.delay}"
+        return f"watermark {node.delay}" + (f", late records to {node.late}" if node.late else "")
     if isinstance(node, nodes.Aggregate):
         window = f"window of {node.window.size}, " if node.window else ""
         aggregates = ", ".join(

@@ -77,11 +77,15 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Watermark:
-    """Records behind their partition's largest event time by more than ``delay`` are late."""
+    """Records behind their partition's largest event time by more than ``delay`` are late.
+
+    They go to the topic ``late``, or nowhere.
+    """
 
     parent: Node
     delay: timedelta
     at: Location
+    late: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,14 @@ class Plan:
     def delay(self) -> timedelta | None:
         """The watermark's delay; ``None`` where nothing is ever late."""
         return next((node.delay for node in self.nodes() if isinstance(node, Watermark)), None)
+
+    def late(self) -> str | None:
+        """The topic for late records; ``None`` where they go nowhere."""
+        return next((node.late for node in self.nodes() if isinstance(node, Watermark)), None)
+
+    def dead_letters(self) -> str:
+        """The topic for records that cannot be read, whether or not any are sent."""
+        return self.source().dead_letters or f"{self.app}-dead-letters"
 
 
 def path(sink: Sink) -> list[Node]:

@@ -79,8 +79,7 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
     if source.dead_letters is not None:
         _topic(source.dead_letters, source.at)
     outputs = {sink.topic for sink in plan.sinks}
-    dead_letters = source.dead_letters or f"{plan.app}-dead-letters"
-    if source.topic in outputs | {dead_letters}:
+    if source.topic in outputs | {plan.dead_letters()}:
         raise TopologyError(
             f"{source.at}: {source.topic!r} is read and written by one topology, without end",
             remedy="write to another topic",
@@ -141,6 +140,14 @@ def _watermark(plan: nodes.Plan) -> None:
             f"{marks[0].at}: a watermark's delay of {marks[0].delay} is out of bounds",
             remedy="say from 0 s to 365000 days",
         )
+    late = plan.late()
+    if late is not None:
+        _topic(late, marks[0].at)
+        if late in {plan.source().topic, plan.dead_letters(), *(s.topic for s in plan.sinks)}:
+            raise TopologyError(
+                f"{marks[0].at}: late records go to {late!r}, which the topology has a use for",
+                remedy="give late records a topic of their own",
+            )
     if marks and plan.source().event_time is None:
         raise TopologyError(
             f"{marks[0].at}: with_watermark needs event times",

@@ -76,8 +76,10 @@ class TestDriver:
         limits = Limits(interval_s, batch_records_max, wait_s=0.0)
         self._options = Options(guarantee, limits=limits, timeout_s=0.0, stable_s=0.0)
         source = self.plan.source()
-        self._dead_letters = source.dead_letters or f"{self.plan.app}-dead-letters"
+        self._dead_letters = self.plan.dead_letters()
         topics = [source.topic, self._dead_letters, *(sink.topic for sink in self.plan.sinks)]
+        if (late := self.plan.late()) is not None:
+            topics.append(late)
         self.log.create(dict.fromkeys(topics, partitions))
         self._crashes: dict[int, list[str]] = {}
         self._pauses: dict[int, list[tuple[str, Callable[[], None]]]] = {}

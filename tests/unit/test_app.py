@@ -12,6 +12,7 @@ from processor.connectors.memory.store import MemoryStore
 from processor.errors import SettingsError, TopologyError
 from processor.model.log import TopicPartition
 from processor.settings import Settings
+from tests.topologies import windowed
 
 ENRICH, POPULAR = "topologies.uber.enrich", "topologies.uber.popular"
 MANY = """
@@ -117,6 +118,11 @@ def test_topics_of_a_plan():
     source, written = app.topics_of(plans()[0])
     assert source == "trips"
     assert written == {"trips-enriched", "trips-dead-letters"}
+
+
+def test_late_records_have_a_topic_too():
+    _, written = app.topics_of(windowed(late="behind").plan())
+    assert written == {"out", "dead", "behind"}
 
 
 def test_topics_of_the_embedded_log_are_made():

@@ -23,6 +23,7 @@ def test_counters_add_up_over_batches():
             report(
                 records_in=5,
                 records_out=4,
+                contributed=7,
                 dead_lettered=1,
                 late=2,
                 skipped=3,
@@ -34,6 +35,7 @@ def test_counters_add_up_over_batches():
         )
     assert value(metrics, "records_in_total") == 10
     assert value(metrics, "records_out_total") == 8
+    assert value(metrics, "records_contributed_total") == 14
     assert value(metrics, "records_dead_lettered_total") == 2
     assert value(metrics, "records_late_total") == 4
     assert value(metrics, "records_skipped_total") == 6

@@ -26,9 +26,10 @@ def run(
     delay_s: int | None = 10,
     on_error: str = "dead_letter",
     tagged: bool = True,
+    late: str | None = None,
 ) -> tuple[list[tuple[int, int]], Result]:
     delay_us = None if delay_s is None else delay_s * SECOND
-    step = Decode(FORM, "t", delay_us, on_error, "dlq", "app/decode", tagged)  # type: ignore[arg-type]
+    step = Decode(FORM, "t", delay_us, on_error, "dlq", late, "app", tagged)  # type: ignore[arg-type]
     pieces = [
         piece(values, partition=i, start=100 * i, event_time_max=before)
         for i, (values, before) in enumerate(slices)
@@ -125,3 +126,27 @@ def test_a_whole_batch_may_be_bad() -> None:
 def test_rows_have_no_mark_of_their_task_where_nobody_needs_it() -> None:
     rows, _ = run((at(1), None), (at(2), None), tagged=False)
     assert rows == [(0, 1), (0, 2)]
+
+
+def test_late_records_go_to_their_topic_as_they_came() -> None:
+    values = [*at(100, 95), b"junk", *at(89, 50)]
+    rows, result = run(([], None), (values, 101 * SECOND), late="late")
+    assert [t for _, t in rows] == [100, 95]
+    (late,) = [output for output in result.outputs if output.topic == "late"]
+    assert late.values == [values[3], values[4]]
+    assert late.keys == [b"k3", b"k4"]
+    headers = [dict(h) for h in late.headers or ()]
+    assert [h["processor.offset"] for h in headers] == [b"103", b"104"]
+    assert {h["processor.partition"] for h in headers} == {b"1"}
+    assert {h["h"] for h in headers} == {b"1"}
+    assert {h["processor.stage"] for h in headers} == {b"app/watermark"}
+    assert [h["processor.event-time"] for h in headers] == [
+        b"1970-01-01T00:01:29.000000",
+        b"1970-01-01T00:00:50.000000",
+    ]
+    assert [h["processor.behind"] for h in headers] == [b"12.0", b"51.0"]
+
+
+def test_without_late_records_nothing_goes_to_their_topic() -> None:
+    _, result = run((at(100, 95), None), late="late")
+    assert result.outputs == []

@@ -30,3 +30,10 @@ def test_a_plan_reads_as_its_steps_from_source_to_sinks() -> None:
     ]
     indents = [len(line) - len(line.lstrip()) for line in lines]
     assert indents == [0, 2, 4, 6, 8, 10, 12, 14, 2]
+
+
+def test_a_topic_for_late_records_is_told() -> None:
+    app = Topology("rides")
+    rows = app.read.kafka("in", format=Json({"dt": pl.Datetime("us")}), event_time="dt")
+    rows.with_watermark("1h", late="behind").write.kafka("out")
+    assert "watermark 1:00:00, late records to behind" in describe(app.plan())

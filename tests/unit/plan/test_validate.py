@@ -158,3 +158,18 @@ def test_sinks_behind_one_aggregate_have_one_mode() -> None:
 )
 def test_what_can_run_is_accepted(build: Callable[[Topology], object]) -> None:
     accepted(build)
+
+
+@pytest.mark.parametrize("late", ["in", "x", "app-dead-letters"])
+def test_late_records_need_a_topic_of_their_own(late: str) -> None:
+    def build(app: Topology) -> None:
+        read(app).with_watermark("0s", late=late).write.kafka("x")
+
+    assert "has a use for" in refusal(build).message
+
+
+def test_the_topic_for_late_records_is_one() -> None:
+    def build(app: Topology) -> None:
+        read(app).with_watermark("0s", late="no topic").write.kafka("x")
+
+    assert "cannot be a topic" in refusal(build).message

@@ -1,7 +1,8 @@
+import polars as pl
 import pytest
 
 from processor.testing import Crash, TestDriver
-from tests.topologies import ride, stateless, totals, windowed
+from tests.topologies import ride, rides, stateless, totals, windowed
 
 
 def test_a_fed_record_comes_out():
@@ -78,3 +79,37 @@ def test_reports_tell_what_a_batch_did():
         (1, 0, 1),
     ]
     assert driver.reports[-1].state_rows == 2
+
+
+@pytest.mark.parametrize("step", ["before:produce", "before:commit", "after:commit"])
+def test_late_records_go_to_their_topic_once_in_the_batch_that_found_them(step):
+    driver = TestDriver(windowed(delay="5 minutes", late="behind"), batch_records_max=10)
+    driver.feed([ride(100), ride(94), "bad", ride(95), ride(96), ride(7)], key="same")
+    driver.crash_at(step)
+    with pytest.raises(Crash):
+        driver.run()
+    driver.restart()
+    driver.run()
+    found = driver.read("behind")
+    assert [message.value() for message in found] == [driver.values("rides")[i] for i in (1, 5)]
+    assert {message.key() for message in found} == {b"same"}
+    headers = [dict(message.headers()) for message in found]
+    assert [h["processor.offset"] for h in headers] == [b"1", b"5"]
+    assert [h["processor.behind"] for h in headers] == [b"360.0", b"5580.0"]
+    assert {h["processor.topic"] for h in headers} == {b"rides"}
+
+
+def test_the_numbers_of_a_report_add_up():
+    topology, frame = rides("adding")
+    kept = frame.with_watermark("5 minutes", late="behind").filter(pl.col("n") > 10)
+    kept.write.kafka("out")
+    driver = TestDriver(topology, batch_records_max=3)
+    driver.feed([ride(100), ride(94), "bad", ride(98), ride(7), ride(99), {**ride(101), "n": 1}])
+    driver.run()
+    for r in driver.reports:
+        gone = r.filtered + r.late + r.dead_lettered + r.skipped
+        assert r.records_in == r.contributed + gone
+        assert r.records_out == r.contributed
+        assert r.log_fields()["contributed"] == r.contributed
+    assert [sum(getattr(r, n) for r in driver.reports) for n in ("contributed", "filtered", "late",
+            "dead_lettered")] == [3, 1, 2, 1]  # fmt: skip
