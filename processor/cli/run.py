@@ -164,6 +164,7 @@ def _child(
 
     logs.configure(settings.log_format, settings.log_level)
     stop = threading.Event()
+    threading.Thread(target=_follow_parent, args=(stop,), daemon=True).start()
     plan = _plan_of(name, settings)
     try:
         with _signals(stop), app.backends(settings) as used:
@@ -171,6 +172,14 @@ def _child(
     except ProcessorError as error:
         click.echo(f"error ({error.code}): {error}", err=True)
         sys.exit(2)
+
+
+def _follow_parent(stop: threading.Event) -> None:
+    """Stop in good order when the parent is gone: nobody would start this worker again."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        stop.set()
 
 
 def _plan_of(name: str, settings: Settings) -> Plan:

@@ -15,6 +15,7 @@ from processor.model.log import TopicPartition
 REJOINS_MAX: Final = 5
 REJOINS_S: Final = 120.0
 ASK_S: Final = 0.25
+ADRIFT_S: Final = 45.0
 
 Ends = Mapping[TopicPartition, int]
 
@@ -29,10 +30,11 @@ def run(
 ) -> None:
     """Turn until ``stop`` or ``done``, then leave the group.
 
-    A worker whose identity or partitions were taken, or whom the log did not answer, joins anew;
-    five times in two minutes is once too often, and the last error goes up. ``alive`` is called
-    with every turn.
+    A worker whose identity or partitions were taken, or whom the log did not answer, or who has
+    been in no group for `ADRIFT_S`, joins anew; five times in two minutes is once too often, and
+    the last error goes up. ``alive`` is called with every turn.
     """
+    adrift = _Adrift(clock)
     rejoined: deque[float] = deque(maxlen=REJOINS_MAX)
 
     def rejoin(error: LogError) -> None:
@@ -56,11 +58,31 @@ def run(
                 if done():
                     break
                 worker.turn()
+                adrift.check(worker)
             except (FencedError, RetriableError) as error:
                 rejoin(error)
+                adrift = _Adrift(clock)
             alive()
     finally:
         worker.close(leave=True)
+
+
+class _Adrift:
+    """Sees that a worker has been in no group for too long.
+
+    After a broker's restart the client was once seen to wait for a coordinator for ever.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._member_s = clock.monotonic_s()
+
+    def check(self, worker: Worker) -> None:
+        now_s = self._clock.monotonic_s()
+        if worker.member:
+            self._member_s = now_s
+        elif now_s - self._member_s > ADRIFT_S:
+            raise RetriableError(f"{worker.instance}: in no group for {ADRIFT_S:g} s")
 
 
 class CaughtUp:

@@ -87,21 +87,25 @@ EXACTLY_ONCE: Final[Table] = {
     Step.BEGIN: {
         Outcome.DONE: Step.PRODUCE,
         Outcome.REFUSED: Verdict.REJOIN,
+        Outcome.UNKNOWN: Verdict.REJOIN,
         Outcome.FENCED: Verdict.REJOIN,
     },
     Step.PRODUCE: {
         Outcome.DONE: Step.FLUSH,
         Outcome.REFUSED: Step.ABORT,
+        Outcome.UNKNOWN: Step.ABORT,
         Outcome.FENCED: Verdict.REJOIN,
     },
     Step.FLUSH: {
         Outcome.DONE: Step.SEND_OFFSETS,
         Outcome.REFUSED: Step.ABORT,
+        Outcome.UNKNOWN: Step.ABORT,
         Outcome.FENCED: Verdict.REJOIN,
     },
     Step.SEND_OFFSETS: {
         Outcome.DONE: Step.COMMIT,
         Outcome.REFUSED: Step.ABORT,
+        Outcome.UNKNOWN: Step.ABORT,
         Outcome.FENCED: Verdict.REJOIN,
     },
     Step.COMMIT: {
@@ -139,11 +143,13 @@ AT_LEAST_ONCE: Final[Table] = {
     Step.PRODUCE: {
         Outcome.DONE: Step.FLUSH,
         Outcome.REFUSED: Verdict.REDO,
+        Outcome.UNKNOWN: Verdict.REDO,
         Outcome.FENCED: Verdict.REJOIN,
     },
     Step.FLUSH: {
         Outcome.DONE: Step.COMMIT_OFFSETS,
         Outcome.REFUSED: Verdict.REDO,
+        Outcome.UNKNOWN: Verdict.REDO,
         Outcome.FENCED: Verdict.REJOIN,
     },
     Step.COMMIT_OFFSETS: {

@@ -173,9 +173,14 @@ class Worker:
         self._committer.producer.close()
 
     @property
+    def member(self) -> bool:
+        """Whether the group counts this worker in."""
+        return self._consumer.membership().generation >= 0
+
+    @property
     def ready(self) -> bool:
-        """Whether all that is assigned is loaded."""
-        return not self._pending
+        """Whether it is in the group and all that is assigned is loaded."""
+        return self.member and not self._pending
 
     def _new_producer(self) -> Producer:
         exactly_once = self._options.guarantee == "exactly-once"

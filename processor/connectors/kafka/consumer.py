@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 logger = logging.getLogger(__name__)
+logger.addFilter(settings.Repeats())
 
 # A change of the assignment shows within this time, whatever the poll's limit.
 SLICE_S = 0.1

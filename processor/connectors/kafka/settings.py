@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class _Repeats(logging.Filter):
+class Repeats(logging.Filter):
     """Lets a line through once in ten seconds: the client tells of every try to connect."""
 
     every_s = 10.0
@@ -20,6 +20,7 @@ class _Repeats(logging.Filter):
         self._last: dict[str, float] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the line is let through."""
         line = record.getMessage().partition(" (after ")[0]
         if record.created - self._last.get(line, 0.0) < self.every_s:
             return False
@@ -31,7 +32,7 @@ class _Repeats(logging.Filter):
 
 # The client's own words, served by its polls.
 CLIENT_LOGGER = logging.getLogger("processor.kafka.client")
-CLIENT_LOGGER.addFilter(_Repeats())
+CLIENT_LOGGER.addFilter(Repeats())
 ROLES = ("consumer", "producer", "admin")
 # What a topic that the processor makes takes, so that a large record fits into its dead letters.
 RECORD_BYTES_MAX = 10 * 1024 * 1024

@@ -11,6 +11,9 @@ from tests.topologies import ride, totals
 class Scripted:
     """A worker whose turns are a list of what they raise."""
 
+    member = True
+    instance = "scripted.0"
+
     def __init__(self, turns) -> None:
         self.turns = list(turns)
         self.calls: list[str] = []
@@ -49,6 +52,14 @@ def test_a_worker_that_is_fenced_again_and_again_gives_up_with_the_reason():
     with pytest.raises(FencedError, match="taken"):
         loop.run(worker, ManualClock(), stop=lambda: False)
     assert worker.calls.count("rejoin") == loop.REJOINS_MAX
+
+
+def test_a_worker_that_the_group_has_forgotten_joins_anew():
+    clock = ManualClock()
+    worker = Scripted([None] * 12)
+    worker.member = False
+    loop.run(worker, clock, stop=lambda: not worker.turns, alive=lambda: clock.advance(10))
+    assert worker.calls.count("rejoin") == 2
 
 
 def test_being_fenced_now_and_then_is_borne():
