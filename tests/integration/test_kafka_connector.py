@@ -272,8 +272,8 @@ def test_a_record_too_large_is_refused_and_the_producer_goes_on(log, topic, clos
     producer = closing(log.producer("x-" + topic))
     producer.start(LIMIT_S)
     producer.begin()
-    with pytest.raises(AbortableError, match=rf"2000000 bytes for {topic}"):
-        producer.produce(Output(topic, [b"small", b"x" * 2_000_000]))
+    with pytest.raises(AbortableError, match=rf"12000000 bytes for {topic}"):
+        producer.produce(Output(topic, [b"small", b"x" * 12_000_000]))
     producer.abort(LIMIT_S)
     producer.begin()
     producer.produce(Output(topic, [b"small"], keys=[b"k"]))

@@ -110,14 +110,14 @@ def state_loaded_before_the_transaction_is_stable(m):
 
 
 def late_decided_by_arrival(m):
-    right = Decode._late
+    right = Decode.behind
 
     def wrong(self, frame, sizes, good, context):
-        late = right(self, frame, sizes, good, context)
+        behind = right(self, frame, sizes, good, context)
         context.result.event_times_max = [s.event_time_max for s in context.slices]
-        return late
+        return behind
 
-    m.setattr(Decode, "_late", wrong)
+    m.setattr(Decode, "behind", wrong)
 
 
 def lost_revoke(m):
