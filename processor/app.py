@@ -27,6 +27,7 @@ from processor.clock import SystemClock
 from processor.connectors.ports import Log, Store
 from processor.engine import loop
 from processor.engine.batcher import Limits
+from processor.engine.heal import Healed
 from processor.engine.protocol import Verdict
 from processor.engine.worker import Listener, Options, Worker
 from processor.errors import LogError, SettingsError, TopologyError
@@ -61,6 +62,16 @@ def backends(settings: Settings) -> Iterator[Backends]:
         stack.callback(store.close)
         store.ping()
         yield Backends(log, store, f"log: {log_name}; checkpoints: {store_name}")
+
+
+def reading(settings: Settings) -> Log:
+    """The log alone, for a command that looks at topics which others have filled."""
+    if settings.bootstrap_servers is None:
+        raise SettingsError(
+            "the embedded log is empty when a command starts: there is nothing to look at",
+            remedy="say where Kafka is: --bootstrap-servers",
+        )
+    return _log(settings)[0]
 
 
 def _log(settings: Settings) -> tuple[Log, str]:
@@ -328,6 +339,7 @@ def _options(settings: Settings) -> Options:
             settings.batch_bytes_max,
         ),
         timeout_s=settings.transaction_timeout.total_seconds(),
+        on_checkpoint_loss=settings.on_checkpoint_loss,
     )
 
 
@@ -361,7 +373,13 @@ def _listener(app: str, metrics: Metrics, on_batch: Callable[[BatchReport], None
         message = error.message if error else "its partitions were on the move"
         log_lines.warning("batch undone", topology=app, verdict=verdict.value, reason=message)
 
-    return Listener(batch, change, undone)
+    def healed(event: Healed) -> None:
+        log_lines.warning(
+            "lost checkpoints healed", topology=app, task=event.task, how=event.how,
+            records=event.records, offset_from=event.offset_from, offset_to=event.offset_to,
+        )  # fmt: skip
+
+    return Listener(batch, change, undone, healed)
 
 
 def _crash_probe() -> Callable[[str], None]:

@@ -68,6 +68,8 @@ def _settings(function: Any) -> Any:
               help="Lines to put into a topic of the embedded log.")  # fmt: skip
 @click.option("--from", "from_", type=click.Choice(["earliest", "latest"]),
               help="Where a new group begins.")  # fmt: skip
+@click.option("--on-checkpoint-loss", type=click.Choice(["stop", "replay"]),
+              help="When Redis has lost state: stop, or compute it again.")  # fmt: skip
 @click.option("--metrics-port", type=int, help="First port of /metrics, /livez, /readyz.")
 @click.option("--metrics-host", metavar="HOST", help="127.0.0.1 if left out.")
 @click.option("--batch-records-max", type=int, metavar="N")
@@ -105,6 +107,34 @@ def describe(topology: str, set_: dict[str, str] | None) -> None:
     from processor.plan.describe import describe as text
 
     click.echo(text(load_topology(topology, set_ or {})))
+
+
+@cli.command()
+@click.argument("topology")
+@_settings
+@click.option("--set", "set_", multiple=True, callback=_pairs, metavar="NAME=VALUE",
+              help="A parameter of the topology.")  # fmt: skip
+@click.option("--from", "from_", metavar="OFFSET|TIME", help="The input's beginning if left out.")
+@click.option("--to", metavar="OFFSET|TIME", help="What the group has committed if left out.")
+@click.option("--json", "as_json", is_flag=True, help="All findings, as one JSON object.")
+def verify(  # noqa: PLR0917 - an argument per option
+    topology: str,
+    config: Path | None,
+    set_: dict[str, str] | None,
+    from_: str | None,
+    to: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Recompute a range of the input, and compare with the committed outputs; reads only.
+
+    Exit code 0: all is right; 3: outputs are missing, duplicate or wrong.
+    """
+    from processor import settings
+    from processor.cli import verify as command
+
+    loaded = settings.load(config, set=set_, **options)
+    click.get_current_context().exit(command.verify(topology, loaded, from_, to, as_json=as_json))
 
 
 @cli.command()

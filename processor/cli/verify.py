@@ -1,0 +1,153 @@
+"""``processor verify``: is what was published what the input makes?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Final
+
+import click
+import orjson
+
+from processor import app
+from processor.connectors.ports import Log
+from processor.engine.verify import Report, Span
+from processor.engine.verify import verify as compare
+from processor.errors import RetriableError, SettingsError
+from processor.model.log import Extent, TopicPartition
+from processor.plan.nodes import Plan
+from processor.settings import Settings
+
+AMISS: Final = 3
+SHOWN: Final = 50
+TRIES: Final = 5
+
+
+def verify(
+    name: str, settings: Settings, from_: str | None, to: str | None, *, as_json: bool
+) -> int:
+    """Compare, tell, and return the exit code: 0 where all is right, 3 where not."""
+    (plan,) = app.load_topologies([name], settings.set)
+    log = app.reading(settings)
+    try:
+        report = verified(plan, log, from_, to)
+    finally:
+        log.close()
+    click.echo(_json(report) if as_json else _text(plan, report))
+    return AMISS if report.findings else 0
+
+
+def verified(plan: Plan, log: Log, from_: str | None = None, to: str | None = None) -> Report:
+    """The comparison, of a range that both ends bound; raises `SettingsError` for a bad one."""
+    topic, written = app.topics_of(plan)
+    have = log.describe({topic, *written})
+    missing = sorted({topic, *written} - have.keys())
+    if missing:
+        raise SettingsError(f"topics are missing: {', '.join(missing)}")
+    for _ in range(TRIES):
+        before = _positions(log, plan, topic)
+        outputs = {name: d.extents for name, d in log.describe(written).items()}
+        if to is not None or before == _positions(log, plan, topic):
+            break
+    else:
+        raise SettingsError(
+            f"{plan.app} is at work: its position moves while its outputs are looked at",
+            remedy="give --to, or stop it for a while",
+        )
+    spans = {
+        partition: _span(log, partition, extent, before.get(partition, extent.low), (from_, to))
+        for number, extent in have[topic].extents.items()
+        for partition in [TopicPartition(topic, number)]
+    }
+    return compare(plan, log.scan, spans, outputs)
+
+
+def _positions(log: Log, plan: Plan, topic: str) -> dict[TopicPartition, int]:
+    for _ in range(TRIES):
+        try:
+            found = log.committed(plan.app, topic)
+            break
+        except RetriableError:
+            continue
+    else:
+        raise SettingsError(f"{plan.app}: a transaction holds its position; try again")
+    if not found:
+        raise SettingsError(
+            f"the group {plan.app!r} has committed nothing in {topic!r}",
+            remedy="name the application with --set app=..., or run it first",
+        )
+    return {partition: committed.offset for partition, committed in found.items()}
+
+
+def _span(
+    log: Log,
+    partition: TopicPartition,
+    extent: Extent,
+    committed: int,
+    wanted: tuple[str | None, str | None],
+) -> Span:
+    start, end = (
+        default if text is None else _offset(log, partition, extent, text)
+        for text, default in zip(wanted, (extent.low, committed), strict=True)
+    )
+    start = max(start, extent.low)
+    return Span(extent.low, start, max(start, min(end, committed)), committed)
+
+
+def _offset(log: Log, partition: TopicPartition, extent: Extent, text: str) -> int:
+    """An offset as it stands, or that of the first record of a time or later."""
+    if text.isdecimal():
+        return int(text)
+    ms = when(text)
+    for messages in log.scan(partition, extent.low, extent.high):
+        for message in messages:
+            if message.timestamp()[1] >= ms:
+                return message.offset() or 0
+    return extent.high
+
+
+def when(text: str) -> int:
+    """Milliseconds since 1970 of an ISO time; UTC where it names no zone.
+
+    >>> when("1970-01-01T00:00:01")
+    1000
+    """
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise SettingsError(
+            f"{text!r} is neither an offset nor a time", remedy="say 1200 or 2026-08-01T12:00:00"
+        ) from None
+    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
+
+
+def _text(plan: Plan, report: Report) -> str:
+    counts = _counts(report)
+    lines = [f"note: {note}" for note in report.notes]
+    lines += map(str, report.findings[:SHOWN])
+    if len(report.findings) > SHOWN:
+        lines.append(f"... and {len(report.findings) - SHOWN} more; --json has all")
+    told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    lines.append(
+        f"{plan.app}: {report.recomputed} records recomputed, {report.compared} outputs compared: "
+        + (told if report.findings else "all is right")
+    )
+    return "\n".join(lines)
+
+
+def _counts(report: Report) -> Mapping[str, int]:
+    kinds = ("missing", "duplicate", "wrong")
+    return {kind: sum(f.kind == kind for f in report.findings) for kind in kinds}
+
+
+def _json(report: Report) -> str:
+    told = {
+        "right": not report.findings,
+        "recomputed": report.recomputed,
+        "compared": report.compared,
+        **_counts(report),
+        "findings": report.findings,
+        "notes": report.notes,
+    }
+    dump: Callable[[object], bytes] = orjson.dumps
+    return dump(told).decode()

@@ -1,0 +1,295 @@
+"""Recomputes a range of the input from scratch and compares it with what was published.
+
+::
+
+    input ── scan ──► Pipeline, fresh state ──► expected ─┐
+                                                          ├─► a judge per topic ──► findings
+    output topics ── scan ────────────────────► found ────┘
+
+Nothing is written and no group is joined. What cannot be judged is said in the report's notes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from processor.engine.compare import (
+    Bag,
+    Bounds,
+    Finding,
+    Groups,
+    Judge,
+    Origins,
+    Piece,
+    row_reader,
+)
+from processor.errors import SettingsError
+from processor.model.batch import Slice
+from processor.model.log import Extent, Message, Output, TopicPartition
+from processor.operators.base import TaskState
+from processor.operators.pipeline import Pipeline
+from processor.plan import nodes, schema
+
+Scan: TypeAlias = Callable[[TopicPartition, int, int], Iterator[Sequence[Message]]]
+LOCATED_MAX = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """What is judged of an input partition: [start, end); ``low`` is the first offset it holds.
+
+    ``committed`` is the group's position.
+    """
+
+    low: int
+    start: int
+    end: int
+    committed: int
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of it: input records recomputed, output records compared, and what is amiss."""
+
+    recomputed: int = 0
+    compared: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def verify(
+    plan: nodes.Plan,
+    scan: Scan,
+    spans: Mapping[TopicPartition, Span],
+    outputs: Mapping[str, Mapping[int, Extent]],
+) -> Report:
+    """Compare all topics that a plan writes with what the spans of its input make.
+
+    Raises `SettingsError` for a range that cannot be recomputed.
+    """
+    report = Report()
+    pipeline = Pipeline(plan)
+    _check(plan, pipeline, spans)
+    judges = _judges(plan, _Locator(pipeline, scan), spans, outputs, report)
+    for partition, span in sorted(spans.items()):
+        for piece, records in _recompute(pipeline, plan, scan, partition, span, judges):
+            report.recomputed += records if piece.start >= span.start else 0
+    for topic, judge in judges.items():
+        for number, extent in sorted(outputs[topic].items()):
+            where = TopicPartition(topic, number)
+            for messages in scan(where, extent.low, extent.high):
+                report.compared += len(messages)
+                judge.found(messages)
+        report.findings += judge.findings()
+    return report
+
+
+def _check(plan: nodes.Plan, pipeline: Pipeline, spans: Mapping[TopicPartition, Span]) -> None:
+    if not pipeline.stateful:
+        return
+    for partition, span in spans.items():
+        if span.start > 0 or span.low > 0:
+            raise SettingsError(
+                f"{plan.app} keeps state, and {partition} would be recomputed from offset "
+                f"{max(span.start, span.low)}: what came before it is part of the state",
+                remedy="verify from the beginning (leave --from out); where the topic's first "
+                "records are gone, an aggregate cannot be verified any more",
+            )
+        if span.end < span.committed and any(sink.mode != "append" for sink in plan.sinks):
+            raise SettingsError(
+                f"{plan.app} publishes changed groups, and {partition} goes on behind --to: the "
+                "last record of a group is of a later time",
+                remedy="leave --to out",
+            )
+
+
+def _recompute(  # noqa: PLR0917 - all that a partition's run needs
+    pipeline: Pipeline,
+    plan: nodes.Plan,
+    scan: Scan,
+    partition: TopicPartition,
+    span: Span,
+    judges: Mapping[str, Judge],
+) -> Iterator[tuple[Piece, int]]:
+    state = pipeline.new_state()
+    time: int | None = None
+    # Where nothing is ever late, a record does not depend on those before it.
+    first = span.low if plan.delay() is not None else max(span.low, span.start)
+    for start, messages in _pieces(scan, partition, first, span):
+        end = (messages[-1].offset() or 0) + 1
+        piece = Piece(partition, start, end, time)
+        outputs, time = _run(pipeline, state, piece, messages)
+        if start >= span.start:
+            for output in outputs:
+                if output.topic in judges:
+                    judges[output.topic].expect(output, piece)
+        yield piece, len(messages)
+
+
+def _pieces(
+    scan: Scan, partition: TopicPartition, first: int, span: Span
+) -> Iterator[tuple[int, Sequence[Message]]]:
+    """Runs of records, none of them across the beginning of what is judged."""
+    if span.end <= first:
+        return
+    for messages in scan(partition, first, span.end):
+        before = [m for m in messages if (m.offset() or 0) < span.start]
+        for part in (before, messages[len(before) :]):
+            if part:
+                yield part[0].offset() or 0, part
+
+
+def _run(
+    pipeline: Pipeline, state: TaskState, piece: Piece, messages: Sequence[Message]
+) -> tuple[list[Output], int | None]:
+    values = [message.value() for message in messages]
+    part = Slice(piece.partition, messages, values, piece.start, piece.end, piece.event_time_max)
+    result = pipeline.run([part], [state])
+    for slab in state.values():
+        slab.commit(slab.changed().texts)
+    return result.outputs, result.event_times_max[0]
+
+
+class _Locator:
+    """Finds the input record of a missing output, by halving the piece that made it."""
+
+    def __init__(self, pipeline: Pipeline, scan: Scan) -> None:
+        self._pipeline, self._scan = pipeline, scan
+        self._left = LOCATED_MAX
+
+    def __call__(self, piece: Piece, topic: str, pair: tuple[bytes | None, bytes | None]) -> str:
+        whole = f"{piece.partition} offsets {piece.start} to {piece.end - 1}"
+        if self._pipeline.stateful or self._left <= 0:
+            return whole
+        self._left -= 1
+        batches = self._scan(piece.partition, piece.start, piece.end)
+        messages = [message for batch in batches for message in batch]
+        time = piece.event_time_max
+        while len(messages) > 1:
+            half = messages[: len(messages) // 2]
+            tried = Piece(piece.partition, 0, 0, time)
+            outputs, after = _run(self._pipeline, {}, tried, half)
+            pairs = (
+                found
+                for output in outputs
+                if output.topic == topic
+                for found in zip(output.keys or [None] * len(output), output.values, strict=True)
+            )
+            if pair in pairs:
+                messages = half
+            else:
+                messages, time = messages[len(half) :], after
+        return f"{piece.partition} offset {messages[0].offset()}" if messages else whole
+
+
+# Which judge for which topic.
+
+
+def _judges(
+    plan: nodes.Plan,
+    locator: _Locator,
+    spans: Mapping[TopicPartition, Span],
+    outputs: Mapping[str, Mapping[int, Extent]],
+    report: Report,
+) -> dict[str, Judge]:
+    surplus = all(s.start == s.low == 0 and s.end == s.committed for s in spans.values())
+    if not surplus:
+        report.notes.append(
+            "a part of the input only: outputs that it does not make may be of the rest, so "
+            "duplicate and wrong ones are looked for among records set aside only"
+        )
+    judged = {partition: (span.start, span.end) for partition, span in spans.items()}
+    judges: dict[str, Judge] = {}
+    for topic in dict.fromkeys(sink.topic for sink in plan.sinks):
+        bounds = _bounds(topic, outputs, report, surplus=surplus)
+        judge = _judge(plan, topic, bounds, locator)
+        if isinstance(judge, str):
+            report.notes.append(f"{topic} is not compared: {judge}")
+        else:
+            judges[topic] = judge
+    if plan.source().on_error == "dead_letter" and plan.dead_letters() not in judges:
+        topic = plan.dead_letters()
+        bounds = _bounds(topic, outputs, report, surplus=True)
+        judges[topic] = Origins(topic, bounds, judged, f"{plan.app}/decode")
+    late = plan.late()
+    if late is not None:
+        bounds = _bounds(late, outputs, report, surplus=True)
+        judges[late] = Origins(late, bounds, judged, f"{plan.app}/watermark")
+    return judges
+
+
+def _bounds(
+    topic: str, outputs: Mapping[str, Mapping[int, Extent]], report: Report, *, surplus: bool
+) -> Bounds:
+    gone = [extent.low for extent in outputs[topic].values() if extent.low > 0]
+    if gone:
+        report.notes.append(
+            f"{topic}: its first records are gone, so missing ones are not looked for"
+        )
+    return Bounds(len(outputs[topic]), surplus=surplus, missing=not gone)
+
+
+def _judge(plan: nodes.Plan, topic: str, bounds: Bounds, locator: _Locator) -> Judge | str:
+    """The judge of a sink's topic, or why there is none."""
+    sinks = [sink for sink in plan.sinks if sink.topic == topic]
+    if topic == plan.dead_letters() and plan.source().on_error == "dead_letter":
+        return "it takes dead letters too"
+    aggregates = [_aggregate(sink) for sink in sinks]
+    if not any(aggregates):
+        return Bag(topic, bounds, locator)
+    if aggregates[0] is None or len(sinks) > 1:
+        return "several steps write to it, one of them an aggregate"
+    return _grouped(plan, sinks[0], aggregates[0], bounds)
+
+
+def _grouped(
+    plan: nodes.Plan, sink: nodes.Sink, aggregate: nodes.Aggregate, bounds: Bounds
+) -> Judge | str:
+    path = nodes.path(sink)
+    behind = path[[node is aggregate for node in path].index(True) + 1 :]
+    if sink.mode != "append" and any(isinstance(node, nodes.Filter) for node in behind):
+        return f"a filter behind an aggregate lets mode {sink.mode} depend on the batches' bounds"
+    names = list(schema.columns(plan)[id(sink.parent)])
+    kept = _kept(aggregate, behind, names)
+    groups = _group_columns(aggregate, kept)
+    read = row_reader(sink.format, names)
+    if groups is None or read is None:
+        return "its records do not tell their groups apart"
+    if sink.mode != "append" and bounds.partitions > 1 and sink.key not in groups:
+        return "its key is no column of the group, so that records of a group have no order"
+    counts = {a.name for a in aggregate.aggregations if a.function == "count" and not a.column}
+    return Groups(
+        sink.topic, bounds, read, groups, once=sink.mode == "append",
+        rising=sink.mode == "update" and bool(counts & kept),
+    )  # fmt: skip
+
+
+def _aggregate(sink: nodes.Sink) -> nodes.Aggregate | None:
+    return next((n for n in nodes.path(sink) if isinstance(n, nodes.Aggregate)), None)
+
+
+def _kept(
+    aggregate: nodes.Aggregate, behind: Sequence[nodes.Node], names: Sequence[str]
+) -> set[str]:
+    """Those of the aggregate's columns that come out as they are."""
+    kept = {
+        "window_start",
+        "window_end",
+        *aggregate.keys,
+        *(a.name for a in aggregate.aggregations),
+    }
+    for node in behind:
+        if isinstance(node, nodes.Select | nodes.Extend):
+            for expression in node.expressions:
+                if not expression.meta.is_column_selection():
+                    kept.discard(expression.meta.output_name(raise_if_undetermined=False) or "")
+    return kept & set(names)
+
+
+def _group_columns(aggregate: nodes.Aggregate, kept: set[str]) -> list[str] | None:
+    window = [name for name in ("window_start", "window_end") if name in kept][:1]
+    if not kept >= set(aggregate.keys) or (aggregate.window and not window):
+        return None
+    return [*(window if aggregate.window else ()), *aggregate.keys]

@@ -1,0 +1,256 @@
+"""What was published is compared with what the input makes."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import pytest
+
+from processor import Csv, Json, Topology
+from processor import functions as F
+from processor.cli.verify import verified
+from processor.connectors.partitioner import partition as partition_of
+from processor.errors import SettingsError
+from processor.model.log import TopicPartition
+from processor.testing import TestDriver
+from tests.topologies import ride, rides, stateless, totals, windowed
+
+
+def ran(topology, *, count=60, partitions=3, more=(), size=7):
+    driver = TestDriver(topology, partitions=partitions, batch_records_max=size)
+    for number in range(count):
+        driver.feed([ride(number)], key=f"k{number % 5}")
+    for record in more:
+        driver.feed([record], key="k1")
+    driver.run()
+    return driver
+
+
+def judged(driver, from_=None, to=None):
+    return verified(driver.plan, driver.log, from_, to)
+
+
+def float_sums():
+    topology = Topology("sums")
+    form = Json({"k": pl.String, "x": pl.Float64})
+    frame = topology.read.kafka("rides", format=form, partitioned_by="k", dead_letters="dead")
+    grouped = frame.group_by("k").agg(s=F.sum("x"), m=F.mean("x"))
+    grouped.write.kafka("out", key="k", mode="update", format=Csv({"k": pl.String}))
+    return topology
+
+
+ALL = {
+    "stateless": stateless,
+    "totals": totals,
+    "update": windowed,
+    "append": lambda: windowed(mode="append", delay="0 s"),
+    "complete": lambda: windowed(mode="complete"),
+    "late": lambda: windowed(late="behind", delay="1 minute"),
+}
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_what_a_run_left_is_right(name):
+    driver = ran(ALL[name](), count=150, more=["bad", ride(3), "{}"])
+    report = judged(driver)
+    assert report.findings == []
+    assert report.notes == []
+    assert report.recomputed == 153
+    assert report.compared >= len(driver.read("out"))
+
+
+def test_a_run_of_many_batches_workers_and_crashes_is_right():
+    driver = TestDriver(totals(), partitions=3, workers=2, batch_records_max=5)
+    for number in range(60):
+        driver.feed([ride(number)], key=f"k{number % 5}")
+    driver.crash_at("before:commit")
+    with pytest.raises(BaseException, match="before:commit"):
+        driver.run()
+    driver.restart()
+    driver.run()
+    assert judged(driver).findings == []
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_a_planted_duplicate_is_found_at_its_place(name):
+    driver = ran(ALL[name](), count=150)
+    last = max(driver.read("out"), key=lambda m: (m.partition() == 1, m.offset()))
+    driver.log.feed("out", [last.value()], [last.key()], partition=last.partition())
+    report = judged(driver)
+    if name == "complete":  # says all groups again and again
+        assert report.findings == []
+        return
+    (finding,) = report.findings
+    assert finding.kind == "duplicate"
+    assert (finding.topic, finding.partition) == ("out", last.partition())
+    assert finding.offset == max(
+        m.offset() for m in driver.read("out") if m.partition() == last.partition()
+    )
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("value", [b"junk", b'{"k":"k1","n":1234,"total":5}', b"[]"])
+def test_a_planted_wrong_output_is_found_at_its_place(name, value):
+    driver = ran(ALL[name](), count=150)
+    where = partition_of(b"k1", 3)
+    driver.log.feed("out", [value], [b"k1"], partition=where)
+    offset = max(m.offset() for m in driver.read("out") if m.partition() == where)
+    (finding,) = judged(driver).findings
+    assert (finding.kind, finding.topic, finding.partition) == ("wrong", "out", where)
+    assert finding.offset == offset
+
+
+@pytest.mark.parametrize("name", ["stateless", "totals", "append"])
+def test_a_missing_output_is_told_with_its_place_and_input(name):
+    driver = ran(ALL[name](), count=150)
+    full = driver.read("out")
+    group = full[7].key()
+    gone = [m for m in full if m.key() == group] if name == "totals" else [full[7]]
+    driver.log._broker.topics.pop("out")
+    driver.log.create({"out": 3})
+    for message in full:
+        if message not in gone:
+            driver.log.feed("out", [message.value()], [message.key()])
+    (finding,) = judged(driver).findings
+    assert (finding.kind, finding.topic, finding.offset) == ("missing", "out", None)
+    assert finding.partition == gone[0].partition()
+    if name == "stateless":
+        row = json.loads(gone[0].value())
+        (source,) = [m for m in driver.read("rides") if json.loads(m.value())["n"] == row["n"]]
+        assert finding.origin == f"rides[{source.partition()}] offset {source.offset()}"
+
+
+def test_an_older_count_that_comes_last_is_wrong():
+    driver = ran(totals())
+    first = next(m for m in driver.read("out") if m.key() == b"k2")
+    driver.log.feed("out", [first.value()], [first.key()])
+    (finding,) = judged(driver).findings
+    assert finding.kind == "wrong"
+    assert "should be k2" in finding.what
+
+
+@pytest.mark.parametrize("topic", ["dead", "behind"])
+def test_records_set_aside_are_there_exactly_once(topic):
+    def run():
+        return ran(windowed(late="behind", delay="1 minute"), more=["bad", ride(3), "x"])
+
+    driver = run()
+    found = driver.read(topic)
+    one = found[0]
+    driver.log.feed(
+        topic, [one.value()], [one.key()], headers=[one.headers()], partition=one.partition()
+    )
+    driver.log.feed(topic, [b"of somebody else"])
+    (finding,) = judged(driver).findings
+    assert finding.kind == "duplicate"
+    assert finding.topic == topic
+    assert finding.origin.startswith("rides[")
+    driver = run()
+    driver.log._broker.topics.pop(topic)
+    driver.log.create({topic: 3})
+    kinds = [(f.kind, f.topic) for f in judged(driver).findings]
+    assert kinds == [("missing", topic)] * len(found)
+
+
+def test_an_altered_dead_letter_is_wrong():
+    driver = ran(stateless(), more=["bad"])
+    one = driver.read("dead")[0]
+    driver.log._broker.topics.pop("dead")
+    driver.log.create({"dead": 3})
+    driver.log.feed("dead", [b"other"], [one.key()], headers=[one.headers()])
+    (finding,) = judged(driver).findings
+    assert finding.kind == "wrong"
+
+
+def test_a_range_looks_for_what_is_missing_only():
+    driver = ran(stateless(), partitions=1, more=["bad"])
+    driver.log.feed("out", [b"surplus"])
+    report = judged(driver, "20", "30")
+    assert report.findings == []
+    assert report.recomputed == 10
+    assert any("a part of the input" in note for note in report.notes)
+    driver.log._broker.topics.pop("out")
+    driver.log.create({"out": 1})
+    missing = judged(driver, "20", "30").findings
+    assert [f.origin for f in missing] == [f"rides[0] offset {n}" for n in range(20, 30)]
+
+
+def test_lateness_in_a_range_is_decided_by_all_that_came_before():
+    topology, frame = rides("copy")
+    frame.with_watermark("5 minutes", late="behind").write.kafka("out", key="k")
+    driver = ran(topology, partitions=1, more=[ride(3), ride(58)])
+    assert len(driver.read("behind")) == 1
+    report = judged(driver, "60")
+    assert (report.findings, report.recomputed) == ([], 2)
+
+
+def test_a_range_of_times_is_that_of_the_records():
+    driver = TestDriver(stateless())
+    driver.feed([ride(1), ride(2)])
+    driver.advance(3600)
+    driver.feed([ride(3)])
+    driver.run()
+    # The driver's clock begins at 2023-11-14T22:13:20Z.
+    assert judged(driver, "2023-11-14T23:00:00Z").recomputed == 1
+    assert judged(driver, None, "2023-11-14T23:00:00").recomputed == 2
+    assert judged(driver, "2024-01-01").recomputed == 0
+    with pytest.raises(SettingsError, match="neither an offset nor a time"):
+        judged(driver, "soon")
+
+
+def test_state_is_recomputed_from_the_beginning_or_not_at_all():
+    driver = ran(totals())
+    with pytest.raises(SettingsError, match="part of the state"):
+        judged(driver, "3")
+    with pytest.raises(SettingsError, match="goes on behind --to"):
+        judged(driver, None, "3")
+    driver.log.trim(TopicPartition("rides", partition_of(b"k1", 3)), 2)
+    with pytest.raises(SettingsError, match="part of the state"):
+        judged(driver)
+
+
+def test_windows_that_are_published_once_can_be_verified_up_to_an_offset():
+    driver = ran(windowed(mode="append", delay="0 s"), count=300, partitions=1)
+    assert judged(driver, None, "200").findings == []
+
+
+def test_a_topic_whose_first_records_are_gone_misses_nothing():
+    driver = ran(stateless(), partitions=1)
+    driver.log.trim(TopicPartition("out", 0), 5)
+    report = judged(driver)
+    assert report.findings == []
+    assert any("first records are gone" in note for note in report.notes)
+
+
+def test_what_cannot_be_compared_is_said():
+    topology, frame = rides("some")
+    grouped = frame.group_by("k").agg(n=F.count())
+    grouped.filter(pl.col("n") < 3).write.kafka("few", key="k", mode="update")
+    grouped.select("n").write.kafka("bare", mode="update")
+    report = judged(ran(topology))
+    assert report.findings == []
+    assert [note.partition(" is not compared")[0] for note in report.notes] == ["few", "bare"]
+
+
+def test_sums_of_floats_may_differ_in_the_last_bits():
+    driver = TestDriver(float_sums(), batch_records_max=3)
+    driver.feed([{"k": "a", "x": 0.1 * n} for n in range(50)])
+    driver.run()
+    assert judged(driver).findings == []
+    driver.log.feed("out", [b"a,122.6,2.45"], [b"a"])
+    (finding,) = judged(driver).findings
+    assert finding.kind == "wrong"
+
+
+def test_a_group_that_never_committed_is_refused():
+    driver = TestDriver(stateless())
+    with pytest.raises(SettingsError, match="committed nothing"):
+        judged(driver)
+
+
+def test_what_was_not_processed_yet_is_not_missed():
+    driver = ran(stateless())
+    driver.feed([ride(n) for n in range(10)], key="k1")
+    report = judged(driver)
+    assert (report.findings, report.recomputed) == ([], 60)
