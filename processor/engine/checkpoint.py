@@ -16,7 +16,7 @@ from processor.connectors.ports import Blob, Store
 from processor.engine.task import Task
 from processor.model.batch import Slice
 from processor.model.log import Committed, TopicPartition
-from processor.model.manifest import Manifest
+from processor.model.manifest import Manifest, trailed
 from processor.state import chain, codec
 from processor.state.slab import Rows
 
@@ -74,7 +74,7 @@ class Checkpointer:
     def pin(self, offset: int) -> Committed:
         """The head of a task that has seen nothing and begins at ``offset``."""
         manifest = Manifest(
-            0, "", "", "", None, self._fingerprint, self._partitions, self._transactional_id
+            0, "", "", "", None, self._fingerprint, self._partitions, self._transactional_id, offset
         )
         return Committed(offset, str(manifest))
 
@@ -91,18 +91,19 @@ class Checkpointer:
             texts = {name: changed.texts for name, changed in rows.items()}
             header = codec.Header(
                 epoch, attempt, link.key, link.digest, part.start, part.end,
-                {"event_time_max": event_time_max},
+                {"event_time_max": event_time_max, "snapshot": link.snapshot},
             )  # fmt: skip
             data = codec.encode(header, rows)
             digest, key = codec.digest(data), chain.delta_key(epoch, attempt)
+            parent = f"{link.key.removeprefix('d:')}:{link.digest}" if link.key else ""
             blobs.append(Blob(key, data, epoch, link.key or None))
             link = replace(
                 link, key=key, digest=digest, chain_bytes=link.chain_bytes + len(data),
-                chain_length=link.chain_length + 1,
+                chain_length=link.chain_length + 1, trail=trailed(link.trail, parent, epoch),
             )  # fmt: skip
         manifest = Manifest(
             epoch, attempt, digest, link.snapshot, event_time_max, self._fingerprint,
-            self._partitions, self._transactional_id,
+            self._partitions, self._transactional_id, link.origin, link.trail,
         )  # fmt: skip
         return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, texts)
 
@@ -123,6 +124,25 @@ class Checkpointer:
             return self._begin_snapshot(task)
         return 0
 
+    def rebase(self, task: Task) -> None:
+        """Write the committed state as a snapshot, now.
+
+        The next manifest names it, and the next delta begins a chain on it. No try of another
+        worker has its name, so none can alter it.
+        """
+        self.forget(task.partition)
+        if not task.state:
+            return
+        rows = {name: slab.all() for name, slab in task.state.items()}
+        for slab in task.state.values():
+            slab.prune()
+        header = _snapshot_header(task, secrets.token_hex(4))
+        written = self._write(task.name, header, rows, (0, 0))
+        task.link = chain.Link(
+            snapshot=written.name, snapshot_bytes=written.bytes, trail=task.link.trail,
+            origin=task.link.origin,
+        )  # fmt: skip
+
     def forget(self, partition: TopicPartition) -> None:
         """The task is gone; a snapshot that is being written will name nothing."""
         self._writing.pop(partition, None)
@@ -131,8 +151,7 @@ class Checkpointer:
         rows = {name: slab.all() for name, slab in task.state.items()}
         for slab in task.state.values():
             slab.prune()
-        manifest = Manifest.parse(task.base.metadata)
-        header = codec.Header(manifest.epoch, manifest.attempt, "", "", 0, task.base.offset)
+        header = _snapshot_header(task, Manifest.parse(task.base.metadata).attempt)
         link = task.link
         self._writing[task.partition] = self._executor.submit(
             self._write, task.name, header, rows, (link.chain_bytes, link.chain_length)
@@ -166,3 +185,8 @@ class Checkpointer:
         snapshot = task.link.snapshot
         keys = self._store.blobs(task.name)
         self._store.delete(task.name, [k for k in keys if not chain.reachable(k, snapshot)])
+
+
+def _snapshot_header(task: Task, attempt: str) -> codec.Header:
+    journal = {"event_time_max": task.event_time_max}
+    return codec.Header(task.epoch, attempt, "", "", 0, task.base.offset, journal)

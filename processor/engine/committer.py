@@ -32,6 +32,14 @@ _OUTCOMES: Final[Sequence[tuple[type[LogError], Outcome]]] = (
 Probe = Callable[[str], None]
 
 
+class UnlinkedError(StateLostError):
+    """The store has lost what the batch's deltas continue; ``tasks`` are those concerned."""
+
+    def __init__(self, message: str, *, remedy: str, tasks: frozenset[str]) -> None:
+        super().__init__(message, remedy=remedy)
+        self.tasks = tasks
+
+
 @dataclass(frozen=True, slots=True)
 class Work:
     """All that one batch commits."""
@@ -100,7 +108,7 @@ class Committer:
     def commit(self, work: Work) -> Commit:
         """Run the protocol to its verdict.
 
-        Raises `StateLostError` when the store has lost what the new delta continues, `StoreError`
+        Raises `UnlinkedError` when the store has lost what the new delta continues, `StoreError`
         when it does not answer, `LogError` for what nothing can be done about.
         """
         done = Commit()
@@ -125,18 +133,21 @@ class Committer:
         if not blobs:
             return Outcome.DONE
         staged = self._store.stage(blobs)
+        gone: list[Prepared] = []
         for prepared in work.prepared:
             answer = staged[prepared.task.name]
             # A new owner may rightly have collected what this one, a zombie, continues.
             if answer.owner is not None and answer.owner.token != prepared.task.owner.token:
                 return Outcome.LOST
             if not answer.linked or answer.owner is None:
-                raise StateLostError(
-                    f"checkpoint {prepared.blobs[0].parent or 'owner'} of task "
-                    f"{prepared.task.name} is gone from the store, though it was written: "
-                    "Redis has lost data",
-                    remedy=REMEDY,
-                )
+                gone.append(prepared)
+        if gone:
+            raise UnlinkedError(
+                f"checkpoint {gone[0].blobs[0].parent or 'owner'} of task {gone[0].task.name} is "
+                "gone from the store, though it was written: Redis has lost data",
+                remedy=REMEDY,
+                tasks=frozenset(prepared.task.name for prepared in gone),
+            )
         return Outcome.DONE
 
     def _guard(self, work: Work) -> Outcome:

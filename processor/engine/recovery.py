@@ -10,7 +10,7 @@
     another fingerprint or partition count    -> stop: StateMismatchError
     the offset is outside what the log holds  -> stop: InputLostError
     walk the chain back from the manifest, verify each digest, apply forward
-        a blob missing or altered             -> stop: StateLostError
+        a blob missing or altered             -> heal by policy, or stop: StateLostError
     read on from the offset
 """
 
@@ -22,12 +22,14 @@ from typing import Final, Literal
 
 from processor.connectors.ports import Consumer, Log, Owner, Store
 from processor.engine.checkpoint import Checkpointer
+from processor.engine.heal import Broken, Healer, restore
 from processor.engine.task import Task, task_name
 from processor.errors import (
     AbortableError,
     FencedError,
     InputLostError,
     RetriableError,
+    StateLostError,
     StateMismatchError,
 )
 from processor.model.log import Committed, Extent, TopicPartition
@@ -60,6 +62,7 @@ class Recovery:
         pipeline: Pipeline,
         *,
         checkpointer: Checkpointer,
+        healer: Healer,
         identity: Identity,
         timeout_s: float = 10.0,
         stable_s: float = STABLE_S,
@@ -69,19 +72,18 @@ class Recovery:
         self._store = store
         self._pipeline = pipeline
         self._checkpointer = checkpointer
+        self.healer = healer
         self._identity = identity
         self._timeout_s = timeout_s
         self._stable_s = stable_s
 
     def load(self, partitions: Collection[TopicPartition]) -> list[Task]:
-        """The tasks of partitions, or none of them when they have to stay pending for now."""
+        """The tasks of partitions; not those, or none, that have to stay pending for now."""
         ordered = sorted(partitions)
         names = {p: task_name(self._identity.app, p) for p in ordered}
-        generation = self._consumer.membership().generation
-        if generation < 0:
+        owner = self._me()
+        if owner is None:
             return []
-        me = self._identity.transactional_id
-        owner = Owner(f"{me};{generation}", me, generation)
         try:
             before = self._store.acquire(dict.fromkeys(names.values(), owner))
             heads = self._consumer.committed(ordered, self._stable_s)
@@ -89,18 +91,39 @@ class Recovery:
             if missing:
                 heads |= self._pin(missing, names)
         except RetriableError:
-            self._fence({o.transactional_id for o in before.values() if o is not None} - {me})
+            former = {o.transactional_id for o in before.values() if o is not None}
+            self._fence(former - {owner.transactional_id})
             return []
         except (FencedError, AbortableError):
             return []
         try:
-            return [
+            tasks = [
                 self._task(partition, names[partition], owner, head)
                 for partition, head in heads.items()
                 if head is not None
             ]
         except RetriableError:  # the broker went away between two questions
             return []
+        return [task for task in tasks if task is not None]
+
+    def mend(self, tasks: Collection[Task]) -> bool:
+        """The store has lost what loaded tasks rest on: write it anew, if they are still ours."""
+        owner = self._me()
+        if owner is None:
+            return False
+        try:
+            self._store.acquire({task.name: owner for task in tasks})
+        except FencedError:
+            return False
+        for task in tasks:
+            task.owner = owner
+            self.healer.rebase(task)
+        return True
+
+    def _me(self) -> Owner | None:
+        generation = self._consumer.membership().generation
+        me = self._identity.transactional_id
+        return None if generation < 0 else Owner(f"{me};{generation}", me, generation)
 
     def _pin(
         self, partitions: Collection[TopicPartition], names: dict[TopicPartition, str]
@@ -128,16 +151,23 @@ class Recovery:
             producer.start(self._timeout_s)
             producer.close()
 
-    def _task(self, partition: TopicPartition, name: str, owner: Owner, head: Committed) -> Task:
+    def _task(
+        self, partition: TopicPartition, name: str, owner: Owner, head: Committed
+    ) -> Task | None:
+        """The task, or ``None`` while it is being healed."""
         manifest = Manifest.parse(head.metadata)
         self._check(partition, manifest)
+        if self.healer.under_way(partition, head):
+            return self.healer.go_on(partition, owner)
         extent = self._consumer.extent(partition, self._timeout_s)
         _check_offset(partition, head.offset, extent)
-        loaded = chain.load(name, manifest, lambda keys: self._store.load(name, keys))
+        try:
+            loaded = chain.load(name, manifest, lambda keys: self._store.load(name, keys))
+        except StateLostError as error:
+            self.healer.begin(Broken(name, partition, head, extent.low, error))
+            return None
         state = self._pipeline.new_state()
-        for rows_by_operator in loaded.states:
-            for operator, rows in rows_by_operator.items():
-                state[operator].restore(rows)
+        restore(state, loaded.states)
         return Task(
             name, partition, owner, state, head, head.offset, manifest.epoch,
             manifest.event_time_max, loaded.link,

@@ -15,7 +15,8 @@ from processor.clock import Clock
 from processor.connectors.ports import Consumer, Log, Producer, Store
 from processor.engine.batcher import Batcher, Limits, Share
 from processor.engine.checkpoint import Checkpointer
-from processor.engine.committer import Commit, Committer, Probe, Work
+from processor.engine.committer import Commit, Committer, Probe, UnlinkedError, Work
+from processor.engine.heal import STEP_S, Healed, Healer, Policy
 from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Step, Verdict
 from processor.engine.recovery import STABLE_S, Identity, Recovery
 from processor.engine.task import Task
@@ -39,11 +40,12 @@ Guarantee = Literal["exactly-once", "at-least-once"]
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who wants to know: of each committed batch, each change of partitions, each batch undone."""
+    """Who wants to know: of batches committed and undone, changes of partitions, tasks healed."""
 
     batch: Callable[[BatchReport], None] = lambda _: None
     change: Callable[[Rebalance], None] = lambda _: None
     undone: Callable[[Verdict, LogError | None], None] = lambda _, __: None
+    healed: Callable[[Healed], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,8 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     timeout_s: float = 10.0
     stable_s: float = STABLE_S
+    on_checkpoint_loss: Policy = "stop"
+    heal_step_s: float = STEP_S
 
 
 class Worker:
@@ -102,6 +106,7 @@ class Worker:
     def _reset(self) -> None:
         self.tasks: dict[TopicPartition, Task] = {}
         self._pending: set[TopicPartition] = set()
+        self._lost: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
         self._redone = 0
         self._poll_s = 0.0
@@ -122,7 +127,7 @@ class Worker:
         )  # fmt: skip
         self._recovery = Recovery(
             self._log, self._consumer, self._store, self._pipeline,
-            checkpointer=self._checkpointer, identity=self._identity,
+            checkpointer=self._checkpointer, healer=self._healer(), identity=self._identity,
             timeout_s=self._options.timeout_s, stable_s=self._options.stable_s,
         )  # fmt: skip
         self._batcher = Batcher(self._consumer, self._topic, self._clock, self._options.limits)
@@ -140,6 +145,8 @@ class Worker:
             self._apply(change)
         self._ends |= polled.ends
         if self._pending:
+        if self._lost:
+            self._mend()
             self._load()
         return self._batcher.due() and self._run(self._batcher.take())
 
@@ -170,6 +177,7 @@ class Worker:
             self._checkpointer.forget(partition)
         self._reset()
         self._consumer.close(leave=leave)
+        self._recovery.healer.close()
         self._committer.producer.close()
 
     @property
@@ -189,6 +197,15 @@ class Worker:
         return producer
 
     def _apply(self, change: Rebalance) -> None:
+    def _healer(self) -> Healer:
+        options = self._options
+        return Healer(
+            options.on_checkpoint_loss, self._log, self._store, self._pipeline,
+            checkpointer=self._checkpointer, clock=self._clock,
+            records_max=options.limits.records_max, tell=self._listener.healed,
+            probe=self._probe, step_s=options.heal_step_s,
+        )  # fmt: skip
+
         # Also what is assigned is forgotten first: told twice of one, the worker loads it again.
         self._forget(change.partitions)
         if isinstance(change, Assigned):
@@ -203,7 +220,9 @@ class Worker:
             self.tasks.pop(partition, None)
             self._ends.pop(partition, None)
             self._checkpointer.forget(partition)
+            self._lost.discard(partition)
 
+            self._recovery.healer.forget(partition)
     def _load(self) -> None:
         tasks = self._recovery.load(self._pending)
         if tasks:
@@ -212,6 +231,11 @@ class Worker:
             self._pending -= {task.partition for task in tasks}
 
     def _run(self, shares: Mapping[TopicPartition, Share]) -> bool:
+    def _mend(self) -> None:
+        """After a poll, which has told what is no longer ours."""
+        if self._recovery.mend([self.tasks[partition] for partition in self._lost]):
+            self._lost.clear()
+
         """One batch: compute, prepare, commit."""
         started_ms, started_s = self._clock.now_ms(), self._clock.monotonic_s()
         slices = [self._slice(p, shares[p]) for p in sorted(shares)]
@@ -224,7 +248,7 @@ class Worker:
         ]
         process_s = self._clock.monotonic_s() - started_s
         work = Work(prepared, result.outputs)
-        commit = self._committer.commit(work)
+        commit = self._commit(work)
         if commit.verdict is not Verdict.ADOPT:
             self._undo(tasks, commit)
             return False
@@ -237,6 +261,16 @@ class Worker:
         return True
 
     def _slice(self, partition: TopicPartition, share: Share) -> Slice:
+    def _commit(self, work: Work) -> Commit:
+        try:
+            return self._committer.commit(work)
+        except UnlinkedError as error:
+            if self._options.on_checkpoint_loss == "stop":
+                raise
+            tasks = [prepared.task for prepared in work.prepared]
+            self._lost |= {task.partition for task in tasks if task.name in error.tasks}
+            return Commit(Verdict.REDO)
+
         task = self.tasks[partition]
         if share.messages:
             last = share.messages[-1].offset()

@@ -6,6 +6,7 @@ point. Kafka takes up to 4,095 characters of it (measured; one more is refused).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,6 +15,8 @@ from processor.errors import StateMismatchError
 FORMAT: Final = "1"
 LENGTH_MAX: Final = 4_095
 _NONE: Final = "-"
+_TRAIL_MAX: Final = 32
+_FIELDS: Final = (9, 11)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +28,13 @@ class Manifest:
     batch has no state. ``snapshot`` is the ``epoch:attempt`` of the newest snapshot that the chain
     rests on, empty for none. ``event_time_max`` is the largest event time read from the partition,
     in microseconds since 1970, or ``None``. ``fingerprint`` names the plan's state layout,
-    ``partitions`` the topic's partition count.
+    ``partitions`` the topic's partition count. ``origin`` is the offset at which the task began
+    with nothing; ``trail`` names some of the deltas before, ``epoch:attempt:digest``, the newest
+    first: what can be gone back to when checkpoints are lost. Earlier manifests have neither.
 
-    >>> m = Manifest(7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0")
+    >>> m = Manifest(
+    ...     7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0", 0, ("6:b:cc",)
+    ... )
     >>> Manifest.parse(str(m)) == m
     True
     """
@@ -40,6 +47,8 @@ class Manifest:
     fingerprint: str
     partitions: int
     transactional_id: str
+    origin: int | None = None
+    trail: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         time = _NONE if self.event_time_max is None else str(self.event_time_max)
@@ -53,6 +62,8 @@ class Manifest:
             self.fingerprint,
             str(self.partitions),
             self.transactional_id,
+            _NONE if self.origin is None else str(self.origin),
+            ",".join(self.trail) or _NONE,
         )
         return ";".join(fields)
 
@@ -60,13 +71,14 @@ class Manifest:
     def parse(cls, text: str) -> Manifest:
         """Read a manifest; raises `StateMismatchError` for what is none, or of another format."""
         fields = text.split(";")
-        if fields[0] != FORMAT or len(fields) != 9:
+        if fields[0] != FORMAT or len(fields) not in _FIELDS:
             raise StateMismatchError(
                 f"the committed offset carries {text[:80]!r}, no manifest of format {FORMAT}",
                 remedy="use another application id, or reset the group's offsets: they were "
                 "committed by another program or another version of this one",
             )
-        _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, owner = fields
+        _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, owner = fields[:9]
+        origin, trail = fields[9:] or (_NONE, _NONE)
         try:
             return cls(
                 int(epoch),
@@ -77,12 +89,35 @@ class Manifest:
                 fingerprint,
                 int(partitions),
                 owner,
+                None if origin == _NONE else int(origin),
+                tuple(trail.split(",")) if trail != _NONE else (),
             )
         except ValueError as error:
             raise StateMismatchError(
                 f"the manifest {text[:80]!r} is damaged: {error}",
                 remedy="reset the group's offsets to where it should go on",
             ) from error
+
+
+def trailed(trail: Sequence[str], head: str, epoch: int) -> tuple[str, ...]:
+    """The trail of the manifest of ``epoch``, whose parent is ``head``.
+
+    A delta stays on it for twice as many epochs as the largest power of two that divides its own:
+    so there are few of them, and for any loss one that is at most four times as old.
+
+    >>> trail = ()
+    >>> for epoch in range(2, 102):
+    ...     trail = trailed(trail, f"{epoch - 1}:a:d", epoch)
+    >>> [int(name.split(":")[0]) for name in trail]
+    [100, 99, 98, 96, 88, 80, 64]
+    """
+    names = (head, *trail) if head else tuple(trail)
+    kept = [name for name in names if epoch - _epoch(name) <= 2 * (_epoch(name) & -_epoch(name))]
+    return tuple(kept[:_TRAIL_MAX])
+
+
+def _epoch(name: str) -> int:
+    return int(name.partition(":")[0])
 
 
 def _value(field: str) -> str:

@@ -14,7 +14,7 @@ blob that nobody committed cannot get in.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import orjson
@@ -26,8 +26,8 @@ from processor.state.slab import Rows
 
 CHUNK_BYTES_MAX: Final = 8 * 1024 * 1024
 REMEDY: Final = (
-    "restore the Redis data, or start anew from the input: another application id, "
-    "or reset the group's offsets together with its state"
+    "run with --on-checkpoint-loss replay, which computes the state again from the input; or "
+    "restore the Redis data; or start anew under another application id"
 )
 
 Loader = Callable[[Sequence[str]], list[bytes | None]]
@@ -43,6 +43,8 @@ class Link:
     snapshot_bytes: int = 0
     chain_bytes: int = 0
     chain_length: int = 0
+    trail: tuple[str, ...] = ()
+    origin: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,15 @@ class Loaded:
 
     states: Sequence[Mapping[str, Rows]]
     link: Link
+
+
+@dataclass(frozen=True, slots=True)
+class Ancestor:
+    """A state of the past that is certain: what it holds, and the input that it does not."""
+
+    states: Sequence[Mapping[str, Rows]]
+    offset: int
+    event_time_max: int | None
 
 
 def delta_key(epoch: int, attempt: str) -> str:
@@ -77,10 +88,57 @@ def load(task: str, manifest: Manifest, loader: Loader) -> Loaded:
     Raises `StateLostError` that names the first blob that is missing or altered.
     """
     if not manifest.digest:
-        return Loaded((), Link())
+        return Loaded((), Link(origin=manifest.origin))
+    head = f"{manifest.epoch}:{manifest.attempt}:{manifest.digest}"
+    link, states = _walk(task, head, manifest.snapshot, loader)
+    return Loaded(states, replace(link, trail=manifest.trail, origin=manifest.origin))
+
+
+def ancestor(task: str, manifest: Manifest, loader: Loader) -> Ancestor | None:
+    """The newest state before the manifest's that is whole, or ``None``.
+
+    Only what the manifest names by its digest is looked at, and what that names in turn: the deltas
+    of its trail, its snapshot. A delta that merely lies in the store may be an aborted batch's.
+    """
+    named = [(name, _delta_ancestor) for name in manifest.trail]
+    if manifest.snapshot:
+        named.append((manifest.snapshot, _snapshot_ancestor))
+    for name, find in sorted(named, key=lambda pair: -int(pair[0].partition(":")[0])):
+        try:
+            return find(task, name, loader)
+        except StateLostError:
+            continue
+    return None
+
+
+def _delta_ancestor(task: str, name: str, loader: Loader) -> Ancestor:
+    epoch, attempt, digest = name.split(":")
+    key = delta_key(int(epoch), attempt)
+    header, _ = codec.decode(_verified(task, key, digest, loader([key])[0]))
+    snapshot = header.journal.get("snapshot")
+    if snapshot is None:
+        raise StateLostError(f"checkpoint {key} of task {task} does not tell what it rests on")
+    _, states = _walk(task, name, snapshot, loader)
+    return Ancestor(states, header.offset_to, header.journal["event_time_max"])
+
+
+def _snapshot_ancestor(task: str, name: str, loader: Loader) -> Ancestor:
+    key, digest = _snapshot_of(name)
+    states, _, header = _load_snapshot(task, key, digest, loader)
+    if header is None or "event_time_max" not in header.journal:
+        raise StateLostError(f"snapshot {key} of task {task} does not tell where it stands")
+    return Ancestor(states, header.offset_to, header.journal["event_time_max"])
+
+
+def _walk(
+    task: str, head: str, snapshot: str, loader: Loader
+) -> tuple[Link, Sequence[Mapping[str, Rows]]]:
+    """From a delta, named ``epoch:attempt:digest``, back to a snapshot or to the first delta."""
+    epoch, attempt, want = head.split(":")
     deltas: list[Mapping[str, Rows]] = []
-    key, want, size = delta_key(manifest.epoch, manifest.attempt), manifest.digest, 0
-    base, base_digest = _snapshot_of(manifest.snapshot)
+    first = key = delta_key(int(epoch), attempt)
+    digest, size = want, 0
+    base, base_digest = _snapshot_of(snapshot)
     base_epoch = int(base.split(":")[1]) if base else 0
     while key and int(key.split(":")[1]) > base_epoch:
         data = _verified(task, key, want, loader([key])[0])
@@ -91,12 +149,9 @@ def load(task: str, manifest: Manifest, loader: Loader) -> Loaded:
     states: list[Mapping[str, Rows]] = []
     snapshot_bytes = 0
     if base:
-        states, snapshot_bytes = _load_snapshot(task, base, base_digest, loader)
-    link = Link(
-        delta_key(manifest.epoch, manifest.attempt), manifest.digest, manifest.snapshot,
-        snapshot_bytes, size, len(deltas),
-    )  # fmt: skip
-    return Loaded((*states, *reversed(deltas)), link)
+        states, snapshot_bytes, _ = _load_snapshot(task, base, base_digest, loader)
+    link = Link(first, digest, snapshot, snapshot_bytes, size, len(deltas))
+    return link, (*states, *reversed(deltas))
 
 
 def encode_snapshot(
@@ -148,16 +203,17 @@ def _snapshot_of(name: str) -> tuple[str, str]:
 
 def _load_snapshot(
     task: str, key: str, want: str, loader: Loader
-) -> tuple[list[Mapping[str, Rows]], int]:
+) -> tuple[list[Mapping[str, Rows]], int, codec.Header | None]:
     listing = orjson.loads(_verified(task, key, want, loader([key])[0]))
     names = [name for name, _ in listing]
     states: list[Mapping[str, Rows]] = []
-    size = 0
+    size, header = 0, None
     for (name, chunk_digest), data in zip(listing, loader(names), strict=True):
         chunk = _verified(task, name, chunk_digest, data)
-        states.append(codec.decode(chunk)[1])
+        header, state = codec.decode(chunk)
+        states.append(state)
         size += len(chunk)
-    return states, size
+    return states, size, header
 
 
 def _verified(task: str, key: str, want: str, data: bytes | None) -> bytes:

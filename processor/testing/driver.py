@@ -18,6 +18,7 @@ from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.records import StoredMessage
 from processor.connectors.memory.store import MemoryStore
 from processor.engine.batcher import Limits
+from processor.engine.heal import Healed, Policy
 from processor.engine.task import task_name
 from processor.engine.worker import Guarantee, Listener, Options, Worker
 from processor.errors import FencedError
@@ -40,6 +41,7 @@ class TestDriver:
         partitions: of the input topic, and of every output topic.
         workers: members of the consumer group, from the start.
         batch_records_max: the largest batch.
+        on_checkpoint_loss: what to do when the store has lost checkpoints.
 
     >>> from processor import Text, Topology
     >>> topology = Topology("copy")
@@ -63,6 +65,7 @@ class TestDriver:
         guarantee: Guarantee = "exactly-once",
         batch_records_max: int = 50_000,
         interval_s: float = 0.0,
+        on_checkpoint_loss: Policy = "stop",
         log: MemoryLog | None = None,
         store: MemoryStore | None = None,
     ) -> None:
@@ -74,7 +77,11 @@ class TestDriver:
         self.reports: list[BatchReport] = []
         self._partitions = partitions
         limits = Limits(interval_s, batch_records_max, wait_s=0.0)
-        self._options = Options(guarantee, limits=limits, timeout_s=0.0, stable_s=0.0)
+        self.healed: list[Healed] = []
+        self._options = Options(
+            guarantee, limits=limits, timeout_s=0.0, stable_s=0.0,
+            on_checkpoint_loss=on_checkpoint_loss, heal_step_s=0.0,
+        )  # fmt: skip
         source = self.plan.source()
         self._dead_letters = self.plan.dead_letters()
         topics = [source.topic, self._dead_letters, *(sink.topic for sink in self.plan.sinks)]
@@ -233,7 +240,7 @@ class TestDriver:
             instance=self._instance(worker),
             partitions=self._partitions,
             options=self._options,
-            listener=Listener(batch=self.reports.append),
+            listener=Listener(batch=self.reports.append, healed=self.healed.append),
             probe=probe,
         )
         started.start()

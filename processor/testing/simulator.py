@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from processor.api.topology import Topology
 from processor.clock import ManualClock
+from processor.engine.heal import Policy
 from processor.engine.protocol import Step
 from processor.engine.worker import Guarantee
 from processor.errors import (
@@ -41,6 +42,7 @@ Feed = Callable[[random.Random], tuple[str, bytes]]
 STEPS: Final = (
     *(f"{when}:{step.value}" for step in Step for when in ("before", "after")),
     "before:process",
+    "heal",
     "after:adopt",
 )
 
@@ -74,6 +76,7 @@ class Scenario:
         compare_state: whether state is compared, besides the outputs.
         updates: whether the last record of a key counts (``update``), or every record once.
         identity: the output's columns that make up a key, for ``updates``.
+        on_checkpoint_loss: what the workers do; unless they stop, the store loses checkpoints.
     """
 
     topology: Callable[[], Topology]
@@ -83,6 +86,7 @@ class Scenario:
     partitions: int = 3
     workers: int = 3
     actions: int = 60
+    on_checkpoint_loss: Policy = "stop"
 
 
 class SimulationError(ProcessorError):
@@ -112,7 +116,7 @@ def simulate(scenario: Scenario, seed: int, guarantee: Guarantee = "exactly-once
     log = FaultyLog(ManualClock())
     driver = TestDriver(
         scenario.topology(), partitions=scenario.partitions, workers=0, guarantee=guarantee,
-        batch_records_max=8, log=log,
+        batch_records_max=8, log=log, on_checkpoint_loss=scenario.on_checkpoint_loss,
     )  # fmt: skip
     run = _Run(scenario, seed, guarantee, random.Random(seed), driver, log, set())
     try:
@@ -135,6 +139,8 @@ def _act(run: _Run) -> None:
         (3, _stall), (1, _expire), (1, _leave), (1, _store_down),
         (1, _lose_record), (1, _repeat), (1, _later),
     ]  # fmt: skip
+    if run.scenario.on_checkpoint_loss != "stop":
+        actions += [(1, _lose_all), (2, _lose_some), (1, _damage)]
     weights = [weight for weight, _ in actions]
     ((_, action),) = run.random.choices(actions, weights)
     action(run)
@@ -258,6 +264,29 @@ def _store_down(run: _Run) -> None:
             _one_turn(run, worker)
         finally:
             run.driver.store.down = False
+
+
+def _lose_all(run: _Run) -> None:
+    run.tell("the store loses everything")
+    run.driver.store.lose()
+
+
+def _lose_some(run: _Run) -> None:
+    """Some of the newest, or some of all."""
+    task = run.driver.task(run.random.randrange(run.scenario.partitions))
+    epochs = run.driver.store.blobs(task)
+    since = run.random.choice([0, max(epochs.values(), default=0) - run.random.randrange(3)])
+    gone = [k for k in epochs if epochs[k] >= since and run.random.random() < 0.7]
+    run.tell(f"the store loses of {task} epochs {sorted(epochs[k] for k in gone)}")
+    run.driver.store.delete(task, gone)
+
+
+def _damage(run: _Run) -> None:
+    task = run.driver.task(run.random.randrange(run.scenario.partitions))
+    keys = [*run.driver.store.blobs(task)]
+    if keys:
+        run.tell(f"a bit of {task} flips in the store")
+        run.driver.store.damage(task, run.random.choice(keys))
 
 
 def _lose_record(run: _Run) -> None:

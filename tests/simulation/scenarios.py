@@ -29,4 +29,13 @@ SCENARIOS = {
         lambda: windowed(delay="5 hours"), drawn, updates=True, identity=["k", "window_start"]
     ),
     "append": Scenario(lambda: windowed(mode="append", delay="5 hours"), drawn, updates=False),
+    "totals-lost": Scenario(
+        totals, drawn, updates=True, identity=["k"], on_checkpoint_loss="replay"
+    ),
+    "append-lost": Scenario(
+        lambda: windowed(mode="append", delay="5 hours"),
+        drawn,
+        updates=False,
+        on_checkpoint_loss="replay",
+    ),
 }

@@ -1,0 +1,231 @@
+"""Heals a task whose checkpoints are lost.
+
+::
+
+    stop        the error that names the missing checkpoint; nothing is changed
+    replay      from the newest whole state that the manifest names, or from where the task began,
+                the input is run again up to the committed offset; what comes out is thrown away
+
+The replay goes on a piece a turn, beside the worker's other partitions: the group hears of the
+worker in between. In the end the state is the committed one, as results do not depend on where
+batches begin and end; a snapshot of it is written, which the next manifest names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, TypeAlias
+
+from processor.clock import Clock
+from processor.connectors.ports import Log, Owner, Store
+from processor.engine.checkpoint import Checkpointer
+from processor.engine.task import Task
+from processor.errors import InputLostError, RetriableError, StateLostError
+from processor.model.batch import Slice
+from processor.model.log import Committed, Message, TopicPartition
+from processor.model.manifest import Manifest
+from processor.operators.base import TaskState
+from processor.operators.pipeline import Pipeline
+from processor.state import chain
+from processor.state.slab import Rows
+
+Policy: TypeAlias = Literal["stop", "replay"]
+STEP_S: Final = 0.5
+CHOICES: Final = (
+    "restore the Redis data or the deleted records; or start anew under another application id, "
+    "which counts from what the topic still holds; to be safe from it, keep the input for as long "
+    "as the state is built from it"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Healed:
+    """A task was healed: ``how``, and by how many records of input from which offset on."""
+
+    task: str
+    how: Literal["replay", "memory"]
+    records: int
+    offset_from: int
+    offset_to: int
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """A task that cannot be loaded, and why; ``low`` is the first offset the input still has."""
+
+    name: str
+    partition: TopicPartition
+    head: Committed
+    low: int
+    error: StateLostError
+
+
+class Healer:
+    """Heals tasks by policy, a piece at a time.
+
+    Args:
+        records_max: the largest batch.
+        step_s: how long one piece may take.
+        tell: called when a task is healed.
+        probe: called with ``heal`` before each batch.
+    """
+
+    def __init__(
+        self,
+        policy: Policy,
+        log: Log,
+        store: Store,
+        pipeline: Pipeline,
+        *,
+        checkpointer: Checkpointer,
+        clock: Clock,
+        records_max: int,
+        tell: Callable[[Healed], None],
+        probe: Callable[[str], None],
+        step_s: float = STEP_S,
+    ) -> None:
+        self.policy: Policy = policy
+        self._log, self._store, self._clock = log, store, clock
+        self._pipeline = pipeline
+        self._checkpointer = checkpointer
+        self._records_max = records_max
+        self._tell, self._probe = tell, probe
+        self._step_s = step_s
+        self._replays: dict[TopicPartition, _Replay] = {}
+
+    def under_way(self, partition: TopicPartition, head: Committed) -> bool:
+        """Whether the partition is being healed up to this head."""
+        replay = self._replays.get(partition)
+        return replay is not None and replay.broken.head == head
+
+    def forget(self, partition: TopicPartition) -> None:
+        """The partition is gone."""
+        replay = self._replays.pop(partition, None)
+        if replay is not None:
+            replay.close()
+
+    def close(self) -> None:
+        """Give up whatever is under way."""
+        for partition in list(self._replays):
+            self.forget(partition)
+
+    def begin(self, broken: Broken) -> None:
+        """Start to heal; raises the `StateLostError` when the policy is to stop.
+
+        Raises `InputLostError` when the input that is needed is no longer there.
+        """
+        if self.policy == "stop":
+            raise broken.error
+        self.forget(broken.partition)
+        manifest = Manifest.parse(broken.head.metadata)
+        found = chain.ancestor(
+            broken.name, manifest, lambda keys: self._store.load(broken.name, keys)
+        )
+        if found is None:
+            if manifest.origin is None:
+                raise broken.error
+            found = chain.Ancestor((), manifest.origin, None)
+        if found.offset < broken.low:
+            raise InputLostError(
+                f"{broken.partition}: {broken.error.message}; the newest whole state stands at "
+                f"offset {found.offset}, but the topic begins at {broken.low}: "
+                f"{broken.low - found.offset} records that it rests on were deleted",
+                remedy=CHOICES,
+            )
+        state = self._pipeline.new_state()
+        restore(state, found.states)
+        self._replays[broken.partition] = _Replay(broken, state, found, self._log)
+
+    def go_on(self, partition: TopicPartition, owner: Owner) -> Task | None:
+        """One piece more; the task when that was the last."""
+        replay = self._replays[partition]
+        deadline_s = self._clock.monotonic_s() + self._step_s
+        try:
+            while not replay.step(self._pipeline, self._records_max, self._probe):
+                if self._clock.monotonic_s() >= deadline_s:
+                    return None
+        except RetriableError:
+            replay.close()
+            return None
+        self.forget(partition)
+        return self._finish(replay, owner)
+
+    def _finish(self, replay: _Replay, owner: Owner) -> Task:
+        broken = replay.broken
+        manifest = Manifest.parse(broken.head.metadata)
+        if replay.event_time_max != manifest.event_time_max:
+            raise StateLostError(
+                f"{broken.partition}: the input is not what it was: its largest event time up to "
+                f"offset {broken.head.offset} is {replay.event_time_max}, not "
+                f"{manifest.event_time_max}",
+                remedy=CHOICES,
+            ) from broken.error
+        link = chain.Link(trail=manifest.trail, origin=manifest.origin)
+        task = Task(
+            broken.name, broken.partition, owner, replay.state, broken.head, broken.head.offset,
+            manifest.epoch, manifest.event_time_max, link,
+        )  # fmt: skip
+        self._checkpointer.rebase(task)
+        offset = broken.head.offset
+        self._tell(Healed(broken.name, "replay", replay.records, replay.start, offset))
+        return task
+
+    def rebase(self, task: Task) -> None:
+        """The store has lost what a loaded task rests on: write it from memory."""
+        self._checkpointer.rebase(task)
+        self._tell(Healed(task.name, "memory", 0, task.base.offset, task.base.offset))
+
+
+def restore(state: TaskState, chained: Sequence[Mapping[str, Rows]]) -> None:
+    """Apply a chain to an empty state, oldest first."""
+    for rows_by_operator in chained:
+        for operator, rows in rows_by_operator.items():
+            state[operator].restore(rows)
+
+
+class _Replay:
+    """The input from an ancestor to the committed offset, run into state."""
+
+    def __init__(
+        self, broken: Broken, state: TaskState, ancestor: chain.Ancestor, log: Log
+    ) -> None:
+        self.broken = broken
+        self.state = state
+        self.start = self._position = ancestor.offset
+        self.event_time_max = ancestor.event_time_max
+        self.records = 0
+        self._log = log
+        self._runs: Iterator[Sequence[Message]] | None = None
+        self._waiting: Sequence[Message] = ()
+
+    def step(self, pipeline: Pipeline, records_max: int, probe: Callable[[str], None]) -> bool:
+        """One batch; true when there are no more."""
+        if not self._waiting:
+            if self._runs is None:
+                self._runs = iter(
+                    self._log.scan(self.broken.partition, self._position, self.broken.head.offset)
+                )
+            self._waiting = next(self._runs, ())
+        messages, self._waiting = self._waiting[:records_max], self._waiting[records_max:]
+        if not messages:
+            return True
+        probe("heal")
+        end = (messages[-1].offset() or 0) + 1
+        values = [message.value() for message in messages]
+        part = Slice(
+            self.broken.partition, messages, values, self._position, end, self.event_time_max
+        )
+        result = pipeline.run([part], [self.state])
+        (self.event_time_max,) = result.event_times_max
+        for slab in self.state.values():
+            slab.commit(slab.changed().texts)
+        self._position = end
+        self.records += len(messages)
+        return False
+
+    def close(self) -> None:
+        """Let go of the reading; the next step reads on from where this one stood."""
+        runs, self._runs, self._waiting = self._runs, None, ()
+        if runs is not None and hasattr(runs, "close"):
+            runs.close()

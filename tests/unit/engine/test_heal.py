@@ -1,0 +1,355 @@
+"""Checkpoints that are lost, in every way there is: what is healed, and by how much work."""
+
+import random
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from processor.engine import checkpoint
+from processor.errors import InputLostError, StateLostError
+from processor.model.log import TopicPartition
+from processor.model.manifest import Manifest
+from processor.testing import Crash, TestDriver
+from tests.topologies import ride, totals, windowed
+
+RIDES = TopicPartition("rides", 0)
+FIRST = 60
+ALL = 90
+
+
+def _totals():
+    return totals()
+
+
+def _hours():
+    return windowed(delay="30 minutes")
+
+
+def _closed_hours():
+    return windowed(mode="append", delay="30 minutes")
+
+
+TOPOLOGIES = [_totals, _hours, _closed_hours]
+
+
+def rides(numbers: range) -> list[dict[str, object]]:
+    """Rides in a shuffled order, so that some come late."""
+    made = [ride(number * 7) for number in numbers]
+    random.Random(3).shuffle(made)
+    return made
+
+
+def driven(topology, **options) -> TestDriver:
+    """A worker that has committed twelve batches."""
+    driver = TestDriver(topology(), **{"batch_records_max": 5, **options})
+    driver.feed(rides(range(FIRST)))
+    driver.run()
+    return driver
+
+
+def lose_all(driver: TestDriver) -> None:
+    driver.store.lose()
+
+
+def lose_tail(driver: TestDriver) -> None:
+    head = manifest(driver).epoch
+    drop(driver, lambda key: int(key.split(":")[1]) > head - 3)
+
+
+def lose_one(driver: TestDriver) -> None:
+    epoch = max(manifest(driver).epoch - 1, 1)
+    drop(driver, lambda key: key.startswith(f"d:{epoch}:"))
+
+
+def lose_oldest(driver: TestDriver) -> None:
+    keys = driver.store.blobs(driver.task())
+    oldest = min(keys, key=lambda key: int(key.split(":")[1]))
+    drop(driver, lambda key: key == oldest)
+
+
+def damage_one(driver: TestDriver) -> None:
+    keys = driver.store.blobs(driver.task())
+    head = manifest(driver).epoch
+    driver.store.damage(driver.task(), next(k for k in keys if k.startswith(f"d:{head}:")))
+
+
+def damage_oldest(driver: TestDriver) -> None:
+    keys = driver.store.blobs(driver.task())
+    driver.store.damage(driver.task(), min(keys, key=lambda key: int(key.split(":")[1])))
+
+
+LOSSES = [lose_all, lose_tail, lose_one, lose_oldest, damage_one, damage_oldest]
+
+
+def manifest(driver: TestDriver) -> Manifest:
+    return Manifest.parse(driver.committed()[RIDES].metadata)
+
+
+def drop(driver: TestDriver, gone: Callable[[str], bool]) -> None:
+    task = driver.task()
+    driver.store.delete(task, [key for key in driver.store.blobs(task) if gone(key)])
+
+
+def as_if_nothing_had_been(driver: TestDriver, topology, *, more: bool = True) -> None:
+    """The rest of the input comes, the worker starts once more; then against a quiet run."""
+    quiet = driven(topology)
+    for each in (driver, quiet):
+        if more:
+            each.feed(rides(range(FIRST, ALL)))
+        each.run()
+    # Within a batch, the order is that of the slots, which a restart may change.
+    assert sorted(driver.values("out")) == sorted(quiet.values("out"))
+    assert state(driver) == state(quiet)
+    driver.kill()
+    driver.restart()
+    driver.run()
+    assert state(driver) == state(quiet)
+
+
+def state(driver: TestDriver) -> object:
+    return {
+        (partition, name): sorted(map(str, rows))
+        for partition, operators in driver.state().items()
+        for name, rows in operators.items()
+    }
+
+
+@pytest.fixture(params=["one chain", "snapshots"])
+def chains(request, monkeypatch):
+    if request.param == "snapshots":
+        monkeypatch.setattr(checkpoint, "CHAIN_LENGTH_MAX", 5)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_what_is_lost_at_rest_is_computed_again(topology, loss, chains):
+    driver = driven(topology, on_checkpoint_loss="replay")
+    driver.kill()
+    loss(driver)
+    driver.restart()
+    driver.run()
+    assert [healed.how for healed in driver.healed] == ["replay"]
+    assert state(driver) == state(driven(topology))
+    as_if_nothing_had_been(driver, topology)
+    assert [healed.how for healed in driver.healed] == ["replay"]
+
+
+@pytest.mark.parametrize("loss", [lose_all, lose_tail])
+@pytest.mark.parametrize("topology", TOPOLOGIES)
+def test_what_is_lost_in_the_middle_of_a_run_is_written_from_memory(topology, loss, chains):
+    driver = driven(topology, on_checkpoint_loss="replay")
+    loss(driver)
+    as_if_nothing_had_been(driver, topology)
+    assert [healed.how for healed in driver.healed] == ["memory"]
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_to_stop_is_the_default_and_changes_nothing(loss):
+    driver = driven(_totals)
+    driver.kill()
+    loss(driver)
+    before = driver.committed(), driver.store.blobs(driver.task())
+    driver.restart()
+    with pytest.raises(StateLostError, match="on-checkpoint-loss replay"):
+        driver.run()
+    assert (driver.committed(), driver.store.blobs(driver.task())) == before
+    assert len(driver.values("out")) == len(driven(_totals).values("out"))
+
+
+def test_to_stop_also_stops_in_the_middle_of_a_run():
+    driver = driven(_totals)
+    driver.store.lose()
+    driver.feed(rides(range(FIRST, ALL)))
+    with pytest.raises(StateLostError, match="gone from the store"):
+        driver.run()
+
+
+def test_a_store_that_went_back_to_an_older_copy_is_brought_up_to_date(chains):
+    driver = TestDriver(totals(), batch_records_max=5, on_checkpoint_loss="replay")
+    driver.feed(rides(range(FIRST - 20)))
+    driver.run()
+    old = driver.store._blobs[driver.task()].copy()
+    driver.feed(rides(range(FIRST - 20, FIRST)))
+    driver.run()
+    driver.kill()
+    driver.store.lose()
+    driver.store._blobs[driver.task()] = old
+    driver.restart()
+    driver.run()
+    (healed,) = driver.healed
+    # One of its deltas is named by what was committed since: no need to begin at the beginning.
+    assert 20 <= healed.records < FIRST
+    assert state(driver) == state(driven(_totals))
+
+
+def test_the_work_grows_with_what_was_lost_not_with_the_state():
+    for lost in (1, 2, 5, 11):
+        driver = TestDriver(totals(), batch_records_max=1, on_checkpoint_loss="replay")
+        driver.feed(map(ride, range(60)))
+        driver.run()
+        driver.kill()
+        head = manifest(driver).epoch
+        drop(driver, lambda key: int(key.split(":")[1]) > head - lost)  # noqa: B023
+        driver.restart()
+        driver.run()
+        (healed,) = driver.healed
+        assert lost <= healed.records <= 4 * lost, (lost, healed)
+
+
+def test_an_orphan_of_an_aborted_batch_is_never_built_upon():
+    driver = TestDriver(totals(), batch_records_max=5, on_checkpoint_loss="replay")
+    driver.feed(rides(range(20)))
+    driver.run()
+    for _ in range(3):  # tries that nobody committed, with another cut of the input
+        driver.feed(rides(range(20, 23)))
+        driver.crash_at("after:stage")
+        with pytest.raises(Crash):
+            driver.run()
+        driver.restart()
+    driver.run()
+    driver.kill()
+    committed = {f"d:{manifest(driver).epoch}:{manifest(driver).attempt}"}
+    drop(driver, lambda key: key in committed)
+    assert driver.store.blobs(driver.task())
+    driver.restart()
+    driver.run()
+    assert state(driver) == {
+        (RIDES, "aggregate-0"): sorted(map(str, _sums(driver))),
+    }
+
+
+def _sums(driver: TestDriver) -> list[dict[str, object]]:
+    quiet = TestDriver(totals())
+    quiet.feed([message.value() for message in driver.log.read("rides")])
+    quiet.run()
+    return quiet.state()[RIDES]["aggregate-0"]
+
+
+@pytest.mark.parametrize("step", ["heal", "before:stage", "after:stage", "before:commit"])
+def test_a_worker_that_dies_while_it_heals_begins_again(step):
+    driver = driven(_hours, on_checkpoint_loss="replay")
+    driver.kill()
+    driver.store.lose()
+    driver.feed(rides(range(FIRST, ALL)))
+    driver.restart()
+    driver.crash_at(step)
+    with pytest.raises(Crash):
+        driver.run()
+    driver.restart()
+    driver.run()
+    quiet = driven(_hours)
+    quiet.feed(rides(range(FIRST, ALL)))
+    quiet.run()
+    assert sorted(driver.values("out")) == sorted(quiet.values("out"))
+    assert state(driver) == state(quiet)
+
+
+def test_lost_again_and_again():
+    driver = driven(_hours, on_checkpoint_loss="replay")
+    for number in range(FIRST, ALL):
+        if number % 3:
+            driver.kill()
+        driver.store.lose()
+        if number % 3:
+            driver.restart()
+        driver.feed([ride(number * 7)])
+        driver.run()
+    quiet = driven(_hours)
+    for number in range(FIRST, ALL):
+        quiet.feed([ride(number * 7)])
+        quiet.run()
+    assert sorted(driver.values("out")) == sorted(quiet.values("out"))
+    assert state(driver) == state(quiet)
+
+
+def test_other_partitions_go_on_while_one_is_healed():
+    driver = TestDriver(totals(), partitions=2, batch_records_max=2, on_checkpoint_loss="replay")
+    driver.feed(map(ride, range(100)), partition=0)
+    driver.feed(map(ride, range(4)), partition=1)
+    driver.run()
+    driver.kill()
+    driver.store.clear(driver.task(0))
+    driver.restart()
+    while not driver.owned():
+        driver.turn()
+    assert driver.owned() == {TopicPartition("rides", 1)}
+    driver.feed(map(ride, range(4, 6)), partition=1)
+    while driver.committed()[TopicPartition("rides", 1)].offset < 6:
+        driver.turn()
+    assert driver.owned() == {TopicPartition("rides", 1)}
+    driver.run()
+    assert len(driver.owned()) == 2
+
+
+def test_a_partition_that_is_taken_away_while_it_is_healed_is_healed_by_the_other():
+    driver = TestDriver(totals(), workers=2, batch_records_max=2, on_checkpoint_loss="replay")
+    driver.feed(map(ride, range(40)))
+    driver.run()
+    owner = 0 if driver.owned(0) else 1
+    driver.kill(owner)
+    driver.store.lose()
+    driver.restart(owner)
+    for _ in range(4):
+        driver.turn(owner)
+    driver.stop(owner)
+    driver.run()
+    assert driver.owned(1 - owner) == {RIDES}
+    assert len(driver.healed) == 1
+    driver.feed(map(ride, range(40, 50)))
+    driver.run()
+    last = {row["k"]: row["n"] for row in driver.json("out")}
+    assert last == {f"k{i}": 10 for i in range(5)}
+
+
+@pytest.mark.parametrize("low", [1, 30])
+def test_input_that_is_gone_is_named_with_the_choices(low):
+    driver = driven(_totals, on_checkpoint_loss="replay")
+    driver.kill()
+    driver.store.lose()
+    driver.log.trim(RIDES, low)
+    driver.restart()
+    with pytest.raises(InputLostError, match=f"begins at {low}: {low} records") as caught:
+        driver.run()
+    assert "another application id" in caught.value.remedy
+    assert "restore" in caught.value.remedy
+
+
+def test_input_that_is_gone_does_not_matter_behind_the_ancestor():
+    driver = driven(_totals, on_checkpoint_loss="replay")
+    driver.kill()
+    lose_tail(driver)
+    driver.log.trim(RIDES, 30)
+    driver.restart()
+    driver.run()
+    assert driver.healed[0].offset_from >= 30
+    as_if_nothing_had_been(driver, _totals)
+
+
+def test_a_task_that_began_at_the_end_is_computed_from_there():
+    driver = TestDriver(totals(), batch_records_max=5, on_checkpoint_loss="replay")
+    driver._options = replace(driver._options, start_from="latest")
+    driver.kill()
+    driver.feed(rides(range(20)))
+    driver.restart()
+    driver.run()
+    driver.feed(rides(range(20, 40)))
+    driver.run()
+    before = state(driver)
+    driver.kill()
+    driver.store.lose()
+    driver.restart()
+    driver.run()
+    assert driver.healed[0].offset_from == driver.committed()[RIDES].offset - 20
+    assert state(driver) == before
+
+
+def test_input_that_is_not_what_it_was_is_refused():
+    driver = driven(_hours, on_checkpoint_loss="replay")
+    driver.kill()
+    driver.store.lose()
+    entries = driver.log._broker.partition(RIDES)._entries
+    entries[:] = [entries[0] for _ in entries]
+    driver.restart()
+    with pytest.raises(StateLostError, match="the input is not what it was"):
+        driver.run()
