@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Final
 
 from processor.clock import Clock
 from processor.connectors.ports import Log
+from processor.engine.rubbish import collected_between_batches
 from processor.engine.worker import Worker
 from processor.errors import FencedError, LogError, RetriableError
 from processor.model.log import TopicPartition
@@ -51,7 +53,9 @@ def run(
                 error = another
 
     worker.start()
-    try:
+    with ExitStack() as stack:
+        stack.callback(worker.close, leave=True)
+        tidy = stack.enter_context(collected_between_batches(clock))
         while not stop():
             try:
                 # To be done may take a commit, so that it fails in the same ways as a turn.
@@ -62,9 +66,8 @@ def run(
             except (FencedError, RetriableError) as error:
                 rejoin(error)
                 adrift = _Adrift(clock)
+            tidy()
             alive()
-    finally:
-        worker.close(leave=True)
 
 
 class _Adrift:

@@ -26,6 +26,7 @@ from processor.formats.base import (
     describe_columns,
     size_errors,
 )
+from processor.formats.lines import join_rows
 from processor.formats.times import ISO, READ_FORMS, format_times, is_timestamp, parse_times
 
 _READ_AS: Final[Mapping[DataType, DataType]] = {
@@ -116,9 +117,12 @@ class Json:
         """Rows to objects, members in the order of the columns."""
         if frame.is_empty():
             return []
-        # The writer escapes line breaks inside text, so every line is one row.
-        lines = format_times(frame, self.time_form).write_ndjson().encode().split(b"\n")
-        del lines[-1]
+        rows = format_times(frame, self.time_form)
+        lines = join_rows(rows)
+        if lines is None:
+            # The writer escapes line breaks inside text, so every line is one row.
+            lines = rows.write_ndjson().encode().split(b"\n")
+            del lines[-1]
         return lines
 
     def describe(self) -> str:

@@ -39,7 +39,7 @@ SLICE_S = 0.1
 OPEN_S = 10.0
 LEAVE_S = 5.0
 CLOSE_S = 3.0
-_topic, _number, _offset = map(methodcaller, ("topic", "partition", "offset"))
+_topic, _number, _offset, _error = map(methodcaller, ("topic", "partition", "offset", "error"))
 
 
 class KafkaConsumer:
@@ -137,8 +137,9 @@ class KafkaConsumer:
             raise FencedError(f"{self._name}: {self._fatal}", remedy="join with a new consumer")
         if not found:
             return []
-        messages: list[Message] = [m for m in found if m.error() is None]
-        if len(messages) != len(found):
+        messages: list[Message] = found
+        if any(map(_error, found)):
+            messages = [m for m in found if m.error() is None]
             for message in found:
                 if message.error() is not None:
                     self._judge(message)
