@@ -109,6 +109,7 @@ class Worker:
         self._lost: set[TopicPartition] = set()
         self._ends: dict[TopicPartition, int] = {}
         self._redone = 0
+        self._refusal: LogError | None = None
         self._poll_s = 0.0
 
     def start(self) -> None:
@@ -144,9 +145,9 @@ class Worker:
         for change in polled.changes:
             self._apply(change)
         self._ends |= polled.ends
-        if self._pending:
         if self._lost:
             self._mend()
+        if self._pending:
             self._load()
         return self._batcher.due() and self._run(self._batcher.take())
 
@@ -176,8 +177,8 @@ class Worker:
         for partition in self.tasks:
             self._checkpointer.forget(partition)
         self._reset()
-        self._consumer.close(leave=leave)
         self._recovery.healer.close()
+        self._consumer.close(leave=leave)
         self._committer.producer.close()
 
     @property
@@ -196,7 +197,6 @@ class Worker:
         producer.start(self._options.timeout_s)
         return producer
 
-    def _apply(self, change: Rebalance) -> None:
     def _healer(self) -> Healer:
         options = self._options
         return Healer(
@@ -206,6 +206,7 @@ class Worker:
             probe=self._probe, step_s=options.heal_step_s,
         )  # fmt: skip
 
+    def _apply(self, change: Rebalance) -> None:
         # Also what is assigned is forgotten first: told twice of one, the worker loads it again.
         self._forget(change.partitions)
         if isinstance(change, Assigned):
@@ -219,10 +220,10 @@ class Worker:
         for partition in partitions:
             self.tasks.pop(partition, None)
             self._ends.pop(partition, None)
-            self._checkpointer.forget(partition)
             self._lost.discard(partition)
-
+            self._checkpointer.forget(partition)
             self._recovery.healer.forget(partition)
+
     def _load(self) -> None:
         tasks = self._recovery.load(self._pending)
         if tasks:
@@ -230,12 +231,12 @@ class Worker:
             self.tasks |= {task.partition: task for task in tasks}
             self._pending -= {task.partition for task in tasks}
 
-    def _run(self, shares: Mapping[TopicPartition, Share]) -> bool:
     def _mend(self) -> None:
         """After a poll, which has told what is no longer ours."""
         if self._recovery.mend([self.tasks[partition] for partition in self._lost]):
             self._lost.clear()
 
+    def _run(self, shares: Mapping[TopicPartition, Share]) -> bool:
         """One batch: compute, prepare, commit."""
         started_ms, started_s = self._clock.now_ms(), self._clock.monotonic_s()
         slices = [self._slice(p, shares[p]) for p in sorted(shares)]
@@ -254,13 +255,12 @@ class Worker:
             return False
         snapshot_bytes = sum(self._checkpointer.adopt(p) for p in prepared)
         self._probe("after:adopt")
-        self._redone = 0
+        self._redone, self._refusal = 0, None
         self._batches += 1
         phases = self._phases(process_s, commit)
         self._listener.batch(self._report(result, work, started_ms, phases, snapshot_bytes))
         return True
 
-    def _slice(self, partition: TopicPartition, share: Share) -> Slice:
     def _commit(self, work: Work) -> Commit:
         try:
             return self._committer.commit(work)
@@ -271,6 +271,7 @@ class Worker:
             self._lost |= {task.partition for task in tasks if task.name in error.tasks}
             return Commit(Verdict.REDO)
 
+    def _slice(self, partition: TopicPartition, share: Share) -> Slice:
         task = self.tasks[partition]
         if share.messages:
             last = share.messages[-1].offset()
@@ -284,12 +285,15 @@ class Worker:
         """The batch did not happen: go back, or forget, or join anew."""
         self._listener.undone(commit.verdict, commit.error)
         self._redone += 1
-        if self._redone > REDO_MAX and commit.error is not None:
+        # What follows a refusal may be its echo: the first that has a remedy is the one to tell.
+        if self._refusal is None or not self._refusal.remedy:
+            self._refusal = commit.error or self._refusal
+        if self._redone > REDO_MAX and self._refusal is not None:
             raise LogError(
-                f"{self._app}: a batch failed {self._redone} times in a row, the last time with: "
-                f"{commit.error.message}",
-                remedy=commit.error.remedy or "see the error of the last try",
-            ) from commit.error
+                f"{self._app}: a batch failed {self._redone} times in a row, with: "
+                f"{self._refusal.message}",
+                remedy=self._refusal.remedy or "see the errors of the tries",
+            ) from self._refusal
         if commit.verdict is Verdict.REJOIN:
             raise FencedError(
                 f"{self.instance}: {commit.error or 'its transaction cannot go on'}"

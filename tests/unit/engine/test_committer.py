@@ -110,6 +110,18 @@ def test_a_batch_that_is_refused_again_and_again_stops_the_worker_with_the_reaso
     assert driver.values("out") == []
 
 
+def test_the_refusal_with_a_remedy_is_told_and_not_its_echoes():
+    driver, log = driven(totals())
+    log.before["flush"] = [
+        AbortableError("too large", remedy="make it smaller"),
+        *[AbortableError("sequence is broken")] * 20,
+    ]
+    driver.feed(map(ride, range(5)))
+    with pytest.raises(LogError, match="too large") as caught:
+        driver.run()
+    assert caught.value.remedy == "make it smaller"
+
+
 def test_offsets_are_not_sent_for_a_partition_that_has_gone_to_another():
     driver, _ = driven(totals(), partitions=2, workers=1)
     driver.feed(map(ride, range(20)))
