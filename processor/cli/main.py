@@ -138,6 +138,29 @@ def verify(  # noqa: PLR0917 - an argument per option
 
 
 @cli.command()
+@click.argument("topology")
+@_settings
+@click.option("--set", "set_", multiple=True, callback=_pairs, metavar="NAME=VALUE",
+              help="A parameter of the topology.")  # fmt: skip
+@click.option("--delays", metavar="TIME,...", help="Delays to try: 10m,1h,2d.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def late(
+    topology: str,
+    config: Path | None,
+    set_: dict[str, str] | None,
+    delays: str | None,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Show which records would be late by the watermark's delay; reads only."""
+    from processor import settings
+    from processor.cli import late as command
+
+    loaded = settings.load(config, set=set_, **options)
+    command.late(topology, loaded, delays, as_json=as_json)
+
+
+@cli.command()
 @click.option("--input", "source", type=click.Path(path_type=Path), metavar="FILE.csv",
               help="Trips; made up if left out.")  # fmt: skip
 @click.option("--records", type=click.IntRange(min=0), default=20_000, show_default=True,

@@ -29,6 +29,7 @@ def invoke(*arguments):
         ((), ["run", "describe", "demo"]),
         (("run",), ["--bootstrap-servers", "--redis-url", "--until-caught-up", "--set", "--feed"]),
         (("describe",), ["--set", "TOPOLOGY"]),
+        (("late",), ["--set", "TOPOLOGY", "--delays", "--json", "--bootstrap-servers"]),
         (("verify",), ["--set", "TOPOLOGY", "--from", "--to", "--json", "--bootstrap-servers"]),
         (("demo",), ["--input", "--records", "--seed", "--centroids", "--output", "--rate",
                      "--bootstrap-servers", "--redis-url", "out/demo", "20000"]),

@@ -1,0 +1,129 @@
+"""``processor late``: what a longer delay of the watermark would have saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from typing import Final
+
+import click
+import orjson
+
+from processor import app
+from processor.connectors.ports import Log
+from processor.engine.late import SHARES, Lateness, Loss, lateness
+from processor.errors import SettingsError
+from processor.model import duration
+from processor.model.log import TopicPartition
+from processor.plan.nodes import Plan
+from processor.settings import Settings
+
+DELAYS: Final = ("0s", "1m", "5m", "15m", "1h", "6h", "1d", "2d", "7d")
+
+
+def late(name: str, settings: Settings, delays: str | None, *, as_json: bool) -> None:
+    """Look at the input as it is now, and tell."""
+    (plan,) = app.load_topologies([name], settings.set)
+    wanted = [_delay(text) for text in (delays.split(",") if delays else DELAYS)]
+    log = app.reading(settings)
+    try:
+        known, notes = looked_at(plan, log)
+    finally:
+        log.close()
+    present = plan.delay()
+    losses = [known.loss(d) for d in sorted({*wanted, *([present] if present else [])})]
+    base = known.loss(present or timedelta(0))
+    savings = [(s, known.loss(known.saving(s, base.delay))) for s in SHARES] if base.late else []
+    tell = _json if as_json else _text
+    click.echo(tell(plan, known, base, losses, savings, notes))
+
+
+def looked_at(plan: Plan, log: Log) -> tuple[Lateness, list[str]]:
+    """The lateness of all that the input holds, and what is to be said of it."""
+    topic, _ = app.topics_of(plan)
+    described = log.describe([topic])
+    if topic not in described:
+        raise SettingsError(f"there is no topic {topic!r}")
+    extents = {TopicPartition(topic, p): e for p, e in described[topic].extents.items()}
+    gone = sorted(str(partition) for partition, extent in extents.items() if extent.low > 0)
+    notes = []
+    if gone:
+        notes.append(
+            f"the first records of {', '.join(gone)} are gone: event times before them count no "
+            "more, so that more may have been late"
+        )
+    return lateness(plan, log.scan, extents), notes
+
+
+def _delay(text: str) -> timedelta:
+    try:
+        return duration.parse(text.strip())
+    except ValueError as error:
+        raise SettingsError(f"--delays: {error}", remedy="say 10m,1h,2d") from None
+
+
+Savings = Sequence[tuple[float, Loss]]
+
+
+def _text(  # noqa: PLR0917 - all that is told
+    plan: Plan,
+    known: Lateness,
+    base: Loss,
+    losses: Sequence[Loss],
+    savings: Savings,
+    notes: Sequence[str],
+) -> str:
+    present = plan.delay()
+    lines = [f"note: {note}" for note in notes]
+    lines.append(
+        f"{plan.app}: {known.records} records, {len(known.behind)} of them behind the largest "
+        f"event time of their partition, by up to {_shown(known)}"
+    )
+    lines.append(f"{'delay':>12} {'late records':>14} {'windows':>10} {'saved':>10}")
+    for loss in losses:
+        mark = "  (the topology's)" if loss.delay == present else ""
+        lines.append(
+            f"{duration.text(loss.delay):>12} {loss.late:>14} {_count(loss.windows):>10} "
+            f"{base.late - loss.late:>10}{mark}"
+        )
+    lines += [
+        f"to save {share:.1%} of {base.late}: {duration.text(loss.delay)} ({loss.late} stay late)"
+        for share, loss in savings
+    ]
+    return "\n".join(lines)
+
+
+def _shown(known: Lateness) -> str:
+    most = int(known.behind[-1]) if len(known.behind) else 0
+    return duration.text(timedelta(microseconds=most))
+
+
+def _count(number: int | None) -> str:
+    return "-" if number is None else str(number)
+
+
+def _json(  # noqa: PLR0917 - all that is told
+    plan: Plan,
+    known: Lateness,
+    base: Loss,
+    losses: Sequence[Loss],
+    savings: Savings,
+    notes: Sequence[str],
+) -> str:
+    present = plan.delay()
+    told = {
+        "topology": plan.app,
+        "records": known.records,
+        "behind": len(known.behind),
+        "delay_s": None if present is None else present.total_seconds(),
+        "late": base.late,
+        "delays": [_fields(loss) for loss in losses],
+        "to_save": [{"share": share, **_fields(loss)} for share, loss in savings],
+        "notes": notes,
+    }
+    dump: Callable[[object], bytes] = orjson.dumps
+    return dump(told).decode()
+
+
+def _fields(loss: Loss) -> dict[str, float | int | None]:
+    return {"delay_s": loss.delay.total_seconds(), "late": loss.late, "windows": loss.windows}
