@@ -316,7 +316,7 @@ def run_worker(
         worker = Worker(
             plan, used.log, used.store, clock, executor, instance=slot.instance,
             partitions=partitions, options=_options(settings),
-            listener=_listener(plan.app, metrics, on_batch), probe=_crash_probe(),
+            listener=_listener(plan.app, metrics, on_batch), probe=crash_probe(),
         )  # fmt: skip
         pulse.worker = worker
         caught_up = loop.CaughtUp(worker, used.log, clock, plan.app, ends) if ends else None
@@ -382,7 +382,7 @@ def _listener(app: str, metrics: Metrics, on_batch: Callable[[BatchReport], None
     return Listener(batch, change, undone, healed)
 
 
-def _crash_probe() -> Callable[[str], None]:
+def crash_probe() -> Callable[[str], None]:
     """Die at a step, where the environment asks for it: ``PROCESSOR_CRASH_AT=before:commit#3``."""
     wanted, _, count = os.environ.get("PROCESSOR_CRASH_AT", "").partition("#")
     if not wanted:

@@ -161,6 +161,29 @@ def late(
 
 
 @cli.command()
+@click.argument("topology")
+@_settings
+@click.option("--set", "set_", multiple=True, callback=_pairs, metavar="NAME=VALUE",
+              help="A parameter of the topology.")  # fmt: skip
+@click.option("--to", default="earliest", show_default=True, metavar="earliest|latest|OFFSET")
+@click.option("--yes", "sure", is_flag=True, help="Do it; else only tell what would be done.")
+def reset(
+    topology: str,
+    config: Path | None,
+    set_: dict[str, str] | None,
+    to: str,
+    sure: bool,
+    **options: Any,
+) -> None:
+    """Begin again elsewhere in the input, with empty state; the group must be stopped."""
+    from processor import settings
+    from processor.cli import reset as command
+
+    loaded = settings.load(config, set=set_, **options)
+    command.reset(topology, loaded, to, sure=sure)
+
+
+@cli.command()
 @click.option("--input", "source", type=click.Path(path_type=Path), metavar="FILE.csv",
               help="Trips; made up if left out.")  # fmt: skip
 @click.option("--records", type=click.IntRange(min=0), default=20_000, show_default=True,

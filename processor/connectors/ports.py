@@ -154,6 +154,17 @@ class Log(Protocol):
         """The group's stable committed positions in a topic, seen from outside the group."""
         ...
 
+    def members(self, group: str) -> int:
+        """How many members a group has; 0 for one that is not there."""
+        ...
+
+    def reset(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
+        """Commit positions for a group from outside it.
+
+        Raises `FencedError`, and changes nothing, while the group has members.
+        """
+        ...
+
     def scan(
         self, partition: TopicPartition, start: int, end: int, *, committed: bool = True
     ) -> Iterator[Sequence[Message]]:

@@ -19,7 +19,7 @@ from processor.connectors.kafka.errors import classify, reason
 from processor.connectors.kafka.producer import KafkaProducer
 from processor.connectors.kafka.reader import scan
 from processor.connectors.kafka.settings import RECORD_BYTES_MAX, Connection, admin_settings
-from processor.errors import LogError, RetriableError
+from processor.errors import AbortableError, FencedError, LogError, RetriableError
 from processor.model.log import Committed, Extent, TopicDescription
 from processor.model.log import TopicPartition as Partition
 
@@ -151,6 +151,38 @@ class KafkaLog:
         )
         found = positions_of(_result(answers[group], doing).topic_partitions, doing)
         return {partition: known for partition, known in found.items() if known is not None}
+
+    def members(self, group: str) -> int:
+        """How many members a group has; 0 for one that is not there."""
+        return _retried(lambda: self._members(group))
+
+    def _members(self, group: str) -> int:
+        answers = self._client().describe_consumer_groups([group], request_timeout=REQUEST_S)
+        try:
+            return len(_result(answers[group], f"describing group {group}").members)
+        except LogError as problem:
+            error = reason(problem.__cause__) if problem.__cause__ is not None else None
+            if error is not None and error.code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return 0
+            raise
+
+    def reset(self, group: str, offsets: Mapping[Partition, Committed]) -> None:
+        """Commit positions from outside the group; raises `FencedError` while it has members."""
+        if self.members(group):
+            raise FencedError(f"group {group!r} has members", remedy="stop them first")
+        wanted = [
+            TopicPartition(topic, partition, committed.offset, metadata=committed.metadata)
+            for (topic, partition), committed in offsets.items()
+        ]
+        doing = f"resetting positions of {group}"
+        try:
+            answers = self._client().alter_consumer_group_offsets(
+                [ConsumerGroupTopicPartitions(group, wanted)], request_timeout=REQUEST_S
+            )
+            positions_of(_result(answers[group], doing).topic_partitions, doing)
+        except AbortableError as problem:
+            # A member came in between: the broker takes positions of an empty group only.
+            raise FencedError(problem.message, remedy="stop the group's members first") from problem
 
     def scan(
         self, partition: Partition, start: int, end: int, *, committed: bool = True

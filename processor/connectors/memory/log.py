@@ -9,7 +9,7 @@ from processor.connectors.memory.broker import Broker
 from processor.connectors.memory.consumer import MemoryConsumer
 from processor.connectors.memory.producer import MemoryProducer
 from processor.connectors.memory.records import Columns, StoredMessage
-from processor.errors import LogError, RetriableError
+from processor.errors import FencedError, LogError, RetriableError
 from processor.model.log import Committed, Extent, Headers, TopicDescription, TopicPartition
 
 if TYPE_CHECKING:
@@ -72,6 +72,20 @@ class MemoryLog:
             if members.pending(names):
                 raise RetriableError(f"a transaction holds a position of {group!r} in {topic!r}")
             return {name: members.committed[name] for name in names if name in members.committed}
+
+    def members(self, group: str) -> int:
+        """How many members a group has."""
+        with self._broker.changed:
+            known = self._broker.groups.get(group)
+            return len(known.members) if known else 0
+
+    def reset(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
+        """Commit positions from outside the group; raises `FencedError` while it has members."""
+        with self._broker.changed:
+            known = self._broker.group(group)
+            if known.members:
+                raise FencedError(f"group {group!r} has {len(known.members)} members")
+            known.committed.update(offsets)
 
     def scan(
         self, partition: TopicPartition, start: int, end: int, *, committed: bool = True

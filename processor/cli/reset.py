@@ -1,0 +1,38 @@
+"""``processor reset``: begin again somewhere else, with offsets and state together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import click
+
+from processor import app
+from processor.engine.reset import Step, steps
+from processor.engine.reset import reset as carry_out
+from processor.settings import Settings
+
+
+def reset(name: str, settings: Settings, to: str, *, sure: bool) -> None:
+    """Tell what would be done; with ``sure`` do it."""
+    (plan,) = app.load_topologies([name], settings.set)
+    app.reading(settings).close()
+    with app.backends(settings) as used:
+        click.echo(used.line, err=True)
+        wanted = steps(plan, used.log, used.store, to)
+        click.echo(_text(plan.app, wanted))
+        if not sure:
+            click.echo("nothing was changed: --yes does it")
+            return
+        carry_out(plan, used.log, used.store, wanted, app.crash_probe())
+        click.echo(f"{plan.app} is reset")
+
+
+def _text(name: str, wanted: Sequence[Step]) -> str:
+    lines = [f"{name}:"]
+    for step in wanted:
+        at = "nothing committed" if step.offset is None else f"offset {step.offset}"
+        lines.append(f"  {step.partition}: {at} -> offset {step.to}, {step.blobs} state blobs go")
+        if step.manifest:
+            lines.append(f"    manifest {step.manifest} -> an empty one")
+    lines.append("  what was published stays: records that are read again are published again")
+    return "\n".join(lines)

@@ -1,0 +1,155 @@
+"""Offsets and state are reset together, also by one who is killed in between."""
+
+from __future__ import annotations
+
+import pytest
+
+from processor.engine.reset import reset, steps
+from processor.errors import FencedError, LogError, SettingsError
+from processor.model.log import TopicPartition
+from processor.testing import Crash, TestDriver
+from tests.topologies import ride, totals
+
+POINTS = ["before:offsets", "after:offsets", "after:clear"]
+
+
+def ran(*, stop=True):
+    driver = TestDriver(totals(), partitions=2, batch_records_max=8)
+    for number in range(30):
+        driver.feed([ride(number)], key=f"k{number % 5}")
+    driver.run()
+    if stop:
+        driver.stop()
+    return driver
+
+
+def final(driver):
+    return {row["k"]: (row["n"], row["total"]) for row in driver.json("out")}
+
+
+def planned(driver, to="earliest"):
+    return steps(driver.plan, driver.log, driver.store, to)
+
+
+def carried_out(driver, to="earliest", crash=""):
+    def probe(step):
+        if step == crash:
+            raise Crash(step)
+
+    reset(driver.plan, driver.log, driver.store, planned(driver, to), probe)
+
+
+def test_a_plan_tells_what_is_there_and_changes_nothing():
+    driver = ran()
+    before = driver.committed()
+    found = planned(driver)
+    assert [step.to for step in found] == [0, 0]
+    assert {step.partition: step.offset for step in found} == {
+        partition: committed.offset for partition, committed in before.items()
+    }
+    assert all(step.blobs > 0 for step in found)
+    assert driver.committed() == before
+
+
+def test_after_a_reset_everything_is_counted_again_from_nothing():
+    driver = ran()
+    expected, published = final(driver), len(driver.read("out"))
+    carried_out(driver)
+    assert [step.blobs for step in planned(driver)] == [0, 0]
+    driver.restart()
+    driver.run()
+    assert final(driver) == expected
+    assert len(driver.read("out")) == 2 * published
+
+
+def test_from_the_end_only_new_records_count():
+    driver = ran()
+    carried_out(driver, "latest")
+    driver.restart()
+    driver.feed([ride(1)], key="k1")
+    driver.run()
+    assert final(driver)["k1"] == (1, 1)
+
+
+def test_an_offset_is_where_every_partition_begins():
+    driver = ran()
+    carried_out(driver, "3")
+    assert {committed.offset for committed in driver.committed().values()} == {3}
+    driver.restart()
+    driver.run()
+    assert sum(n for n, _ in final(driver).values()) == 30 - 2 * 3
+
+
+@pytest.mark.parametrize("crash", POINTS)
+@pytest.mark.parametrize("again", [True, False])
+def test_one_who_is_killed_in_between_leaves_a_whole_application(crash, again):
+    driver = ran()
+    expected = final(driver)
+    with pytest.raises(Crash):
+        carried_out(driver, crash=crash)
+    if again:
+        carried_out(driver)
+        assert [step.blobs for step in planned(driver)] == [0, 0]
+    driver.restart()
+    driver.run()
+    driver.feed([ride(100)], key="k0")
+    driver.run()
+    n, total = expected["k0"]
+    assert final(driver) == expected | {"k0": (n + 1, total + 100)}
+    driver.stop()
+    driver.restart()  # what it has left can be loaded
+    driver.run()
+    assert len(driver.owned()) == 2
+
+
+def test_a_live_group_is_refused():
+    driver = ran(stop=False)
+    with pytest.raises(LogError, match="is at work"):
+        planned(driver)
+
+
+def test_a_worker_that_was_killed_counts_until_its_session_ends():
+    driver = ran(stop=False)
+    driver.kill()
+    with pytest.raises(LogError, match="is at work"):
+        planned(driver)
+    driver.expire()
+    assert len(planned(driver)) == 2
+
+
+def test_an_open_transaction_is_waited_for():
+    driver = ran(stop=False)
+    driver.feed([ride(1)], key="k1")
+    driver.crash_at("before:commit")
+    with pytest.raises(Crash):
+        driver.run()
+    driver.evict()
+    with pytest.raises(LogError, match="still open"):
+        planned(driver)
+    driver.log.expire()
+    assert len(planned(driver)) == 2
+
+
+def test_a_worker_that_comes_in_between_stops_it_before_anything_is_changed():
+    driver = ran()
+    wanted, before = planned(driver), driver.committed()
+    driver.restart()
+    driver.run()
+    with pytest.raises(FencedError):
+        reset(driver.plan, driver.log, driver.store, wanted)
+    assert driver.committed() == before
+    assert all(driver.store.blobs(step.task) for step in wanted)
+
+
+@pytest.mark.parametrize("to", ["soon", "99999", "-1"])
+def test_a_place_that_is_not_in_the_topic_is_refused(to):
+    with pytest.raises(SettingsError, match="--to"):
+        planned(ran(), to)
+
+
+def test_what_retention_took_cannot_be_gone_back_to():
+    driver = ran()
+    driver.log.trim(TopicPartition("rides", 0), 2)
+    with pytest.raises(SettingsError, match="holds the offsets 2 to"):
+        planned(driver, "0")
+    assert [step.to for step in planned(driver)] == [2, 0]
