@@ -28,6 +28,7 @@ from processor.api.functions import centroids as read_centroids
 from processor.cli.outcome import Outcome
 from processor.cli.run import _signals
 from processor.connectors.ports import Log
+from processor.engine import changelog
 from processor.engine.task import task_name
 from processor.errors import LogError, ProcessorError, RetriableError, SettingsError
 from processor.metrics.progress import BatchReport
@@ -71,6 +72,8 @@ def demo(wanted: Wanted, settings: Settings) -> None:
         if names["trips"] != "trips":
             click.echo(f"topics and applications of this run: {names['trips'][:-5]}*")
         counts = app.prepare_topics(used.log, plans, settings)
+        if settings.on_checkpoint_loss == "changelog":
+            changelog.prepare(used.log, counts, create=True)
         stages = Stages(plans, settings, used, counts, stop)
         with stages.running(), _shown(stages):
             read = stages.feed(names["trips"], lines, wanted.rate)

@@ -68,8 +68,8 @@ def _settings(function: Any) -> Any:
               help="Lines to put into a topic of the embedded log.")  # fmt: skip
 @click.option("--from", "from_", type=click.Choice(["earliest", "latest"]),
               help="Where a new group begins.")  # fmt: skip
-@click.option("--on-checkpoint-loss", type=click.Choice(["stop", "replay"]),
-              help="When Redis has lost state: stop, or compute it again.")  # fmt: skip
+@click.option("--on-checkpoint-loss", type=click.Choice(["stop", "replay", "changelog"]),
+              help="When Redis has lost state: stop, or where it is had from.")  # fmt: skip
 @click.option("--metrics-port", type=int, help="First port of /metrics, /livez, /readyz.")
 @click.option("--metrics-host", metavar="HOST", help="127.0.0.1 if left out.")
 @click.option("--batch-records-max", type=int, metavar="N")

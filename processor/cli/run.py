@@ -18,6 +18,7 @@ import click
 
 from processor import app
 from processor.connectors.ports import Log
+from processor.engine import changelog
 from processor.errors import ProcessorError, SettingsError
 from processor.model.log import Output, TopicPartition
 from processor.plan.nodes import Plan
@@ -38,6 +39,9 @@ def run(names: Sequence[str], settings: Settings, feed: Mapping[str, str]) -> No
     with _signals(stop), app.backends(settings) as used:
         click.echo(used.line, err=True)
         counts = app.prepare_topics(used.log, plans, settings)
+        if settings.on_checkpoint_loss == "changelog":
+            create = bool(settings.create_topics) or settings.bootstrap_servers is None
+            changelog.prepare(used.log, counts, create=create)
         for topic, path in feed.items():
             _feed(used.log, topic, Path(path))
         jobs = [

@@ -146,8 +146,15 @@ class Log(Protocol):
         """The topics that exist, of those named."""
         ...
 
-    def create(self, topics: Mapping[str, int]) -> None:
-        """Create topics with so many partitions; those that exist are left alone."""
+    def create(self, topics: Mapping[str, int], *, forever: bool = False) -> None:
+        """Create topics with so many partitions; those that exist are left alone.
+
+        With ``forever`` the log deletes nothing of them by itself.
+        """
+        ...
+
+    def trim(self, partition: TopicPartition, low: int) -> None:
+        """Delete the records before ``low``; it is no error if they are gone already."""
         ...
 
     def committed(self, group: str, topic: str) -> dict[TopicPartition, Committed]:

@@ -13,7 +13,9 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from processor.connectors.ports import Blob, Store
+from processor.engine.changelog import Changelog
 from processor.engine.task import Task
+from processor.errors import LogError
 from processor.model.batch import Slice
 from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest, trailed
@@ -54,6 +56,7 @@ class Checkpointer:
 
     Args:
         executor: where snapshots are written; one thread, or the caller's own.
+        changelog: where snapshots are written besides, and what is behind them is deleted.
     """
 
     def __init__(
@@ -63,7 +66,11 @@ class Checkpointer:
         fingerprint: str,
         partitions: int,
         transactional_id: str,
+        *,
+        changelog: Changelog | None = None,
     ) -> None:
+        self._changelog = changelog
+        self._floors: dict[TopicPartition, int] = {}
         self._store = store
         self._executor = executor
         self._fingerprint = fingerprint
@@ -137,15 +144,22 @@ class Checkpointer:
         for slab in task.state.values():
             slab.prune()
         header = _snapshot_header(task, secrets.token_hex(4))
-        written = self._write(task.name, header, rows, (0, 0))
+        self._mark(task)
+        written = self._write(task, header, rows, (0, 0))
         task.link = chain.Link(
             snapshot=written.name, snapshot_bytes=written.bytes, trail=task.link.trail,
             origin=task.link.origin,
         )  # fmt: skip
 
+    def _mark(self, task: Task) -> None:
+        """Behind all deltas that the snapshot to be written holds; those to come are not yet."""
+        if self._changelog:
+            self._floors[task.partition] = self._changelog.end(task.partition.partition)
+
     def forget(self, partition: TopicPartition) -> None:
         """The task is gone; a snapshot that is being written will name nothing."""
         self._writing.pop(partition, None)
+        self._floors.pop(partition, None)
 
     def _begin_snapshot(self, task: Task) -> int:
         rows = {name: slab.all() for name, slab in task.state.items()}
@@ -153,17 +167,20 @@ class Checkpointer:
             slab.prune()
         header = _snapshot_header(task, Manifest.parse(task.base.metadata).attempt)
         link = task.link
+        self._mark(task)
         self._writing[task.partition] = self._executor.submit(
-            self._write, task.name, header, rows, (link.chain_bytes, link.chain_length)
+            self._write, task, header, rows, (link.chain_bytes, link.chain_length)
         )
         return task.memory_bytes()
 
     def _write(
-        self, task: str, header: codec.Header, rows: Mapping[str, Rows], behind: tuple[int, int]
+        self, task: Task, header: codec.Header, rows: Mapping[str, Rows], behind: tuple[int, int]
     ) -> _Snapshot:
         key, digest, blobs = chain.encode_snapshot(header, rows)
+        if self._changelog:
+            self._changelog.write(task.partition.partition, blobs)
         for name, data in blobs.items():
-            self._store.stage({task: [Blob(name, data, header.epoch)]})
+            self._store.stage({task.name: [Blob(name, data, header.epoch)]})
         return _Snapshot(chain.snapshot_name(key, digest), sum(map(len, blobs.values())), *behind)
 
     def _name_snapshot(self, task: Task) -> None:
@@ -172,7 +189,10 @@ class Checkpointer:
         if future is None or not future.done():
             return
         del self._writing[task.partition]
-        written = future.result()
+        try:
+            written = future.result()
+        except LogError:  # the changelog did not take it: the next one will do
+            return
         link = task.link
         task.link = replace(
             link, snapshot=written.name, snapshot_bytes=written.bytes,
@@ -185,6 +205,8 @@ class Checkpointer:
         snapshot = task.link.snapshot
         keys = self._store.blobs(task.name)
         self._store.delete(task.name, [k for k in keys if not chain.reachable(k, snapshot)])
+        if self._changelog and task.partition in self._floors:
+            self._changelog.trim(task.partition.partition, self._floors.pop(task.partition))
 
 
 def _snapshot_header(task: Task, attempt: str) -> codec.Header:

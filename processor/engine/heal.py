@@ -3,6 +3,7 @@
 ::
 
     stop        the error that names the missing checkpoint; nothing is changed
+    changelog   the chain is loaded from the changelog topic, or else as with replay
     replay      from the newest whole state that the manifest names, or from where the task began,
                 the input is run again up to the committed offset; what comes out is thrown away
 
@@ -13,12 +14,14 @@ batches begin and end; a snapshot of it is written, which the next manifest name
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
 from processor.clock import Clock
 from processor.connectors.ports import Log, Owner, Store
+from processor.engine.changelog import Changelog
 from processor.engine.checkpoint import Checkpointer
 from processor.engine.task import Task
 from processor.errors import InputLostError, RetriableError, StateLostError
@@ -30,7 +33,8 @@ from processor.operators.pipeline import Pipeline
 from processor.state import chain
 from processor.state.slab import Rows
 
-Policy: TypeAlias = Literal["stop", "replay"]
+Policy: TypeAlias = Literal["stop", "replay", "changelog"]
+How: TypeAlias = Literal["replay", "changelog", "memory"]
 STEP_S: Final = 0.5
 CHOICES: Final = (
     "restore the Redis data or the deleted records; or start anew under another application id, "
@@ -44,7 +48,7 @@ class Healed:
     """A task was healed: ``how``, and by how many records of input from which offset on."""
 
     task: str
-    how: Literal["replay", "memory"]
+    how: How
     records: int
     offset_from: int
     offset_to: int
@@ -68,7 +72,7 @@ class Healer:
         records_max: the largest batch.
         step_s: how long one piece may take.
         tell: called when a task is healed.
-        probe: called with ``heal`` before each batch.
+        probe: called with ``heal`` before each piece of the work.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Healer:
         *,
         checkpointer: Checkpointer,
         clock: Clock,
+        changelog: Changelog | None,
         records_max: int,
         tell: Callable[[Healed], None],
         probe: Callable[[str], None],
@@ -89,6 +94,7 @@ class Healer:
         self._log, self._store, self._clock = log, store, clock
         self._pipeline = pipeline
         self._checkpointer = checkpointer
+        self._changelog = changelog
         self._records_max = records_max
         self._tell, self._probe = tell, probe
         self._step_s = step_s
@@ -118,10 +124,11 @@ class Healer:
         if self.policy == "stop":
             raise broken.error
         self.forget(broken.partition)
+        self._probe("heal")
         manifest = Manifest.parse(broken.head.metadata)
-        found = chain.ancestor(
-            broken.name, manifest, lambda keys: self._store.load(broken.name, keys)
-        )
+        loader = self._loader(broken, manifest)
+        found = self._committed(broken, manifest, loader) if self._changelog else None
+        found = found or chain.ancestor(broken.name, manifest, loader)
         if found is None:
             if manifest.origin is None:
                 raise broken.error
@@ -137,6 +144,26 @@ class Healer:
         restore(state, found.states)
         self._replays[broken.partition] = _Replay(broken, state, found, self._log)
 
+    def _loader(self, broken: Broken, manifest: Manifest) -> chain.Loader:
+        """From the changelog where there is one, else from the store."""
+
+        def stored(keys: Sequence[str]) -> list[bytes | None]:
+            return self._store.load(broken.name, keys)
+
+        if self._changelog is None:
+            return stored
+        logged = self._changelog.load(broken.partition.partition, manifest)
+        return lambda keys: [logged.get(key) or stored([key])[0] for key in keys]
+
+    def _committed(
+        self, broken: Broken, manifest: Manifest, loader: chain.Loader
+    ) -> chain.Ancestor | None:
+        """The committed state itself: nothing is left to be run again."""
+        with contextlib.suppress(StateLostError):
+            states = chain.load(broken.name, manifest, loader).states
+            return chain.Ancestor(states, broken.head.offset, manifest.event_time_max)
+        return None
+
     def go_on(self, partition: TopicPartition, owner: Owner) -> Task | None:
         """One piece more; the task when that was the last."""
         replay = self._replays[partition]
@@ -149,6 +176,7 @@ class Healer:
             replay.close()
             return None
         self.forget(partition)
+        self._probe("heal")
         return self._finish(replay, owner)
 
     def _finish(self, replay: _Replay, owner: Owner) -> Task:
@@ -168,7 +196,8 @@ class Healer:
         )  # fmt: skip
         self._checkpointer.rebase(task)
         offset = broken.head.offset
-        self._tell(Healed(broken.name, "replay", replay.records, replay.start, offset))
+        how: How = "changelog" if replay.start == offset and self._changelog else "replay"
+        self._tell(Healed(broken.name, how, replay.records, replay.start, offset))
         return task
 
     def rebase(self, task: Task) -> None:

@@ -6,7 +6,7 @@ nothing is read inside a transaction and no state is computed on what may be tak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Final, Literal
@@ -14,7 +14,8 @@ from typing import Final, Literal
 from processor.clock import Clock
 from processor.connectors.ports import Consumer, Log, Producer, Store
 from processor.engine.batcher import Batcher, Limits, Share
-from processor.engine.checkpoint import Checkpointer
+from processor.engine.changelog import Changelog
+from processor.engine.checkpoint import Checkpointer, Prepared
 from processor.engine.committer import Commit, Committer, Probe, UnlinkedError, Work
 from processor.engine.heal import STEP_S, Healed, Healer, Policy
 from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Step, Verdict
@@ -23,7 +24,7 @@ from processor.engine.task import Task
 from processor.errors import FencedError, LogError
 from processor.metrics.progress import BatchReport, Phase
 from processor.model.batch import Result, Slice
-from processor.model.log import Assigned, Rebalance, TopicPartition
+from processor.model.log import Assigned, Output, Rebalance, TopicPartition
 from processor.operators.pipeline import Pipeline
 from processor.plan.fingerprint import fingerprint
 from processor.plan.nodes import Plan
@@ -96,9 +97,13 @@ class Worker:
         self._identity = Identity(
             plan.app, instance, fingerprint(plan), partitions, options.start_from
         )
+        self._changelog: Changelog | None = None
+        if options.on_checkpoint_loss == "changelog" and self._pipeline.stateful:
+            self._changelog = Changelog(log, plan.app, options.timeout_s)
         self._checkpointer = Checkpointer(
-            store, executor, self._identity.fingerprint, partitions, instance
-        )
+            store, executor, self._identity.fingerprint, partitions, instance,
+            changelog=self._changelog,
+        )  # fmt: skip
         self._batches = 0
         self._reset()
 
@@ -201,7 +206,7 @@ class Worker:
         options = self._options
         return Healer(
             options.on_checkpoint_loss, self._log, self._store, self._pipeline,
-            checkpointer=self._checkpointer, clock=self._clock,
+            checkpointer=self._checkpointer, clock=self._clock, changelog=self._changelog,
             records_max=options.limits.records_max, tell=self._listener.healed,
             probe=self._probe, step_s=options.heal_step_s,
         )  # fmt: skip
@@ -248,7 +253,7 @@ class Worker:
             for task, part, time in zip(tasks, slices, result.event_times_max, strict=True)
         ]
         process_s = self._clock.monotonic_s() - started_s
-        work = Work(prepared, result.outputs)
+        work = Work(prepared, [*result.outputs, *self._logged(prepared)])
         commit = self._commit(work)
         if commit.verdict is not Verdict.ADOPT:
             self._undo(tasks, commit)
@@ -260,6 +265,11 @@ class Worker:
         phases = self._phases(process_s, commit)
         self._listener.batch(self._report(result, work, started_ms, phases, snapshot_bytes))
         return True
+
+    def _logged(self, prepared: Sequence[Prepared]) -> Iterator[Output]:
+        if self._changelog:
+            for part in prepared:
+                yield from self._changelog.outputs(part.task.partition.partition, part.blobs)
 
     def _commit(self, work: Work) -> Commit:
         try:

@@ -40,14 +40,15 @@ class Output:
     """Records for one topic, column by column, in order.
 
     ``keys`` and ``headers`` are ``None`` where no record has one, otherwise as long as ``values``.
-    A record with a key goes to the partition that the key's murmur2 hash picks (the choice of
-    Kafka's own clients), one without to any.
+    All go to ``partition``, if one is given; else a record with a key goes to the partition that
+    the key's murmur2 hash picks (the choice of Kafka's own clients), one without to any.
     """
 
     topic: str
     values: Sequence[bytes | None]
     keys: Sequence[bytes | None] | None = None
     headers: Sequence[Headers] | None = None
+    partition: int | None = None
 
     def __len__(self) -> int:
         return len(self.values)

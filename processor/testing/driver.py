@@ -17,6 +17,7 @@ from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.records import StoredMessage
 from processor.connectors.memory.store import MemoryStore
+from processor.engine import changelog
 from processor.engine.batcher import Limits
 from processor.engine.heal import Healed, Policy
 from processor.engine.task import task_name
@@ -87,6 +88,8 @@ class TestDriver:
         topics = [source.topic, self._dead_letters, *(sink.topic for sink in self.plan.sinks)]
         if (late := self.plan.late()) is not None:
             topics.append(late)
+        if on_checkpoint_loss == "changelog":
+            topics.append(changelog.topic_of(self.plan.app))
         self.log.create(dict.fromkeys(topics, partitions))
         self._crashes: dict[int, list[str]] = {}
         self._pauses: dict[int, list[tuple[str, Callable[[], None]]]] = {}

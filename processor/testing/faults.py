@@ -7,6 +7,7 @@ lost). A record can also be lost on its way, which only the flush tells.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from processor.clock import Clock
@@ -113,4 +114,6 @@ def _without_last(output: Output) -> Output:
     def cut(column: Sequence[Any] | None) -> Sequence[Any] | None:
         return None if column is None else column[:-1]
 
-    return Output(output.topic, output.values[:-1], cut(output.keys), cut(output.headers))
+    return replace(
+        output, values=output.values[:-1], keys=cut(output.keys), headers=cut(output.headers)
+    )

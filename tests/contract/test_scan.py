@@ -77,3 +77,29 @@ def test_a_scan_given_up_halfway_leaves_nothing_behind(bench: Bench):
 def test_a_scan_of_what_is_not_there_is_refused(bench: Bench):
     with pytest.raises(LogError):
         list(bench.log.scan(TopicPartition(unique("nowhere"), 0), 0, 1))
+
+
+def test_what_is_trimmed_is_gone_and_trimming_again_is_no_error(bench: Bench):
+    topic = bench.topic()
+    bench.feed(topic, numbered(0, 10))
+    for low in (4, 4, 2):
+        bench.log.trim(TopicPartition(topic, 0), low)
+        assert bench.log.describe([topic])[topic].extents[0].low == 4
+    assert scanned(bench, topic, 4, 10) == [*range(4, 10)]
+    with pytest.raises(LogError, match="4"):
+        scanned(bench, topic, 3, 10)
+
+
+def test_an_output_may_say_its_partition(bench: Bench):
+    topic = unique("kept")
+    bench.log.create({topic: 3}, forever=True)
+    until(lambda: topic in bench.log.describe([topic]), "the topic is there")
+    producer = bench.producer()
+    producer.begin()
+    producer.produce(Output(topic, [b"1", b"2"], [b"a", b"b"], partition=2))
+    producer.produce(Output(topic, [b"3"], partition=0))
+    producer.commit(WAIT_S)
+    until(lambda: bench.log.describe([topic])[topic].extents[0].high == 2, "all is committed")
+    assert scanned(bench, topic, 0, 10) == [3]
+    runs = bench.log.scan(TopicPartition(topic, 2), 0, 10)
+    assert [message.value() for run in runs for message in run] == [b"1", b"2"]

@@ -58,10 +58,10 @@ def _flush(server):
         client.flushall()
 
 
-@pytest.mark.parametrize("policy", ["replay"])
+@pytest.mark.parametrize("policy", ["replay", "changelog"])
 def test_a_redis_that_lost_everything_costs_nothing(half, own_redis, policy):
     def start():
-        return half.run(POPULAR, *SMALL, "--on-checkpoint-loss", policy)
+        return half.run(POPULAR, *SMALL, "--on-checkpoint-loss", policy, "--create-topics", 4)
 
     run = start()
     _feed(half, half.lines[:300])

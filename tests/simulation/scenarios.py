@@ -32,6 +32,9 @@ SCENARIOS = {
     "totals-lost": Scenario(
         totals, drawn, updates=True, identity=["k"], on_checkpoint_loss="replay"
     ),
+    "totals-logged": Scenario(
+        totals, drawn, updates=True, identity=["k"], on_checkpoint_loss="changelog"
+    ),
     "append-lost": Scenario(
         lambda: windowed(mode="append", delay="5 hours"),
         drawn,

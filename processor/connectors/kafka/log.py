@@ -111,12 +111,14 @@ class KafkaLog:
             counts[name] = len(topic.partitions)
         return counts
 
-    def create(self, topics: Mapping[str, int]) -> None:
+    def create(self, topics: Mapping[str, int], *, forever: bool = False) -> None:
         """Create topics with so many partitions; those that exist are left alone."""
         if not topics:
             return
         # -1: as many replicas as the brokers are set to give.
         config = {"max.message.bytes": str(RECORD_BYTES_MAX)}
+        if forever:
+            config |= {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
         wanted = [
             admin.NewTopic(name, count, replication_factor=-1, config=config)
             for name, count in topics.items()
@@ -189,6 +191,13 @@ class KafkaLog:
     ) -> Iterator[Sequence[Message]]:
         """Records of a partition from ``start`` to before ``end``, outside any group."""
         return scan(self._connection, partition, start, end, committed=committed)
+
+    def trim(self, partition: Partition, low: int) -> None:
+        """Delete the records before ``low``; it is no error if they are gone already."""
+        doing = f"{partition}: deleting what is before {low}"
+        asked = [TopicPartition(*partition, low)]
+        for answer in self._client().delete_records(asked, request_timeout=REQUEST_S).values():
+            _result(answer, doing)
 
     def cluster_id(self, timeout_s: float = REQUEST_S) -> str:
         """The cluster's name for itself; raises `LogError` when no broker answers in time."""

@@ -100,7 +100,8 @@ class KafkaProducer:
         while done < len(values):
             try:
                 if output.headers is None:
-                    done = self._plain(output.topic, values, keys, done)
+                    where = -1 if output.partition is None else output.partition
+                    done = self._plain(output.topic, values, keys, done, where)
                 else:
                     done = self._with_headers(output.topic, values, keys, output.headers, done)
             except _QueueFull as full:
@@ -114,11 +115,12 @@ class KafkaProducer:
         values: Sequence[bytes | None],
         keys: Sequence[bytes | None],
         done: int,
+        where: int,
     ) -> int:
         send, at = self._client.produce, done
         try:
             for value, key in zip(values[done:], keys[done:], strict=True):
-                send(topic, value, key)
+                send(topic, value, key, where)
                 at += 1
         except BufferError:
             raise _QueueFull(at) from None

@@ -154,13 +154,20 @@ class Broker:
     def _count(self, topic: str) -> int:
         return len(self.topics.get(topic, ()))
 
-    def append(self, topic: str, columns: Columns, transaction: Transaction | None) -> None:
-        """Append records to a topic, keyed ones by hash, others to the next partition in turn."""
+    def append(
+        self,
+        topic: str,
+        columns: Columns,
+        transaction: Transaction | None,
+        partition: int | None = None,
+    ) -> None:
+        """Append to a partition, or keyed records by hash and others to the next in turn."""
         partitions = self.topic(topic)
         if not columns.values:
             return
         self._turn += 1
-        for number, part in columns.placed(len(partitions), self._turn % len(partitions)):
+        placed = columns.placed(len(partitions), self._turn % len(partitions))
+        for number, part in placed if partition is None else [(partition, columns)]:
             partitions[number].append(part, transaction)
         if transaction is None:
             self.changed.notify_all()

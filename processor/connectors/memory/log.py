@@ -56,7 +56,7 @@ class MemoryLog:
                 if topic in self._broker.topics
             }
 
-    def create(self, topics: Mapping[str, int]) -> None:
+    def create(self, topics: Mapping[str, int], *, forever: bool = False) -> None:  # noqa: ARG002
         """Create topics with so many partitions; those that exist are left alone."""
         with self._broker.changed:
             for topic, partitions in topics.items():

@@ -48,7 +48,7 @@ class MemoryProducer:
             self._check_open()
             transaction = None if self._id is None else self._transaction()
             columns = Columns.of(output, self._broker.clock.now_ms())
-            self._broker.append(output.topic, columns, transaction)
+            self._broker.append(output.topic, columns, transaction, output.partition)
 
     def flush(self, timeout_s: float) -> None:  # noqa: ARG002
         """Everything is acknowledged already; raises `FencedError` when the identity was taken."""

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from processor.engine import checkpoint
-from processor.errors import InputLostError, StateLostError
+from processor.connectors.memory.log import MemoryLog
+from processor.engine import changelog, checkpoint
+from processor.errors import InputLostError, SettingsError, StateLostError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
 from processor.testing import Crash, TestDriver
@@ -123,22 +124,25 @@ def chains(request, monkeypatch):
 
 @pytest.mark.parametrize("loss", LOSSES)
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_what_is_lost_at_rest_is_computed_again(topology, loss, chains):
-    driver = driven(topology, on_checkpoint_loss="replay")
+@pytest.mark.parametrize("policy", ["replay", "changelog"])
+def test_what_is_lost_at_rest_comes_back(topology, loss, policy, chains):
+    driver = driven(topology, on_checkpoint_loss=policy)
     driver.kill()
     loss(driver)
     driver.restart()
     driver.run()
-    assert [healed.how for healed in driver.healed] == ["replay"]
+    assert [healed.how for healed in driver.healed] == [policy]
+    assert (sum(healed.records for healed in driver.healed) == 0) == (policy == "changelog")
     assert state(driver) == state(driven(topology))
     as_if_nothing_had_been(driver, topology)
-    assert [healed.how for healed in driver.healed] == ["replay"]
+    assert [healed.how for healed in driver.healed] == [policy]
 
 
+@pytest.mark.parametrize("policy", ["replay", "changelog"])
 @pytest.mark.parametrize("loss", [lose_all, lose_tail])
 @pytest.mark.parametrize("topology", TOPOLOGIES)
-def test_what_is_lost_in_the_middle_of_a_run_is_written_from_memory(topology, loss, chains):
-    driver = driven(topology, on_checkpoint_loss="replay")
+def test_what_is_lost_in_the_middle_of_a_run_is_written_from_memory(topology, loss, policy, chains):
+    driver = driven(topology, on_checkpoint_loss=policy)
     loss(driver)
     as_if_nothing_had_been(driver, topology)
     assert [healed.how for healed in driver.healed] == ["memory"]
@@ -300,6 +304,86 @@ def test_a_partition_that_is_taken_away_while_it_is_healed_is_healed_by_the_othe
     driver.run()
     last = {row["k"]: row["n"] for row in driver.json("out")}
     assert last == {f"k{i}": 10 for i in range(5)}
+
+
+CHANGES = TopicPartition("totals-changelog", 0)
+
+
+def test_with_a_changelog_neither_store_nor_input_is_needed(chains):
+    driver = driven(_totals, on_checkpoint_loss="changelog")
+    before = state(driver)
+    driver.kill()
+    driver.store.lose()
+    driver.log.trim(RIDES, driver.committed()[RIDES].offset)
+    driver.restart()
+    driver.run()
+    assert state(driver) == before
+
+
+def test_a_changelog_without_the_beginning_leaves_the_replay():
+    driver = driven(_totals, on_checkpoint_loss="changelog")
+    before = state(driver)
+    driver.kill()
+    driver.store.lose()
+    driver.log.trim(CHANGES, 5)
+    driver.restart()
+    driver.run()
+    assert [healed.how for healed in driver.healed] == ["replay"]
+    assert state(driver) == before
+
+
+def test_the_changelog_is_trimmed_behind_snapshots(monkeypatch):
+    monkeypatch.setattr(checkpoint, "CHAIN_LENGTH_MAX", 5)
+    driver = driven(_totals, on_checkpoint_loss="changelog", batch_records_max=1)
+    assert manifest(driver).epoch == FIRST
+    epochs = {int(m.key().split(b":")[1].split(b"/")[0]) for m in driver.read(CHANGES.topic)}
+    assert max(epochs) == FIRST
+    assert min(epochs) > FIRST - 15
+
+
+@pytest.mark.parametrize("have", [0, 3])
+def test_a_changelog_of_other_partitions_is_refused_before_anything_starts(have):
+    log = MemoryLog()
+    if have:
+        log.create({"totals-changelog": have})
+    with pytest.raises(SettingsError, match=f"has {have} partitions; it needs 4"):
+        changelog.prepare(log, {"totals": 4}, create=False)
+    log = MemoryLog()
+    changelog.prepare(log, {"totals": 4}, create=True)
+    assert len(log.describe(["totals-changelog"])["totals-changelog"].extents) == 4
+
+
+def test_the_changelog_is_cut_in_pieces_and_put_together(monkeypatch):
+    monkeypatch.setattr(changelog, "PIECE_BYTES_MAX", 100)
+    monkeypatch.setattr(checkpoint, "CHAIN_LENGTH_MAX", 5)
+    driver = driven(_hours, on_checkpoint_loss="changelog")
+    before = state(driver)
+    assert max(len(value or b"") for value in driver.values("hours-changelog")) == 100
+    driver.kill()
+    driver.store.lose()
+    driver.restart()
+    driver.run()
+    assert [healed.how for healed in driver.healed] == ["changelog"]
+    assert state(driver) == before
+
+
+def test_what_an_aborted_batch_left_in_the_changelog_is_not_believed():
+    driver = driven(_totals, on_checkpoint_loss="changelog")
+    driver.feed(rides(range(FIRST, ALL)))
+    for step in ("before:commit", "after:send-offsets", "after:flush"):
+        driver.crash_at(step)
+        with pytest.raises(Crash):
+            driver.run()
+        driver.restart()
+    driver.kill()
+    driver.store.lose()
+    driver.restart()
+    driver.run()
+    quiet = driven(_totals)
+    quiet.feed(rides(range(FIRST, ALL)))
+    quiet.run()
+    assert state(driver) == state(quiet)
+    assert "changelog" in [healed.how for healed in driver.healed]
 
 
 @pytest.mark.parametrize("low", [1, 30])
