@@ -1,8 +1,8 @@
 """``python -m benchmarks.soak --minutes 30``: does memory stay where it is?
 
-Spend by user, exactly once, one worker, ``--rate`` records a second of ``--users`` users. Event time
-runs ``--speed`` times as fast as the clock, so that windows open and close all the time. Each half
-minute a line: Redis' memory, the blobs in it, the worker's resident memory, its rows of state.
+Spend by user, exactly once, one worker, ``--rate`` records a second of ``--users`` users. Event
+time runs ``--speed`` times as fast as the clock, so that windows open and close all the time.
+Each half minute a line: Redis' memory, the blobs in it, the worker's resident memory, its rows.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import (
+    Consumer,
     ConsumerGroupTopicPartitions,
     IsolationLevel,
     KafkaError,
@@ -18,7 +19,12 @@ from processor.connectors.kafka.consumer import KafkaConsumer, positions_of
 from processor.connectors.kafka.errors import classify, reason
 from processor.connectors.kafka.producer import KafkaProducer
 from processor.connectors.kafka.reader import scan
-from processor.connectors.kafka.settings import RECORD_BYTES_MAX, Connection, admin_settings
+from processor.connectors.kafka.settings import (
+    RECORD_BYTES_MAX,
+    Connection,
+    admin_settings,
+    reader_settings,
+)
 from processor.errors import AbortableError, FencedError, LogError, RetriableError
 from processor.model.log import Committed, Extent, TopicDescription
 from processor.model.log import TopicPartition as Partition
@@ -55,6 +61,7 @@ class KafkaLog:
             bootstrap_servers, dict(extra or {}), session_timeout_ms, transaction_timeout_ms
         )
         self._admin: Any = None
+        self._readers: dict[str, Any] = {}
 
     def __repr__(self) -> str:
         return f"KafkaLog({self._connection.bootstrap_servers!r})"
@@ -146,13 +153,22 @@ class KafkaLog:
         asked = [TopicPartition(topic, i) for i in range(self._partitions().get(topic, 0))]
         if not asked:
             return {}
-        answers = self._client().list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, asked)],
-            require_stable=True,
-            request_timeout=REQUEST_S,
-        )
-        found = positions_of(_result(answers[group], doing).topic_partitions, doing)
+        try:
+            found = positions_of(self._reader(group).committed(asked, REQUEST_S), doing)
+        except KafkaException as problem:
+            raise classify(problem, doing) from problem
         return {partition: known for partition, known in found.items() if known is not None}
+
+    def _reader(self, group: str) -> Any:
+        """A consumer that never joins.
+
+        The admin client's own call for this ends the process when the group's coordinator is not
+        ready yet: librdkafka 2.16 dereferences the group that an admin client does not have.
+        """
+        if group not in self._readers:
+            settings = reader_settings(self._connection, group, committed=True)
+            self._readers[group] = _made(lambda: Consumer(settings))
+        return self._readers[group]
 
     def members(self, group: str) -> int:
         """How many members a group has; 0 for one that is not there."""
@@ -225,6 +241,8 @@ class KafkaLog:
     def close(self) -> None:
         """Let go of everything."""
         self._admin = None
+        while self._readers:
+            self._readers.popitem()[1].close()
 
 
 def make_kafka_log(bootstrap_servers: str) -> KafkaLog:
