@@ -60,6 +60,7 @@ class KeyCodec:
     layout: Layout = field(init=False)
     _ids: dict[bytes, int] = field(init=False, default_factory=dict)
     _texts: dict[int, bytes] = field(init=False, default_factory=dict)
+    _text_bytes: int = field(init=False, default=0)
     _unsaved: dict[int, bytes] = field(init=False, default_factory=dict)
     _next_id: int = field(init=False, default=1)
 
@@ -161,7 +162,7 @@ class KeyCodec:
     def restore(self, texts: Mapping[int, bytes]) -> None:
         """Take long texts from a checkpoint."""
         for number, text in texts.items():
-            self._texts[number] = text
+            self._keep(number, text)
             self._ids[text] = number
             self._next_id = max(self._next_id, number + 1)
 
@@ -169,11 +170,17 @@ class KeyCodec:
         """Forget the long texts that no row refers to any more."""
         keep = {**live, **self._unsaved}
         self._texts = dict(keep)
+        self._text_bytes = sum(map(_kept_bytes, keep.values()))
         self._ids = {text: number for number, text in keep.items()}
 
     def memory_bytes(self) -> int:
         """What the long texts take, about."""
-        return sum(len(text) + 200 for text in self._texts.values())
+        return self._text_bytes
+
+    def _keep(self, number: int, text: bytes) -> None:
+        if number not in self._texts:
+            self._text_bytes += _kept_bytes(text)
+        self._texts[number] = text
 
     def _encode_text(self, i: int, column: pl.Series) -> Words:
         sizes = column.str.len_bytes().fill_null(0).to_numpy()
@@ -208,9 +215,15 @@ class KeyCodec:
         number = self._ids.get(text)
         if number is None:
             number = self._ids[text] = self._next_id
-            self._texts[number] = self._unsaved[number] = text
+            self._keep(number, text)
+            self._unsaved[number] = text
             self._next_id += 1
         return number
+
+
+def _kept_bytes(text: bytes) -> int:
+    """A text with what two dictionaries take for it, about."""
+    return len(text) + 200
 
 
 def _short(text: bytes) -> bytes:

@@ -5,10 +5,6 @@ protocol, rebalances, zombies that wake up after their partitions moved, errors 
 and after each call, a store that is down. In the end everything is healed and run to rest; outputs
 and state must then be those of one worker that nothing ever happened to.
 
-::
-
-    $ python -m processor.testing.simulator --seeds 10000
-
 The same seed gives the same script. A failure prints it with an arrow at the step.
 """
 

@@ -119,3 +119,16 @@ def test_no_keys_are_one_key() -> None:
     words = codec.encode(pl.DataFrame({"x": [1, 2]}))
     assert words.shape == (2, 0)
     assert codec.relayout(words, Layout([])).shape == (2, 0)
+
+
+def test_the_bytes_of_long_texts_are_known_without_a_look_at_each():
+    codec = KeyCodec({"k": pl.String()})
+    long = [letter * 300 for letter in "abc"]
+    words = codec.encode(pl.DataFrame({"k": [*long, *long, "short"]}))
+    assert codec.memory_bytes() == 3 * 500
+    other = KeyCodec({"k": pl.String()})
+    for _ in range(2):
+        other.restore(codec.texts(words))
+    assert other.memory_bytes() == 3 * 500
+    other.prune(dict(list(codec.texts(words).items())[:1]))
+    assert other.memory_bytes() == 500
