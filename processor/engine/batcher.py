@@ -29,7 +29,7 @@ class Limits:
     """
 
     interval_s: float = 0.1
-    records_max: int = 50_000
+    records_max: int = 20_000
     bytes_max: int = 64 * 1024 * 1024
     wait_s: float = 0.1
 

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 import polars as pl
 
 Values: TypeAlias = Sequence[bytes | None]
 DataType: TypeAlias = pl.DataType | type[pl.DataType]
 VALUE_BYTES_MAX = 1_000_000
+# One record that is not UTF-8 fails the cast of all: only its neighbours are looked at one by one.
+_PIECE: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,18 +86,30 @@ def text_column(values: Values, bytes_max: int) -> tuple[pl.Series, dict[int, st
     (['a', None], {1: 'not UTF-8: invalid start byte at byte 0'})
     """
     column = pl.Series("value", values, dtype=pl.Binary)
-    sizes = column.bin.size()
-    if not column.null_count() and (sizes.is_between(1, bytes_max)).all():
-        try:
-            return column.cast(pl.String), {}
-        except pl.exceptions.ComputeError:
-            pass
-    bad = size_errors(values, bytes_max)
-    text: list[str | None] = []
-    for row, value in enumerate(values):
-        try:
-            text.append(None if value is None or row in bad else value.decode())
-        except UnicodeDecodeError as error:
-            bad[row] = f"not UTF-8: {error.reason} at byte {error.start}"
-            text.append(None)
-    return pl.Series("value", text, dtype=pl.String), bad
+    bad: dict[int, str] = {}
+    fits = column.bin.size().is_between(1, bytes_max).fill_null(value=False)
+    if not fits.all():
+        rows = (~fits).arg_true().to_list()
+        found = size_errors([values[row] for row in rows], bytes_max)
+        bad = {rows[i]: reason for i, reason in found.items()}
+        column = column.to_frame().select(pl.when(fits).then(pl.col("value"))).to_series()
+    try:
+        return column.cast(pl.String), bad
+    except pl.exceptions.ComputeError:
+        parts = [_text(column[i : i + _PIECE], i, bad) for i in range(0, len(column), _PIECE)]
+        return pl.concat(parts, rechunk=True), bad
+
+
+def _text(column: pl.Series, first: int, bad: dict[int, str]) -> pl.Series:
+    """Text of a few rows, the first of which is the batch's row number ``first``."""
+    try:
+        return column.cast(pl.String)
+    except pl.exceptions.ComputeError:
+        text: list[str | None] = []
+        for row, value in enumerate(column.to_list(), first):
+            try:
+                text.append(None if value is None else value.decode())
+            except UnicodeDecodeError as error:
+                bad[row] = f"not UTF-8: {error.reason} at byte {error.start}"
+                text.append(None)
+        return pl.Series(column.name, text, dtype=pl.String)

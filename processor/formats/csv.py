@@ -29,6 +29,8 @@ _TYPES: Final = (
     pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64,
 )  # fmt: skip
 _TERMINATOR: Final = b"\0\n"
+_QUOTED: Final = r'["\r\n]'
+_SPECIAL: Final = r'["\r\n\x00]'
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class Csv:
     def decode(self, values: Values) -> Decoded:
         """Lines to columns: a row per value, in order; bad values are named, not raised."""
         text, bad = text_column(values, self.value_bytes_max)
-        fields = self._split(text.str.strip_chars_end("\r\n"), bad)
+        fields = self._split(text, bad)
         frame = pl.DataFrame(
             [self._column(name, kind, fields, bad) for name, kind in self.columns.items()]
         )
@@ -106,28 +108,28 @@ class Csv:
     def _split(self, text: pl.Series, bad: dict[int, str]) -> pl.DataFrame:
         """Fields as text, one column more than wanted: it is null unless there are too many."""
         count = len(self.columns)
+        special = text.str.contains(_SPECIAL).any()
+        if special:
+            text = text.str.strip_chars_end("\r\n")
         fields = text.to_frame("line").select(
             pl.col("line").str.split_exact(self.separator, count).struct.unnest()
         )
-        quoted = text.str.contains('"', literal=True)
-        for break_ in "\r\n":
-            quoted |= text.str.contains(break_, literal=True)
-        quoted = quoted.fill_null(value=False)
-        if quoted.any():
-            fields = self._split_quoted(text, fields, quoted.arg_true(), bad)
+        if special:
+            fields = self._split_special(text, fields, bad)
         surplus = fields.to_series(count)
         if surplus.null_count() < len(surplus):
             for row in surplus.is_not_null().arg_true().to_list():
                 bad.setdefault(row, f"more than {count} fields")
-        nul = text.str.contains("\0", literal=True).fill_null(value=False)
-        for row in nul.arg_true().to_list() if nul.any() else ():
-            bad.setdefault(row, "a NUL byte in the text")
         return fields
 
-    def _split_quoted(
-        self, text: pl.Series, fields: pl.DataFrame, rows: pl.Series, bad: dict[int, str]
+    def _split_special(
+        self, text: pl.Series, fields: pl.DataFrame, bad: dict[int, str]
     ) -> pl.DataFrame:
+        """The fields, where a line is not just split: one with quotes or line breaks in it."""
         count = len(self.columns)
+        for row in text.str.contains("\0", literal=True).arg_true().to_list():
+            bad.setdefault(row, "a NUL byte in the text")
+        rows = text.str.contains(_QUOTED).arg_true()
         replaced: list[list[str | None]] = []
         for row, line in zip(rows.to_list(), text.gather(rows).to_list(), strict=True):
             try:

@@ -27,7 +27,7 @@ from processor.formats.base import (
     size_errors,
 )
 from processor.formats.lines import join_rows
-from processor.formats.times import ISO, READ_FORMS, format_times, is_timestamp, parse_times
+from processor.formats.times import ISO, READ_FORMS, format_times, is_timestamp, parse_times, plain_form
 
 _READ_AS: Final[Mapping[DataType, DataType]] = {
     pl.Int8: pl.Int64,
@@ -118,7 +118,8 @@ class Json:
         if frame.is_empty():
             return []
         rows = format_times(frame, self.time_form)
-        lines = join_rows(rows)
+        times = {name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)}
+        lines = join_rows(rows, times if plain_form(self.time_form) else ())
         if lines is None:
             # The writer escapes line breaks inside text, so every line is one row.
             lines = rows.write_ndjson().encode().split(b"\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Final
 
@@ -18,6 +19,7 @@ READ_FORMS: Final = (
     "%Y-%m-%dT%H:%M:%S%.fZ",
 )
 ISO: Final = "%Y-%m-%dT%H:%M:%S"
+_SPECIAL: Final = re.compile(r'["\\\x00-\x1f]|%[-_0]?[nt]')
 
 
 def is_timestamp(kind: pl.DataType | type[pl.DataType]) -> bool:
@@ -39,14 +41,25 @@ def parse_times(text: pl.Series, forms: Sequence[str] = READ_FORMS) -> pl.Series
     [datetime.datetime(2014, 8, 1, 0, 3), datetime.datetime(2014, 8, 1, 0, 3), None]
     """
     times = text.str.to_datetime(forms[0], time_unit="us", strict=False)
+    rows = (times.is_null() & text.is_not_null()).arg_true()
     for form in forms[1:]:
-        rest = times.is_null() & text.is_not_null()
-        if not rest.any():
+        if rows.is_empty():
             break
-        rows = rest.arg_true()
         found = text.gather(rows).str.to_datetime(form, time_unit="us", strict=False)
-        times = times.scatter(rows, found)
+        read = found.is_not_null()
+        if read.any():
+            times = times.scatter(rows.filter(read), found.filter(read))
+            rows = rows.filter(~read)
     return times
+
+
+def plain_form(form: str) -> bool:
+    r"""Whether what is written in a form has no quote, no backslash and no control character.
+
+    >>> plain_form(ISO), plain_form("%H\"%M"), plain_form("%H%n%M")
+    (True, False, False)
+    """
+    return _SPECIAL.search(form) is None
 
 
 def format_times(frame: pl.DataFrame, form: str) -> pl.DataFrame:

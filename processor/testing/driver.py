@@ -64,7 +64,7 @@ class TestDriver:
         partitions: int = 1,
         workers: int = 1,
         guarantee: Guarantee = "exactly-once",
-        batch_records_max: int = 50_000,
+        batch_records_max: int = 20_000,
         interval_s: float = 0.0,
         on_checkpoint_loss: Policy = "stop",
         log: MemoryLog | None = None,
