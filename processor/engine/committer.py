@@ -22,6 +22,7 @@ from processor.model.log import Committed, Output, TopicPartition
 from processor.state.chain import REMEDY
 
 SLOW_S: Final = 2.0
+LEAST_S: Final = 0.1
 _OUTCOMES: Final[Sequence[tuple[type[LogError], Outcome]]] = (
     (FencedError, Outcome.FENCED),
     (OutcomeUnknownError, Outcome.UNKNOWN),
@@ -67,7 +68,8 @@ class Committer:
     Args:
         renew: makes and starts a new producer under the same identity.
         probe: called with ``before:<step>`` and ``after:<step>``; tests crash there.
-        timeout_s: how long each call on the log may take.
+        timeout_s: the budget of one commit, from staging to the log's answer. It bounds how long a
+            hand-over waits for the batch that is running. The ways back get it anew, each call.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Committer:
         self._renew_producer = renew
         self._probe = probe
         self._timeout_s = timeout_s
+        self._deadline_s = 0.0
         self._steps: Mapping[Step, Callable[[Work], Outcome]] = {
             Step.STAGE: self._stage,
             Step.GUARD: self._guard,
@@ -112,6 +115,7 @@ class Committer:
         when it does not answer, `LogError` for what nothing can be done about.
         """
         done = Commit()
+        self._deadline_s = self._clock.monotonic_s() + self._timeout_s
         following: Step | Verdict = Step.STAGE
         while isinstance(following, Step):
             step = following
@@ -127,6 +131,10 @@ class Committer:
             following = self._table[step][outcome]
         done.verdict = following
         return done
+
+    def _left_s(self) -> float:
+        """What is left of the budget: never nothing, so that an answer that is there is heard."""
+        return max(LEAST_S, self._deadline_s - self._clock.monotonic_s())
 
     def _stage(self, work: Work) -> Outcome:
         blobs = {p.task.name: p.blobs for p in work.prepared if p.blobs}
@@ -168,22 +176,22 @@ class Committer:
 
     def _flush(self, work: Work) -> Outcome:
         del work
-        self.producer.flush(self._timeout_s)
+        self.producer.flush(self._left_s())
         return Outcome.DONE
 
     def _send_offsets(self, work: Work) -> Outcome:
         membership = self._consumer.membership()
-        self.producer.send_offsets(work.offsets(), membership, self._timeout_s)
+        self.producer.send_offsets(work.offsets(), membership, self._left_s())
         return Outcome.DONE
 
     def _commit(self, work: Work) -> Outcome:
         del work
         started_s = self._clock.monotonic_s()
-        self.producer.commit(self._timeout_s)
+        self.producer.commit(self._left_s())
         return Outcome.SLOW if self._clock.monotonic_s() - started_s > SLOW_S else Outcome.DONE
 
     def _commit_offsets(self, work: Work) -> Outcome:
-        self._consumer.commit(work.offsets(), self._timeout_s)
+        self._consumer.commit(work.offsets(), self._left_s())
         return Outcome.DONE
 
     def _abort(self, work: Work) -> Outcome:

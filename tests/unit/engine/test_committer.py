@@ -100,6 +100,30 @@ def test_a_commit_that_was_slow_takes_a_new_producer_before_the_next_batch():
     right(driver, 40)
 
 
+def test_the_calls_of_one_commit_share_one_budget_of_time(monkeypatch):
+    driver, _ = driven(totals())
+    committer = driver._workers[0]._committer
+    committer._timeout_s = 10.0
+    inner = committer.producer.inner
+    given: dict[str, float] = {}
+
+    def spy(name: str) -> None:
+        real = getattr(inner, name)
+
+        def call(*args: object) -> None:
+            given[name] = args[-1]
+            driver.clock.advance(4.0)
+            real(*args)
+
+        monkeypatch.setattr(inner, name, call)
+
+    for name in ("flush", "send_offsets", "commit"):
+        spy(name)
+    driver.feed(map(ride, range(20)))
+    driver.run()
+    assert given == {"flush": 10.0, "send_offsets": 6.0, "commit": 2.0}
+
+
 def test_a_batch_that_is_refused_again_and_again_stops_the_worker_with_the_reason():
     driver, log = driven(totals())
     log.before["flush"] = [AbortableError("too large", remedy="make it smaller")] * 20
