@@ -9,15 +9,13 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import groupby
-from operator import methodcaller
-from typing import Final
+from typing import Any, Final
 
 from processor.clock import Clock
 from processor.connectors.ports import Consumer
 from processor.model.log import Message, Polled, TopicPartition
 
 _FILL_S: Final = 0.005
-_partition_of = methodcaller("partition")
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +96,16 @@ class Batcher:
                 self._bytes -= _size(share.values)
 
     def _take(self, polled: Polled) -> None:
-        for partition, run in groupby(polled.messages, key=_partition_of):
-            key = TopicPartition(self._topic, partition)
-            share = self._shares.setdefault(key, Share())
-            messages = list(run)
-            values = [message.value() for message in messages]
-            share.messages += messages
-            share.values += values
-            self._bytes += _size(values)
-        self._records += len(polled.messages)
+        values = [message.value() for message in polled.messages]
+        numbers: list[Any] = [message.partition() for message in polled.messages]
+        end = 0
+        for partition, run in groupby(numbers):
+            start, end = end, end + len(list(run))
+            share = self._shares.setdefault(TopicPartition(self._topic, partition), Share())
+            share.messages += polled.messages[start:end]
+            share.values += values[start:end]
+        self._records += len(values)
+        self._bytes += _size(values)
 
 
 def _size(values: Collection[bytes | None]) -> int:

@@ -7,9 +7,9 @@ import logging
 import threading
 import time
 from itertools import compress, groupby
-from operator import methodcaller
 from typing import TYPE_CHECKING, Any
 
+import confluent_kafka
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from processor.connectors.kafka import settings
@@ -39,7 +39,9 @@ SLICE_S = 0.1
 OPEN_S = 10.0
 LEAVE_S = 5.0
 CLOSE_S = 3.0
-_topic, _number, _offset, _error = map(methodcaller, ("topic", "partition", "offset", "error"))
+# Methods of the class, which take a quarter of the time of `methodcaller`'s look-up by name.
+_kind: Any = confluent_kafka.Message
+_topic, _number, _offset, _error = _kind.topic, _kind.partition, _kind.offset, _kind.error
 
 
 class KafkaConsumer:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections import deque
+from itertools import repeat
+from operator import length_hint
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, Producer, TopicPartition
@@ -117,16 +120,16 @@ class KafkaProducer:
         done: int,
         where: int,
     ) -> int:
-        send, at = self._client.produce, done
+        left = iter(values[done:])
+        calls = map(self._client.produce, repeat(topic), left, keys[done:], repeat(where))
         try:
-            for value, key in zip(values[done:], keys[done:], strict=True):
-                send(topic, value, key, where)
-                at += 1
+            deque(calls, maxlen=0)
         except BufferError:
-            raise _QueueFull(at) from None
+            raise _QueueFull(len(values) - length_hint(left) - 1) from None
         except (KafkaException, SystemError) as problem:
-            raise self._refused(problem, topic, values[at]) from problem
-        return at
+            value = values[len(values) - length_hint(left) - 1]
+            raise self._refused(problem, topic, value) from problem
+        return len(values)
 
     def _with_headers(
         self,
