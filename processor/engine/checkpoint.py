@@ -7,10 +7,10 @@ later batch names it; once that is committed, what only older manifests reached 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, TypeAlias
 
 from processor.connectors.ports import Blob, Store
 from processor.engine.changelog import Changelog
@@ -43,6 +43,9 @@ class Prepared:
         return sum(len(blob.data) for blob in self.blobs)
 
 
+Frozen: TypeAlias = Mapping[str, Callable[[], Rows]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
     name: str
@@ -57,6 +60,7 @@ class Checkpointer:
     Args:
         executor: where snapshots are written; one thread, or the caller's own.
         changelog: where snapshots are written besides, and what is behind them is deleted.
+        description: what the topology keeps in state; every delta tells it.
     """
 
     def __init__(
@@ -68,8 +72,10 @@ class Checkpointer:
         transactional_id: str,
         *,
         changelog: Changelog | None = None,
+        description: str = "",
     ) -> None:
         self._changelog = changelog
+        self._description = description
         self._floors: dict[TopicPartition, int] = {}
         self._store = store
         self._executor = executor
@@ -98,7 +104,8 @@ class Checkpointer:
             texts = {name: changed.texts for name, changed in rows.items()}
             header = codec.Header(
                 epoch, attempt, link.key, link.digest, part.start, part.end,
-                {"event_time_max": event_time_max, "snapshot": link.snapshot},
+                {"event_time_max": event_time_max, "snapshot": link.snapshot,
+                 "topology": self._description},
             )  # fmt: skip
             data = codec.encode(header, rows)
             digest, key = codec.digest(data), chain.delta_key(epoch, attempt)
@@ -140,9 +147,7 @@ class Checkpointer:
         self.forget(task.partition)
         if not task.state:
             return
-        rows = {name: slab.all() for name, slab in task.state.items()}
-        for slab in task.state.values():
-            slab.prune()
+        rows = _frozen(task)
         header = _snapshot_header(task, secrets.token_hex(4))
         self._mark(task)
         written = self._write(task, header, rows, (0, 0))
@@ -162,9 +167,7 @@ class Checkpointer:
         self._floors.pop(partition, None)
 
     def _begin_snapshot(self, task: Task) -> int:
-        rows = {name: slab.all() for name, slab in task.state.items()}
-        for slab in task.state.values():
-            slab.prune()
+        rows = _frozen(task)
         header = _snapshot_header(task, Manifest.parse(task.base.metadata).attempt)
         link = task.link
         self._mark(task)
@@ -174,8 +177,9 @@ class Checkpointer:
         return task.memory_bytes()
 
     def _write(
-        self, task: Task, header: codec.Header, rows: Mapping[str, Rows], behind: tuple[int, int]
+        self, task: Task, header: codec.Header, frozen: Frozen, behind: tuple[int, int]
     ) -> _Snapshot:
+        rows = {name: finish() for name, finish in frozen.items()}
         key, digest, blobs = chain.encode_snapshot(header, rows)
         if self._changelog:
             self._changelog.write(task.partition.partition, blobs)
@@ -207,6 +211,13 @@ class Checkpointer:
         self._store.delete(task.name, [k for k in keys if not chain.reachable(k, snapshot)])
         if self._changelog and task.partition in self._floors:
             self._changelog.trim(task.partition.partition, self._floors.pop(task.partition))
+
+
+def _frozen(task: Task) -> Frozen:
+    rows = {name: slab.frozen() for name, slab in task.state.items()}
+    for slab in task.state.values():
+        slab.prune()
+    return rows
 
 
 def _snapshot_header(task: Task, attempt: str) -> codec.Header:

@@ -64,7 +64,9 @@ class Index:
             slots = self._table[at]
             holds = slots >= 0
             equal = holds.copy()
-            equal[holds] = (stored[slots[holds]] == keys[rows[holds]]).all(axis=1)
+            # Several times as fast as an index in brackets on rows of several words.
+            there, asked = stored.take(slots[holds], axis=0), keys.take(rows[holds], axis=0)
+            equal[holds] = (there == asked).all(axis=1)
             found[rows[equal]] = slots[equal]
             on = ~equal & (slots != _EMPTY)
             rows = rows[on]
@@ -109,7 +111,7 @@ class Index:
             size *= 2
         self._table = np.full(size, _EMPTY, np.int32)
         self._used = self._live = 0
-        self.insert(stored[slots], slots)
+        self.insert(stored.take(slots, axis=0), slots)
 
     def memory_bytes(self) -> int:
         """Bytes of the table."""

@@ -15,7 +15,7 @@ Words are what checkpoints hold: the layout, not a hash of a library that may ch
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -149,14 +149,27 @@ class KeyCodec:
 
     def texts(self, words: Words) -> dict[int, bytes]:
         """The long texts that rows refer to."""
-        at = int(self.layout.nulls)
-        found: dict[int, bytes] = {}
-        for width, kind in zip(self.layout.widths, self.columns.values(), strict=True):
-            if kind == pl.String and self._texts:
-                first = words[:, at]
-                long = first[(first & np.uint64(0xFF)) == _LONG]
-                found |= {n: self._texts[n] for n in np.unique(long >> np.uint64(8)).tolist()}
-            at += width
+        return self.frozen_texts()(words)
+
+    def frozen_texts(self) -> Callable[[Words], dict[int, bytes]]:
+        """`texts` for rows of now, to be called at any time, on any thread.
+
+        The table behind it is only added to and replaced, never taken from.
+        """
+        layout, texts = Layout([*self.layout.widths], self.layout.nulls), self._texts
+        kinds = tuple(self.columns.values())
+
+        def found(words: Words) -> dict[int, bytes]:
+            at = int(layout.nulls)
+            numbers: set[int] = set()
+            for width, kind in zip(layout.widths, kinds, strict=True):
+                if kind == pl.String and texts:
+                    first = words[:, at]
+                    long = first[(first & np.uint64(0xFF)) == _LONG]
+                    numbers.update(np.unique(long >> np.uint64(8)).tolist())
+                at += width
+            return {number: texts[number] for number in sorted(numbers)}
+
         return found
 
     def restore(self, texts: Mapping[int, bytes]) -> None:

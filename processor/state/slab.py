@@ -9,7 +9,7 @@ lies in a change set until `commit` or `rollback`::
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
@@ -130,7 +130,7 @@ class Slab:
 
     def keys(self, slots: Slots) -> pl.DataFrame:
         """Keys of slots, as columns."""
-        return self._codec.decode(self._words[slots])
+        return self._codec.decode(self._words.take(slots, axis=0))
 
     def live(self) -> Slots:
         """Every live slot."""
@@ -159,13 +159,32 @@ class Slab:
         freed = _joined(self._changes.freed)
         slots = np.unique(_joined(self._changes.slots))
         kept = np.setdiff1d(slots, freed, assume_unique=True) if len(freed) else slots
-        return self._rows(kept, self._words[freed], self._codec.unsaved())
+        return self._rows(kept, self._words.take(freed, axis=0), self._codec.unsaved())
 
     def all(self) -> Rows:
         """Every live row."""
-        slots = self.live()
-        words = self._words[slots]
-        return self._rows(slots, words[:0], self._codec.texts(words))
+        return self.frozen()()
+
+    def frozen(self) -> Callable[[], Rows]:
+        """Every live row as it is now; what is left to be done may be done on another thread.
+
+        Here the columns are only copied as they lie, which is many times as fast as picking rows.
+        """
+        top = self._top
+        layout = Layout([*self._codec.layout.widths], self._codec.layout.nulls)
+        words, live = self._words[:top].copy(), self._live[:top].copy()
+        cells = {c.name: self._columns[c.name][:top].copy() for c in self._cells}
+        texts_of = self._codec.frozen_texts()
+
+        def rows() -> Rows:
+            slots = np.flatnonzero(live)
+            picked, columns = words, cells
+            if len(slots) < top:
+                picked = words.take(slots, axis=0)
+                columns = {name: column.take(slots) for name, column in cells.items()}
+            return Rows(layout, picked, columns, picked[:0], texts_of(picked))
+
+        return rows
 
     def commit(self, saved: Mapping[int, bytes]) -> None:
         """The batch is part of the base; ``saved`` are the long texts its checkpoint holds."""
@@ -215,12 +234,13 @@ class Slab:
 
     def prune(self) -> None:
         """Forget long texts that no live row refers to."""
-        self._codec.prune(self._codec.texts(self._words[self.live()]))
+        if self._codec.memory_bytes():
+            self._codec.prune(self._codec.texts(self._words.take(self.live(), axis=0)))
 
     def _rows(self, slots: Slots, gone: Words, texts: dict[int, bytes]) -> Rows:
         layout = Layout([*self._codec.layout.widths], self._codec.layout.nulls)
         cells = {c.name: self._columns[c.name][slots] for c in self._cells}
-        return Rows(layout, self._words[slots], cells, gone, texts)
+        return Rows(layout, self._words.take(slots, axis=0), cells, gone, texts)
 
     def _encode(self, keys: pl.DataFrame) -> Words:
         old = Layout([*self._codec.layout.widths], self._codec.layout.nulls)
@@ -269,7 +289,7 @@ class Slab:
     def _drop(self, slots: Slots) -> None:
         if not len(slots):
             return
-        self._index.remove(self._words[slots], slots)
+        self._index.remove(self._words.take(slots, axis=0), slots)
         self._live[slots] = False
         # Taken from the end: what is done again after a rollback gets the same slots.
         self._free.extend(slots[::-1].tolist())
