@@ -14,7 +14,10 @@ from tests.integration.running import Bench
 from tests.services import climb, kafka_rungs
 from tests.services.redis import LocalRedis
 
-MODULES = ("tests.catalogue.redis_cases", "tests.catalogue.kafka_cases")
+MODULES = tuple(
+    f"tests.catalogue.{name}"
+    for name in ("redis_cases", "kafka_cases", "group_cases", "input_cases")
+)
 
 
 @dataclass(frozen=True)

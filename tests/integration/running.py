@@ -37,16 +37,19 @@ def until(done, what, limit_s=LIMIT_S, look_s=0.02):
 
 
 class Run:
-    """One ``processor run`` with its children; what it says goes to a file."""
+    """One ``processor run`` with its children; what it says goes to a file.
 
-    def __init__(self, directory, *args, env=None, cwd=ROOT):
+    ``module``: what is run in the command's place, to plant a fault and then be the command.
+    """
+
+    def __init__(self, directory, *args, env=None, cwd=ROOT, module="processor"):
         self.args = [str(a) for a in args]
         self._path = directory / f"{uuid4().hex[:8]}.log"
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("PROCESSOR_")}
         python_path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
         with self._path.open("wb") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "processor", "run", *self.args],
+                [sys.executable, "-m", module, "run", *self.args],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
@@ -333,15 +336,15 @@ class Bench:
             own |= {"input": self.enriched, "output": self.popular}
         return [part for k, v in (own | sets).items() for part in ("--set", f"{k}={v}")]
 
-    def run(self, topology, *args, sets=None, env=None):
+    def run(self, topology, *args, sets=None, env=None, module="processor"):
         """Starts a topology between this test's topics."""
         servers = ["--bootstrap-servers", self.servers, "--redis-url", self.redis_url]
         more = [] if "--session-timeout" in args else ["--session-timeout", "6s"]
         given = self.sets(topology, **(sets or {}))
-        return self.start(topology, *servers, *more, *given, *args, env=env)
+        return self.start(topology, *servers, *more, *given, *args, env=env, module=module)
 
-    def start(self, *args, env=None, cwd=ROOT):
-        run = Run(self.directory, *args, env=env, cwd=cwd)
+    def start(self, *args, env=None, cwd=ROOT, module="processor"):
+        run = Run(self.directory, *args, env=env, cwd=cwd, module=module)
         self.runs.append(run)
         return run
 

@@ -5,12 +5,16 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from confluent_kafka.admin import AdminClient
 
 from tests.services.handle import Unavailable, free_port
 from tests.services.jars import jars, java
 from tests.services.process import Process
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
 
@@ -52,11 +56,18 @@ def answers(bootstrap_servers: str) -> None:
 
 
 class LocalKafka(Process):
-    """One broker, its own controller, with its data in a temporary directory."""
+    """One broker, its own controller, with its data in a temporary directory.
+
+    Args:
+        extra: settings that go before the tests' own.
+        proxy: a port where a proxy listens. Who connects there is told to stay there; the proxy
+            leads to `behind`.
+    """
 
     rung = "local process, jars from Maven"
 
-    def __init__(self) -> None:
+    def __init__(self, extra: Mapping[str, str] | None = None, proxy: int | None = None) -> None:
+        self._extra, self._proxy, self.behind = dict(extra or {}), proxy, 0
         run = [java(), *JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars()}/*"]
         for attempt in range(STARTS):
             try:
@@ -76,7 +87,12 @@ class LocalKafka(Process):
             "advertised.listeners": f"PLAINTEXT://127.0.0.1:{port}",
             "controller.quorum.voters": f"1@127.0.0.1:{controller}",
             "log.dirs": str(directory / "data"),
+            **self._extra,
         }
+        if self._proxy is not None:
+            self.behind = free_port()
+            settings["listeners"] += f",INTERNAL://127.0.0.1:{self.behind}"
+            settings["advertised.listeners"] += f",INTERNAL://127.0.0.1:{self._proxy}"
         properties = directory / "server.properties"
         properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
         try:
