@@ -119,6 +119,13 @@ class CaughtUp:
         topics = {partition.topic for partition in self._ends}
         try:
             heads = {k: v for t in topics for k, v in self._log.committed(self._group, t).items()}
+            return all(
+                p in heads and self._nothing_left(p, heads[p].offset, end)
+                for p, end in self._ends.items()
+            )
         except RetriableError:
             return False
-        return all(p in heads and heads[p].offset >= end for p, end in self._ends.items())
+
+    def _nothing_left(self, partition: TopicPartition, offset: int, end: int) -> bool:
+        """No record from ``offset`` to the end: a worker that stays does not pass the marks."""
+        return offset >= end or next(self._log.scan(partition, offset, end), None) is None

@@ -108,6 +108,27 @@ def test_caught_up_waits_for_the_partitions_of_other_workers():
     assert caught_up()
 
 
+def test_caught_up_does_not_wait_for_others_to_pass_the_marks_of_transactions():
+    driver = TestDriver(totals(), partitions=2, workers=2)
+    driver.run()
+    producer = driver.log.producer("feeder")
+    producer.start(0)
+    for key in (b"k0", b"k1", b"k2"):
+        producer.begin()
+        producer.produce(Output("rides", [b'{"k":"a","t":"2024-01-01T00:00:00","n":1}'], [key]))
+        producer.commit(0)
+    ends = {
+        TopicPartition("rides", p): extent.high
+        for p, extent in driver.log.describe(["rides"])["rides"].extents.items()
+    }
+    driver.run()
+    worker = driver._workers[0]
+    caught_up = loop.CaughtUp(worker, driver.log, driver.clock, "totals", ends)
+    assert caught_up()
+    heads = {p: committed.offset for p, committed in driver.committed().items()}
+    assert {p for p, end in ends.items() if heads[p] < end} == driver.owned(1)
+
+
 def test_an_empty_topic_is_caught_up_at_once():
     driver = TestDriver(totals())
     driver.run()
