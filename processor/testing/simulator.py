@@ -101,6 +101,7 @@ class _Run:
     log: FaultyLog
     alive: set[int]
     stalled: set[int] = field(default_factory=set)
+    zombie: bool = False
     script: list[str] = field(default_factory=list)
 
     def tell(self, line: str) -> None:
@@ -193,6 +194,7 @@ def _stall(run: _Run) -> None:
 
     def meanwhile() -> None:
         run.tell(f"  worker {worker} stalls at {step}, and its session ends")
+        run.zombie = True
         run.stalled.add(worker)
         run.driver.evict(worker)
         for _ in range(run.random.randint(1, 8)):
@@ -330,7 +332,13 @@ def _compare(run: _Run) -> None:
     for sink in run.driver.plan.sinks:
         got, want = run.driver.values(sink.topic), reference.values(sink.topic)
         if run.scenario.updates:
-            _same(run, sink.topic, _last(run, sink.topic), _last(run, sink.topic, reference))
+            last = _last(run, sink.topic, reference)
+            if repeats and run.zombie:
+                # Its old update may come after the new owner's: no transaction fences it.
+                told = run.driver.json(sink.topic)
+                _same(run, sink.topic, {k: v for k, v in last.items() if v in told}, last)
+            else:
+                _same(run, sink.topic, _last(run, sink.topic), last)
         else:
             _same_records(run, sink.topic, got, want, repeats=repeats)
     letters = [[m.value() for m in d.dead_letters()] for d in (run.driver, reference)]
