@@ -93,8 +93,9 @@ class LocalKafka(Process):
             self.behind = free_port()
             settings["listeners"] += f",INTERNAL://127.0.0.1:{self.behind}"
             settings["advertised.listeners"] += f",INTERNAL://127.0.0.1:{self._proxy}"
-        properties = directory / "server.properties"
-        properties.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        self._settings, self._properties = settings, directory / "server.properties"
+        properties = self._properties
+        self._write()
         try:
             self._format(run, properties)
             super().__init__(
@@ -103,6 +104,16 @@ class LocalKafka(Process):
         except BaseException:
             self._keep.cleanup()
             raise
+
+    def _write(self) -> None:
+        lines = [f"{name}={value}\n" for name, value in self._settings.items()]
+        self._properties.write_text("".join(lines))
+
+    def configure(self, settings: Mapping[str, str]) -> None:
+        """Restart with other settings."""
+        self._settings |= settings
+        self._write()
+        self.restart()
 
     @staticmethod
     def _format(run: list[str], properties: Path) -> None:
