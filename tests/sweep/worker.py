@@ -1,0 +1,93 @@
+"""A worker's process: ``processor run``, with a fault in its commits where a case asks for one."""
+
+from __future__ import annotations
+
+import ctypes
+import multiprocessing
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from multiprocessing import forkserver
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+
+from processor.engine.committer import Committer, Work
+from processor.engine.protocol import Outcome
+from processor.errors import AbortableError, OutcomeUnknownError
+from tests.services.process import PR_SET_PDEATHSIG
+from tests.sweep.cases import Fault
+
+# What takes a second to import, once for all workers: they are forked from a process that has it.
+PRELOADED = [
+    "processor.cli.run",
+    "processor.cli.logs",
+    "processor.engine.worker",
+    "processor.connectors.kafka.log",
+    "processor.connectors.redis.store",
+    "processor.metrics.server",
+]
+_ERRORS = {Outcome.REFUSED: AbortableError, Outcome.UNKNOWN: OutcomeUnknownError}
+
+
+def start(
+    args: Sequence[object], log: Path, crash_at: str | None, fault: Fault | None
+) -> BaseProcess:
+    """Start ``processor run`` with these arguments; what it says goes to a file."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(PRELOADED)
+    had = os.environ.get("POLARS_MAX_THREADS")
+    os.environ["POLARS_MAX_THREADS"] = "1"  # it is read at the import, in the process forked from
+    try:
+        forkserver.ensure_running()
+    finally:
+        os.environ.pop("POLARS_MAX_THREADS")
+        if had is not None:
+            os.environ["POLARS_MAX_THREADS"] = had
+    process = context.Process(target=_work, args=([*map(str, args)], log, crash_at, fault))
+    process.start()
+    return process
+
+
+def _work(args: Sequence[str], log: Path, crash_at: str | None, fault: Fault | None) -> None:
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    to = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(to, 1)
+    os.dup2(to, 2)
+    for name in [name for name in os.environ if name.startswith("PROCESSOR_")]:
+        del os.environ[name]
+    if crash_at is not None:
+        os.environ["PROCESSOR_CRASH_AT"] = crash_at
+    if fault is not None:
+        plant(fault)
+    from processor.__main__ import main
+
+    sys.argv = ["processor", "run", *args]
+    main()
+
+
+def plant(fault: Fault) -> None:
+    """Let every committer of this process know the fault; the process has it once."""
+    made = Committer.__init__
+    times = 0
+
+    def faulty(act: Callable[[Work], Outcome]) -> Callable[[Work], Outcome]:
+        def act_once_wrongly(work: Work) -> Outcome:
+            nonlocal times
+            times += 1
+            if times != 2:
+                return act(work)
+            if fault.done:
+                act(work)
+            if fault.outcome in _ERRORS:
+                raise _ERRORS[fault.outcome](f"planted: {fault}")
+            return fault.outcome
+
+        return act_once_wrongly
+
+    def make(self, *args, **kwargs):
+        made(self, *args, **kwargs)
+        self._steps = {**self._steps, fault.step: faulty(self._steps[fault.step])}
+
+    Committer.__init__ = make
