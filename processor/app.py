@@ -29,6 +29,7 @@ from processor.engine import loop
 from processor.engine.batcher import Limits
 from processor.engine.heal import Healed
 from processor.engine.protocol import Verdict
+from processor.engine.upgrade import Upgraded
 from processor.engine.worker import Listener, Options, Worker
 from processor.errors import LogError, SettingsError, TopologyError
 from processor.metrics.catalogue import AbortReason, Metrics, RebalanceKind
@@ -340,6 +341,7 @@ def _options(settings: Settings) -> Options:
         ),
         timeout_s=settings.transaction_timeout.total_seconds(),
         on_checkpoint_loss=settings.on_checkpoint_loss,
+        allow_dropped_state=settings.allow_dropped_state,
     )
 
 
@@ -350,20 +352,15 @@ def _listener(app: str, metrics: Metrics, on_batch: Callable[[BatchReport], None
         on_batch(report)
 
     def change(event: Rebalance) -> None:
-        kind: RebalanceKind = "lost"
-        if isinstance(event, Assigned):
-            kind = "assigned"
-        elif isinstance(event, Revoked):
-            kind = "revoked"
+        kinds: dict[type[Rebalance], RebalanceKind] = {Assigned: "assigned", Revoked: "revoked"}
+        kind = kinds.get(type(event), "lost")
         if kind != "assigned":
             metrics.forget(event.partitions)
         metrics.rebalanced(app, kind)
         log_lines.info(
-            "partitions changed",
-            kind=kind,
-            topology=app,
+            "partitions changed", kind=kind, topology=app,
             partitions=sorted(map(str, event.partitions)),
-        )
+        )  # fmt: skip
 
     def undone(verdict: Verdict, error: LogError | None) -> None:
         reason: AbortReason = "fenced" if verdict is Verdict.REJOIN else "rebalance"
@@ -379,7 +376,13 @@ def _listener(app: str, metrics: Metrics, on_batch: Callable[[BatchReport], None
             records=event.records, offset_from=event.offset_from, offset_to=event.offset_to,
         )  # fmt: skip
 
-    return Listener(batch, change, undone, healed)
+    def upgraded(event: Upgraded) -> None:
+        log_lines.warning(
+            "state taken over by a changed topology", topology=app, task=event.task,
+            offset=event.offset, operators=event.table.splitlines(),
+        )  # fmt: skip
+
+    return Listener(batch, change, undone, healed, upgraded)
 
 
 def crash_probe() -> Callable[[str], None]:

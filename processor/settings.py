@@ -111,6 +111,7 @@ class Settings(BaseSettings):
     batch_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1)
     from_: Literal["earliest", "latest"] = "earliest"
     on_checkpoint_loss: Literal["stop", "replay", "changelog"] = "stop"
+    allow_dropped_state: bool = False
     instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,200}$")
     log_format: Literal["auto", "json", "text"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -7,7 +7,8 @@
         still open: fence its owner's transaction, stay pending, ask again
         none:       state in the store -> stop: the offsets were lost
                     otherwise pin the first position with an empty manifest, and begin there
-    another fingerprint or partition count    -> stop: StateMismatchError
+    another partition count                   -> stop: StateMismatchError
+    another fingerprint                       -> take over what can be: `processor.engine.upgrade`
     the offset is outside what the log holds  -> stop: InputLostError
     walk the chain back from the manifest, verify each digest, apply forward
         a blob missing or altered             -> heal by policy, or stop: StateLostError
@@ -24,6 +25,7 @@ from processor.connectors.ports import Consumer, Log, Owner, Store
 from processor.engine.checkpoint import Checkpointer
 from processor.engine.heal import Broken, Healer, restore
 from processor.engine.task import Task, task_name
+from processor.engine.upgrade import Upgrader
 from processor.errors import (
     AbortableError,
     FencedError,
@@ -42,13 +44,17 @@ STABLE_S: Final = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Who the worker is and what it runs."""
+    """Who the worker is and what it runs.
+
+    ``layout`` is the fingerprint that earlier versions of the processor wrote for the same state.
+    """
 
     app: str
     transactional_id: str
     fingerprint: str
     partitions: int
     start_from: Literal["earliest", "latest"]
+    layout: str = ""
 
 
 class Recovery:
@@ -63,6 +69,7 @@ class Recovery:
         *,
         checkpointer: Checkpointer,
         healer: Healer,
+        upgrader: Upgrader,
         identity: Identity,
         timeout_s: float = 10.0,
         stable_s: float = STABLE_S,
@@ -73,6 +80,7 @@ class Recovery:
         self._pipeline = pipeline
         self._checkpointer = checkpointer
         self.healer = healer
+        self._upgrader = upgrader
         self._identity = identity
         self._timeout_s = timeout_s
         self._stable_s = stable_s
@@ -161,6 +169,10 @@ class Recovery:
             return self.healer.go_on(partition, owner)
         extent = self._consumer.extent(partition, self._timeout_s)
         _check_offset(partition, head.offset, extent)
+        # A pin has no state, and fits any topology.
+        known = (self._identity.fingerprint, self._identity.layout)
+        if manifest.epoch and manifest.fingerprint not in known:
+            return self._upgrader.load(name, partition, owner, head)
         try:
             loaded = chain.load(name, manifest, lambda keys: self._store.load(name, keys))
         except StateLostError as error:
@@ -175,13 +187,6 @@ class Recovery:
 
     def _check(self, partition: TopicPartition, manifest: Manifest) -> None:
         identity = self._identity
-        if manifest.fingerprint != identity.fingerprint:
-            raise StateMismatchError(
-                f"{partition}: the state was written by another topology: its fingerprint is "
-                f"{manifest.fingerprint}, this one's is {identity.fingerprint}",
-                remedy="run the topology that wrote it, or give the changed one another "
-                "application id (--set app=...)",
-            )
         if manifest.partitions != identity.partitions:
             raise StateMismatchError(
                 f"{partition}: the topic has {identity.partitions} partitions, the state was "

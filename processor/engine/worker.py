@@ -21,12 +21,13 @@ from processor.engine.heal import STEP_S, Healed, Healer, Policy
 from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Step, Verdict
 from processor.engine.recovery import STABLE_S, Identity, Recovery
 from processor.engine.task import Task
+from processor.engine.upgrade import Upgraded, Upgrader
 from processor.errors import FencedError, LogError
 from processor.metrics.progress import BatchReport, Phase
 from processor.model.batch import Result, Slice
 from processor.model.log import Assigned, Output, Rebalance, TopicPartition
 from processor.operators.pipeline import Pipeline
-from processor.plan.fingerprint import fingerprint
+from processor.plan.fingerprint import describe, fingerprint, layout
 from processor.plan.nodes import Plan
 
 REDO_MAX: Final = 5
@@ -41,12 +42,13 @@ Guarantee = Literal["exactly-once", "at-least-once"]
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who wants to know: of batches committed and undone, changes of partitions, tasks healed."""
+    """Who wants to know: of batches, changes of partitions, tasks healed and taken over."""
 
     batch: Callable[[BatchReport], None] = lambda _: None
     change: Callable[[Rebalance], None] = lambda _: None
     undone: Callable[[Verdict, LogError | None], None] = lambda _, __: None
     healed: Callable[[Healed], None] = lambda _: None
+    upgraded: Callable[[Upgraded], None] = lambda _: None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +61,7 @@ class Options:
     timeout_s: float = 10.0
     stable_s: float = STABLE_S
     on_checkpoint_loss: Policy = "stop"
+    allow_dropped_state: bool = False
     heal_step_s: float = STEP_S
 
 
@@ -95,14 +98,15 @@ class Worker:
         self._probe = probe
         self._pipeline = Pipeline(plan)
         self._identity = Identity(
-            plan.app, instance, fingerprint(plan), partitions, options.start_from
+            plan.app, instance, fingerprint(plan), partitions, options.start_from, layout(plan)
         )
+        self._description = describe(plan)
         self._changelog: Changelog | None = None
         if options.on_checkpoint_loss == "changelog" and self._pipeline.stateful:
             self._changelog = Changelog(log, plan.app, options.timeout_s)
         self._checkpointer = Checkpointer(
             store, executor, self._identity.fingerprint, partitions, instance,
-            changelog=self._changelog,
+            changelog=self._changelog, description=str(self._description),
         )  # fmt: skip
         self._batches = 0
         self._reset()
@@ -133,8 +137,9 @@ class Worker:
         )  # fmt: skip
         self._recovery = Recovery(
             self._log, self._consumer, self._store, self._pipeline,
-            checkpointer=self._checkpointer, healer=self._healer(), identity=self._identity,
-            timeout_s=self._options.timeout_s, stable_s=self._options.stable_s,
+            checkpointer=self._checkpointer, healer=self._healer(), upgrader=self._upgrader(),
+            identity=self._identity, timeout_s=self._options.timeout_s,
+            stable_s=self._options.stable_s,
         )  # fmt: skip
         self._batcher = Batcher(self._consumer, self._topic, self._clock, self._options.limits)
 
@@ -209,6 +214,13 @@ class Worker:
             checkpointer=self._checkpointer, clock=self._clock, changelog=self._changelog,
             records_max=options.limits.records_max, tell=self._listener.healed,
             probe=self._probe, step_s=options.heal_step_s,
+        )  # fmt: skip
+
+    def _upgrader(self) -> Upgrader:
+        return Upgrader(
+            self._store, self._pipeline, self._checkpointer, self._description,
+            allow_dropped=self._options.allow_dropped_state, tell=self._listener.upgraded,
+            probe=self._probe,
         )  # fmt: skip
 
     def _apply(self, change: Rebalance) -> None:

@@ -1,19 +1,130 @@
-"""A short name for a plan's state layout, carried by every manifest.
+"""What a plan keeps in state, operator by operator, and short names for it.
 
-Two plans with one fingerprint can read each other's checkpoints.
+The description goes with every delta; the manifest carries its digest, the fingerprint. Two plans
+of one fingerprint read each other's checkpoints as they are; for others `processor.plan.compare`
+says what becomes of each operator's state.
 """
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+from datetime import timedelta
 from hashlib import blake2b
+from typing import Any, Final
 
+import orjson
 import polars as pl
 
 from processor.plan import nodes, schema
 
+FORMAT: Final = 1
+STATELESS: Final = "stateless"
+_MICROSECOND: Final = timedelta(microseconds=1)
+_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One stored column, and what it holds: two cells of equal ``content`` hold the same numbers.
+
+    >>> Cell("total", "sum", "fare", "Float64", "<f8").content
+    ('sum', 'fare', 'Float64', '<f8')
+    """
+
+    name: str
+    function: str
+    column: str | None
+    kind: str
+    dtype: str
+
+    @property
+    def content(self) -> tuple[str, str | None, str, str]:
+        """What it holds, whatever it is called."""
+        return self.function, self.column, self.kind, self.dtype
+
+    def __str__(self) -> str:
+        return f"{self.name}={self.function}({self.column or ''}{self.kind and ': ' + self.kind})"
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A stateful operator.
+
+    ``name`` is what its checkpoints call it, ``sinks`` are the topics behind it, ``steps`` is a
+    digest of what its rows go through before it. ``frees`` says that closed windows leave state.
+    """
+
+    name: str
+    sinks: tuple[str, ...]
+    window: tuple[str, int] | None
+    keys: tuple[tuple[str, str], ...]
+    cells: tuple[Cell, ...]
+    frees: bool
+    steps: str
+
+
+@dataclass(frozen=True, slots=True)
+class Description:
+    """All that state depends on: the operators, and of the source its times and its keys."""
+
+    event_time: tuple[str, str] | None
+    delay_us: int | None
+    partitioned_by: tuple[str, ...]
+    operators: tuple[Operator, ...]
+    format: int = FORMAT
+
+    def __str__(self) -> str:
+        return orjson.dumps(self, option=orjson.OPT_SORT_KEYS).decode()
+
+    @classmethod
+    def parse(cls, text: str) -> Description:
+        """The inverse of ``str``; of another format only the number is read."""
+        found: dict[str, Any] = orjson.loads(text)
+        if found["format"] != FORMAT:
+            return cls(None, None, (), (), found["format"])
+        operators = tuple(
+            Operator(
+                o["name"], tuple(o["sinks"]), _pair(o["window"]),
+                tuple((name, kind) for name, kind in o["keys"]),
+                tuple(Cell(**cell) for cell in o["cells"]), o["frees"], o["steps"],
+            )
+            for o in found["operators"]
+        )  # fmt: skip
+        times = _pair(found["event_time"])
+        return cls(times, found["delay_us"], tuple(found["partitioned_by"]), operators)
+
+
+def _pair(found: Any) -> Any:
+    return None if found is None else tuple(found)
+
+
+def describe(plan: nodes.Plan) -> Description:
+    """The description of a plan's state.
+
+    >>> from processor import Text, Topology
+    >>> topology = Topology("copy")
+    >>> topology.read.kafka("from", format=Text()).write.kafka("to", format=Text())
+    >>> describe(topology.plan()).operators
+    ()
+    """
+    columns = schema.columns(plan)
+    source, delay = plan.source(), plan.delay()
+    time = source.event_time
+    aggregates = [node for node in plan.nodes() if isinstance(node, nodes.Aggregate)]
+    return Description(
+        None if time is None else (time, str(columns[id(source)][time])),
+        None if delay is None else delay // _MICROSECOND,
+        tuple(sorted(source.partitioned_by)),
+        tuple(
+            _operator(plan, node, number, columns[id(node.parent)])
+            for number, node in enumerate(aggregates)
+        ),
+    )
+
 
 def fingerprint(plan: nodes.Plan) -> str:
-    """16 hexadecimal digits over the state of every aggregate; ``stateless`` without any.
+    """16 hexadecimal digits over the description; ``stateless`` where nothing is kept.
 
     >>> from processor import Text, Topology
     >>> topology = Topology("copy")
@@ -21,15 +132,67 @@ def fingerprint(plan: nodes.Plan) -> str:
     >>> fingerprint(topology.plan())
     'stateless'
     """
+    description = describe(plan)
+    return _digest(str(description)) if description.operators else STATELESS
+
+
+def layout(plan: nodes.Plan) -> str:
+    """What manifests carried before there were descriptions: the layout of state alone."""
     columns = schema.columns(plan)
     layouts = [
         _layout(node, columns[id(node.parent)])
         for node in plan.nodes()
         if isinstance(node, nodes.Aggregate)
     ]
-    if not layouts:
-        return "stateless"
-    return blake2b("\n".join(layouts).encode(), digest_size=8).hexdigest()
+    return _digest("\n".join(layouts)) if layouts else STATELESS
+
+
+def _operator(
+    plan: nodes.Plan, node: nodes.Aggregate, number: int, have: dict[str, pl.DataType]
+) -> Operator:
+    sinks = [sink for sink in plan.sinks if any(step is node for step in nodes.path(sink))]
+    window = (node.window.column, node.window.size // _MICROSECOND) if node.window else None
+    closing = window is not None and plan.delay() is not None
+    return Operator(
+        f"aggregate-{number}",
+        tuple(sorted({sink.topic for sink in sinks})),
+        window,
+        tuple((key, str(have[key])) for key in node.keys),
+        tuple(cell for a in node.aggregations for cell in _cells(a, have)),
+        closing and sinks[0].mode != "complete",
+        _digest("\n".join(_steps(node))),
+    )
+
+
+def _cells(aggregation: nodes.Aggregation, have: dict[str, pl.DataType]) -> list[Cell]:
+    """The stored columns of an aggregate, as `processor.operators.aggregate` makes them."""
+    name, function, column = aggregation.name, aggregation.function, aggregation.column
+    kind = have[column] if column is not None else None
+    text = "" if kind is None else str(kind)
+    if function == "count":
+        return [Cell(name, "count", column, text, "<i8")]
+    if function == "mean":
+        return [
+            Cell(f"{name}.sum", "sum", column, text, "<f8"),
+            Cell(f"{name}.count", "count", column, text, "<i8"),
+        ]
+    dtype = "<f8" if kind is not None and kind.is_float() else "<i8"
+    return [Cell(name, function, column, text, dtype)]
+
+
+def _steps(node: nodes.Aggregate) -> list[str]:
+    """The rows' way to the operator, from the source on, as text."""
+    found: list[str] = []
+    step = node.parent
+    while not isinstance(step, nodes.Source):
+        if isinstance(step, nodes.Select | nodes.Extend):
+            found += [type(step).__name__, *map(str, step.expressions)]
+        elif isinstance(step, nodes.Filter):
+            found += ["Filter", str(step.predicate)]
+        step = step.parent
+    found.append(step.format.describe())
+    # A function of the user's own may be printed with where it lies in memory.
+    return [_ADDRESS.sub("", text) for text in found[::-1]]
 
 
 def _layout(node: nodes.Aggregate, have: dict[str, pl.DataType]) -> str:
@@ -40,3 +203,7 @@ def _layout(node: nodes.Aggregate, have: dict[str, pl.DataType]) -> str:
         for a in node.aggregations
     )
     return f"window {window} keys {keys} cells {cells}"
+
+
+def _digest(text: str) -> str:
+    return blake2b(text.encode(), digest_size=8).hexdigest()

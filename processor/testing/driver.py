@@ -21,6 +21,7 @@ from processor.engine import changelog
 from processor.engine.batcher import Limits
 from processor.engine.heal import Healed, Policy
 from processor.engine.task import task_name
+from processor.engine.upgrade import Upgraded
 from processor.engine.worker import Guarantee, Listener, Options, Worker
 from processor.errors import FencedError
 from processor.metrics.progress import BatchReport
@@ -43,6 +44,7 @@ class TestDriver:
         workers: members of the consumer group, from the start.
         batch_records_max: the largest batch.
         on_checkpoint_loss: what to do when the store has lost checkpoints.
+        allow_dropped_state: let go of state that a changed topology has no operator for.
 
     >>> from processor import Text, Topology
     >>> topology = Topology("copy")
@@ -67,6 +69,7 @@ class TestDriver:
         batch_records_max: int = 20_000,
         interval_s: float = 0.0,
         on_checkpoint_loss: Policy = "stop",
+        allow_dropped_state: bool = False,
         log: MemoryLog | None = None,
         store: MemoryStore | None = None,
     ) -> None:
@@ -79,9 +82,11 @@ class TestDriver:
         self._partitions = partitions
         limits = Limits(interval_s, batch_records_max, wait_s=0.0)
         self.healed: list[Healed] = []
+        self.upgraded: list[Upgraded] = []
         self._options = Options(
             guarantee, limits=limits, timeout_s=0.0, stable_s=0.0,
             on_checkpoint_loss=on_checkpoint_loss, heal_step_s=0.0,
+            allow_dropped_state=allow_dropped_state,
         )  # fmt: skip
         source = self.plan.source()
         self._dead_letters = self.plan.dead_letters()
@@ -243,7 +248,11 @@ class TestDriver:
             instance=self._instance(worker),
             partitions=self._partitions,
             options=self._options,
-            listener=Listener(batch=self.reports.append, healed=self.healed.append),
+            listener=Listener(
+                batch=self.reports.append,
+                healed=self.healed.append,
+                upgraded=self.upgraded.append,
+            ),
             probe=probe,
         )
         started.start()
