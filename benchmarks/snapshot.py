@@ -17,6 +17,7 @@ import json
 import os
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, Final
@@ -79,9 +80,7 @@ def _measure(options: argparse.Namespace, address: str, url: str) -> dict[str, A
         address, names["input"], rate=options.rate, users=options.keys,
         partitions=options.partitions,
     )  # fmt: skip
-    folds = [
-        Folds(url, f"{names['app']}/{names['input']}/{n}") for n in range(options.partitions)
-    ]
+    folds = [Folds(url, f"{names['app']}/{names['input']}/{n}") for n in range(options.partitions)]
     try:
         until(lambda: _caught_up(worker, options.keys))
         steady.start()
@@ -95,8 +94,8 @@ def _measure(options: argparse.Namespace, address: str, url: str) -> dict[str, A
         worker.check()
         batches = [e for e in worker.events("batch") if seconds(e) > started]
     finally:
-        for each in (steady, *folds):
-            each.stopped.set()
+        for stopped in (steady.stopped, *(each.stopped for each in folds)):
+            stopped.set()
         worker.stop()
     return _figures(options, batches, folds)
 
@@ -110,17 +109,18 @@ def _caught_up(worker: Spend, keys: int) -> bool:
 def _figures(
     options: argparse.Namespace, batches: list[dict[str, Any]], folds: list[Folds]
 ) -> dict[str, Any]:
-    pauses = [seconds(b) - seconds(a) for a, b in zip(batches, batches[1:], strict=False)]
+    pauses = [seconds(b) - seconds(a) for a, b in pairwise(batches)]
     counted = batches[1:]
     begun = [seconds(b) for b in counted if b.get("snapshot_bytes")]
     ends = sorted(at for each in folds for at in each.over.values())
-    during, written = [False] * len(counted), []
+    during, written, each = [False] * len(counted), [], []
     for at in begun:
         over = next((end for end in ends if end > at), None)
         if over is None:
             continue  # it was still under way when the measuring ended
         marks = [at <= seconds(b) and seconds(b) - p <= over
                  for b, p in zip(counted, pauses, strict=True)]  # fmt: skip
+        each.append([round(p * 1000) for p, mark in zip(pauses, marks, strict=True) if mark])
         during = [a or b for a, b in zip(during, marks, strict=True)]
         written.append(min(w for each in folds for w in each.written.values() if w > at) - at)
     rows = {}
@@ -143,6 +143,7 @@ def _figures(
         "load": os.getloadavg()[0],
         "snapshots": len(written),
         "written_s": median(written) if written else None,
+        "pauses_ms_of_each": each,
         "rows": rows,
         "stall_intervals": max(0.0, longest - options.interval) / options.interval,
     }
@@ -159,10 +160,13 @@ def _summary(values: list[float]) -> dict[str, float]:
 
 
 def _table(found: dict[str, Any]) -> str:
-    lines = [
+    head = (
         f"{found['state_rows']:,} keys, {found['state_mb']:.0f} MB, {found['rate']:,} records/s, "
         f"interval {found['interval_ms']} ms; {found['snapshots']} snapshots, each written in "
-        f"{found['written_s']:.2f} s (median); {found['cores']} cores, load {found['load']:.1f}",
+        f"{found['written_s']:.2f} s (median); {found['cores']} cores, load {found['load']:.1f}"
+    )
+    lines = [
+        head,
         "",
         "| batches | number | work ms: median | p99 | longest | pause ms: median | p99 | longest |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",

@@ -15,16 +15,18 @@ What is before the deltas that continue a snapshot is deleted once that snapshot
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Final
 
 from processor.connectors.ports import Blob, Log
 from processor.errors import LogError, SettingsError
-from processor.model.log import Output, TopicPartition
+from processor.model.log import Message, Output, TopicPartition
 from processor.model.manifest import Manifest
 from processor.state import chain
 
 PIECE_BYTES_MAX: Final = 900_000
+WINDOW_BYTES: Final = 16 * 1024 * 1024
 _ALL: Final = 2**62
 
 
@@ -76,23 +78,11 @@ class Changelog:
         finally:
             producer.close()
 
-    def load(self, partition: int, manifest: Manifest) -> dict[str, bytes]:
-        """What the topic has of the blobs that this manifest may reach."""
+    def loader(self, partition: int, manifest: Manifest) -> chain.Loader:
+        """Gives what the topic has of the blobs that this manifest may reach."""
         where = TopicPartition(self.topic, partition)
-        extent = self._log.describe([self.topic])[self.topic].extents[partition]
-        pieces: dict[str, dict[int, bytes]] = {}
-        counts: dict[str, int] = {}
-        for run in self._log.scan(where, extent.low, _ALL, committed=False):
-            for message in run:
-                key, number, count = (message.key() or b"").decode().split("/")
-                if chain.reachable(key, manifest.snapshot):
-                    pieces.setdefault(key, {})[int(number)] = message.value() or b""
-                    counts[key] = int(count)
-        return {
-            key: b"".join(found[i] for i in range(counts[key]))
-            for key, found in pieces.items()
-            if len(found) == counts[key]
-        }
+        low = self._log.describe([self.topic])[self.topic].extents[partition].low
+        return _Windows(self._log, where, low, manifest.snapshot)
 
     def end(self, partition: int) -> int:
         """Behind every committed delta; 0 where the log does not answer."""
@@ -111,3 +101,90 @@ class Changelog:
         keys = [f"{key}/{i}/{len(starts)}".encode() for i in range(len(starts))]
         values = [data[start : start + PIECE_BYTES_MAX] for start in starts]
         return Output(self.topic, values, keys, partition=partition)
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where the pieces of a blob lie, by their number."""
+
+    count: int
+    bytes: int = 0
+    offsets: dict[int, int] = field(default_factory=dict)
+
+    def whole(self) -> bool:
+        return len(self.offsets) == self.count
+
+    def first(self) -> int:
+        return min(self.offsets.values())
+
+    def end(self) -> int:
+        return max(self.offsets.values()) + 1
+
+
+class _Windows:
+    """A `processor.state.chain.Loader` over a partition, one window of blobs at a time."""
+
+    def __init__(self, log: Log, where: TopicPartition, low: int, snapshot: str) -> None:
+        self._log, self._where = log, where
+        places: dict[str, _Place] = {}
+        for message in self._messages(low, _ALL):
+            key, number, count = _piece(message)
+            if chain.reachable(key, snapshot):
+                place = places.setdefault(key, _Place(count))
+                place.offsets[number] = message.offset() or 0
+                place.bytes += len(message.value() or b"")
+        found = [(key, place) for key, place in places.items() if place.whole()]
+        self._places = dict(sorted(found, key=lambda pair: pair[1].first()))
+        self._order = list(self._places)
+        self._asked = len(self._order)
+        self._held: dict[str, bytes] = {}
+
+    def __call__(self, keys: Sequence[str]) -> list[bytes | None]:
+        return [self._blob(key) for key in keys]
+
+    def _blob(self, key: str) -> bytes | None:
+        if key not in self._places:
+            return None
+        if key not in self._held:
+            self._held = {}
+            self._held = self._read(self._window(key))
+        return self._held[key]
+
+    def _window(self, key: str) -> list[str]:
+        """The blob with its neighbours in the direction that the walk goes in."""
+        at = self._order.index(key)
+        step = -1 if at < self._asked else 1
+        self._asked = at
+        window = [key]
+        size, at = self._places[key].bytes, at + step
+        while 0 <= at < len(self._order):
+            size += self._places[self._order[at]].bytes
+            if size > WINDOW_BYTES:
+                break
+            window.append(self._order[at])
+            at += step
+        return window
+
+    def _read(self, window: Sequence[str]) -> dict[str, bytes]:
+        pieces: dict[str, dict[int, bytes]] = {key: {} for key in window}
+        start = min(self._places[key].first() for key in window)
+        end = max(self._places[key].end() for key in window)
+        for message in self._messages(start, end):
+            key, number, _ = _piece(message)
+            if key in pieces:
+                pieces[key][number] = message.value() or b""
+        blobs: dict[str, bytes] = {}
+        while pieces:
+            key, parts = pieces.popitem()
+            blobs[key] = b"".join(parts[number] for number in sorted(parts))
+        return blobs
+
+    def _messages(self, start: int, end: int) -> Iterator[Message]:
+        for run in self._log.scan(self._where, start, end, committed=False):
+            yield from run
+
+
+def _piece(message: Message) -> tuple[str, int, int]:
+    """Of which blob, which piece, of how many."""
+    key, number, count = (message.key() or b"").decode().split("/")
+    return key, int(number), int(count)

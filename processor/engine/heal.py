@@ -7,15 +7,15 @@
     replay      from the newest whole state that the manifest names, or from where the task began,
                 the input is run again up to the committed offset; what comes out is thrown away
 
-The replay goes on a piece a turn, beside the worker's other partitions: the group hears of the
-worker in between. In the end the state is the committed one, as results do not depend on where
+Loading and replay go on a piece a turn, beside the worker's other partitions: the group hears of
+the worker in between. In the end the state is the committed one, as results do not depend on where
 batches begin and end; a snapshot of it is written, which the next manifest names.
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
@@ -117,32 +117,28 @@ class Healer:
             self.forget(partition)
 
     def begin(self, broken: Broken) -> None:
-        """Start to heal; raises the `StateLostError` when the policy is to stop.
-
-        Raises `InputLostError` when the input that is needed is no longer there.
-        """
+        """Start to heal; raises the `StateLostError` when the policy is to stop."""
         if self.policy == "stop":
             raise broken.error
         self.forget(broken.partition)
         self._probe("heal")
+        ancestors = self._ancestors(broken)
+        self._replays[broken.partition] = _Replay(
+            broken, self._pipeline.new_state, ancestors, self._log
+        )
+
+    def _ancestors(self, broken: Broken) -> Iterator[chain.Ancestor]:
+        """The states to begin from, newest first; the last one is empty, and whole."""
         manifest = Manifest.parse(broken.head.metadata)
         loader = self._loader(broken, manifest)
-        found = self._committed(broken, manifest, loader) if self._changelog else None
-        found = found or chain.ancestor(broken.name, manifest, loader)
-        if found is None:
-            if manifest.origin is None:
-                raise broken.error
-            found = chain.Ancestor((), manifest.origin, None)
-        if found.offset < broken.low:
-            raise InputLostError(
-                f"{broken.partition}: {broken.error.message}; the newest whole state stands at "
-                f"offset {found.offset}, but the topic begins at {broken.low}: "
-                f"{broken.low - found.offset} records that it rests on were deleted",
-                remedy=CHOICES,
-            )
-        state = self._pipeline.new_state()
-        restore(state, found.states)
-        self._replays[broken.partition] = _Replay(broken, state, found, self._log)
+        if self._changelog:
+            with contextlib.suppress(StateLostError):
+                walked = chain.walk(broken.name, manifest, loader)
+                offset = broken.head.offset
+                yield chain.Ancestor(walked.states(), offset, manifest.event_time_max)
+        yield from chain.ancestors(broken.name, manifest, loader)
+        if manifest.origin is not None:
+            yield chain.Ancestor((), manifest.origin, None)
 
     def _loader(self, broken: Broken, manifest: Manifest) -> chain.Loader:
         """From the changelog where there is one, else from the store."""
@@ -152,20 +148,18 @@ class Healer:
 
         if self._changelog is None:
             return stored
-        logged = self._changelog.load(broken.partition.partition, manifest)
-        return lambda keys: [logged.get(key) or stored([key])[0] for key in keys]
+        logged = self._changelog.loader(broken.partition.partition, manifest)
 
-    def _committed(
-        self, broken: Broken, manifest: Manifest, loader: chain.Loader
-    ) -> chain.Ancestor | None:
-        """The committed state itself: nothing is left to be run again."""
-        with contextlib.suppress(StateLostError):
-            states = chain.load(broken.name, manifest, loader).states
-            return chain.Ancestor(states, broken.head.offset, manifest.event_time_max)
-        return None
+        def either(keys: Sequence[str]) -> list[bytes | None]:
+            return [logged([key])[0] or stored([key])[0] for key in keys]
+
+        return either
 
     def go_on(self, partition: TopicPartition, owner: Owner) -> Task | None:
-        """One piece more; the task when that was the last."""
+        """One piece more; the task when that was the last.
+
+        Raises `InputLostError` when the input that is needed is no longer there.
+        """
         replay = self._replays[partition]
         deadline_s = self._clock.monotonic_s() + self._step_s
         try:
@@ -173,6 +167,8 @@ class Healer:
                 if self._clock.monotonic_s() >= deadline_s:
                     return None
         except RetriableError:
+            if not replay.restored:
+                self.forget(partition)  # half a state is none: it is begun anew
             replay.close()
             return None
         self.forget(partition)
@@ -206,7 +202,7 @@ class Healer:
         self._tell(Healed(task.name, "memory", 0, task.base.offset, task.base.offset))
 
 
-def restore(state: TaskState, chained: Sequence[Mapping[str, Rows]]) -> None:
+def restore(state: TaskState, chained: Iterable[Mapping[str, Rows]]) -> None:
     """Apply a chain to an empty state, oldest first."""
     for rows_by_operator in chained:
         for operator, rows in rows_by_operator.items():
@@ -214,22 +210,63 @@ def restore(state: TaskState, chained: Sequence[Mapping[str, Rows]]) -> None:
 
 
 class _Replay:
-    """The input from an ancestor to the committed offset, run into state."""
+    """The newest state that is whole, and the input from there to the committed offset."""
 
     def __init__(
-        self, broken: Broken, state: TaskState, ancestor: chain.Ancestor, log: Log
+        self,
+        broken: Broken,
+        new_state: Callable[[], TaskState],
+        ancestors: Iterator[chain.Ancestor],
+        log: Log,
     ) -> None:
         self.broken = broken
-        self.state = state
-        self.start = self._position = ancestor.offset
-        self.event_time_max = ancestor.event_time_max
+        self.restored = False
         self.records = 0
+        self.state = new_state()
+        self.start = self._position = broken.head.offset
+        self.event_time_max: int | None = None
+        self._new_state, self._ancestors = new_state, ancestors
+        self._pieces: Iterator[Mapping[str, Rows]] | None = None
         self._log = log
         self._runs: Iterator[Sequence[Message]] | None = None
         self._waiting: Sequence[Message] = ()
 
     def step(self, pipeline: Pipeline, records_max: int, probe: Callable[[str], None]) -> bool:
-        """One batch; true when there are no more."""
+        """One piece of a state, or one batch; true when there are no more."""
+        if self.restored:
+            return self._run(pipeline, records_max, probe)
+        probe("heal")
+        try:
+            pieces = self._pieces or self._begin(next(self._ancestors, None))
+            rows = next(pieces, None)
+        except StateLostError as error:
+            if error is self.broken.error:
+                raise
+            self._pieces = None  # not whole after all: the next older one
+            return False
+        if rows is None:
+            self.restored = True
+        else:
+            restore(self.state, [rows])
+        return False
+
+    def _begin(self, ancestor: chain.Ancestor | None) -> Iterator[Mapping[str, Rows]]:
+        if ancestor is None:
+            raise self.broken.error
+        if ancestor.offset < self.broken.low:
+            raise InputLostError(
+                f"{self.broken.partition}: {self.broken.error.message}; the newest whole state "
+                f"stands at offset {ancestor.offset}, but the topic begins at {self.broken.low}: "
+                f"{self.broken.low - ancestor.offset} records that it rests on were deleted",
+                remedy=CHOICES,
+            )
+        self.state = self._new_state()
+        self.start = self._position = ancestor.offset
+        self.event_time_max = ancestor.event_time_max
+        self._pieces = iter(ancestor.states)
+        return self._pieces
+
+    def _run(self, pipeline: Pipeline, records_max: int, probe: Callable[[str], None]) -> bool:
         if not self._waiting:
             if self._runs is None:
                 self._runs = iter(

@@ -13,7 +13,7 @@ blob that nobody committed cannot get in.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -57,11 +57,48 @@ class Loaded:
 
 @dataclass(frozen=True, slots=True)
 class Ancestor:
-    """A state of the past that is certain: what it holds, and the input that it does not."""
+    """A state of the past: what it holds, and the input that it does not.
 
-    states: Sequence[Mapping[str, Rows]]
+    ``states`` come oldest first, and are verified as they come: `StateLostError` may be raised
+    after any of them.
+    """
+
+    states: Iterable[Mapping[str, Rows]]
     offset: int
     event_time_max: int | None
+
+
+class Walk:
+    """A chain whose deltas were seen to be whole; its states are loaded one by one.
+
+    Args:
+        link: where it ends, and the snapshot that it rests on.
+        deltas: key and digest of each, newest first.
+    """
+
+    def __init__(
+        self, task: str, loader: Loader, link: Link, deltas: Sequence[tuple[str, str]]
+    ) -> None:
+        self._task, self._loader = task, loader
+        self._link, self._deltas = link, deltas
+        self._snapshot_bytes = 0
+
+    def states(self) -> Iterator[Mapping[str, Rows]]:
+        """Oldest first; no more than one is held here. Raises `StateLostError` in between."""
+        for blob in self._snapshot():
+            self._snapshot_bytes += len(blob)
+            yield codec.decode(blob)[1]
+        for key, digest in reversed(self._deltas):
+            yield codec.decode(_fetched(self._task, key, digest, self._loader))[1]
+
+    def link(self) -> Link:
+        """What the next delta continues; whole once all states have come."""
+        return replace(self._link, snapshot_bytes=self._snapshot_bytes)
+
+    def _snapshot(self) -> Iterator[bytes]:
+        if self._link.snapshot:
+            for name, digest in _listing(self._task, self._link.snapshot, self._loader):
+                yield _fetched(self._task, name, digest, self._loader)
 
 
 def delta_key(epoch: int, attempt: str) -> str:
@@ -83,19 +120,26 @@ def snapshot_key(epoch: int, attempt: str) -> str:
 
 
 def load(task: str, manifest: Manifest, loader: Loader) -> Loaded:
-    """Walk back from the manifest to the snapshot, verify every digest, return it forward.
+    """The whole chain at once; see `walk`."""
+    walked = walk(task, manifest, loader)
+    states = tuple(walked.states())
+    return Loaded(states, walked.link())
 
-    Raises `StateLostError` that names the first blob that is missing or altered.
+
+def walk(task: str, manifest: Manifest, loader: Loader) -> Walk:
+    """Walk back from the manifest to the snapshot, verifying every digest.
+
+    Raises `StateLostError` that names the first delta that is missing or altered.
     """
     if not manifest.digest:
-        return Loaded((), Link(origin=manifest.origin))
+        return Walk(task, loader, Link(origin=manifest.origin), ())
     head = f"{manifest.epoch}:{manifest.attempt}:{manifest.digest}"
-    link, states = _walk(task, head, manifest.snapshot, loader)
-    return Loaded(states, replace(link, trail=manifest.trail, origin=manifest.origin))
+    link = Link(snapshot=manifest.snapshot, trail=manifest.trail, origin=manifest.origin)
+    return _walk(task, head, link, loader)
 
 
-def ancestor(task: str, manifest: Manifest, loader: Loader) -> Ancestor | None:
-    """The newest state before the manifest's that is whole, or ``None``.
+def ancestors(task: str, manifest: Manifest, loader: Loader) -> Iterator[Ancestor]:
+    """States before the manifest's that may be whole, newest first.
 
     Only what the manifest names by its digest is looked at, and what that names in turn: the deltas
     of its trail, its snapshot. A delta that merely lies in the store may be an aborted batch's.
@@ -105,53 +149,50 @@ def ancestor(task: str, manifest: Manifest, loader: Loader) -> Ancestor | None:
         named.append((manifest.snapshot, _snapshot_ancestor))
     for name, find in sorted(named, key=lambda pair: -int(pair[0].partition(":")[0])):
         try:
-            return find(task, name, loader)
+            found = find(task, name, loader)
         except StateLostError:
             continue
-    return None
+        yield found
 
 
 def _delta_ancestor(task: str, name: str, loader: Loader) -> Ancestor:
     epoch, attempt, digest = name.split(":")
     key = delta_key(int(epoch), attempt)
-    header, _ = codec.decode(_verified(task, key, digest, loader([key])[0]))
+    header = codec.header(_fetched(task, key, digest, loader))
     snapshot = header.journal.get("snapshot")
     if snapshot is None:
         raise StateLostError(f"checkpoint {key} of task {task} does not tell what it rests on")
-    _, states = _walk(task, name, snapshot, loader)
-    return Ancestor(states, header.offset_to, header.journal["event_time_max"])
+    walked = _walk(task, name, Link(snapshot=snapshot), loader)
+    return Ancestor(walked.states(), header.offset_to, header.journal["event_time_max"])
 
 
 def _snapshot_ancestor(task: str, name: str, loader: Loader) -> Ancestor:
-    key, digest = _snapshot_of(name)
-    states, _, header = _load_snapshot(task, key, digest, loader)
-    if header is None or "event_time_max" not in header.journal:
-        raise StateLostError(f"snapshot {key} of task {task} does not tell where it stands")
+    first, digest = _listing(task, name, loader)[0]
+    header = codec.header(_fetched(task, first, digest, loader))
+    if "event_time_max" not in header.journal:
+        raise StateLostError(f"snapshot {name} of task {task} does not tell where it stands")
+    states = Walk(task, loader, Link(snapshot=name), ()).states()
     return Ancestor(states, header.offset_to, header.journal["event_time_max"])
 
 
-def _walk(
-    task: str, head: str, snapshot: str, loader: Loader
-) -> tuple[Link, Sequence[Mapping[str, Rows]]]:
+def _walk(task: str, head: str, link: Link, loader: Loader) -> Walk:
     """From a delta, named ``epoch:attempt:digest``, back to a snapshot or to the first delta."""
     epoch, attempt, want = head.split(":")
-    deltas: list[Mapping[str, Rows]] = []
+    deltas: list[tuple[str, str]] = []
     first = key = delta_key(int(epoch), attempt)
     digest, size = want, 0
-    base, base_digest = _snapshot_of(snapshot)
+    base, _ = _snapshot_of(link.snapshot)
     base_epoch = int(base.split(":")[1]) if base else 0
     while key and int(key.split(":")[1]) > base_epoch:
-        data = _verified(task, key, want, loader([key])[0])
-        header, state = codec.decode(data)
-        deltas.append(state)
+        data = _fetched(task, key, want, loader)
+        deltas.append((key, want))
         size += len(data)
+        header = codec.header(data)
         key, want = header.parent, header.parent_digest
-    states: list[Mapping[str, Rows]] = []
-    snapshot_bytes = 0
     if base:
-        states, snapshot_bytes, _ = _load_snapshot(task, base, base_digest, loader)
-    link = Link(first, digest, snapshot, snapshot_bytes, size, len(deltas))
-    return link, (*states, *reversed(deltas))
+        _listing(task, link.snapshot, loader)
+    link = replace(link, key=first, digest=digest, chain_bytes=size, chain_length=len(deltas))
+    return Walk(task, loader, link, deltas)
 
 
 def encode_snapshot(
@@ -201,19 +242,15 @@ def _snapshot_of(name: str) -> tuple[str, str]:
     return snapshot_key(int(epoch), attempt), digest
 
 
-def _load_snapshot(
-    task: str, key: str, want: str, loader: Loader
-) -> tuple[list[Mapping[str, Rows]], int, codec.Header | None]:
-    listing = orjson.loads(_verified(task, key, want, loader([key])[0]))
-    names = [name for name, _ in listing]
-    states: list[Mapping[str, Rows]] = []
-    size, header = 0, None
-    for (name, chunk_digest), data in zip(listing, loader(names), strict=True):
-        chunk = _verified(task, name, chunk_digest, data)
-        header, state = codec.decode(chunk)
-        states.append(state)
-        size += len(chunk)
-    return states, size, header
+def _listing(task: str, snapshot: str, loader: Loader) -> list[tuple[str, str]]:
+    """Key and digest of each of a snapshot's chunks; there is at least one."""
+    key, digest = _snapshot_of(snapshot)
+    found: list[tuple[str, str]] = orjson.loads(_fetched(task, key, digest, loader))
+    return found
+
+
+def _fetched(task: str, key: str, want: str, loader: Loader) -> bytes:
+    return _verified(task, key, want, loader([key])[0])
 
 
 def _verified(task: str, key: str, want: str, data: bytes | None) -> bytes:

@@ -83,19 +83,14 @@ def encode(header: Header, state: Mapping[str, Rows]) -> bytes:
     return b"".join([MAGIC, len(head).to_bytes(4, "little"), head, *tables])
 
 
+def header(data: bytes) -> Header:
+    """The header of a blob; raises `StateMismatchError` for another format."""
+    return _header(_head(data)[0])
+
+
 def decode(data: bytes) -> tuple[Header, dict[str, Rows]]:
     """The header and the rows of a blob; raises `StateMismatchError` for another format."""
-    if data[:4] != MAGIC:
-        raise StateMismatchError(
-            f"a checkpoint begins with {data[:4]!r}, not {MAGIC!r}",
-            remedy="it was written by another version: run that one, or use another application id",
-        )
-    start = 8 + int.from_bytes(data[4:8], "little")
-    head = orjson.loads(data[8:start])
-    header = Header(
-        head["epoch"], head["attempt"], head["parent"], head["parent_digest"],
-        head["from"], head["to"], head["journal"],
-    )  # fmt: skip
+    head, start = _head(data)
     state: dict[str, Rows] = {}
     for operator in head["operators"]:
         middle = start + operator["sizes"][0]
@@ -110,7 +105,25 @@ def decode(data: bytes) -> tuple[Header, dict[str, Rows]]:
             _words(gone, layout.words()),
             {number: bytes.fromhex(text) for number, text in operator["texts"]},
         )
-    return header, state
+    return _header(head), state
+
+
+def _head(data: bytes) -> tuple[dict[str, Any], int]:
+    """What stands before the tables, and where they begin."""
+    if data[:4] != MAGIC:
+        raise StateMismatchError(
+            f"a checkpoint begins with {data[:4]!r}, not {MAGIC!r}",
+            remedy="it was written by another version: run that one, or use another application id",
+        )
+    start = 8 + int.from_bytes(data[4:8], "little")
+    return orjson.loads(data[8:start]), start
+
+
+def _header(head: Mapping[str, Any]) -> Header:
+    return Header(
+        head["epoch"], head["attempt"], head["parent"], head["parent_digest"],
+        head["from"], head["to"], head["journal"],
+    )  # fmt: skip
 
 
 def split(rows: Rows, bytes_max: int) -> list[Rows]:

@@ -8,9 +8,10 @@ import pytest
 
 from processor.connectors.memory.log import MemoryLog
 from processor.engine import changelog, checkpoint
-from processor.errors import InputLostError, SettingsError, StateLostError
+from processor.errors import InputLostError, RetriableError, SettingsError, StateLostError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
+from processor.state import chain
 from processor.testing import Crash, TestDriver
 from tests.topologies import ride, totals, windowed
 
@@ -384,6 +385,46 @@ def test_what_an_aborted_batch_left_in_the_changelog_is_not_believed():
     quiet.run()
     assert state(driver) == state(quiet)
     assert "changelog" in [healed.how for healed in driver.healed]
+
+
+@pytest.mark.parametrize("policy", ["replay", "changelog"])
+def test_a_snapshot_that_turns_out_half_way_not_to_be_whole_leaves_no_trace(policy, monkeypatch):
+    monkeypatch.setattr(checkpoint, "CHAIN_LENGTH_MAX", 5)
+    monkeypatch.setattr(chain, "CHUNK_BYTES_MAX", 8)
+    driver = driven(_hours, on_checkpoint_loss=policy)
+    before = state(driver)
+    driver.kill()
+    chunks = [key for key in driver.store.blobs(driver.task()) if key.count(":") == 3]
+    assert len(chunks) > 2
+    driver.store.damage(driver.task(), chunks[-1])
+    driver.restart()
+    driver.run()
+    assert [healed.how for healed in driver.healed] == [policy]
+    assert state(driver) == before
+
+
+@pytest.mark.parametrize("call", range(1, 9))
+def test_a_log_that_stops_answering_while_the_changelog_is_read_is_asked_again(call, monkeypatch):
+    monkeypatch.setattr(changelog, "WINDOW_BYTES", 1)
+    driver = driven(_totals, on_checkpoint_loss="changelog")
+    before = state(driver)
+    driver.kill()
+    driver.store.lose()
+    calls, scan = 0, driver.log.scan
+
+    def failing(*where, **options):
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise RetriableError("nothing came")
+        return scan(*where, **options)
+
+    monkeypatch.setattr(driver.log, "scan", failing)
+    driver.restart()
+    driver.run()
+    assert calls > call
+    assert [healed.how for healed in driver.healed] == ["changelog"]
+    assert state(driver) == before
 
 
 @pytest.mark.parametrize("low", [1, 30])

@@ -103,3 +103,21 @@ def test_a_large_snapshot_has_several_chunks(monkeypatch: pytest.MonkeyPatch) ->
     task = Task(9, snapshot_at=9)
     assert sum(key.startswith("s:9:aa:") for key in task.blobs) == 5
     assert task.restored() == {**dict.fromkeys(range(1, 10), 1), 0: 9}
+
+
+def test_a_chain_is_loaded_one_blob_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain, "CHUNK_BYTES_MAX", 32)
+    task = Task(9, snapshot_at=7)
+    asked: list[str] = []
+
+    def loader(keys: Sequence[str]) -> list[bytes | None]:
+        asked.extend(keys)
+        return [task.blobs[key] for key in keys]
+
+    states = chain.walk("in[0]", task.manifest, loader).states()
+    asked.clear()
+    seen = []
+    for _ in states:
+        seen.append(asked[-1])
+        assert len([key for key in asked if key != "s:7:aa"]) == len(seen)
+    assert seen == [*(f"s:7:aa:{n}" for n in range(4)), "d:8:aa", "d:9:aa"]

@@ -182,6 +182,24 @@ def test_a_snapshot_has_the_long_texts_that_live_and_a_later_delta_the_others(sl
     assert content(other) == content(slab)
 
 
+def test_what_is_frozen_stays_as_it_was_whatever_comes_after(slab: Slab) -> None:
+    long = "x" * 50
+    slots = fold(slab, {("a", 1): 1, (long, 1): 2, ("c", 1): 3})
+    commit(slab)
+    slab.free(slots[2:])
+    commit(slab)
+    before = content(slab)
+    frozen = slab.frozen()
+    slab.free(fold(slab, {(long, 1): 5}))
+    fold(slab, {("a", 1): 7, ("d", 1): 8, ("y" * 60, 1): 9})
+    commit(slab)
+    slab.prune()
+    fold(slab, {("a key that is wider than any", 1): 1})
+    restored = Slab(KEYS, CELLS)
+    restored.restore(frozen())
+    assert content(restored) == before
+
+
 def test_state_of_other_columns_is_refused(slab: Slab) -> None:
     other = Slab(KEYS, [Cell("n", "<i8", "add")])
     with pytest.raises(StateMismatchError, match="has the columns"):
