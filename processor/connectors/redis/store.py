@@ -34,9 +34,9 @@ _KEYS_PER_CALL: Final = 32  # a blob has up to 8 MB: this bounds what one reply 
 class RedisStore:
     """A store on one Redis server.
 
-    Connections that break, time-outs and a server that is still loading are tried again for
-    ``retry_s`` seconds, so that a restart of Redis is a pause and not a failure. All calls give the
-    same result when made twice, hence it is safe.
+    Connections that break, time-outs, a server that is still loading and one that has become a
+    replica are tried again for ``retry_s`` seconds, so that a restart or a fail-over of Redis is a
+    pause and not a failure. All calls give the same result when made twice, hence it is safe.
 
     Example::
 
@@ -58,7 +58,11 @@ class RedisStore:
         self._clock = clock or SystemClock()
         # redis-py tries again when it connects and, around that, when it sends: the two multiply.
         # So its client is told not to, and the one loop is here, with a deadline.
-        self._retry = Retry(ExponentialBackoff(cap=0.5, base=0.01), retries=-1)
+        self._retry = Retry(
+            ExponentialBackoff(cap=0.5, base=0.01),
+            retries=-1,
+            supported_errors=(redis.ConnectionError, redis.TimeoutError, redis.ReadOnlyError),
+        )
         try:
             # redis-py's types allow for its asynchronous client in every reply.
             self._redis: Any = redis.Redis.from_url(
@@ -151,15 +155,20 @@ class RedisStore:
         """What the server does with keys: ``maxmemory-policy``, ``maxmemory`` and ``appendonly``.
 
         ``None`` where the server does not let a client see (managed services often do not).
-        Anything but ``noeviction`` may silently lose state.
+        Anything but ``noeviction`` may silently lose state. This is the first that is asked of a
+        server, so one that is still loading is waited for, but a wrong address is told at once.
         """
         names = ("maxmemory-policy", "maxmemory", "appendonly")
-        try:
-            found = [self._redis.execute_command("CONFIG", "GET", name) for name in names]
-        except redis.ResponseError:
+
+        def ask() -> list[Any] | None:
+            try:
+                return [self._redis.execute_command("CONFIG", "GET", name) for name in names]
+            except redis.ResponseError:
+                return None
+
+        found = self._call(ask, waits_for=redis.BusyLoadingError)
+        if found is None:
             return None
-        except redis.RedisError as error:
-            raise self._error(error) from error
         return {
             _text(key): _text(value)
             for reply in found
@@ -192,15 +201,20 @@ class RedisStore:
 
         return self._call(do)
 
-    def _call(self, do: Callable[[], _T]) -> _T:
+    def _call(
+        self, do: Callable[[], _T], waits_for: type[redis.RedisError] = redis.RedisError
+    ) -> _T:
         deadline = self._clock.monotonic_s() + self._retry_s
 
         def give_up(error: Exception) -> None:
-            hopeless = isinstance(
+            hopeless = not isinstance(error, waits_for) or isinstance(
                 error, redis.AuthenticationError | redis.exceptions.AuthorizationError
             )
             if hopeless or self._clock.monotonic_s() >= deadline:
                 raise error
+            if isinstance(error, redis.ReadOnlyError):
+                # The address may lead to another server by now; this connection never will.
+                self._redis.connection_pool.disconnect(inuse_connections=False)
 
         try:
             return self._retry.call_with_retry(do, give_up)
@@ -211,6 +225,11 @@ class RedisStore:
         for kind, what, remedy in _REMEDIES:
             if isinstance(error, kind):
                 return StoreError(f"Redis at {self.address} {what}", remedy=remedy)
+        if str(error).startswith("MISCONF"):
+            return StoreError(
+                f"Redis at {self.address} cannot write to its own disk: {error}",
+                remedy="give that disk room, then start again: nothing is lost",
+            )
         return StoreError(
             f"Redis at {self.address} refused: {error}",
             remedy="look the message up in the documentation of Redis; the processor needs SET, "
