@@ -33,7 +33,7 @@ BAD_LINES = [
     b",".join([b"", _LAT, _LON, _BASE]),
     *(b",".join([_DT, lat, _LON, _BASE])
       for lat in (b"", b"x", b"nan", b"inf", b"-inf", b"1e999", b"0x10", b"4 0", b"40,7", b"--4")),
-    b'"' + _LINE, _LINE + b'"', _LINE[:-1] + b"\xff", _LINE[:-1] + b"\0",
+    b'"' + _LINE, _LINE[:-1] + b"\xff", _LINE[:-1] + b"\0",
     b'{"dt":"2014-08-01 00:03:00"}', b"[]", b"B" * 1_000_000,
     *_noise(1, 40), *_without_a_part(trips(40, first=9000), 2),
 ]  # fmt: skip
