@@ -112,6 +112,7 @@ class Settings(BaseSettings):
     from_: Literal["earliest", "latest"] = "earliest"
     on_checkpoint_loss: Literal["stop", "replay", "changelog"] = "stop"
     allow_dropped_state: bool = False
+    on_partitions_raised: Literal["stop", "rebuild"] = "stop"
     instance: str | None = Field(default=None, pattern=r"^[A-Za-z0-9._-]{1,200}$")
     log_format: Literal["auto", "json", "text"] = "auto"
     log_level: Literal["debug", "info", "warning", "error"] = "info"

@@ -72,6 +72,8 @@ def _settings(function: Any) -> Any:
               help="When Redis has lost state: stop, or where it is had from.")  # fmt: skip
 @click.option("--allow-dropped-state", is_flag=True, default=None,
               help="Let go of state that a changed topology has no operator for.")  # fmt: skip
+@click.option("--on-partitions-raised", type=click.Choice(["stop", "rebuild"]),
+              help="When the input was given more partitions.")  # fmt: skip
 @click.option("--metrics-port", type=int, help="First port of /metrics, /livez, /readyz.")
 @click.option("--metrics-host", metavar="HOST", help="127.0.0.1 if left out.")
 @click.option("--batch-records-max", type=int, metavar="N")

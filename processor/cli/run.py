@@ -18,7 +18,7 @@ import click
 
 from processor import app
 from processor.connectors.ports import Log
-from processor.engine import changelog
+from processor.engine import changelog, rescale
 from processor.errors import ProcessorError, SettingsError
 from processor.model.log import Output, TopicPartition
 from processor.plan.nodes import Plan
@@ -42,6 +42,8 @@ def run(names: Sequence[str], settings: Settings, feed: Mapping[str, str]) -> No
         if settings.on_checkpoint_loss == "changelog":
             create = bool(settings.create_topics) or settings.bootstrap_servers is None
             changelog.prepare(used.log, counts, create=create)
+        if settings.on_partitions_raised == "rebuild":
+            _rebuild(used, plans, counts, settings)
         for topic, path in feed.items():
             _feed(used.log, topic, Path(path))
         jobs = [
@@ -57,6 +59,25 @@ def run(names: Sequence[str], settings: Settings, feed: Mapping[str, str]) -> No
                 runner.run([job])
         else:
             runner.run(jobs)
+
+
+def _rebuild(
+    used: app.Backends, plans: Sequence[Plan], counts: Mapping[str, int], settings: Settings
+) -> None:
+    """Deal out anew the state of each topology whose input was given more partitions."""
+    for plan in plans:
+        topic = None
+        if settings.on_checkpoint_loss == "changelog":
+            timeout_s = settings.transaction_timeout.total_seconds()
+            topic = changelog.Changelog(used.log, plan.app, timeout_s)
+        done = rescale.rescale(
+            plan, used.log, used.store, counts[plan.app], changelog=topic, probe=app.crash_probe()
+        )
+        if done is not None:
+            app.log_lines.warning(
+                "state dealt out anew", topology=plan.app, former=done.former,
+                partitions=done.partitions, groups=done.groups,
+            )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

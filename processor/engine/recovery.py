@@ -40,6 +40,11 @@ from processor.operators.pipeline import Pipeline
 from processor.state import chain
 
 STABLE_S: Final = 1.0
+RAISED: Final = (
+    "start with --on-partitions-raised rebuild, which deals the state out anew by key where that "
+    "is exact; or copy the input to a new topic, written by key, and read that under another "
+    "application id (--set app=... --set input=...)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +143,14 @@ class Recovery:
     ) -> dict[TopicPartition, Committed | None]:
         """Begin at the log's first or last position, and commit that this is where it began."""
         pinned: dict[TopicPartition, Committed] = {}
+        topic = next(iter(partitions)).topic
+        heads = self._log.committed(self._identity.app, topic)
+        manifests = {p: Manifest.parse(head.metadata) for p, head in heads.items()}
+        for partition, manifest in manifests.items():
+            self._check(partition, manifest)
+        former = min((m.partitions for m in manifests.values()), default=len(partitions))
         for partition in partitions:
+            self._check_known(partition)
             if self._store.blobs(names[partition]):
                 raise StateMismatchError(
                     f"{partition}: group {self._identity.app} has no committed offset, but the "
@@ -147,7 +159,9 @@ class Recovery:
                     "start anew under another application id",
                 )
             extent = self._consumer.extent(partition, self._timeout_s)
-            at = extent.low if self._identity.start_from == "earliest" else extent.high
+            # Of a partition that was added while the group was at work, nothing was read yet.
+            added = bool(manifests) and partition.partition >= former
+            at = extent.low if added or self._identity.start_from == "earliest" else extent.high
             pinned[partition] = self._checkpointer.pin(at)
         self._consumer.commit(pinned, self._timeout_s)
         return dict(pinned)
@@ -174,25 +188,34 @@ class Recovery:
         if manifest.epoch and manifest.fingerprint not in known:
             return self._upgrader.load(name, partition, owner, head)
         try:
-            loaded = chain.load(name, manifest, lambda keys: self._store.load(name, keys))
+            walked = chain.walk(name, manifest, lambda keys: self._store.load(name, keys))
+            state = self._pipeline.new_state()
+            restore(state, walked.states())
         except StateLostError as error:
             self.healer.begin(Broken(name, partition, head, extent.low, error))
             return None
-        state = self._pipeline.new_state()
-        restore(state, loaded.states)
         return Task(
             name, partition, owner, state, head, head.offset, manifest.epoch,
-            manifest.event_time_max, loaded.link,
+            manifest.event_time_max, walked.link(),
         )  # fmt: skip
 
     def _check(self, partition: TopicPartition, manifest: Manifest) -> None:
         identity = self._identity
-        if manifest.partitions != identity.partitions:
+        # Without state, which partition a key lies in does not matter.
+        if self._pipeline.stateful and manifest.partitions != identity.partitions:
             raise StateMismatchError(
                 f"{partition}: the topic has {identity.partitions} partitions, the state was "
                 f"written with {manifest.partitions}: keys now lie elsewhere",
-                remedy="go on from a topic of the former partition count, or start anew under "
-                "another application id",
+                remedy=RAISED,
+            )
+
+    def _check_known(self, partition: TopicPartition) -> None:
+        """The topic may be given more partitions while the worker runs."""
+        if self._pipeline.stateful and partition.partition >= self._identity.partitions:
+            raise StateMismatchError(
+                f"{partition}: the topic had {self._identity.partitions} partitions when the "
+                "worker started, and was given more: keys now lie elsewhere",
+                remedy=RAISED,
             )
 
 

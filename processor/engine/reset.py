@@ -52,7 +52,7 @@ def steps(plan: Plan, log: Log, store: Store, to: str) -> list[Step]:
     described = log.describe([topic]).get(topic)
     if described is None:
         raise SettingsError(f"there is no topic {topic!r}")
-    _check_idle(plan.app, log)
+    check_idle(plan.app, log)
     try:
         committed = log.committed(plan.app, topic)
     except RetriableError as error:
@@ -108,7 +108,8 @@ def reset(
         probe("after:clear")
 
 
-def _check_idle(app: str, log: Log) -> None:
+def check_idle(app: str, log: Log) -> None:
+    """Raise `LogError` while the group has members."""
     members = log.members(app)
     if members:
         raise LogError(

@@ -1,0 +1,255 @@
+"""Deals keyed state out anew when the input topic was given more partitions.
+
+::
+
+    no members, no open transaction
+      ──► every group of state, and every record at hand, lies where its key belongs?  no: refused
+      ──► deal the groups out by key, write each new task's snapshot and delta
+      ──► commit all manifests at once         killed before it: nothing has changed
+
+A raise does not move the topic's records: those of one key stay where they were, and later ones go
+elsewhere. So to run each partition's input again would split every group whose key has moved. What
+is moved is the committed state, and only if that is exact: the key's text is what murmur2 goes by
+(seen from the state itself and from the latest records), and no record that is still to be read
+lies where its key no longer belongs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from processor.connectors.partitioner import partition as partition_of
+from processor.connectors.ports import Log, Owner, Store
+from processor.engine.changelog import Changelog
+from processor.engine.checkpoint import Checkpointer
+from processor.engine.heal import restore
+from processor.engine.reset import check_idle
+from processor.engine.task import Task, task_name
+from processor.errors import StateMismatchError
+from processor.model.batch import Slice
+from processor.model.log import Committed, Extent, Message, TopicPartition
+from processor.model.manifest import Manifest
+from processor.operators.base import TaskState
+from processor.operators.pipeline import Pipeline
+from processor.plan.fingerprint import describe, fingerprint
+from processor.plan.nodes import Plan
+from processor.state import chain
+
+LOOKED_AT: Final = 20_000
+OTHERWISE: Final = (
+    "copy the input to a new topic of that many partitions, written by key, and read that under "
+    "another application id (--set app=... --set input=...); or `processor reset --to latest`, "
+    "which counts anew from here on"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rescaled:
+    """State was dealt out anew: from how many partitions, to how many, and how many groups."""
+
+    former: int
+    partitions: int
+    groups: int
+
+
+def rescale(
+    plan: Plan,
+    log: Log,
+    store: Store,
+    partitions: int,
+    *,
+    changelog: Changelog | None = None,
+    probe: Callable[[str], None] = lambda _: None,
+) -> Rescaled | None:
+    """Deal the state out to so many partitions; ``None`` where there is nothing to do.
+
+    Raises `StateMismatchError` where the result would not be exact, `LogError` while the group has
+    members, `StateLostError` when a checkpoint is missing. In all cases nothing was changed.
+    """
+    pipeline = Pipeline(plan)
+    if not pipeline.stateful:
+        return None
+    topic = plan.source().topic
+    heads = log.committed(plan.app, topic)
+    manifests = {p: Manifest.parse(head.metadata) for p, head in heads.items()}
+    manifests = {p: m for p, m in manifests.items() if m.epoch or m.partitions != partitions}
+    counts = {manifest.partitions for manifest in manifests.values()}
+    if not counts or counts == {partitions}:
+        return None
+    former = _check(plan, manifests, partitions)
+    check_idle(plan.app, log)
+    extents = {TopicPartition(topic, p): e for p, e in log.describe([topic])[topic].extents.items()}
+    old = {p: _load(plan, pipeline, store, p, manifest) for p, manifest in manifests.items()}
+    keys = _Keys(plan, former, partitions)
+    keys.check_state(old)
+    for partition, extent in extents.items():
+        keys.check_records(log, partition, extent, heads.get(partition))
+    keys.check_evidence(old)
+    dealt = _deal(old.values(), pipeline, keys.column, extents)
+    times = [m.event_time_max for m in manifests.values() if m.event_time_max is not None]
+    probe("before:rescale")
+    new: dict[TopicPartition, Committed] = {}
+    with ThreadPoolExecutor(1) as executor:
+        checkpointer = Checkpointer(
+            store, executor, fingerprint(plan), partitions, f"{plan.app}.rescale",
+            changelog=changelog, description=str(describe(plan)),
+        )  # fmt: skip
+        epoch = max(manifest.epoch for manifest in manifests.values())
+        for partition, extent in extents.items():
+            offset = heads[partition].offset if partition in heads else extent.low
+            base = Manifest(epoch, "", "", "", None, "", partitions, "")
+            task = Task(
+                task_name(plan.app, partition), partition, Owner("", "", 0), dealt[partition],
+                Committed(offset, str(base)), offset, epoch, max(times, default=None), chain.Link(),
+            )  # fmt: skip
+            new[partition] = _written(task, checkpointer, store, changelog)
+            probe("after:deal")
+    log.reset(plan.app, new)
+    probe("after:rescale")
+    groups = sum(slab.rows() for state in dealt.values() for slab in state.values())
+    return Rescaled(former, partitions, groups)
+
+
+def _check(plan: Plan, manifests: Mapping[TopicPartition, Manifest], partitions: int) -> int:
+    """The former partition count."""
+    counts = sorted({manifest.partitions for manifest in manifests.values()})
+    if len(counts) > 1 or counts[0] > partitions:
+        raise StateMismatchError(
+            f"{plan.app}: the state was written with {', '.join(map(str, counts))} partitions, the "
+            f"topic has {partitions}: that cannot be rebuilt",
+            remedy=OTHERWISE,
+        )
+    if {manifest.fingerprint for manifest in manifests.values()} != {fingerprint(plan)}:
+        raise StateMismatchError(
+            f"{plan.app}: both the topology and the partition count have changed",
+            remedy="rebuild with the topology that wrote the state, and change it then",
+        )
+    return counts[0]
+
+
+def _load(
+    plan: Plan, pipeline: Pipeline, store: Store, partition: TopicPartition, manifest: Manifest
+) -> TaskState:
+    name = task_name(plan.app, partition)
+    loaded = chain.load(name, manifest, lambda keys: store.load(name, keys))
+    state = pipeline.new_state()
+    restore(state, loaded.states)
+    return state
+
+
+def _deal(
+    old: Iterable[TaskState],
+    pipeline: Pipeline,
+    column: str,
+    partitions: Collection[TopicPartition],
+) -> dict[TopicPartition, TaskState]:
+    """All former state, each group in the partition that its key belongs to."""
+    new = {partition: pipeline.new_state() for partition in partitions}
+    for name, slab in [item for state in old for item in state.items()]:
+        live = slab.live()
+        keys = slab.keys(live)
+        cells = {cell: slab.gather(cell, live) for cell in slab.changed().cells}
+        count = len(partitions)
+        numbers = np.array([partition_of(key, count) for key in _texts(keys[column])], np.int64)
+        for partition, state in new.items():
+            ours = numbers == partition.partition
+            if ours.any():
+                part = {cell: values[ours] for cell, values in cells.items()}
+                state[name].fold(keys.filter(pl.Series(ours)), part)
+    for slab in [slab for state in new.values() for slab in state.values()]:
+        slab.commit(slab.changed().texts)
+    return new
+
+
+def _texts(column: pl.Series) -> list[bytes]:
+    """Keys as their records have them."""
+    return [text.encode() for text in column.cast(pl.String).fill_null("").to_list()]
+
+
+def _written(
+    task: Task, checkpointer: Checkpointer, store: Store, changelog: Changelog | None
+) -> Committed:
+    """The task's checkpoint, in the store; the head that names it."""
+    checkpointer.rebase(task)
+    offset = task.base.offset
+    part = Slice(task.partition, (), (), offset, offset, task.event_time_max)
+    prepared = checkpointer.prepare(task, part, task.event_time_max)
+    store.stage({task.name: prepared.blobs})
+    if changelog:
+        changelog.write(task.partition.partition, {b.key: b.data for b in prepared.blobs})
+    return prepared.head
+
+
+class _Keys:
+    """Whether keys lie where they belong, by the former count and by the new one."""
+
+    def __init__(self, plan: Plan, former: int, partitions: int) -> None:
+        source = plan.source()
+        if len(source.partitioned_by) != 1:
+            raise StateMismatchError(
+                f"{plan.app}: the input is partitioned by {', '.join(source.partitioned_by)}: how "
+                "these make a record's key is not known",
+                remedy=OTHERWISE,
+            )
+        (self.column,) = source.partitioned_by
+        self._format = source.format
+        self._former, self._partitions = former, partitions
+        self._seen = 0
+
+    def check_state(self, old: Mapping[TopicPartition, TaskState]) -> None:
+        """Every group lies in the partition of its key, by the former count."""
+        for partition, state in old.items():
+            for slab in state.values():
+                for key in _texts(slab.keys(slab.live())[self.column]):
+                    self._check(key, partition, self._former, "a group of state")
+
+    def check_records(
+        self, log: Log, partition: TopicPartition, extent: Extent, head: Committed | None
+    ) -> None:
+        """The latest records that were read lie where they belonged, those to be read where now."""
+        read = head.offset if head else extent.low
+        start = max(extent.low, read - LOOKED_AT)
+        for run in log.scan(partition, start, extent.high):
+            decoded = self._format.decode([message.value() for message in run])
+            texts = _texts(decoded.frame[self.column])
+            for row, message in enumerate(run):
+                if row not in decoded.bad:
+                    self._check_record(partition, message, texts[row], read)
+
+    def check_evidence(self, old: Mapping[TopicPartition, TaskState]) -> None:
+        """There was a record to see the keys by, or there is no state."""
+        if not self._seen and any(s.rows() for state in old.values() for s in state.values()):
+            raise StateMismatchError(
+                "the input holds no record by which to see how its keys are written",
+                remedy=OTHERWISE,
+            )
+
+    def _check_record(
+        self, partition: TopicPartition, message: Message, text: bytes, read: int
+    ) -> None:
+        offset, key = message.offset() or 0, message.key()
+        what = f"the record at offset {offset}"
+        if key != text:
+            raise StateMismatchError(
+                f"{partition}: {what} has the key {key!r}, its {self.column} is {text!r}: groups "
+                "cannot be assigned by their record keys",
+                remedy=OTHERWISE,
+            )
+        self._seen += 1
+        self._check(text, partition, self._former if offset < read else self._partitions, what)
+
+    def _check(self, key: bytes, partition: TopicPartition, count: int, what: str) -> None:
+        belongs = partition_of(key, count)
+        if belongs != partition.partition:
+            raise StateMismatchError(
+                f"{partition}: {what} with the key {key!r} belongs to partition {belongs} of "
+                f"{count}: it was written before the partition count was raised and is not read "
+                "yet, or after it and was read, or by another rule than murmur2",
+                remedy=OTHERWISE,
+            )

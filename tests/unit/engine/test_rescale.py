@@ -1,0 +1,240 @@
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import polars as pl
+import pytest
+
+from processor import Json, Topology
+from processor import functions as F
+from processor.connectors.memory.broker import PartitionLog
+from processor.connectors.partitioner import partition
+from processor.engine.rescale import Rescaled, rescale
+from processor.errors import LogError, StateLostError, StateMismatchError
+from processor.model.log import TopicPartition
+from processor.model.manifest import Manifest
+from processor.testing import Crash, TestDriver
+from tests.topologies import stateless, totals, windowed
+
+KEYS = [*(f"k{number}" for number in range(20)), *(f"{'long' * 20}{n}" for n in range(5))]
+
+
+def record(number: int) -> dict[str, Any]:
+    time = f"2024-01-01T{number // 60 % 24:02d}:{number % 60:02d}:00"
+    return {"k": KEYS[number % len(KEYS)], "t": time, "n": number}
+
+
+def feed(driver: TestDriver, numbers: Iterable[int]) -> None:
+    for number in numbers:
+        driver.feed([record(number)], key=record(number)["k"])
+
+
+def grow(driver: TestDriver, count: int, topic: str = "rides") -> None:
+    """Give the topic more partitions."""
+    broker = driver.log._broker
+    with broker.changed:
+        held = broker.topics[topic]
+        held += [PartitionLog(TopicPartition(topic, n)) for n in range(len(held), count)]
+        for group in broker.groups.values():
+            group.topics_changed(topic)
+
+
+def begun(topology: Topology, records: int = 200, former: int = 4) -> TestDriver:
+    driver = TestDriver(topology, partitions=former)
+    feed(driver, range(records))
+    driver.run()
+    return driver
+
+
+def raised(driver: TestDriver, count: int = 8) -> TestDriver:
+    """Stopped, and the topic has more partitions."""
+    driver.stop()
+    grow(driver, count)
+    return driver
+
+
+def rebuilt(driver: TestDriver, count: int = 8, **options: Any) -> Rescaled | None:
+    return rescale(driver.plan, driver.log, driver.store, count, **options)
+
+
+def again(driver: TestDriver, topology: Topology, count: int = 8, **options: Any) -> TestDriver:
+    return TestDriver(topology, partitions=count, log=driver.log, store=driver.store, **options)
+
+
+def state(driver: TestDriver) -> list[dict[str, Any]]:
+    held = driver.state().values()
+    return sorted((row for rows in held for row in rows["aggregate-0"]), key=str)
+
+
+@pytest.mark.parametrize(("former", "count"), [(4, 8), (4, 6), (1, 3)])
+def test_state_is_dealt_out_by_key_and_counting_goes_on(former: int, count: int):
+    driver = raised(begun(totals(), former=former), count)
+    assert rebuilt(driver, count) == Rescaled(former, count, len(KEYS))
+    after = again(driver, totals(), count)
+    feed(after, range(200, 400))
+    after.run()
+    assert state(after) == state(begun(totals(), 400))
+    for where, operators in after.state().items():
+        for row in operators["aggregate-0"]:
+            assert partition(row["k"].encode(), count) == where.partition
+    assert rebuilt(after, count) is None
+
+
+def test_without_the_choice_it_is_refused_by_name():
+    driver = again(raised(begun(totals())), totals())
+    before = driver.committed()
+    with pytest.raises(
+        StateMismatchError, match="has 8 partitions, the state was written with 4"
+    ) as e:
+        driver.run()
+    assert "--on-partitions-raised rebuild" in e.value.remedy
+    assert {p: head for p, head in driver.committed().items() if p in before} == before
+
+
+def test_a_worker_that_is_given_added_partitions_only_does_not_begin_to_count_in_them():
+    driver = raised(begun(totals()))
+    others = [TopicPartition("rides", n) for n in range(4, 8)]
+    feed(driver, range(200, 300))
+    worker = again(driver, totals())._workers[0]
+    worker._batcher.poll()
+    with pytest.raises(StateMismatchError, match="written with 4"):
+        worker._recovery.load(others)
+    assert not set(driver.committed()) & set(others)
+
+
+def test_partitions_that_are_added_while_the_worker_runs_stop_it():
+    driver = begun(totals())
+    grow(driver, 8)
+    with pytest.raises(StateMismatchError, match="was given more"):
+        driver.run()
+
+
+@pytest.mark.parametrize("restarted", [True, False])
+def test_without_state_added_partitions_are_read_from_their_beginning(restarted: bool):
+    driver = TestDriver(stateless(), partitions=4)
+    feed(driver, range(50))
+    driver.run()
+    if restarted:
+        driver = again(raised(driver), stateless())
+    else:
+        grow(driver, 8)
+    for worker in driver._workers.values():
+        identity = worker._recovery._identity
+        worker._recovery._identity = type(identity)(
+            identity.app, identity.transactional_id, identity.fingerprint, identity.partitions,
+            "latest", identity.layout,
+        )  # fmt: skip
+    feed(driver, range(50, 100))
+    driver.run()
+    assert len(driver.values("out")) == 100
+
+
+def test_records_that_were_not_read_before_the_raise_are_refused():
+    driver = begun(totals())
+    feed(driver, range(200, 250))
+    raised(driver)
+    before = driver.committed()
+    with pytest.raises(StateMismatchError, match="is not read yet"):
+        rebuilt(driver)
+    assert driver.committed() == before
+    assert "copy the input" in _remedy(driver)
+
+
+def _remedy(driver: TestDriver) -> str:
+    with pytest.raises(StateMismatchError) as caught:
+        rebuilt(driver)
+    return caught.value.remedy
+
+
+def test_another_writers_rule_is_refused():
+    driver = TestDriver(totals(), partitions=2)
+    for number in range(50):
+        driver.feed([record(number)], key=record(number)["k"], partition=number % len(KEYS) % 2)
+    driver.run()
+    with pytest.raises(StateMismatchError, match="by another rule than murmur2"):
+        rebuilt(raised(driver))
+
+
+def test_records_with_other_keys_than_their_column_are_refused():
+    driver = TestDriver(totals(), partitions=1)
+    driver.feed([record(0)], key="other")
+    driver.run()
+    with pytest.raises(StateMismatchError, match="has the key b'other', its k is b'k0'"):
+        rebuilt(raised(driver, 2), 2)
+
+
+def test_state_without_a_record_to_see_its_keys_by_is_refused():
+    driver = raised(begun(totals(), former=1))
+    driver.log.trim(TopicPartition("rides", 0), 200)
+    with pytest.raises(StateMismatchError, match="no record by which to see"):
+        rebuilt(driver)
+
+
+def test_a_live_group_is_refused():
+    driver = begun(totals())
+    grow(driver, 8)
+    with pytest.raises(LogError, match="is at work"):
+        rebuilt(driver)
+
+
+def test_fewer_partitions_are_refused():
+    driver = begun(totals())
+    driver.stop()
+    with pytest.raises(StateMismatchError, match="cannot be rebuilt"):
+        rebuilt(driver, 2)
+
+
+def test_a_changed_topology_is_not_rebuilt_at_the_same_time():
+    driver = raised(begun(totals()))
+    with pytest.raises(StateMismatchError, match="both the topology and the partition count"):
+        rescale(again(driver, windowed("totals")).plan, driver.log, driver.store, 8)
+
+
+def test_a_missing_checkpoint_is_named():
+    driver = raised(begun(totals()))
+    driver.store.lose()
+    with pytest.raises(StateLostError):
+        rebuilt(driver)
+
+
+def test_keys_of_several_columns_are_refused():
+    topology = Topology("two")
+    form = Json({"k": pl.String, "n": pl.Int64})
+    rows = topology.read.kafka("rides", format=form, partitioned_by=("k", "n"))
+    rows.group_by("k", "n").agg(c=F.count()).write.kafka("out", mode="update")
+    with pytest.raises(StateMismatchError, match="is not known"):
+        rebuilt(raised(begun(topology)))
+
+
+@pytest.mark.parametrize("step", ["before:rescale", "after:deal"])
+def test_killed_before_the_commit_nothing_has_changed(step: str):
+    driver = raised(begun(totals()))
+    before = driver.committed()
+
+    def probe(at: str) -> None:
+        if at == step:
+            raise Crash(at)
+
+    with pytest.raises(Crash):
+        rebuilt(driver, probe=probe)
+    assert driver.committed() == before
+    assert rebuilt(driver) == Rescaled(4, 8, len(KEYS))
+    after = again(driver, totals())
+    feed(after, range(200, 300))
+    after.run()
+    assert state(after) == state(begun(totals(), 300))
+
+
+def test_open_windows_are_dealt_out_and_closed_ones_stay_closed():
+    topology = windowed(mode="append", delay="0 s")
+    driver = raised(begun(topology, 330))
+    rebuilt(driver)
+    heads = driver.committed().values()
+    assert len({Manifest.parse(head.metadata).event_time_max for head in heads}) == 1
+    after = again(driver, topology)
+    feed(after, range(330, 480))
+    after.run()
+    told = [(row["window_start"], row["k"]) for row in after.json("out")]
+    assert len(set(told)) == len(told)
+    assert len(told) > 100
