@@ -192,6 +192,10 @@ class KafkaLog:
             TopicPartition(topic, partition, committed.offset, metadata=committed.metadata)
             for (topic, partition), committed in offsets.items()
         ]
+        # The coordinator of a group that is new on a new broker is found, but not ready yet.
+        _retried(lambda: self._reset(group, wanted))
+
+    def _reset(self, group: str, wanted: list[Any]) -> None:
         doing = f"resetting positions of {group}"
         try:
             answers = self._client().alter_consumer_group_offsets(

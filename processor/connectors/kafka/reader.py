@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # The group is never joined, and nothing is committed in its name: the client wants one.
 _GROUP = "processor-scan"
 _RECORDS = 10_000
-_WAIT_S = 0.2
+_WAIT_S = 0.05
 SILENCE_S = 30.0
 
 
