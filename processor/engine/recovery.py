@@ -30,6 +30,7 @@ from processor.errors import (
     AbortableError,
     FencedError,
     InputLostError,
+    LogError,
     RetriableError,
     StateLostError,
     StateMismatchError,
@@ -108,6 +109,7 @@ class Recovery:
             self._fence(former - {owner.transactional_id})
             return []
         except (FencedError, AbortableError):
+            self._check_group(ordered, names)
             return []
         try:
             tasks = [
@@ -151,13 +153,7 @@ class Recovery:
         former = min((m.partitions for m in manifests.values()), default=len(partitions))
         for partition in partitions:
             self._check_known(partition)
-            if self._store.blobs(names[partition]):
-                raise StateMismatchError(
-                    f"{partition}: group {self._identity.app} has no committed offset, but the "
-                    f"store has state of task {names[partition]}",
-                    remedy="the group's offsets were deleted or have expired: restore them, or "
-                    "start anew under another application id",
-                )
+            self._check_stateless(partition, names[partition])
             extent = self._consumer.extent(partition, self._timeout_s)
             # Of a partition that was added while the group was at work, nothing was read yet.
             added = bool(manifests) and partition.partition >= former
@@ -165,6 +161,31 @@ class Recovery:
             pinned[partition] = self._checkpointer.pin(at)
         self._consumer.commit(pinned, self._timeout_s)
         return dict(pinned)
+
+    def _check_group(
+        self, partitions: Collection[TopicPartition], names: dict[TopicPartition, str]
+    ) -> None:
+        """Refused for a lower generation: is it a later owner, or a group that begins anew?
+
+        A group that was deleted, or whose offsets have expired, counts its generations from the
+        first again, and would be refused for ever by the owners of its former life.
+        """
+        try:
+            heads = self._consumer.committed(partitions, self._stable_s)
+        except LogError:
+            return
+        for partition in partitions:
+            if heads[partition] is None:
+                self._check_stateless(partition, names[partition])
+
+    def _check_stateless(self, partition: TopicPartition, name: str) -> None:
+        if self._store.blobs(name):
+            raise StateMismatchError(
+                f"{partition}: group {self._identity.app} has no committed offset, but the "
+                f"store has state of task {name}",
+                remedy="the group's offsets were deleted or have expired: restore them, or "
+                "start anew under another application id",
+            )
 
     def _fence(self, transactional_ids: Collection[str]) -> None:
         """End the open transactions of the partitions' former owners."""

@@ -132,6 +132,22 @@ def test_lost_offsets_beside_living_state_are_refused():
         driver.run()
 
 
+def test_a_group_that_begins_anew_below_its_former_generations_is_refused_too():
+    driver = TestDriver(totals())
+    driver.feed(map(ride, range(5)))
+    for _ in range(5):
+        driver.run()
+        driver.stop()
+        driver.restart()
+    driver.stop()
+    group = driver.log._broker.groups["totals"]
+    group.committed.clear()
+    group.generation = 0
+    driver.restart()
+    with pytest.raises(StateMismatchError, match="no committed offset"):
+        driver.run()
+
+
 def test_metadata_of_another_program_is_refused():
     driver = TestDriver(stateless())
     driver.run()
