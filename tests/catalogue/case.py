@@ -14,10 +14,8 @@ from tests.integration.running import Bench
 from tests.services import climb, kafka_rungs
 from tests.services.redis import LocalRedis
 
-MODULES = tuple(
-    f"tests.catalogue.{name}"
-    for name in ("redis_cases", "kafka_cases", "group_cases", "input_cases")
-)
+_NAMES = ("redis_cases", "kafka_cases", "group_cases", "input_cases", "guard_cases")
+MODULES = tuple(f"tests.catalogue.{name}" for name in _NAMES)
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,8 @@ def _still(servers, point):
     stage.counted(second)
     first.process.send_signal(signal.SIGCONT)
     second.owns(2)
+    # What was committed before the standstill is adopted; all else must not count.
+    assert first.events("batch undone") or point == "after:commit", first.tail()
     stage.feed(400).counted(first, second)
     stage.finish(first, second)
 

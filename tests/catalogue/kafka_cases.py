@@ -49,7 +49,6 @@ def lost_acknowledgement(servers):
     "kafka: the request of a commit comes late",
     done="EndTxn is held until the batch was tried again under a new epoch, then let through",
     expected="the late end ends nothing; goes on, exact",
-    in_tests=True,
 )
 def late_end(servers):
     stage, run, late = _through_a_proxy(servers, END_TXN, REQUESTS)
@@ -132,7 +131,6 @@ def _broken(servers):
     "kafka: the broker is killed",
     done="SIGKILL in the middle of batches, then started again with its data",
     expected=GOES_ON,
-    in_tests=True,
 )
 def killed_broker(servers):
     broker, stage, run = _broken(servers)
@@ -179,7 +177,6 @@ def _cut(servers, *directions):
     "kafka: one worker is cut off",
     done="nothing passes between one of two workers and the broker until the other has all; healed",
     expected="the other takes over; healed, both share again; exact",
-    in_tests=True,
 )
 def cut_off(servers):
     _cut(servers, REQUESTS, ANSWERS)
