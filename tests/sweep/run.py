@@ -89,7 +89,7 @@ class Run:
         self.ends(0, "a worker that nothing happened to")
 
     def tail(self) -> str:
-        lines = self._log.read_text(errors="replace").splitlines()[-12:]
+        lines = self._log.read_text(errors="replace").splitlines()[-40:]
         return "\n".join(line[:600] for line in lines)
 
     def close(self) -> None:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from processor.engine.protocol import Step
+from processor.engine.protocol import Outcome, Step
 from processor.testing.simulator import STEPS
-from tests.sweep.cases import CASES, STAGES, TABLES, left_out, spread
+from tests.sweep.cases import CASES, STAGES, TABLES, Case, Fault, left_out, spread
 from tests.sweep.pool import sweep
+
+# A step that only says it was done: what the sweep has to see, or its silence would mean nothing.
+CONTROLS = {
+    Case(
+        0, "after:adopt", "exactly-once", shape, 1, 0,
+        fault=Fault(step, Outcome.DONE, done=False),
+    ): found
+    for shape, step, found in (
+        ("stateless", Step.SEND_OFFSETS, "outputs: surplus"),
+        ("windowed", Step.STAGE, "state_lost"),
+    )
+}  # fmt: skip
 
 
 def test_every_point_is_a_case_for_every_topology_or_it_is_said_why_not():
@@ -36,7 +48,7 @@ def outcomes(request, kafka, redis_server):
     wanted = [
         item.callspec.params["case"]
         for item in request.session.items
-        if item.module is request.module and hasattr(item, "callspec")
+        if getattr(item, "module", None) is request.module and hasattr(item, "callspec")
     ]
     servers = kafka.bootstrap_servers, redis_server.url
     return {case: wrong for case, _, wrong in sweep(wanted, *servers, 2)}
@@ -47,3 +59,10 @@ def outcomes(request, kafka, redis_server):
 @pytest.mark.parametrize("case", spread(), ids=str)
 def test_a_worker_killed_at_a_point_costs_and_doubles_nothing(case, outcomes):
     assert outcomes[case] is None, outcomes[case]
+
+
+@pytest.mark.kafka
+@pytest.mark.redis
+@pytest.mark.parametrize("case", CONTROLS, ids=str)
+def test_a_protocol_that_leaves_out_a_step_is_found_out(case, outcomes):
+    assert CONTROLS[case] in (outcomes[case] or "nothing was found")

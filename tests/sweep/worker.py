@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import faulthandler
 import multiprocessing
 import os
 import signal
@@ -26,7 +27,11 @@ PRELOADED = [
     "processor.connectors.kafka.log",
     "processor.connectors.redis.store",
     "processor.metrics.server",
+    "tests.sweep.worker",
+    "tests.sweep.topologies",
 ]
+# One that still runs after so long says where it stands.
+STUCK_S = 40
 _ERRORS = {Outcome.REFUSED: AbortableError, Outcome.UNKNOWN: OutcomeUnknownError}
 
 
@@ -55,6 +60,7 @@ def _work(args: Sequence[str], log: Path, crash_at: str | None, fault: Fault | N
     to = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
     os.dup2(to, 1)
     os.dup2(to, 2)
+    faulthandler.dump_traceback_later(STUCK_S)
     for name in [name for name in os.environ if name.startswith("PROCESSOR_")]:
         del os.environ[name]
     if crash_at is not None:
