@@ -287,10 +287,9 @@ def metrics_server(
 
     port = settings.metrics_port + number if settings.metrics_port else 0
     stack = ExitStack()
-    server = serve(
-        metrics.registry, port, settings.metrics_host, live=pulse.live, ready=pulse.ready
-    )
-    log_lines.info("metrics", host=settings.metrics_host, port=server.port)
+    host = settings.metrics_host
+    server = serve(metrics.registry, port, host, live=pulse.live, ready=pulse.ready)
+    log_lines.info("metrics", host=host, port=server.port)
     stack.callback(server.close)
     return stack
 

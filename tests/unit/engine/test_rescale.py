@@ -10,6 +10,7 @@ from processor import Json, Topology
 from processor import functions as F
 from processor.connectors.memory.broker import PartitionLog
 from processor.connectors.partitioner import partition
+from processor.engine.changelog import Changelog
 from processor.engine.rescale import Rescaled, rescale
 from processor.errors import LogError, StateLostError, StateMismatchError
 from processor.model.log import TopicPartition
@@ -238,3 +239,19 @@ def test_open_windows_are_dealt_out_and_closed_ones_stay_closed():
     told = [(row["window_start"], row["k"]) for row in after.json("out")]
     assert len(set(told)) == len(told)
     assert len(told) > 100
+
+
+def test_with_a_changelog_the_rebuilt_state_is_in_it_too():
+    driver = TestDriver(totals(), partitions=4, on_checkpoint_loss="changelog")
+    feed(driver, range(200))
+    driver.run()
+    raised(driver)
+    topic = Changelog(driver.log, "totals", 0.0)
+    grow(driver, 8, topic.topic)
+    rebuilt(driver, changelog=topic)
+    driver.store.lose()
+    after = again(driver, totals(), on_checkpoint_loss="changelog")
+    feed(after, range(200, 300))
+    after.run()
+    assert {event.how for event in after.healed} == {"changelog"}
+    assert state(after) == state(begun(totals(), 300))
