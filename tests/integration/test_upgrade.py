@@ -1,0 +1,64 @@
+"""A topology and its input's partition count change, against a broker and a Redis."""
+
+from __future__ import annotations
+
+import pytest
+from confluent_kafka.admin import NewPartitions
+
+from tests.integration.running import (
+    POPULAR,
+    Topics,
+    bench,
+    enriched_lines,
+    popular,
+    read_popular,
+    trips,
+    until,
+)
+
+__all__ = ["bench"]
+pytestmark = [pytest.mark.kafka, pytest.mark.redis]
+
+
+def _fill(bench, lines):
+    values, keys = enriched_lines(lines)
+    # A producer of its own: one that was there before a raise goes on by the former count.
+    Topics(bench.servers).fill(bench.enriched, values, keys=keys)
+
+
+def _raise(bench, count):
+    admin = bench.topics._admin
+    for answer in admin.create_partitions([NewPartitions(bench.enriched, count)]).values():
+        answer.result(20)
+
+    def partitions():
+        return admin.list_topics(bench.enriched, timeout=10).topics[bench.enriched].partitions
+
+    until(lambda: len(partitions()) == count, f"{count} partitions")
+
+
+def test_state_goes_through_changes_of_the_topology_and_of_the_partition_count(bench):
+    bench.create()
+    _fill(bench, trips(200))
+    bench.run(POPULAR, "--until-caught-up").succeeds()
+
+    _fill(bench, trips(100, first=200))
+    refused = bench.run(POPULAR, "--until-caught-up", sets={"window": "2 hours"})
+    assert refused.exit_code() == 2
+    assert "incompatible  window 1:00:00 of dt -> 2:00:00 of dt" in refused.text()
+    assert "`processor reset` begins anew" in refused.text()
+
+    longer = {"watermark": "40 days"}
+    run = bench.run(POPULAR, "--until-caught-up", sets=longer).succeeds()
+    assert len(run.events("state taken over by a changed topology")) == 4
+    assert read_popular(bench.topics.read(bench.popular)) == popular(trips(300))
+
+    _raise(bench, 6)
+    _fill(bench, trips(100, first=300))
+    refused = bench.run(POPULAR, "--until-caught-up", sets=longer)
+    assert refused.exit_code() == 2
+    assert "the topic has 6 partitions, the state was written with 4" in refused.text()
+    rebuild = ("--until-caught-up", "--on-partitions-raised", "rebuild")
+    run = bench.run(POPULAR, *rebuild, sets=longer).succeeds()
+    assert [event["partitions"] for event in run.events("state dealt out anew")] == [6]
+    assert read_popular(bench.topics.read(bench.popular)) == popular(trips(400))
