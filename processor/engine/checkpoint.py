@@ -214,10 +214,9 @@ class Checkpointer:
 
 
 def _frozen(task: Task) -> Frozen:
-    rows = {name: slab.frozen() for name, slab in task.state.items()}
     for slab in task.state.values():
         slab.prune()
-    return rows
+    return {name: slab.frozen() for name, slab in task.state.items()}
 
 
 def _snapshot_header(task: Task, attempt: str) -> codec.Header:

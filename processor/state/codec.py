@@ -127,18 +127,21 @@ def _header(head: Mapping[str, Any]) -> Header:
 
 
 def split(rows: Rows, bytes_max: int) -> list[Rows]:
-    """The rows in chunks of at most so many bytes before compression."""
+    """The rows in chunks of at most so many bytes before compression; long texts go along."""
     row_bytes = 8 * (rows.layout.words() + len(rows.cells))
     step = max(1, bytes_max // max(1, row_bytes))
+    starts = range(0, max(1, len(rows.words)), step)
+    # Each chunk has an equal share: encoded all at once, a million texts would hold the loop up.
+    texts, share = list(rows.texts.items()), -(-len(rows.texts) // len(starts))
     return [
         Rows(
             rows.layout,
             rows.words[i : i + step],
             {name: column[i : i + step] for name, column in rows.cells.items()},
             rows.gone,
-            rows.texts if i == 0 else {},
+            dict(texts[n * share : (n + 1) * share]),
         )
-        for i in range(0, max(1, len(rows.words)), step)
+        for n, i in enumerate(starts)
     ]
 
 

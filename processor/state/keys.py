@@ -15,7 +15,7 @@ Words are what checkpoints hold: the layout, not a hash of a library that may ch
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -149,28 +149,19 @@ class KeyCodec:
 
     def texts(self, words: Words) -> dict[int, bytes]:
         """The long texts that rows refer to."""
-        return self.frozen_texts()(words)
-
-    def frozen_texts(self) -> Callable[[Words], dict[int, bytes]]:
-        """`texts` for rows of now, to be called at any time, on any thread.
-
-        The table behind it is only added to and replaced, never taken from.
-        """
-        layout, texts = Layout([*self.layout.widths], self.layout.nulls), self._texts
-        kinds = tuple(self.columns.values())
-
-        def found(words: Words) -> dict[int, bytes]:
-            at = int(layout.nulls)
-            numbers: set[int] = set()
-            for width, kind in zip(layout.widths, kinds, strict=True):
-                if kind == pl.String and texts:
-                    first = words[:, at]
-                    long = first[(first & np.uint64(0xFF)) == _LONG]
-                    numbers.update(np.unique(long >> np.uint64(8)).tolist())
-                at += width
-            return {number: texts[number] for number in sorted(numbers)}
-
+        at = int(self.layout.nulls)
+        found: dict[int, bytes] = {}
+        for width, kind in zip(self.layout.widths, self.columns.values(), strict=True):
+            if kind == pl.String and self._texts:
+                first = words[:, at]
+                long = first[(first & np.uint64(0xFF)) == _LONG]
+                found |= {n: self._texts[n] for n in np.unique(long >> np.uint64(8)).tolist()}
+            at += width
         return found
+
+    def table(self) -> dict[int, bytes]:
+        """All long texts, those that no row refers to any more among them."""
+        return dict(self._texts)
 
     def restore(self, texts: Mapping[int, bytes]) -> None:
         """Take long texts from a checkpoint."""
@@ -185,6 +176,10 @@ class KeyCodec:
         self._texts = dict(keep)
         self._text_bytes = sum(map(_kept_bytes, keep.values()))
         self._ids = {text: number for number, text in keep.items()}
+
+    def long_texts(self) -> int:
+        """How many long texts are kept."""
+        return len(self._texts)
 
     def memory_bytes(self) -> int:
         """What the long texts take, about."""

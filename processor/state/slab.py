@@ -174,7 +174,7 @@ class Slab:
         layout = Layout([*self._codec.layout.widths], self._codec.layout.nulls)
         words, live = self._words[:top].copy(), self._live[:top].copy()
         cells = {c.name: self._columns[c.name][:top].copy() for c in self._cells}
-        texts_of = self._codec.frozen_texts()
+        texts = self._codec.table()
 
         def rows() -> Rows:
             slots = np.flatnonzero(live)
@@ -182,7 +182,7 @@ class Slab:
             if len(slots) < top:
                 picked = words.take(slots, axis=0)
                 columns = {name: column.take(slots) for name, column in cells.items()}
-            return Rows(layout, picked, columns, picked[:0], texts_of(picked))
+            return Rows(layout, picked, columns, picked[:0], texts)
 
         return rows
 
@@ -233,8 +233,13 @@ class Slab:
         return self.keys(slots).with_columns(cells).to_dicts()
 
     def prune(self) -> None:
-        """Forget long texts that no live row refers to."""
-        if self._codec.memory_bytes():
+        """Forget long texts that no live row refers to, once they are the most of them.
+
+        One that comes again is a new one, told to the next checkpoint; one that is still known is
+        not, which is why a snapshot has all that are known.
+        """
+        columns = len(self._codec.columns)
+        if self._codec.long_texts() > 2 * columns * self._count:
             self._codec.prune(self._codec.texts(self._words.take(self.live(), axis=0)))
 
     def _rows(self, slots: Slots, gone: Words, texts: dict[int, bytes]) -> Rows:

@@ -90,5 +90,12 @@ def test_chunks_together_are_the_whole(size: int) -> None:
     same(other.all(), whole.all())
 
 
+def test_long_texts_go_along_with_the_chunks_in_equal_shares() -> None:
+    whole = slab(*(f"{i:02}" * 50 for i in range(20)))
+    chunks = codec.split(whole.all(), 8 * 5 * (whole.all().layout.words() + 1))
+    assert len(chunks) > 1
+    assert [len(chunk.texts) for chunk in chunks] == [20 // len(chunks)] * len(chunks)
+
+
 def test_nothing_is_one_empty_chunk() -> None:
     assert len(codec.split(slab().all(), 100)) == 1

@@ -166,16 +166,21 @@ def test_restoring_twice_does_no_harm(slab: Slab) -> None:
     assert content(slab) == {("a", 1): (5, 5.0, 5)}
 
 
-def test_a_snapshot_has_the_long_texts_that_live_and_a_later_delta_the_others(slab: Slab) -> None:
-    fold(slab, {("x" * 60, 1): 1, ("y" * 60, 1): 1})
+@pytest.mark.parametrize("dead", [1, 9])
+def test_a_long_text_that_comes_again_after_a_snapshot_is_told_in_it_or_in_the_delta(
+    slab: Slab, dead: int
+) -> None:
+    fold(slab, {(f"{n}" * 60, 1): 1 for n in range(dead + 1)})
     commit(slab)
-    slab.free(slab.live()[:1])
+    slab.free(slab.live()[:dead])
     commit(slab)
-    snapshot = slab.all()
     slab.prune()
-    assert list(snapshot.texts.values()) == [b"y" * 60]
-    fold(slab, {("x" * 60, 1): 3})
+    snapshot = slab.all()
+    # Where most are dead they go; few are let be, as it takes long to look for them.
+    assert len(snapshot.texts) == (2 if dead == 1 else 1)
+    fold(slab, {("0" * 60, 1): 3})
     delta = slab.changed()
+    assert len(delta.texts) == (0 if dead == 1 else 1)
     other = Slab(KEYS, CELLS)
     other.restore(snapshot)
     other.restore(delta)
