@@ -5,12 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 
 import pytest
+from confluent_kafka import Consumer
 
 from processor.clock import SystemClock
 from processor.connectors.kafka import make_kafka_log
 from processor.engine.committer import Committer, Work
 from processor.engine.protocol import EXACTLY_ONCE, Verdict
-from processor.model.log import Committed, Output, TopicPartition
+from processor.model.log import Committed, Membership, Output, TopicPartition
 from tests.catalogue.case import case
 from tests.catalogue.counting import SMALL, Counting
 from tests.integration.running import POPULAR, until
@@ -50,10 +51,10 @@ def _ours(consumer, producer, partition, bench):
     return done.verdict, [step.partition(":")[2] for step in steps]
 
 
-def _raw(consumer, producer, partition):
+def _raw(membership, producer, partition):
     """The same without any guard."""
     producer.begin()
-    producer.send_offsets({partition: Committed(5, "raw")}, consumer.membership(), LIMIT_S)
+    producer.send_offsets({partition: Committed(5, "raw")}, membership, LIMIT_S)
     producer.commit(LIMIT_S)
 
 
@@ -71,8 +72,10 @@ def no_generation(servers):
     assert "begin" not in steps
     assert not log.committed(bench.id, bench.trips)
     assert not bench.topics.read(bench.enriched)
-    _raw(consumer, producer, partition)
-    assert log.committed(bench.id, bench.trips) == {partition: Committed(5, "raw")}
+    nobody = Consumer({"bootstrap.servers": bench.servers, "group.id": f"bare-{bench.id}"})
+    servers.at_the_end(nobody.close)
+    _raw(Membership(-1, frozenset(), nobody.consumer_group_metadata()), producer, partition)
+    assert log.committed(f"bare-{bench.id}", bench.trips) == {partition: Committed(5, "raw")}
 
 
 @case(
@@ -93,7 +96,7 @@ def not_owned(servers):
     assert verdict is Verdict.REDO
     assert "begin" not in steps
     assert not log.committed(bench.id, bench.enriched)
-    _raw(consumer, producer, partition)
+    _raw(consumer.membership(), producer, partition)
     assert log.committed(bench.id, bench.enriched) == {partition: Committed(5, "raw")}
 
 
