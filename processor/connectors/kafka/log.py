@@ -39,6 +39,8 @@ admin: Any = untyped_admin
 
 # A single request, and all its tries: a topic just created is not known everywhere at once.
 REQUEST_S = 5.0
+# Each is a connection and three threads.
+READERS_MAX = 4
 RETRY_S = 10.0
 
 
@@ -166,6 +168,8 @@ class KafkaLog:
         ready yet: librdkafka 2.16 dereferences the group that an admin client does not have.
         """
         if group not in self._readers:
+            if len(self._readers) == READERS_MAX:
+                self._readers.pop(next(iter(self._readers))).close()
             settings = reader_settings(self._connection, group, committed=True)
             self._readers[group] = _made(lambda: Consumer(settings))
         return self._readers[group]
