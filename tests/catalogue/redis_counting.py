@@ -95,7 +95,7 @@ class Counting:
             env={"PROCESSOR_CRASH_AT": f"{step}#4"},
         )  # fmt: skip
         assert run.exit_code() == CRASHED, run.tail()
-        assert run.batches() == (4 if step == "after:adopt" else 3), run.tail()
+        assert run.batches() == 3, run.tail()
 
     def comes_back(self, policy):
         """After a loss: stops by name and does what the remedy says, or heals and goes on."""
