@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -30,7 +30,6 @@ from processor.errors import (
     AbortableError,
     FencedError,
     InputLostError,
-    LogError,
     RetriableError,
     StateLostError,
     StateMismatchError,
@@ -98,8 +97,9 @@ class Recovery:
         owner = self._me()
         if owner is None:
             return []
+        before: Mapping[str, Owner | None] = {}
         try:
-            before = self._store.acquire(dict.fromkeys(names.values(), owner))
+            before = self._acquire(names, owner)
             heads = self._consumer.committed(ordered, self._stable_s)
             missing = [p for p in ordered if heads[p] is None]
             if missing:
@@ -109,7 +109,6 @@ class Recovery:
             self._fence(former - {owner.transactional_id})
             return []
         except (FencedError, AbortableError):
-            self._check_group(ordered, names)
             return []
         try:
             tasks = [
@@ -162,21 +161,31 @@ class Recovery:
         self._consumer.commit(pinned, self._timeout_s)
         return dict(pinned)
 
-    def _check_group(
-        self, partitions: Collection[TopicPartition], names: dict[TopicPartition, str]
-    ) -> None:
-        """Refused for a lower generation: is it a later owner, or a group that begins anew?
+    def _acquire(
+        self, names: dict[TopicPartition, str], owner: Owner
+    ) -> Mapping[str, Owner | None]:
+        """Take the tasks; raises `FencedError` when they have gone on to a later owner.
 
-        A group that was deleted, or whose offsets have expired, counts its generations from the
-        first again, and would be refused for ever by the owners of its former life.
+        A group that was deleted, has expired or has changed its protocol counts its generations
+        from the first again, and the owners of its former life would refuse it for ever. The
+        broker knows which it is: it takes a commit under the group's present generation only.
         """
         try:
-            heads = self._consumer.committed(partitions, self._stable_s)
-        except LogError:
-            return
-        for partition in partitions:
-            if heads[partition] is None:
-                self._check_stateless(partition, names[partition])
+            return self._store.acquire(dict.fromkeys(names.values(), owner))
+        except FencedError:
+            found = self._consumer.committed(names, self._stable_s)
+            known = {partition: head for partition, head in found.items() if head is not None}
+            if known:
+                self._consumer.commit(known, self._timeout_s)
+            if missing := sorted(found.keys() - known.keys()):
+                self._pin(missing, names)
+            before = self._store.owners(list(names.values()))
+            former = max(held.generation if held else -1 for held in before.values())
+            # First as late as they are; then the same token is free to say its own number.
+            for generation in (max(former, owner.generation), owner.generation):
+                taker = Owner(owner.token, owner.transactional_id, generation)
+                self._store.acquire(dict.fromkeys(names.values(), taker))
+            return before
 
     def _check_stateless(self, partition: TopicPartition, name: str) -> None:
         if self._store.blobs(name):

@@ -132,18 +132,32 @@ def test_lost_offsets_beside_living_state_are_refused():
         driver.run()
 
 
-def test_a_group_that_begins_anew_below_its_former_generations_is_refused_too():
-    driver = TestDriver(totals())
+def begun_anew(driver: TestDriver, *, forgets: bool) -> None:
+    """The group counts its generations from the first again, below those of the former owners."""
     driver.feed(map(ride, range(5)))
     for _ in range(5):
         driver.run()
         driver.stop()
         driver.restart()
     driver.stop()
-    group = driver.log._broker.groups["totals"]
-    group.committed.clear()
+    group = next(iter(driver.log._broker.groups.values()))
     group.generation = 0
+    if forgets:
+        group.committed.clear()
     driver.restart()
+    driver.feed(map(ride, range(5, 10)))
+
+
+def test_a_group_that_begins_anew_takes_over_from_the_owners_of_its_former_life():
+    driver = TestDriver(totals())
+    begun_anew(driver, forgets=False)
+    driver.run()
+    right(driver, 10)
+
+
+def test_a_group_that_begins_anew_and_has_lost_its_offsets_is_refused():
+    driver = TestDriver(totals())
+    begun_anew(driver, forgets=True)
     with pytest.raises(StateMismatchError, match="no committed offset"):
         driver.run()
 
