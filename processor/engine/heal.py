@@ -41,6 +41,11 @@ CHOICES: Final = (
     "which counts from what the topic still holds; to be safe from it, keep the input for as long "
     "as the state is built from it"
 )
+CHANGED: Final = (
+    "no earlier state is whole, and the input run again from the beginning would not come to this "
+    "one: the topology or the partition count has changed since; restore the Redis data, or begin "
+    "anew with `processor reset`"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +257,7 @@ class _Replay:
 
     def _begin(self, ancestor: chain.Ancestor | None) -> Iterator[Mapping[str, Rows]]:
         if ancestor is None:
+            self.broken.error.remedy = CHANGED
             raise self.broken.error
         if ancestor.offset < self.broken.low:
             raise InputLostError(

@@ -284,8 +284,9 @@ def test_after_a_changed_filter_the_beginning_is_not_run_again():
     driver.kill()
     driver.store.lose()
     driver = TestDriver(after, log=driver.log, store=driver.store, on_checkpoint_loss="replay")
-    with pytest.raises(StateLostError):
+    with pytest.raises(StateLostError) as caught:
         driver.run()
+    assert "has changed since" in caught.value.remedy
 
 
 def test_lost_checkpoints_are_healed_before_the_topology_is_changed():
