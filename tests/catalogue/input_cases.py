@@ -132,17 +132,20 @@ def broker_refuses(servers):
 
 @case(
     "kafka: a manifest longer than the broker takes",
-    done="offset.metadata.max.bytes=64, then a restart of the broker with Kafka's 4096",
+    done="offset.metadata.max.bytes=16, then 64, then Kafka's 4096, by restarts of the broker",
     expected="stops, names the broker's setting; then exact",
 )
 def long_manifest(servers):
-    broker = LocalKafka({"offset.metadata.max.bytes": "64"})
+    setting = "offset.metadata.max.bytes"
+    broker = LocalKafka({setting: "16"})
     servers.at_the_end(broker.close)
     stage = Counting(servers.bench(kafka=broker))
     stage.feed(200)
-    run = stage.start("a", "--until-caught-up")
-    stage.stops(run, "offset.metadata.max.bytes", stage.bench.enriched)
-    broker.configure({"offset.metadata.max.bytes": "4096"})
+    # Too low for the first position, then for the first batch only.
+    stage.stops(stage.start("a", "--until-caught-up"), setting, stage.bench.app(POPULAR))
+    broker.configure({setting: "64"})
+    stage.stops(stage.start("a", "--until-caught-up"), setting, stage.bench.app(POPULAR))
+    broker.configure({setting: "4096"})
     stage.catch_up()
     stage.exact()
 

@@ -305,6 +305,15 @@ def test_positions_committed_without_a_transaction_come_back(log, topic, closing
     assert consumer.committed([partition], LIMIT_S) == {partition: Committed(3, "m;1")}
 
 
+def test_metadata_that_the_broker_refuses_is_told_and_is_no_loss_of_partitions(log, topic, closing):
+    consumer = closing(log.consumer("g-" + topic, "a", [topic]))
+    partition = min(join(consumer, 2))
+    with pytest.raises(LogError) as caught:
+        consumer.commit({partition: Committed(3, "m" * 5000)}, LIMIT_S)
+    assert not isinstance(caught.value, FencedError | RetriableError)
+    assert "offset.metadata.max.bytes" in caught.value.remedy
+
+
 def test_topics_are_described_and_created_once(log, topic):
     log.create({topic: 7})
     found = log.describe([topic, "absent"])

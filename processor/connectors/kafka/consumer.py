@@ -353,9 +353,10 @@ def _close(client: Any, name: str) -> None:
 
 
 def _disowned(error: LogError) -> LogError:
-    if isinstance(error, AbortableError):
-        return FencedError(error.message, remedy=error.remedy)
-    return error
+    if not isinstance(error, AbortableError):
+        return error
+    # What a person can mend is no question of who owns the partitions, and would never pass.
+    return (LogError if error.remedy else FencedError)(error.message, remedy=error.remedy)
 
 
 def _runs(messages: Sequence[Message]) -> Iterator[tuple[Partition, Iterator[Message]]]:
