@@ -27,7 +27,14 @@ from processor.formats.base import (
     size_errors,
 )
 from processor.formats.lines import join_rows
-from processor.formats.times import ISO, READ_FORMS, format_times, is_timestamp, parse_times, plain_form
+from processor.formats.times import (
+    ISO,
+    READ_FORMS,
+    format_times,
+    is_timestamp,
+    parse_times,
+    plain_form,
+)
 
 _READ_AS: Final[Mapping[DataType, DataType]] = {
     pl.Int8: pl.Int64,
