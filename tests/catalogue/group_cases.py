@@ -117,13 +117,13 @@ def rolling(servers):
 )
 def protocols(servers):
     stage = Counting(servers.bench(), 900)
+    # So many generations that those of the next protocol begin below them.
+    for name in "cdcd":
+        guest = stage.start(name)
+        guest.owns(4)
+        guest.terminate().succeeds(40)
     for protocol in ("classic", "consumer", "classic"):
         settings = ("--kafka", f"group.protocol={protocol}")
-        # So many generations that the next protocol's numbers begin below them.
-        for name in "cdcd":
-            guest = stage.start(name, *settings)
-            guest.owns(4)
-            guest.terminate().succeeds(40)
         runs = [stage.start(name, *settings) for name in "ab"]
         for run in runs:
             run.owns(2)
