@@ -100,6 +100,8 @@ class KafkaProducer:
         # time, for the dictionaries that it wants.
         values, done = output.values, 0
         keys: Sequence[bytes | None] = output.keys or [None] * len(values)
+        if len(keys) != len(values):
+            raise ValueError(f"{output.topic}: {len(keys)} keys for {len(values)} values")
         while done < len(values):
             try:
                 if output.headers is None:
