@@ -6,17 +6,20 @@ row for every value, and the bad ones are named with the reason.
 
 from __future__ import annotations
 
+import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
+import numpy as np
 import polars as pl
 
 Values: TypeAlias = Sequence[bytes | None]
 DataType: TypeAlias = pl.DataType | type[pl.DataType]
 VALUE_BYTES_MAX = 1_000_000
 # One record that is not UTF-8 fails the cast of all: only its neighbours are looked at one by one.
-_PIECE: Final = 256
+_ASCII: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,27 @@ def describe_columns(columns: Mapping[str, DataType]) -> str:
     return ", ".join(f"{name} {kind}" for name, kind in columns.items())
 
 
+def finite(column: pl.Series) -> bool:
+    """Whether no float of a column is infinite or not a number; nulls are no floats.
+
+    >>> finite(pl.Series([1.0, None])), finite(pl.Series([1.0, float("nan")]))
+    (True, False)
+    """
+    # The sum of finite numbers may overflow, but nothing that is not finite sums to a number.
+    return math.isfinite(column.sum()) or bool(column.is_finite().all())
+
+
+def only_finite(column: pl.Series) -> pl.Series:
+    """The column, null where a float is infinite or not a number.
+
+    >>> only_finite(pl.Series([1.0, float("inf")])).to_list()
+    [1.0, None]
+    """
+    if finite(column):
+        return column
+    return pl.select(pl.when(column.is_finite()).then(column)).to_series()
+
+
 def text_column(values: Values, bytes_max: int) -> tuple[pl.Series, dict[int, str]]:
     r"""Values as text, null where one is absent, empty, too large or not UTF-8; and the reasons.
 
@@ -86,30 +110,29 @@ def text_column(values: Values, bytes_max: int) -> tuple[pl.Series, dict[int, st
     (['a', None], {1: 'not UTF-8: invalid start byte at byte 0'})
     """
     column = pl.Series("value", values, dtype=pl.Binary)
+    sizes = column.bin.size()
+    # By the extremes: they come without the cost of an expression, of which a batch has dozens.
+    if not sizes.null_count() and sizes.min() and sizes.max() <= bytes_max:  # type: ignore[operator]
+        with contextlib.suppress(pl.exceptions.ComputeError):
+            return column.cast(pl.String), {}
+    rows = (~sizes.is_between(1, bytes_max).fill_null(value=False)).arg_true().to_list()
+    found = size_errors([values[row] for row in rows], bytes_max)
+    bad = _not_text(values, sizes) | {rows[i]: reason for i, reason in found.items()}
+    kept = list(values)
+    for row in bad:
+        kept[row] = None
+    return pl.Series("value", kept, dtype=pl.Binary).cast(pl.String), bad
+
+
+def _not_text(values: Values, sizes: pl.Series) -> dict[int, str]:
+    """The rows that are not UTF-8: only those with a byte that is not ASCII are looked at."""
+    ends = sizes.fill_null(0).to_numpy().cumsum()
+    joined = np.frombuffer(b"".join(filter(None, values)), np.uint8)
+    high = np.searchsorted(ends, np.flatnonzero(joined >= _ASCII), side="right")
     bad: dict[int, str] = {}
-    fits = column.bin.size().is_between(1, bytes_max).fill_null(value=False)
-    if not fits.all():
-        rows = (~fits).arg_true().to_list()
-        found = size_errors([values[row] for row in rows], bytes_max)
-        bad = {rows[i]: reason for i, reason in found.items()}
-        column = column.to_frame().select(pl.when(fits).then(pl.col("value"))).to_series()
-    try:
-        return column.cast(pl.String), bad
-    except pl.exceptions.ComputeError:
-        parts = [_text(column[i : i + _PIECE], i, bad) for i in range(0, len(column), _PIECE)]
-        return pl.concat(parts, rechunk=True), bad
-
-
-def _text(column: pl.Series, first: int, bad: dict[int, str]) -> pl.Series:
-    """Text of a few rows, the first of which is the batch's row number ``first``."""
-    try:
-        return column.cast(pl.String)
-    except pl.exceptions.ComputeError:
-        text: list[str | None] = []
-        for row, value in enumerate(column.to_list(), first):
-            try:
-                text.append(None if value is None else value.decode())
-            except UnicodeDecodeError as error:
-                bad[row] = f"not UTF-8: {error.reason} at byte {error.start}"
-                text.append(None)
-        return pl.Series(column.name, text, dtype=pl.String)
+    for row in np.unique(high).tolist():
+        try:
+            (values[row] or b"").decode()
+        except UnicodeDecodeError as error:
+            bad[row] = f"not UTF-8: {error.reason} at byte {error.start}"
+    return bad

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from processor.errors import TopologyError
@@ -20,6 +21,7 @@ from processor.formats.base import (
     Decoded,
     Values,
     describe_columns,
+    only_finite,
     text_column,
 )
 from processor.formats.times import READ_FORMS, format_times, is_timestamp, parse_times
@@ -29,7 +31,6 @@ _TYPES: Final = (
     pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64,
 )  # fmt: skip
 _TERMINATOR: Final = b"\0\n"
-_QUOTED: Final = r'["\r\n]'
 _SPECIAL: Final = r'["\r\n\x00]'
 
 
@@ -78,9 +79,9 @@ class Csv:
     def decode(self, values: Values) -> Decoded:
         """Lines to columns: a row per value, in order; bad values are named, not raised."""
         text, bad = text_column(values, self.value_bytes_max)
-        fields = self._split(text, bad)
+        columns = zip(self.columns.items(), self._split(text, bad), strict=True)
         frame = pl.DataFrame(
-            [self._column(name, kind, fields, bad) for name, kind in self.columns.items()]
+            [self._column(name, kind, text, bad) for (name, kind), text in columns]
         )
         return Decoded(frame, bad)
 
@@ -105,59 +106,80 @@ class Csv:
         """``csv(name type, …)``."""
         return f"csv({describe_columns(self.columns)})"
 
-    def _split(self, text: pl.Series, bad: dict[int, str]) -> pl.DataFrame:
-        """Fields as text, one column more than wanted: it is null unless there are too many."""
-        count = len(self.columns)
-        special = text.str.contains(_SPECIAL).any()
-        if special:
-            text = text.str.strip_chars_end("\r\n")
-        fields = text.to_frame("line").select(
-            pl.col("line").str.split_exact(self.separator, count).struct.unnest()
-        )
-        if special:
-            fields = self._split_special(text, fields, bad)
-        surplus = fields.to_series(count)
-        if surplus.null_count() < len(surplus):
-            for row in surplus.is_not_null().arg_true().to_list():
-                bad.setdefault(row, f"more than {count} fields")
-        return fields
+    def _split(self, text: pl.Series, bad: dict[int, str]) -> list[pl.Series]:
+        """The fields of each line, by column; null where there is none."""
+        if text.is_empty():
+            return [text] * len(self.columns)
+        special = text.str.contains(_SPECIAL)
+        odd = pl.Series(dtype=pl.UInt32)
+        if special.any():
+            text, odd = _without_line_ends(text, special.arg_true())
+        lists = text.str.split(self.separator)
+        counts = lists.list.len()
+        columns = range(len(self.columns))
+        field = pl.col("field")
+        if not counts.null_count() and counts.min() == counts.max() == len(self.columns):
+            picked = [field.gather_every(len(columns), i).alias(f"{i}") for i in columns]
+        else:
+            # Of a null, too, one is made.
+            lengths = counts.fill_null(1).to_numpy().astype(np.int64)
+            fits = lengths == len(columns)
+            # A line that does not fit has the first fields of all until it is looked at alone.
+            starts = pl.lit(pl.Series(np.where(fits, lengths.cumsum() - lengths, 0)))
+            picked = [field.gather(starts + i, null_on_oob=True).alias(f"{i}") for i in columns]
+            odd = pl.Series(np.union1d(odd.to_numpy(), np.flatnonzero(~fits)), dtype=pl.UInt32)
+        fields = lists.explode().to_frame("field").select(picked).get_columns()
+        return fields if odd.is_empty() else self._split_alone(text, odd, fields, bad)
 
-    def _split_special(
-        self, text: pl.Series, fields: pl.DataFrame, bad: dict[int, str]
-    ) -> pl.DataFrame:
-        """The fields, where a line is not just split: one with quotes or line breaks in it."""
+    def _split_alone(
+        self, text: pl.Series, odd: pl.Series, columns: list[pl.Series], bad: dict[int, str]
+    ) -> list[pl.Series]:
+        """The columns, with the fields of lines that take more than cutting at separators."""
         count = len(self.columns)
-        for row in text.str.contains("\0", literal=True).arg_true().to_list():
-            bad.setdefault(row, "a NUL byte in the text")
-        rows = text.str.contains(_QUOTED).arg_true()
-        replaced: list[list[str | None]] = []
-        for row, line in zip(rows.to_list(), text.gather(rows).to_list(), strict=True):
+        lines: list[list[str | None]] = []
+        for row, line in zip(odd.to_list(), text.gather(odd).to_list(), strict=True):
+            fields: list[str | None] = []
             try:
-                parsed: list[str | None] = [
-                    *next(csv.reader([line], delimiter=self.separator, strict=True))
-                ]
-            except csv.Error as error:
-                bad.setdefault(row, f"cannot be split: {error}")
-                parsed = []
-            replaced.append((parsed + [None] * (count + 1))[: count + 1])
-        return fields.with_columns(
-            column.scatter(rows, pl.Series([line[i] for line in replaced], dtype=pl.String))
-            for i, column in enumerate(fields.get_columns())
-        )
+                fields += self._fields(line)
+            except ValueError as error:
+                bad.setdefault(row, str(error))
+            if len(fields) > count:
+                bad.setdefault(row, f"more than {count} fields")
+            lines.append((fields + [None] * count)[:count])
+        return [
+            column.scatter(odd, pl.Series([line[i] for line in lines], dtype=pl.String))
+            for i, column in enumerate(columns)
+        ]
 
-    def _column(
-        self, name: str, kind: DataType, fields: pl.DataFrame, bad: dict[int, str]
-    ) -> pl.Series:
-        text = fields.to_series(list(self.columns).index(name))
+    def _fields(self, line: str | None) -> list[str]:
+        if line is None:
+            return []
+        if "\0" in line:
+            raise ValueError("a NUL byte in the text")
+        try:
+            return next(csv.reader([line], delimiter=self.separator, strict=True))
+        except csv.Error as error:
+            raise ValueError(f"cannot be split: {error}") from error
+
+    def _column(self, name: str, kind: DataType, text: pl.Series, bad: dict[int, str]) -> pl.Series:
         column, what = _convert(text, kind, self.times)
-        wrong = column.is_null() | (text == "")
-        if wrong.any():
-            for row in (row for row in wrong.arg_true().to_list() if row not in bad):
+        wrong: list[int] = []
+        if column.null_count():
+            wrong = column.is_null().arg_true().to_list()
+        if kind == pl.String and (empty := text == "").any():
+            wrong += empty.arg_true().to_list()
+        for row in wrong:
+            if row not in bad:
                 cell = text[row]
                 shown = repr(cell if cell is None or len(cell) <= 80 else f"{cell[:80]}…")
-                reason = f"{shown} is no {what}" if cell else "missing"
-                bad[row] = f"column {name!r}: {reason}"
+                bad[row] = f"column {name!r}: {f'{shown} is no {what}' if cell else 'missing'}"
         return column.alias(name)
+
+
+def _without_line_ends(text: pl.Series, rows: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """The text without a line break at the end of ``rows``, and those still not just to be cut."""
+    lines = text.gather(rows).str.strip_chars_end("\r\n")
+    return text.scatter(rows, lines), rows.filter(lines.str.contains(_SPECIAL))
 
 
 def _convert(text: pl.Series, kind: DataType, times: Sequence[str]) -> tuple[pl.Series, str]:
@@ -171,7 +193,5 @@ def _convert(text: pl.Series, kind: DataType, times: Sequence[str]) -> tuple[pl.
         return low.replace_strict({"true": True, "false": False}, default=None), "boolean"
     number = text.cast(kind, strict=False)
     if number.dtype.is_float():
-        finite = number.is_finite()
-        if not finite.all():
-            number = number.to_frame("n").select(pl.when(finite).then(pl.col("n"))).to_series()
+        number = only_finite(number)
     return number, "number"

@@ -24,6 +24,7 @@ from processor.formats.base import (
     Decoded,
     Values,
     describe_columns,
+    only_finite,
     size_errors,
 )
 from processor.formats.lines import join_rows
@@ -33,7 +34,6 @@ from processor.formats.times import (
     format_times,
     is_timestamp,
     parse_times,
-    plain_form,
 )
 
 _READ_AS: Final[Mapping[DataType, DataType]] = {
@@ -124,12 +124,10 @@ class Json:
         """Rows to objects, members in the order of the columns."""
         if frame.is_empty():
             return []
-        rows = format_times(frame, self.time_form)
-        times = {name for name, kind in frame.schema.items() if isinstance(kind, pl.Datetime)}
-        lines = join_rows(rows, times if plain_form(self.time_form) else ())
+        lines = join_rows(frame, self.time_form)
         if lines is None:
             # The writer escapes line breaks inside text, so every line is one row.
-            lines = rows.write_ndjson().encode().split(b"\n")
+            lines = format_times(frame, self.time_form).write_ndjson().encode().split(b"\n")
             del lines[-1]
         return lines
 
@@ -249,7 +247,7 @@ class Json:
             return raw, str(kind)
         column = raw.cast(kind, strict=False)
         if column.dtype.is_float():
-            column = _only(column, column.is_finite())
+            column = only_finite(column)
         return column, str(kind)
 
 

@@ -105,8 +105,7 @@ class KafkaProducer:
         while done < len(values):
             try:
                 if output.headers is None:
-                    where = -1 if output.partition is None else output.partition
-                    done = self._plain(output.topic, values, keys, done, where)
+                    done = self._plain(output.topic, values, keys, done, output.partition)
                 else:
                     done = self._with_headers(output.topic, values, keys, output.headers, done)
             except _QueueFull as full:
@@ -120,10 +119,12 @@ class KafkaProducer:
         values: Sequence[bytes | None],
         keys: Sequence[bytes | None],
         done: int,
-        where: int,
+        partition: int | None,
     ) -> int:
         left = iter(values[done:])
-        calls = map(self._client.produce, repeat(topic), left, keys[done:], repeat(where))
+        # An argument less is a tenth of the call.
+        where = () if partition is None else (repeat(partition),)
+        calls = map(self._client.produce, repeat(topic), left, keys[done:], *where)
         try:
             deque(calls, maxlen=0)
         except BufferError:
