@@ -61,6 +61,7 @@ class Checkpointer:
         executor: where snapshots are written; one thread, or the caller's own.
         changelog: where snapshots are written besides, and what is behind them is deleted.
         description: what the topology keeps in state; every delta tells it.
+        probe: called before and after ``snapshot`` and ``collect``; tests crash there.
     """
 
     def __init__(
@@ -73,7 +74,9 @@ class Checkpointer:
         *,
         changelog: Changelog | None = None,
         description: str = "",
+        probe: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._probe = probe
         self._changelog = changelog
         self._description = description
         self._floors: dict[TopicPartition, int] = {}
@@ -179,12 +182,14 @@ class Checkpointer:
     def _write(
         self, task: Task, header: codec.Header, frozen: Frozen, behind: tuple[int, int]
     ) -> _Snapshot:
+        self._probe("before:snapshot")
         rows = {name: finish() for name, finish in frozen.items()}
         key, digest, blobs = chain.encode_snapshot(header, rows)
         if self._changelog:
             self._changelog.write(task.partition.partition, blobs)
         for name, data in blobs.items():
             self._store.stage({task.name: [Blob(name, data, header.epoch)]})
+        self._probe("after:snapshot")
         return _Snapshot(chain.snapshot_name(key, digest), sum(map(len, blobs.values())), *behind)
 
     def _name_snapshot(self, task: Task) -> None:
@@ -206,11 +211,13 @@ class Checkpointer:
 
     def _collect(self, task: Task) -> None:
         """Delete what the committed manifest does not reach, orphans of that age among it."""
+        self._probe("before:collect")
         snapshot = task.link.snapshot
         keys = self._store.blobs(task.name)
         self._store.delete(task.name, [k for k in keys if not chain.reachable(k, snapshot)])
         if self._changelog and task.partition in self._floors:
             self._changelog.trim(task.partition.partition, self._floors.pop(task.partition))
+        self._probe("after:collect")
 
 
 def _frozen(task: Task) -> Frozen:

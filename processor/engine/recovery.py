@@ -17,7 +17,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
@@ -78,7 +78,9 @@ class Recovery:
         identity: Identity,
         timeout_s: float = 10.0,
         stable_s: float = STABLE_S,
+        probe: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._probe = probe
         self._log = log
         self._consumer = consumer
         self._store = store
@@ -99,7 +101,9 @@ class Recovery:
             return []
         before: Mapping[str, Owner | None] = {}
         try:
+            self._probe("before:acquire")
             before = self._acquire(names, owner)
+            self._probe("after:acquire")
             heads = self._consumer.committed(ordered, self._stable_s)
             missing = [p for p in ordered if heads[p] is None]
             if missing:

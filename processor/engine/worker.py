@@ -106,7 +106,7 @@ class Worker:
             self._changelog = Changelog(log, plan.app, options.timeout_s)
         self._checkpointer = Checkpointer(
             store, executor, self._identity.fingerprint, partitions, instance,
-            changelog=self._changelog, description=str(self._description),
+            changelog=self._changelog, description=str(self._description), probe=probe,
         )  # fmt: skip
         self._batches = 0
         self._reset()
@@ -139,7 +139,7 @@ class Worker:
             self._log, self._consumer, self._store, self._pipeline,
             checkpointer=self._checkpointer, healer=self._healer(), upgrader=self._upgrader(),
             identity=self._identity, timeout_s=self._options.timeout_s,
-            stable_s=self._options.stable_s,
+            stable_s=self._options.stable_s, probe=self._probe,
         )  # fmt: skip
         self._batcher = Batcher(self._consumer, self._topic, self._clock, self._options.limits)
 

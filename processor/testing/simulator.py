@@ -35,8 +35,12 @@ from processor.testing.faults import FaultyLog
 Feed = Callable[[random.Random], tuple[str, bytes]]
 """Draws one input record: its key and its value."""
 
+STORED: Final = ("acquire", "snapshot", "collect")
+"""What is done to the store outside the commit protocol."""
+
 STEPS: Final = (
     *(f"{when}:{step.value}" for step in Step for when in ("before", "after")),
+    *(f"{when}:{step}" for step in STORED for when in ("before", "after")),
     "before:process",
     "heal",
     "after:adopt",

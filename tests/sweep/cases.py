@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Outcome, Step, Table, Verdict
 from processor.engine.worker import Guarantee
-from processor.testing.simulator import STEPS
+from processor.testing.simulator import STEPS, STORED
 
 TABLES: Final[dict[Guarantee, Table]] = {
     "exactly-once": EXACTLY_ONCE,
@@ -103,9 +103,19 @@ def left_out(point: str, guarantee: Guarantee, topology: str) -> str | None:
     step = _step(point)
     if step is not None and step not in TABLES[guarantee]:
         return f"{guarantee} has no such step"
-    if point == HEAL and topology == "stateless":
-        return "there is no state to lose"
+    if topology == "stateless" and (point == HEAL or kept(point)):
+        return "there is no state"
     return None
+
+
+def kept(point: str) -> bool:
+    """Whether a point lies in the keeping of snapshots."""
+    return point.partition(":")[2] in {"snapshot", "collect"}
+
+
+def joins(point: str) -> bool:
+    """Whether a worker comes to a point by being given partitions, not by a batch."""
+    return point.partition(":")[2] == "acquire"
 
 
 def _step(point: str) -> Step | None:
@@ -115,7 +125,7 @@ def _step(point: str) -> Step | None:
 def _ways(point: str, guarantee: Guarantee) -> Iterator[tuple[int, Fault | None]]:
     """How often the point is passed before, and what leads there."""
     step, table = _step(point), TABLES[guarantee]
-    if point == HEAL:
+    if point == HEAL or point.partition(":")[2] in STORED:
         yield 1, None
     elif step is None or step in straight(table):
         yield 2, None
@@ -149,7 +159,7 @@ def spread() -> list[Case]:
     """A few that have every step, both guarantees, every shape, one worker and two."""
     wanted = [(shape, g, w) for w in (1, 2) for shape in STAGES for g in TABLES]
     chosen: list[Case] = []
-    for number, step in enumerate([*(s.value for s in Step), "process", "adopt", HEAL]):
+    for number, step in enumerate([*(s.value for s in Step), *STORED, "process", "adopt", HEAL]):
         points = [p for p in STEPS if p.partition(":")[2] == step or p == step]
         point = points[number % len(points)]
         here = [case for case in CASES if case.point == point]

@@ -4,6 +4,8 @@
 
     1 worker:   feed ─► each stage until it has caught up; the victim dies, and is run again
     2 workers:  all stages live ─► feed ─► the victim dies ─► it is run again until caught up
+
+One that is to die while it joins is started last.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from processor.connectors.redis.store import RedisStore
 from processor.engine.task import task_name
 from processor.model.log import TopicPartition
 from tests.integration.running import Topics, until
-from tests.sweep.cases import STAGES, Case
+from tests.sweep.cases import STAGES, Case, joins, kept
 from tests.sweep.expected import PARTITIONS, RECORDS, Stage, check, rides
 from tests.sweep.worker import start
 
@@ -60,7 +62,8 @@ class Run:
         self.args = [
             stage.name, *stage.sets(), "--instance", instance, *args, *bench.options,
             "--bootstrap-servers", servers.bootstrap_servers, "--redis-url", servers.redis_url,
-            "--batch-records-max", 20, "--interval", "5ms", "--session-timeout", "6s",
+            "--batch-records-max", 5 if kept(bench.case.point) else 20, "--interval", "5ms",
+            "--session-timeout", "6s",
             "--log-format", "json",
         ]  # fmt: skip
         self.process = start(self.args, self._log, crash.get("crash_at"), crash.get("fault"))
@@ -198,13 +201,17 @@ def _in_turn(bench: Bench) -> None:
 
 def _live(bench: Bench) -> None:
     runs: list[list[Run]] = []
+    later = joins(bench.case.point)
     for number, stage in enumerate(bench.stages):
         dies = number == bench.case.victim
-        first = bench.dies(stage) if dies else bench.run(stage, "a")
-        runs.append([first, bench.run(stage, "b")])
-    for pair in runs:
-        until(lambda pair=pair: _shared(pair), "each its share")
+        runs.append([bench.run(stage, "b")])
+        if not (dies and later):
+            runs[-1].insert(0, bench.dies(stage) if dies else bench.run(stage, "a"))
+    for workers in runs:
+        until(lambda workers=workers: _shared(workers), "each its share")
     bench.feed()
+    if later:
+        runs[bench.case.victim].insert(0, bench.dies(bench.stages[bench.case.victim]))
     # What is behind the victim goes on without it; what is before it is waited for.
     for number, stage in enumerate(bench.stages):
         first, second = runs[number]
@@ -219,8 +226,8 @@ def _live(bench: Bench) -> None:
             bench.done(stage)
 
 
-def _shared(pair: list[Run]) -> bool:
-    for run in pair:
+def _shared(workers: list[Run]) -> bool:
+    for run in workers:
         assert run.process.is_alive(), f"ended before it had its share\n{run.tail()}"
-    shares = [len(run.owned()) for run in pair]
+    shares = [len(run.owned()) for run in workers]
     return all(shares) and sum(shares) == PARTITIONS

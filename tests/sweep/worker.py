@@ -13,6 +13,7 @@ from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+from processor.engine import checkpoint
 from processor.engine.committer import Committer, Work
 from processor.engine.protocol import Outcome
 from processor.errors import AbortableError, OutcomeUnknownError
@@ -65,6 +66,8 @@ def _work(args: Sequence[str], log: Path, crash_at: str | None, fault: Fault | N
         del os.environ[name]
     if crash_at is not None:
         os.environ["PROCESSOR_CRASH_AT"] = crash_at
+    # So short that a case's few batches come to snapshots and to what they make superfluous.
+    checkpoint.CHAIN_LENGTH_MAX = 2
     if fault is not None:
         plant(fault)
     from processor.__main__ import main
