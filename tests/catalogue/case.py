@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from tests.integration.running import Bench
 from tests.services import climb, kafka_rungs
+from tests.services.cluster import LocalCluster
 from tests.services.redis import LocalRedis
 
 _NAMES = ("redis_cases", "kafka_cases", "group_cases", "input_cases", "guard_cases")
@@ -71,6 +72,12 @@ class Servers:
         server = climb(kafka_rungs()[1:])
         self._end.callback(server.close)
         return server
+
+    def own_cluster(self):
+        """Three brokers of the case's own."""
+        cluster = LocalCluster()
+        self._end.callback(cluster.close)
+        return cluster
 
     def own_redis(self):
         """A Redis of the case's own: a process whose files, signals and settings are at hand."""

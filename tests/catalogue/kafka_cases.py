@@ -15,6 +15,7 @@ from tests.catalogue.proxy import (
     TXN_OFFSET_COMMIT,
     behind_a_proxy,
 )
+from tests.services.kafka import LocalKafka
 
 GOES_ON = "goes on, exact"
 
@@ -114,6 +115,27 @@ def late_outputs(servers):
     late.release()
     stage.feed(200).counted(run)
     stage.finish(run)
+
+
+@case(
+    "kafka: three brokers are restarted one after the other",
+    done="three replicas, two needed; each broker ended by SIGTERM and started again under load, "
+    "then each killed and started again",
+    expected="goes on, exact",
+)
+def rolling_brokers(servers):
+    cluster = servers.own_cluster()
+    stage = Counting(servers.bench(kafka=cluster), 1200)
+    pair = stage.pair()
+    for end in (LocalKafka.stop, LocalKafka.kill):
+        for broker in cluster.brokers:
+            stage.feed(100)
+            end(broker)
+            stage.feed(100).counted(*pair)
+            broker.restart()
+            cluster.whole()
+    stage.counted(*pair)
+    stage.finish(*pair)
 
 
 def _broken(servers):

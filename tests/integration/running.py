@@ -151,7 +151,7 @@ class Topics:
 
     def create(self, *names, partitions=4, **config):
         config = {name.replace("_", "."): str(value) for name, value in config.items()}
-        wanted = [NewTopic(n, partitions, replication_factor=1, config=config) for n in names]
+        wanted = [NewTopic(n, partitions, replication_factor=-1, config=config) for n in names]
         for answer in self._admin.create_topics(wanted).values():
             answer.result(20)
         until(lambda: set(names) <= self.names(), f"topics {names}")

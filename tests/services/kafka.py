@@ -14,7 +14,7 @@ from tests.services.jars import jars, java
 from tests.services.process import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
 
@@ -62,12 +62,21 @@ class LocalKafka(Process):
         extra: settings that go before the tests' own.
         proxy: a port where a proxy listens. Who connects there is told to stay there; the proxy
             leads to `behind`.
+        controller: the port of its controller, where others have to know it before.
+        answers: what it has to do to have started.
     """
 
     rung = "local process, jars from Maven"
 
-    def __init__(self, extra: Mapping[str, str] | None = None, proxy: int | None = None) -> None:
+    def __init__(
+        self,
+        extra: Mapping[str, str] | None = None,
+        proxy: int | None = None,
+        controller: int | None = None,
+        answers: Callable[[str], None] = answers,
+    ) -> None:
         self._extra, self._proxy, self.behind = dict(extra or {}), proxy, 0
+        self._controller, self._started = controller, answers
         run = [java(), *JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars()}/*"]
         for attempt in range(STARTS):
             try:
@@ -79,7 +88,7 @@ class LocalKafka(Process):
                     raise
 
     def _new(self, run: list[str]) -> None:
-        port, controller = free_port(), free_port()
+        port, controller = free_port(), self._controller or free_port()
         self._keep = tempfile.TemporaryDirectory(prefix="kafka-", ignore_cleanup_errors=True)
         directory = Path(self._keep.name)
         settings = SETTINGS | {
@@ -99,8 +108,9 @@ class LocalKafka(Process):
         try:
             self._format(run, properties)
             super().__init__(
-                f"127.0.0.1:{port}", [*run, "kafka.Kafka", str(properties)], directory, answers
-            )
+                f"127.0.0.1:{port}", [*run, "kafka.Kafka", str(properties)], directory,
+                self._started,
+            )  # fmt: skip
         except BaseException:
             self._keep.cleanup()
             raise
