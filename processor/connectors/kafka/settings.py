@@ -155,6 +155,10 @@ def admin_settings(connection: Connection) -> dict[str, Any]:
 
 def reader_settings(connection: Connection, group: str, *, committed: bool) -> dict[str, Any]:
     """For reading a partition from outside any group; ``group`` is a name only."""
+    # The client compares settings of membership with each other, also where it never joins.
+    extra = connection.extras("consumer")
+    for name in ("group.protocol", "max.poll.interval.ms", *_CLASSIC_ONLY):
+        extra.pop(name, None)
     return {
         **_common(connection),
         "group.id": group,
@@ -165,5 +169,5 @@ def reader_settings(connection: Connection, group: str, *, committed: bool) -> d
         "enable.partition.eof": True,
         "fetch.wait.max.ms": 50,
         "logger": CLIENT_LOGGER,
-        **connection.extras("consumer"),
+        **extra,
     }
