@@ -143,6 +143,8 @@ class Topics:
                 "bootstrap.servers": bootstrap_servers,
                 "partitioner": "murmur2_random",
                 "message.max.bytes": 12_000_000,
+                # What a test sends stays in its order, also when the client has to try again.
+                "enable.idempotence": True,
                 "linger.ms": 1,
                 "sticky.partitioning.linger.ms": 1,
                 "log_level": 2,
