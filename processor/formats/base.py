@@ -18,7 +18,7 @@ import polars as pl
 Values: TypeAlias = Sequence[bytes | None]
 DataType: TypeAlias = pl.DataType | type[pl.DataType]
 VALUE_BYTES_MAX = 1_000_000
-# One record that is not UTF-8 fails the cast of all: only its neighbours are looked at one by one.
+# Bytes from here on are no ASCII.
 _ASCII: Final = 128
 
 

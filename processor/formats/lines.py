@@ -20,7 +20,7 @@ _TO_ESCAPE: Final = r'["\\\x00-\x1f]'
 def join_rows(frame: pl.DataFrame, time_form: str = ISO) -> list[bytes] | None:
     """One JSON object a row, members in the order of the columns; ``None`` where a cell is special.
 
-    Timestamps (microseconds) are written as text of ``time_form``.
+    Timestamps are written as text of ``time_form``.
 
     >>> join_rows(pl.DataFrame({"k": ["a"], "n": [1.5]}))
     [b'{"k":"a","n":1.5}']

@@ -21,7 +21,9 @@ READ_FORMS: Final = (
     "%Y-%m-%dT%H:%M:%S%.fZ",
 )
 ISO: Final = "%Y-%m-%dT%H:%M:%S"
-_HALVES: Final = re.compile(r"(?P<date>(?:%[Ymdyje]|[^%])*)(?P<time>(?:%[HMSI]|[^%])*)")
+_HALVES: Final = re.compile(
+    r"(?P<date>[^%]*(?:%[Ymdyje][^%]*)+)(?P<time>(?:%[HMSI][^%]*)+)", re.DOTALL
+)
 _DAY_S: Final = 86_400
 _DAYS_MAX: Final = 4_096
 _SPECIAL: Final = re.compile(r'["\\\x00-\x1f]|%[-_0]?[nt]')
@@ -64,10 +66,10 @@ def format_times(frame: pl.DataFrame, form: str) -> pl.DataFrame:
 
 
 def time_texts(times: pl.Series, form: str) -> list[pl.Series]:
-    r"""The text of timestamps (microseconds) without nulls, in one column or in two to be joined.
+    r"""The text of timestamps without nulls, in one column or in two to be joined.
 
-    Where the form is a date and then hours, minutes and seconds, and the timestamps lie within a
-    few years, both are looked up instead of written: in a quarter of the time.
+    Where they are microseconds without a zone, within a few years, and the form is a date and then
+    hours, minutes and seconds, both are looked up instead of written: in a quarter of the time.
 
     >>> import datetime
     >>> times = pl.Series([datetime.datetime(2014, 8, 1, 0, 3)])
@@ -75,7 +77,7 @@ def time_texts(times: pl.Series, form: str) -> list[pl.Series]:
     [['2014-08-01T'], ['00:03:00']]
     """
     halves = _HALVES.fullmatch(form)
-    if halves is None or times.is_empty():
+    if halves is None or times.is_empty() or times.dtype != TIMESTAMP:
         return [times.dt.to_string(form)]
     days, seconds = np.divmod(times.cast(pl.Int64).to_numpy() // 1_000_000, _DAY_S)
     first, last = int(days.min()), int(days.max())

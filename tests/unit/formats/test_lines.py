@@ -46,3 +46,7 @@ def test_every_character_that_is_joined_is_written_the_same():
     rows = join_rows(frame)
     assert rows == written(frame)
     assert [json.loads(row)["c"] for row in rows] == characters
+
+
+def test_names_of_any_alphabet_are_members():
+    assert join_rows(pl.DataFrame({"größe": [1], "名": ["a"]})) == ['{"größe":1,"名":"a"}'.encode()]

@@ -5,7 +5,14 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from processor.formats.times import TIMESTAMP, format_times, is_timestamp, parse_times
+from processor.formats.times import (
+    ISO,
+    TIMESTAMP,
+    format_times,
+    is_timestamp,
+    parse_times,
+    time_texts,
+)
 
 THEN = dt.datetime(2014, 8, 1, 0, 3)
 
@@ -59,3 +66,33 @@ def test_only_columns_of_timestamps_become_text() -> None:
         (None, 2),
     ]
     assert format_times(frame.select("n"), "%Y").equals(frame.select("n"))
+
+
+FORMS = [
+    ISO, "%Y-%m-%d %H:%M:%S", "%d.%m.%y, %H:%M", "%j/%Y %I:%M:%S", "on %e at %H", "%H:%M %d",
+    "%Y-%m-%d", "%Y %H:%M:%S%.f", "%d%%%H", "%H", "iso", "%Y-%m-%dT%H:%M:%S%z",
+]  # fmt: skip
+TIMES = [
+    dt.datetime(2014, 8, 1, 0, 3), dt.datetime(1969, 12, 31, 23, 59, 59, 999_999),
+    dt.datetime(1970, 1, 1), dt.datetime(2024, 2, 29, 12, 0, 0, 1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", FORMS[:-1])
+@pytest.mark.parametrize("unit", ["ms", "us", "ns"])
+@pytest.mark.parametrize("years", [range(2014, 2015), range(1969, 2025)], ids=["one", "many"])
+def test_looked_up_or_written_the_text_of_a_time_is_the_same(
+    form: str, unit: str, years: range
+) -> None:
+    times = pl.Series([t for t in TIMES if t.year in years], dtype=pl.Datetime(unit))
+    texts = [column.to_list() for column in time_texts(times, form)]
+    joined = ["".join(cells) for cells in zip(*texts, strict=True)]
+    assert joined == times.dt.to_string(form).to_list()
+
+
+def test_a_time_with_a_zone_is_written_in_its_zone() -> None:
+    times = pl.Series([TIMES[0]]).dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo")
+    (texts,) = time_texts(times, FORMS[-1])
+    assert texts.to_list() == ["2014-08-01T09:03:00+0900"]
+    (texts,) = time_texts(times, ISO)
+    assert texts.to_list() == ["2014-08-01T09:03:00"]
