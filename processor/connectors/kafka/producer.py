@@ -122,7 +122,6 @@ class KafkaProducer:
         partition: int | None,
     ) -> int:
         left = iter(values[done:])
-        # An argument less is a tenth of the call.
         where = () if partition is None else (repeat(partition),)
         calls = map(self._client.produce, repeat(topic), left, keys[done:], *where)
         try:
