@@ -139,8 +139,8 @@ def nearest(lat: str, lon: str, points: Sequence[tuple[float, float]]) -> pl.Exp
 def _nearest(
     x: npt.NDArray[Any], y: npt.NDArray[Any], points: Sequence[tuple[float, float]]
 ) -> npt.NDArray[np.int64]:
-    # Point by point, in the same few arrays: they stay in the cache, which takes a third of the time
-    # that new arrays and masked copies take.
+    # Point by point, in the same few arrays: they stay in the cache, which takes a third of what
+    # new arrays and masked copies take.
     best, distance, square = (np.full(len(x), np.inf) for _ in range(3))
     number = np.zeros(len(x), np.min_scalar_type(len(points)))
     for i, (a, b) in enumerate(points):
