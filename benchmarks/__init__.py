@@ -1,1 +1,1 @@
-"""What the processor costs, next to a plain loop over the same client."""
+"""What the processor costs, next to its peers on the same broker: docs/performance.md."""

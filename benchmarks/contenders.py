@@ -1,9 +1,10 @@
-"""The contenders as processes of their own."""
+"""The contenders: how each is started, and as processes of their own."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -13,14 +14,19 @@ import psutil  # type: ignore[import-untyped]
 from topologies.uber.enrich import CENTROIDS
 
 ROOT: Final = Path(__file__).parents[1]
-NAMES: Final = ("processor", "plain")
-_TOPOLOGIES: Final = {1: "topologies.uber.enrich", 2: "topologies.uber.popular"}
+PEERS: Final = ROOT / "benchmarks" / "peers"
+MADE: Final = ROOT / ".peers"
+_TOPOLOGIES: Final = {
+    1: "topologies.uber.enrich",
+    2: "topologies.uber.popular",
+    3: "topologies.spend.totals",
+}
 _PATIENCE_S: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Where one contender reads and writes. ``group`` is also the processor's application id."""
+    """Where one contender reads and writes. ``group`` is also its application's id."""
 
     stage: int
     bootstrap_servers: str
@@ -31,10 +37,30 @@ class Job:
     group: str
     workers: int
     directory: Path
+    partitions: int = 4
     options: tuple[str, ...] = ()
 
 
-def _processor(job: Job) -> list[list[str]]:
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """How a contender is started, and what it promises. ``files`` must be there for it to run.
+
+    ``apart`` is a process for each worker, where the others have a thread. ``dead_letters`` are
+    written by some; the others drop what is malformed.
+    """
+
+    command: Callable[[Job], list[str]]
+    files: tuple[Path, ...] = ()
+    promise: str = "at least once"
+    apart: bool = False
+    dead_letters: bool = False
+
+    @property
+    def ready(self) -> bool:
+        return all(path.exists() for path in self.files)
+
+
+def _processor(job: Job) -> list[str]:
     parameters = {
         "app": job.group,
         "input": job.source,
@@ -42,17 +68,47 @@ def _processor(job: Job) -> list[list[str]]:
         "dead_letters": job.dead_letters,
     }
     return [
-        [
-            sys.executable, "-m", "processor", "run", _TOPOLOGIES[job.stage],
-            "--bootstrap-servers", job.bootstrap_servers, "--redis-url", job.redis_url,
-            "--workers", str(job.workers), "--log-format", "json", *job.options,
-            *(word for name, value in parameters.items() for word in ("--set", f"{name}={value}")),
-        ]
+        sys.executable, "-m", "processor", "run", _TOPOLOGIES[job.stage],
+        "--bootstrap-servers", job.bootstrap_servers, "--redis-url", job.redis_url,
+        "--workers", str(job.workers), "--log-format", "json", *job.options,
+        *(word for name, value in parameters.items() for word in ("--set", f"{name}={value}")),
     ]  # fmt: skip
 
 
-def _plain(job: Job) -> list[list[str]]:
-    return [[sys.executable, "-m", f"benchmarks.plain.stage{job.stage}"]] * job.workers
+def _kstreams(job: Job) -> list[str]:
+    made = MADE / "kstreams"
+    classes = f"{made}/classes:{made}/lib/*"
+    return ["java", "-Xmx2g", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+            "-cp", classes, f"Stage{job.stage}"]  # fmt: skip
+
+
+def _python(name: str) -> Peer:
+    """A peer with a virtual environment of its own, and perhaps jars."""
+    python = MADE / name / "venv" / "bin" / "python"
+    files = [python]
+    if (PEERS / name / "pom.xml").exists():
+        files.append(MADE / name / "jars")
+
+    def command(job: Job) -> list[str]:
+        return [str(python), str(PEERS / name / f"stage{job.stage}.py")]
+
+    promises = {"pathway": "no state kept"}
+    return Peer(command, tuple(files), promises.get(name, "at least once"), apart=name == "quix")
+
+
+CONTENDERS: Final = {
+    "processor": Peer(_processor, promise="exactly once", dead_letters=True),
+    "plain": Peer(
+        lambda job: [sys.executable, "-m", f"benchmarks.peers.plain.stage{job.stage}"],
+        promise="no state kept", apart=True, dead_letters=True,
+    ),
+    "kstreams": Peer(_kstreams, (MADE / "kstreams" / "classes",)),
+    "kstreams-eos": Peer(_kstreams, (MADE / "kstreams" / "classes",), "exactly once"),
+    "flink": _python("flink"),
+    "spark": _python("spark"),
+    "pathway": _python("pathway"),
+    "quix": _python("quix"),
+}  # fmt: skip
 
 
 class Contender:
@@ -61,7 +117,7 @@ class Contender:
     def __init__(self, name: str, job: Job) -> None:
         self.name = name
         self._log = job.directory / f"{job.group}.log"
-        commands = _processor(job) if name == "processor" else _plain(job)
+        peer = CONTENDERS[name]
         environment = os.environ | {
             "BOOTSTRAP": job.bootstrap_servers,
             "INPUT": job.source,
@@ -70,12 +126,23 @@ class Contender:
             "GROUP": job.group,
             "CENTROIDS": str(CENTROIDS),
             "TMPDIR": str(job.directory),
+            "WORKERS": str(job.workers),
+            "PARTITIONS": str(job.partitions),
+            "EXACTLY_ONCE": "1" if peer.promise == "exactly once" else "",
+            "JARS": str(MADE / name / "jars"),
+            "PATHWAY_THREADS": str(job.workers),
         }
+        self.processes = []
         with self._log.open("w") as log:
-            self.processes = [
-                psutil.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
-                for command in commands
-            ]
+            for worker in range(job.workers if peer.apart else 1):
+                state = job.directory / f"{job.group}-{worker}"
+                state.mkdir()
+                self.processes.append(
+                    psutil.Popen(
+                        peer.command(job), cwd=ROOT, stdout=log, stderr=log,
+                        env=environment | {"STATE": str(state), "WORKER": str(worker)},
+                    )
+                )  # fmt: skip
 
     def tree(self) -> list[psutil.Process]:
         """Every process of it that there is now."""

@@ -17,35 +17,41 @@ from typing import Any, Final
 
 import numpy as np
 import psutil  # type: ignore[import-untyped]
-from confluent_kafka import Consumer, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from confluent_kafka import admin as untyped_admin
 
-from benchmarks.contenders import Contender, Job
-from benchmarks.data import Answer, Work, answer
+from benchmarks.contenders import CONTENDERS, Contender, Job
+from benchmarks.work import Work, answer, difference
 
 kafka_admin: Any = untyped_admin
 
-PARTITIONS: Final = 4
 PREFIX: Final = 0.05
 _SAMPLE_S: Final = 0.05
-_LIMIT_S: Final = 600.0
-_PAUSE_S: Final = 0.5
+_SHARE_EVERY: Final = 20  # samples; the proportional memory is dear to ask for
+_LIMIT_S: Final = 300.0
+_SETTLED_S: Final = 2.0
+_IDLE_S: Final = 6.0
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One measured run; processor time and the broker's are in seconds per million records."""
+    """One measured run; processor time and the broker's are in seconds per million records.
+
+    ``rss_mb`` counts what processes share once for each, ``pss_mb`` once in all.
+    """
 
     rate: float
     cpu_s: float
     broker_cpu_s: float | None
     rss_mb: float
+    pss_mb: float
     startup_s: float
+    outputs: int
 
 
 def measure(name: str, job: Job, work: Work) -> Figures:
     """Run one contender on one stage; raises `AssertionError` for a wrong answer."""
-    topics = _Topics(job)
+    topics = Topics(job)
     topics.create()
     try:
         return _measure(name, job, work)
@@ -55,70 +61,59 @@ def measure(name: str, job: Job, work: Work) -> Figures:
 
 def _measure(name: str, job: Job, work: Work) -> Figures:
     split = round(len(work.values) * PREFIX)
-    servers = {"bootstrap.servers": job.bootstrap_servers}
-    client = servers | {"linger.ms": 20, "queue.buffering.max.messages": 200_000,
-                        "partitioner": "murmur2_random"}  # fmt: skip
-    _fill(Producer(client), job.source, work, range(split))
-    progress = _Progress(job)
-    warm = progress.ends()
+    client = {"bootstrap.servers": job.bootstrap_servers, "linger.ms": 20,
+              "queue.buffering.max.messages": 200_000}  # fmt: skip
+    _fill(Producer(client), job, work, range(split))
     release = Producer(client | {"transactional.id": job.source,
                                  "transaction.timeout.ms": 900_000})  # fmt: skip
     release.init_transactions(30)
     release.begin_transaction()
-    _fill(release, job.source, work, range(split, len(work.values)))
-    everything = progress.ends()
+    _fill(release, job, work, range(split, len(work.values)))
+    output = _Output(job)
     spawned = time.time()
     contender = Contender(name, job)
-    sampler = _Sampler(contender, _broker(job.bootstrap_servers))
+    sampler = Sampler(contender, _broker(job.bootstrap_servers))
     sampler.start()
     try:
-        progress.wait(warm, contender.check)
-        time.sleep(_PAUSE_S)
+        output.wait(work.least(split), _SETTLED_S, contender.check)
         released = time.time()
         release.commit_transaction(30)
-        progress.wait(everything, contender.check)
+        output.wait(work.least(len(work.values)), _IDLE_S, contender.check)
     except Exception as error:
         raise RuntimeError(f"{name}, stage {job.stage}: {error}\n{contender.tail()}") from error
     finally:
         sampler.end()
         contender.stop()
-        progress.close()
-    outputs = _read(job.bootstrap_servers, job.output)
+        output.close()
+    outputs = read(job, job.output)
     times = [stamp for _, stamp in outputs]
     last = max(times)
-    _check(name, work, answer(work.stage, [value for value, _ in outputs]))
-    dead = len(_read(job.bootstrap_servers, job.dead_letters))
-    assert dead == work.malformed, f"{name}: {dead} dead letters, not {work.malformed}"
+    wrong = difference(work.answer, answer(work.stage, (value for value, _ in outputs)))
+    assert not wrong, f"{name}, stage {job.stage}: {wrong}"
+    if CONTENDERS[name].dead_letters:
+        dead = len(read(job, job.dead_letters))
+        assert dead == work.malformed, f"{name}: {dead} dead letters, not {work.malformed}"
     count = len(work.values) - split
     cpu_s, broker_cpu_s = (sampler.between(released, last, c) / count * 1e6 for c in (1, 2))
     return Figures(
         rate=count / (last - released),
         cpu_s=cpu_s,
         broker_cpu_s=broker_cpu_s if sampler.broker else None,
-        rss_mb=sampler.peak_bytes() / 2**20,
+        rss_mb=sampler.peak_bytes(3) / 2**20,
+        pss_mb=sampler.peak_bytes(4) / 2**20,
         startup_s=min(times) - spawned,
+        outputs=len(outputs),
     )
 
 
-def _check(name: str, work: Work, found: Answer) -> None:
-    if dict.__eq__(found, work.answer):  # a Counter's own goes through the elements in Python
-        return
-    missing, extra = list((work.answer - found).items()), list((found - work.answer).items())
-    raise AssertionError(
-        f"{name}, stage {work.stage}: wrong answer: {len(missing)} missing, as {missing[:3]}; "
-        f"{len(extra)} that should not be, as {extra[:3]}"
-    )
-
-
-def _fill(producer: Producer, topic: str, work: Work, rows: Iterable[int]) -> None:
+def _fill(producer: Producer, job: Job, work: Work, rows: Iterable[int]) -> None:
     for i in rows:
-        # Without a key the partitions take turns; with one it decides.
-        where: dict[str, Any] = (
-            {"partition": i % PARTITIONS} if work.keys is None else {"key": work.keys[i]}
-        )
+        key = None if work.keys is None else work.keys[i]
         while True:
             try:
-                producer.produce(topic, work.values[i], **where)
+                producer.produce(
+                    job.source, work.values[i], key, partition=work.spread[i] % job.partitions
+                )
                 break
             except BufferError:
                 producer.poll(0.2)
@@ -137,28 +132,32 @@ def _broker(bootstrap_servers: str) -> psutil.Process | None:
     return None
 
 
-class _Sampler(threading.Thread):
+class Sampler(threading.Thread):
     """Processor time and memory of a contender, and processor time of the broker, over time."""
 
-    def __init__(self, contender: Contender, broker: psutil.Process | None) -> None:
+    def __init__(self, contender: Contender, broker: psutil.Process | None = None) -> None:
         super().__init__(daemon=True)
         self.broker = broker
         self._contender = contender
         self._cpu_s: dict[int, float] = {}
-        self._rows: list[tuple[float, float, float, float]] = []
+        self._rows: list[tuple[float, float, float, float, float]] = []
         self._ended = threading.Event()
 
     def run(self) -> None:
+        shared = 0.0
         while not self._ended.wait(_SAMPLE_S):
-            rss = 0
-            for process in self._contender.tree():
+            rss, processes = 0, self._contender.tree()
+            for process in processes:
                 try:
                     self._cpu_s[process.pid] = _cpu_s(process)
                     rss += process.memory_info().rss
                 except psutil.Error:
                     continue
+            if not len(self._rows) % _SHARE_EVERY:
+                shared = _shared(processes)
             broker_s = _cpu_s(self.broker) if self.broker else 0.0
-            self._rows.append((time.time(), sum(self._cpu_s.values()), broker_s, float(rss)))
+            cpu_s = sum(self._cpu_s.values())
+            self._rows.append((time.time(), cpu_s, broker_s, float(rss), shared))
 
     def end(self) -> None:
         self._ended.set()
@@ -169,8 +168,8 @@ class _Sampler(threading.Thread):
         first, last = np.interp([start, end], rows[:, 0], rows[:, column])
         return float(last - first)
 
-    def peak_bytes(self) -> float:
-        return max(row[3] for row in self._rows)
+    def peak_bytes(self, column: int) -> float:
+        return max(row[column] for row in self._rows)
 
 
 def _cpu_s(process: psutil.Process) -> float:
@@ -178,87 +177,94 @@ def _cpu_s(process: psutil.Process) -> float:
     return float(times.user + times.system)
 
 
-class _Progress:
-    """How far a group has committed, asked of the broker."""
+def _shared(processes: list[psutil.Process]) -> float:
+    """Memory where a page that two processes share counts a half for each, in bytes."""
+    found = 0.0
+    for process in processes:
+        try:
+            found += process.memory_full_info().pss
+        except (psutil.Error, AttributeError):
+            continue
+    return found
+
+
+class _Output:
+    """How much a contender has written, asked of the broker."""
 
     def __init__(self, job: Job) -> None:
-        self._partitions = [TopicPartition(job.source, p) for p in range(PARTITIONS)]
-        self._client = Consumer(
-            {
-                "bootstrap.servers": job.bootstrap_servers,
-                "group.id": job.group,
-                "isolation.level": "read_uncommitted",
-            }
-        )
+        self._partitions = [TopicPartition(job.output, p) for p in range(job.partitions)]
+        self._client = Consumer({"bootstrap.servers": job.bootstrap_servers, "group.id": "none"})
 
-    def ends(self) -> list[int]:
-        """Where the input ends now, what lies in an open transaction included."""
-        return [self._client.get_watermark_offsets(p, timeout=10)[1] for p in self._partitions]
+    def _count(self) -> int:
+        return sum(self._client.get_watermark_offsets(p, timeout=10)[1] for p in self._partitions)
 
-    def wait(self, targets: list[int], check: Callable[[], None]) -> None:
-        """Wait until the group has committed up to these offsets."""
-        deadline = time.monotonic() + _LIMIT_S
+    def wait(self, least: int, idle_s: float, check: Callable[[], None]) -> None:
+        """Wait for so many outputs, and until for so long there are no more."""
+        begun = grown = time.monotonic()
+        last = 0
         while True:
-            try:
-                found = self._client.committed(self._partitions, timeout=10)
-            except KafkaException:
-                found = []
-            if found and all(p.offset >= end or not end for p, end in zip(found, targets,
-                                                                        strict=True)):  # fmt: skip
+            count, now = self._count(), time.monotonic()
+            if count != last:
+                last, grown = count, now
+            if count >= least and now - grown >= idle_s:
                 return
             check()
-            assert time.monotonic() < deadline, f"not done within {_LIMIT_S:g} s: {found}"
+            assert now - begun < _LIMIT_S, f"{count} outputs after {_LIMIT_S:g} s, not {least}"
             time.sleep(0.1)
 
     def close(self) -> None:
         self._client.close()
 
 
-def _read(bootstrap_servers: str, topic: str) -> list[tuple[bytes, float]]:
-    """Committed values with their times, in each partition's order."""
+def read(job: Job, topic: str) -> list[tuple[bytes, float]]:
+    """Committed values with their times, partition by partition, each in its order."""
     consumer = Consumer(
         {
-            "bootstrap.servers": bootstrap_servers,
+            "bootstrap.servers": job.bootstrap_servers,
             "group.id": f"read-{topic}",
             "enable.auto.commit": False,
             "isolation.level": "read_committed",
             "enable.partition.eof": True,
         }
     )
-    consumer.assign([TopicPartition(topic, p, 0) for p in range(PARTITIONS)])
-    found: list[tuple[bytes, float]] = []
+    consumer.assign([TopicPartition(topic, p, 0) for p in range(job.partitions)])
+    found: list[list[tuple[bytes, float]]] = [[] for _ in range(job.partitions)]
     ended: set[int | None] = set()
-    while len(ended) < PARTITIONS:
+    while len(ended) < job.partitions:
         for message in consumer.consume(10_000, timeout=1.0):
-            if message.error():
-                ended.add(message.partition())
+            partition = message.partition()
+            if message.error() or partition is None:
+                ended.add(partition)
             else:
-                found.append((message.value() or b"", message.timestamp()[1] / 1000))
+                stamp = message.timestamp()[1] / 1000
+                found[partition].append((message.value() or b"", stamp))
     consumer.close()
-    return found
+    return [row for rows in found for row in rows]
 
 
-class _Topics:
+class Topics:
     """The topics of one run."""
 
     def __init__(self, job: Job) -> None:
         self._admin = kafka_admin.AdminClient(
             {"bootstrap.servers": job.bootstrap_servers, "log_level": 2}
         )
-        self._source = job.source
-        self._written = [job.output, job.dead_letters]
+        self._job = job
 
     def create(self) -> None:
         """The broker stamps what the contender writes: its times are nobody's claim."""
-        stamped = {"message.timestamp.type": "LogAppendTime"}
-        new = [kafka_admin.NewTopic(self._source, num_partitions=PARTITIONS, replication_factor=1)]
+        job, stamped = self._job, {"message.timestamp.type": "LogAppendTime"}
+        new = [kafka_admin.NewTopic(job.source, job.partitions, 1)]
         new += [
-            kafka_admin.NewTopic(t, num_partitions=PARTITIONS, replication_factor=1, config=stamped)
-            for t in self._written
+            kafka_admin.NewTopic(topic, job.partitions, 1, config=stamped)
+            for topic in (job.output, job.dead_letters)
         ]
         for done in self._admin.create_topics(new).values():
             done.result()
 
     def delete(self) -> None:
-        for done in self._admin.delete_topics([self._source, *self._written]).values():
+        """Delete them, and what a contender has created after its group's name."""
+        job = self._job
+        own = [t for t in self._admin.list_topics(timeout=10).topics if job.group in t]
+        for done in self._admin.delete_topics(own).values():
             done.result()

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.snapshot``: does a snapshot of a large state hold the batches up?
+"""``python -m benchmarks.macro.snapshot``: does a snapshot of a large state hold the batches up?
 
 Spend by user, exactly once, ``--keys`` keys of state in ``--partitions`` partitions (one: so that
 one snapshot holds all of it), ``--rate`` payments a second of users taken at random. After 64
@@ -24,7 +24,7 @@ from typing import Any, Final
 
 import redis
 
-from benchmarks.spend import Spend, Steady, fill, seconds, servers, topics, until
+from benchmarks.macro.spend import Spend, Steady, fill, seconds, servers, topics, until
 
 LOOK_S: Final = 0.02
 

@@ -5,7 +5,7 @@ import os
 from datetime import datetime
 from pathlib import Path
 
-from confluent_kafka import Consumer, Producer
+from confluent_kafka import Consumer, Producer, TopicPartition
 
 BATCH = 10_000
 
@@ -31,7 +31,10 @@ def main() -> None:
             "partitioner": "murmur2_random",
         }
     )
-    consumer.subscribe([environment["INPUT"]])
+    # By hand: a dict of state does not follow a partition that moves.
+    first, step = int(environment["WORKER"]), int(environment["WORKERS"])
+    numbers = range(first, int(environment["PARTITIONS"]), step)
+    consumer.assign([TopicPartition(environment["INPUT"], p) for p in numbers])
     while True:
         messages = consumer.consume(BATCH, timeout=0.1)
         for message in messages:

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.growth``: what a batch costs, by the size of the state that it changes.
+"""``python -m benchmarks.macro.growth``: what a batch costs, by the size of the state that it changes.
 
 Spend by user and ten minutes, one task, no broker. The state is filled with so many users; then
 batches of ``--records`` payments of random users go through the pipeline, and their changes
@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from statistics import median
 from typing import Any, Final
 
-from benchmarks.spend import payment
+from benchmarks.macro.spend import payment
 from processor.connectors.memory.store import MemoryStore
 from processor.connectors.ports import Owner
 from processor.engine.checkpoint import Checkpointer
@@ -77,7 +77,7 @@ def _filled(keys: int, executor: ThreadPoolExecutor) -> Growing:
 def main() -> None:
     """Print the table, and the ratio of the largest state's time to the smallest's."""
     parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.growth",
+        prog="python -m benchmarks.macro.growth",
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.rebalance``: how long partitions stand still when workers come and go.
+"""``python -m benchmarks.macro.rebalance``: how long partitions stand still when workers come and go.
 
 Spend by user, exactly once, four partitions, ``--keys`` keys of state in all. Input trickles to all
 of them all the time. A partition's stall is the longest time that its committed position stood
@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from confluent_kafka import Producer
 
-from benchmarks.spend import Spend, fill, payment, servers, topics, until
+from benchmarks.macro.spend import Spend, fill, payment, servers, topics, until
 
 PARTITIONS = 4
 

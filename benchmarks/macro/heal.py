@@ -1,4 +1,4 @@
-"""``python -m benchmarks.heal``: what lost checkpoints cost, by what was lost and by what is kept.
+"""``python -m benchmarks.macro.heal``: what lost checkpoints cost, by what was lost and by what is kept.
 
 Spend by user, exactly once, one partition, so that one task has all keys. For each number of keys
 the input is read once; then, again and again: the worker commits a chain of ``--chain`` deltas of
@@ -31,7 +31,7 @@ from typing import Any, Final
 import redis
 from confluent_kafka import Producer
 
-from benchmarks.spend import Spend, fill, payment, seconds, servers, topics, until
+from benchmarks.macro.spend import Spend, fill, payment, seconds, servers, topics, until
 
 BATCHES_MAX: Final = 60
 NOTHING, NEWEST, HALF, ALL = LOSSES = ("nothing", "newest", "half", "all")

@@ -1,0 +1,1 @@
+"""The whole processor on a broker: latency, backlogs, many partitions, a million keys, healing."""

@@ -1,0 +1,1 @@
+"""Single steps of a batch, without a broker."""

@@ -1,0 +1,1 @@
+"""Half an hour of load: does memory stay where it is?"""
