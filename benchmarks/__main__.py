@@ -51,7 +51,7 @@ def main() -> None:
         for plans in _plans(options):
             for number in range(options.runs):
                 for plan, name in ((p, n) for p in plans for n in p.contenders):
-                    run = _run(options, plan, name, number, found, Path(directory))
+                    run = _run(options, plan, name, number, found=found, at=Path(directory))
                     runs += [run] if run else []
     print(f"\n{table(runs)}\n\n{chart(runs)}")
     if options.json:
@@ -107,18 +107,13 @@ def _plans(options: argparse.Namespace) -> Iterator[list[Plan]]:
 
 
 def _run(
-    options: argparse.Namespace,
-    plan: Plan,
-    name: str,
-    number: int,
-    found: Servers,
-    directory: Path,
+    options: argparse.Namespace, plan: Plan, name: str, number: int, *, found: Servers, at: Path
 ) -> Run | None:
     records = plan.records // SLOW.get(name, 1)
     tag = f"bench-{plan.stage}-{name}-{number}-{int(time.time())}"
     job = Job(
         plan.stage, found.bootstrap_servers, found.redis_url, f"{tag}-in", f"{tag}-out",
-        f"{tag}-dead", tag, options.workers, directory, plan.partitions,
+        f"{tag}-dead", tag, options.workers, at, plan.partitions,
         tuple(options.processor) if name == OURS else (),
     )  # fmt: skip
     try:

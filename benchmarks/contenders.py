@@ -16,7 +16,7 @@ from topologies.uber.enrich import CENTROIDS
 ROOT: Final = Path(__file__).parents[1]
 PEERS: Final = ROOT / "benchmarks" / "peers"
 MADE: Final = ROOT / ".peers"
-_TOPOLOGIES: Final = {
+TOPOLOGIES: Final = {
     1: "topologies.uber.enrich",
     2: "topologies.uber.popular",
     3: "topologies.spend.totals",
@@ -68,7 +68,7 @@ def _processor(job: Job) -> list[str]:
         "dead_letters": job.dead_letters,
     }
     return [
-        sys.executable, "-m", "processor", "run", _TOPOLOGIES[job.stage],
+        sys.executable, "-m", "processor", "run", TOPOLOGIES[job.stage],
         "--bootstrap-servers", job.bootstrap_servers, "--redis-url", job.redis_url,
         "--workers", str(job.workers), "--log-format", "json", *job.options,
         *(word for name, value in parameters.items() for word in ("--set", f"{name}={value}")),

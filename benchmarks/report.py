@@ -25,17 +25,15 @@ class Run:
 
 def table(runs: Sequence[Run]) -> str:
     """A block for each job, the fastest first; *ours* is how many times the processor is ahead."""
-    lines = [
-        "| job | contender | promise | records/s | ours | CPU s per million | ours "
-        "| broker's CPU s | RSS MB | PSS MB | first output, s | outputs | runs |",
-        "|---|---|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
-    ]
+    heads = ("job", "contender", "promise", "records/s", "ours", "CPU s per million", "ours",
+             "broker's CPU s", "RSS MB", "PSS MB", "first output, s", "outputs",
+             "runs")  # fmt: skip
+    lines = [f"| {' | '.join(heads)} |", f"|---|---|---|{'---:|' * (len(heads) - 3)}"]
     for job in dict.fromkeys(run.job for run in runs):
         found = [run for run in runs if run.job == job]
         names = sorted({r.contender for r in found}, key=lambda n: -_rate(found, n))
         ours = [r.figures for r in found if r.contender == OURS]
-        for name in names:
-            lines.append(_row(job, name, [r for r in found if r.contender == name], ours))
+        lines += [_row(job, n, [r for r in found if r.contender == n], ours) for n in names]
     return "\n".join(lines)
 
 

@@ -26,7 +26,9 @@ class Servers(NamedTuple):
 
 
 @contextmanager
-def servers(bootstrap_servers: str | None = None, redis_url: str | None = None) -> Iterator[Servers]:
+def servers(
+    bootstrap_servers: str | None = None, redis_url: str | None = None
+) -> Iterator[Servers]:
     """Those given, here or to the tests, else started as the tests start theirs."""
     for variable, value in (("BOOTSTRAP_SERVERS", bootstrap_servers), ("REDIS_URL", redis_url)):
         if value:

@@ -157,9 +157,9 @@ def _ms(value: float | str) -> int:
 
 def difference(want: Answer, found: Answer) -> str:
     """Empty when they are equal."""
-    if want.columns == found.columns and want.equals(found.cast(dict(want.schema))):
+    found = found.cast(want.schema)
+    if want.equals(found):
         return ""
-    found = found.cast(dict(want.schema))
     missing = want.join(found, on=want.columns, how="anti")
     extra = found.join(want, on=want.columns, how="anti")
     return (

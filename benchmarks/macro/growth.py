@@ -1,4 +1,4 @@
-"""``python -m benchmarks.macro.growth``: what a batch costs, by the size of the state that it changes.
+"""``python -m benchmarks.macro.growth``: what a batch costs, by the size of the state.
 
 Spend by user and ten minutes, one task, no broker. The state is filled with so many users; then
 batches of ``--records`` payments of random users go through the pipeline, and their changes

@@ -1,4 +1,4 @@
-"""``python -m benchmarks.macro.heal``: what lost checkpoints cost, by what was lost and by what is kept.
+"""``python -m benchmarks.macro.heal``: what lost checkpoints cost, by what was lost and is kept.
 
 Spend by user, exactly once, one partition, so that one task has all keys. For each number of keys
 the input is read once; then, again and again: the worker commits a chain of ``--chain`` deltas of

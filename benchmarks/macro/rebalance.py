@@ -1,4 +1,4 @@
-"""``python -m benchmarks.macro.rebalance``: how long partitions stand still when workers come and go.
+"""``python -m benchmarks.macro.rebalance``: how long partitions stand still as workers come and go.
 
 Spend by user, exactly once, four partitions, ``--keys`` keys of state in all. Input trickles to all
 of them all the time. A partition's stall is the longest time that its committed position stood

@@ -41,11 +41,11 @@ def _set_up(name: str) -> None:
         goals = ["dependency:copy-dependencies", f"-DoutputDirectory={where}"]
         if name == "kstreams":
             goals += ["compile", f"-Dmade={made}"]
-        subprocess.run(["mvn", "-q", "-B", "-f", source / "pom.xml", *goals], check=True)
+        subprocess.run(["mvn", "-q", "-B", "-f", str(source / "pom.xml"), *goals], check=True)
     if (source / "requirements.txt").exists():
-        subprocess.run([sys.executable, "-m", "venv", made / "venv"], check=True)
-        pip = [made / "venv" / "bin" / "python", "-m", "pip", "install", "--quiet"]
-        subprocess.run([*pip, "--requirement", source / "requirements.txt"], check=True)
+        subprocess.run([sys.executable, "-m", "venv", str(made / "venv")], check=True)
+        pip = [str(made / "venv" / "bin" / "python"), "-m", "pip", "install", "--quiet"]
+        subprocess.run([*pip, "--requirement", str(source / "requirements.txt")], check=True)
 
 
 if __name__ == "__main__":

@@ -68,7 +68,8 @@ class Batcher:
         self._take(polled)
         if len(polled.messages) == 1 == self._records:
             # The first record of a batch: what is ready behind it comes along.
-            more = self._consumer.poll(min(room - 1, _AT_ONCE), min(_FILL_S, self._limits.wait_s))
+            wait_s = min(_FILL_S, self._limits.wait_s, self._limits.interval_s)
+            more = self._consumer.poll(min(room - 1, _AT_ONCE), wait_s)
             self._take(more)
             return Polled((), [*polled.changes, *more.changes], {**polled.ends, **more.ends})
         return polled

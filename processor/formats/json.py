@@ -153,7 +153,8 @@ class Json:
 
     def _parse(self, joined: bytes, count: int) -> pl.DataFrame | None:
         # The parser turns half of a surrogate pair into NUL; the closer look refuses it.
-        if b"\\ud" in joined or b"\\uD" in joined:
+        # A single byte is found ten times as fast, and most batches have no escape at all.
+        if b"\\" in joined and (b"\\ud" in joined or b"\\uD" in joined):
             return None
         return self._parse_lines(joined, count)
 

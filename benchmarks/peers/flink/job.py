@@ -12,8 +12,7 @@ INPUT = (
     "'properties.isolation.level' = 'read_committed', 'scan.startup.mode' = 'earliest-offset'"
 )
 OUTPUT = (
-    f"'topic' = '{os.environ['OUTPUT']}', {SERVERS}, "
-    "'sink.delivery-guarantee' = 'at-least-once'"
+    f"'topic' = '{os.environ['OUTPUT']}', {SERVERS}, 'sink.delivery-guarantee' = 'at-least-once'"
 )
 
 

@@ -14,9 +14,7 @@ EVERY_MS = 200
 
 
 def read(**form: Any) -> pw.Table:
-    return pw.io.kafka.read(
-        SETTINGS, os.environ["INPUT"], autocommit_duration_ms=EVERY_MS, **form
-    )
+    return pw.io.kafka.read(SETTINGS, os.environ["INPUT"], autocommit_duration_ms=EVERY_MS, **form)
 
 
 def run(table: pw.Table, key: pw.ColumnReference) -> None:

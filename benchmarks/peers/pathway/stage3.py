@@ -13,9 +13,7 @@ class Payment(pw.Schema):
 
 
 payments = read(format="json", schema=Payment)
-payments = payments.select(
-    pw.this.user, pw.this.amount, start=pw.this.ts // SIZE_MS * SIZE_MS
-)
+payments = payments.select(pw.this.user, pw.this.amount, start=pw.this.ts // SIZE_MS * SIZE_MS)
 totals = payments.groupby(pw.this.user, pw.this.start).reduce(
     pw.this.user,
     pw.this.start,

@@ -30,9 +30,7 @@ def read() -> DataFrame:
 
 
 def run(rows: DataFrame, mode: str, key: Column, *fields: Column) -> None:
-    rows = rows.select(
-        key.cast("string").alias("key"), F.to_json(F.struct(*fields)).alias("value")
-    )
+    rows = rows.select(key.cast("string").alias("key"), F.to_json(F.struct(*fields)).alias("value"))
     sink = rows.writeStream.format("kafka").option(*SERVERS).outputMode(mode)
     sink = sink.option("topic", os.environ["OUTPUT"])
     sink.option("checkpointLocation", f"{STATE}/checkpoint").start().awaitTermination()

@@ -1,3 +1,5 @@
+import pytest
+
 from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
 from processor.engine.batcher import Batcher, Limits
@@ -29,6 +31,28 @@ def test_a_record_on_a_quiet_topic_is_due_at_once():
     log.feed("in", [b"a"], partition=0)
     batcher.poll()
     assert batcher.due()
+
+
+@pytest.mark.parametrize(("interval_s", "waits"), [(0.0, 0.0), (0.1, 0.005)])
+def test_what_follows_a_first_record_is_waited_for_only_where_there_is_an_interval(
+    interval_s, waits, monkeypatch
+):
+    clock = ManualClock()
+    log = MemoryLog(clock)
+    log.create({"in": 2})
+    consumer = log.consumer("group", "one", ["in"])
+    consumer.poll(1, 0)
+    consumer.open({FIRST: 0, SECOND: 0})
+    batcher = Batcher(consumer, "in", clock, Limits(interval_s=interval_s))
+    log.feed("in", [b"a", b"b"], partition=0)
+    asked: list[float] = []
+    poll = consumer.poll
+    monkeypatch.setattr(
+        consumer, "poll", lambda n, wait_s: (asked.append(wait_s), poll(n, wait_s))[1]
+    )
+    batcher.poll()
+    assert asked == [0.1, waits]
+    assert batcher.take()[FIRST].values == [b"a", b"b"]
 
 
 def test_two_batches_start_no_closer_than_the_interval():

@@ -1,0 +1,195 @@
+"""``python -m benchmarks.macro.latency``: from produce to a consumer that reads committed records.
+
+Stage 1 under ``--rate`` records a second. Each record has a latitude of its own, by which its
+output is known again. A record's time begins with the call of ``produce`` and ends when ``consume``
+has returned its output, in this process; contenders take turns, the table has medians of runs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import threading
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+import numpy as np
+import orjson
+from confluent_kafka import Consumer, Producer, TopicPartition
+
+from benchmarks.contenders import CONTENDERS, Contender, Job
+from benchmarks.measure import Sampler, Topics
+from benchmarks.servers import Servers, machine, servers
+
+OPTIONS: Final = {"processor": ("--interval", "0ms")}
+STEP: Final = 1e-6  # degrees from one record's latitude to the next one's
+SOUTH: Final = 40.0
+_LIMIT_S: Final = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Of one run, in milliseconds; processor time in seconds per second."""
+
+    contender: str
+    p50: float
+    p99: float
+    longest: float
+    cores: float
+
+
+class _Receiver(threading.Thread):
+    """Notes when each record's output is there."""
+
+    def __init__(self, job: Job, records: int) -> None:
+        super().__init__(daemon=True)
+        self.done = np.zeros(records)
+        self.count = 0
+        self.ended = threading.Event()
+        self._consumer = Consumer(
+            {
+                "bootstrap.servers": job.bootstrap_servers,
+                "group.id": f"read-{job.output}",
+                "isolation.level": "read_committed",
+                "enable.auto.commit": False,
+            }
+        )
+        self._consumer.assign([TopicPartition(job.output, p, 0) for p in range(job.partitions)])
+
+    def run(self) -> None:
+        while not self.ended.is_set():
+            messages = self._consumer.consume(1, timeout=0.1)
+            messages += self._consumer.consume(1_000, timeout=0)
+            now = time.perf_counter()
+            for message in messages:
+                value = message.value()
+                if message.error() is None and value is not None:
+                    number = round((orjson.loads(value)["lat"] - SOUTH) / STEP)
+                    if not self.done[number]:
+                        self.done[number] = now
+                        self.count += 1
+        self._consumer.close()
+
+
+class _Sender:
+    """Sends so many records a second."""
+
+    def __init__(self, job: Job, records: int, rate: int) -> None:
+        self.born = np.zeros(records)
+        self.sent = 0
+        self._job, self._rate = job, rate
+        self._producer = Producer({"bootstrap.servers": job.bootstrap_servers, "linger.ms": 1})
+
+    def send(self, records: int) -> None:
+        started, first = time.perf_counter(), self.sent
+        while self.sent < first + records:
+            due = first + min(records, int((time.perf_counter() - started) * self._rate))
+            while self.sent < due:
+                line = b"2014-08-01 00:00:00,%.6f,-73.9422,B02598" % (SOUTH + self.sent * STEP)
+                self.born[self.sent] = time.perf_counter()
+                self._producer.produce(
+                    self._job.source, line, partition=self.sent % self._job.partitions
+                )
+                self.sent += 1
+            self._producer.poll(0)
+            time.sleep(0.001)
+        self._producer.flush()
+
+
+def measure(name: str, job: Job, rate: int, warm_s: float, seconds: float) -> Latency:
+    """One run; raises `AssertionError` when a record has not come out."""
+    topics = Topics(job)
+    topics.create()
+    warm, paced = 1 + int(warm_s * rate), int(seconds * rate)
+    sender, receiver = _Sender(job, warm + paced, rate), _Receiver(job, warm + paced)
+    receiver.start()
+    contender = Contender(name, job)
+    sampler = Sampler(contender)
+    sampler.start()
+    try:
+        sender.send(1)
+        _wait(receiver, 1, contender)
+        sender.send(warm - 1)
+        begun = time.time()
+        sender.send(paced)
+        ended = time.time()
+        _wait(receiver, warm + paced, contender)
+    finally:
+        sampler.end()
+        contender.stop()
+        receiver.ended.set()
+        receiver.join()
+        topics.delete()
+    taken = 1e3 * (receiver.done - sender.born)[warm:]
+    p50, p99 = np.percentile(taken, [50, 99]).tolist()
+    cores = sampler.between(begun, ended, 1) / (ended - begun)
+    return Latency(name, p50, p99, float(taken.max()), cores)
+
+
+def _wait(receiver: _Receiver, count: int, contender: Contender) -> None:
+    deadline = time.monotonic() + _LIMIT_S
+    while receiver.count < count:
+        contender.check()
+        assert time.monotonic() < deadline, f"{receiver.count} of {count} came out"
+        time.sleep(0.05)
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.macro.latency",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add = parser.add_argument
+    ready = [n for n in ("processor", "kstreams") if CONTENDERS[n].ready]
+    add("--contenders", nargs="+", choices=CONTENDERS, default=ready, metavar="NAME")
+    add("--rate", type=int, default=5_000)
+    add("--seconds", type=float, default=20)
+    add("--warm", type=float, default=8, metavar="SECONDS")
+    add("--runs", type=int, default=3)
+    add("--workers", type=int, default=2)
+    add("--json", type=Path, metavar="FILE")
+    options = parser.parse_args()
+    found: list[Latency] = []
+    with tempfile.TemporaryDirectory(prefix="latency-") as directory, servers() as given:
+        about = machine(given.broker)
+        print("\n".join(f"{k}: {v}" for k, v in about.items()), flush=True)
+        for number in range(options.runs):
+            for name in options.contenders:
+                one = measure(
+                    name, _job(name, number, given, options.workers, Path(directory)),
+                    options.rate, options.warm, options.seconds,
+                )  # fmt: skip
+                found.append(one)
+                print(f"run {number + 1}, {name}: p50 {one.p50:.1f} ms, p99 {one.p99:.1f} ms",
+                      flush=True)  # fmt: skip
+    print(f"\n{options.rate:,} records/s, {options.workers} workers\n")
+    print("| contender | promise | p50 ms | p99 ms | longest ms | cores | runs |")
+    print("|---|---|---:|---:|---:|---:|---:|")
+    for name in options.contenders:
+        mine = [one for one in found if one.contender == name]
+        p50, p99, longest, cores = (
+            median(getattr(one, f) for one in mine) for f in ("p50", "p99", "longest", "cores")
+        )
+        print(f"| {name} | {CONTENDERS[name].promise} | {p50:.1f} | {p99:.1f} | {longest:.0f} "
+              f"| {cores:.2f} | {len(mine)} |")  # fmt: skip
+    if options.json:
+        result = {"machine": about, "runs": [asdict(one) for one in found]}
+        options.json.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _job(name: str, number: int, given: Servers, workers: int, directory: Path) -> Job:
+    tag = f"latency-{name}-{number}-{int(time.time())}"
+    return Job(
+        1, given.bootstrap_servers, given.redis_url, f"{tag}-in", f"{tag}-out", f"{tag}-dead",
+        tag, workers, directory, options=OPTIONS.get(name, ()),
+    )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
