@@ -48,6 +48,9 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as directory, given as found:
         about = machine(found.broker)
         print("\n".join(f"{k}: {v}" for k, v in about.items()), flush=True)
+        # A broker that has just started is slow, to whoever comes first.
+        _run(options, Plan("warm-up", 1, options.records, 4, ()), OURS, 0, found=found,
+             at=Path(directory))  # fmt: skip
         for plans in _plans(options):
             for number in range(options.runs):
                 for plan, name in ((p, n) for p in plans for n in p.contenders):

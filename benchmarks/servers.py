@@ -10,11 +10,18 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import confluent_kafka
 
 from tests.services import climb, kafka_rungs, redis_rungs
+from tests.services.kafka import LocalKafka
+
+# As the broker's own start script has them, with a heap that fits beside the contenders.
+JVM: Final = (
+    "-server", "-Xms1g", "-Xmx1g", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20",
+    "-XX:InitiatingHeapOccupancyPercent=35",
+)  # fmt: skip
 
 
 class Servers(NamedTuple):
@@ -33,7 +40,8 @@ def servers(
     for variable, value in (("BOOTSTRAP_SERVERS", bootstrap_servers), ("REDIS_URL", redis_url)):
         if value:
             os.environ[f"PROCESSOR_TEST_{variable}"] = value
-    kafka = climb(kafka_rungs())
+    given, container, *_ = kafka_rungs()
+    kafka = climb([given, container, lambda: LocalKafka(jvm=JVM)])
     try:
         redis = climb(redis_rungs())
         try:

@@ -14,7 +14,7 @@ from tests.services.jars import jars, java
 from tests.services.process import Process
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
 CLUSTER_ID = "4L6g3nShT-eMCtK--X86sw"
 
@@ -64,6 +64,7 @@ class LocalKafka(Process):
             leads to `behind`.
         controller: the port of its controller, where others have to know it before.
         answers: what it has to do to have started.
+        jvm: the virtual machine's options; those of the tests start fast and grow slowly.
     """
 
     rung = "local process, jars from Maven"
@@ -74,10 +75,11 @@ class LocalKafka(Process):
         proxy: int | None = None,
         controller: int | None = None,
         answers: Callable[[str], None] = answers,
+        jvm: Sequence[str] = JVM,
     ) -> None:
         self._extra, self._proxy, self.behind = dict(extra or {}), proxy, 0
         self._controller, self._started = controller, answers
-        run = [java(), *JVM, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars()}/*"]
+        run = [java(), *jvm, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", f"{jars()}/*"]
         for attempt in range(STARTS):
             try:
                 self._new(run)
