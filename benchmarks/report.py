@@ -27,7 +27,7 @@ def table(runs: Sequence[Run]) -> str:
     """A block for each job, the fastest first; *ours* is how many times the processor is ahead."""
     heads = ("job", "contender", "promise", "records/s", "ours", "CPU s per million", "ours",
              "broker's CPU s", "RSS MB", "PSS MB", "first output, s", "outputs",
-             "runs")  # fmt: skip
+             "records", "runs")  # fmt: skip
     lines = [f"| {' | '.join(heads)} |", f"|---|---|---|{'---:|' * (len(heads) - 3)}"]
     for job in dict.fromkeys(run.job for run in runs):
         found = [run for run in runs if run.job == job]
@@ -65,6 +65,7 @@ def _row(job: str, name: str, runs: Sequence[Run], ours: Sequence[Figures]) -> s
         f"{middle(lambda f: f.pss_mb):,.0f}",
         f"{middle(lambda f: f.startup_s):.1f}",
         f"{middle(lambda f: f.outputs):,.0f}",
+        f"{runs[0].records:,}",
         str(len(runs)),
     )
     return f"| {' | '.join(cells)} |"
