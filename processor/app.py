@@ -103,18 +103,13 @@ def _store(settings: Settings, stack: ExitStack) -> tuple[Store, str]:
                 "Redis may evict checkpoints: set noeviction", maxmemory_policy=policy
             )
         return remote, f"Redis at {remote.address}"
-    from processor.connectors.redis.embedded import EmbeddedRedis
+    from processor.connectors.redis.embedded import EmbeddedRedis, state_directory
 
     # Checkpoints are of use only with the log they belong to: an embedded log is gone with us.
-    directory = None if settings.bootstrap_servers is None else _state_directory()
+    directory = None if settings.bootstrap_servers is None else state_directory()
     server = stack.enter_context(EmbeddedRedis(directory))
     where = directory or "a temporary directory"
     return RedisStore(server.url), f"embedded Redis in {where} (no --redis-url given)"
-
-
-def _state_directory() -> Path:
-    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(home) / "processor"
 
 
 def load_topology(name: str, parameters: Mapping[str, str]) -> Plan:

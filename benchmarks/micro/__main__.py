@@ -125,6 +125,12 @@ def _state_steps(records: int, frames: list[pl.DataFrame]) -> dict[str, Step]:
             .group_by(start, "user", maintain_order=True)
             .agg(sum=pl.col("amount").sum(), count=pl.len())
         ),
+        "the same, the user as a category": lambda i: (
+            frames[i]
+            .with_columns(pl.col("user").cast(pl.Categorical))
+            .group_by(start, "user", maintain_order=True)
+            .agg(sum=pl.col("amount").sum(), count=pl.len())
+        ),
         "keys to words": lambda i: encoder.encode(groups[i].select(*keys)),
         "words to slots, known keys": lambda i: index.find(words[i], stored),
         "fold (with both above)": fold,

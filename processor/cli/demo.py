@@ -26,7 +26,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from processor import app
 from processor.api.functions import centroids as read_centroids
 from processor.cli.outcome import Outcome
-from processor.cli.run import _signals
+from processor.cli.run import signals
 from processor.connectors.ports import Log
 from processor.engine import changelog
 from processor.engine.task import task_name
@@ -67,7 +67,7 @@ def demo(wanted: Wanted, settings: Settings) -> None:
     settings = settings.model_copy(update={"create_topics": create})
     started = time.monotonic()
     stop = threading.Event()
-    with _signals(stop), app.backends(settings) as used:
+    with signals(stop), app.backends(settings) as used:
         click.echo(used.line)
         if names["trips"] != "trips":
             click.echo(f"topics and applications of this run: {names['trips'][:-5]}*")

@@ -12,6 +12,7 @@ from tests.integration.running import (
     POPULAR,
     bench,
     enriched,
+    enriched_lines,
     popular,
     read_enriched,
     read_popular,
@@ -52,6 +53,7 @@ def test_create_topics_creates_what_is_missing(bench):
         ("topologies.uber.nothing", [], ["topologies.uber.nothing", "remedy:"]),
         (f"{ENRICH}:other", [], ["other"]),
         (ENRICH, ["--set", "nothing=1"], ["nothing"]),
+        (ENRICH, ["--set", "nothing=1", "--workers", "2"], ["nothing"]),
         (POPULAR, ["--set", "window=a while"], ["a while"]),
         (ENRICH, ["--workers", "0"], ["--workers"]),
         (ENRICH, ["--interval", "soon"], ["--interval", "soon"]),
@@ -63,6 +65,17 @@ def test_create_topics_creates_what_is_missing(bench):
 def test_what_cannot_run_is_refused_in_words(bench, topology, options, words):
     servers = ["--bootstrap-servers", bench.servers, "--redis-url", bench.redis_url]
     _refused(bench.start(topology, *servers, *options), *words)
+
+
+def test_several_workers_without_a_redis_share_an_embedded_one_that_is_kept(bench):
+    bench.create()
+    state = {"XDG_STATE_HOME": str(bench.directory / "state")}
+    args = ["--bootstrap-servers", bench.servers, "--workers", 2, "--until-caught-up"]
+    values, keys = enriched_lines(trips(400))
+    for part in (slice(200), slice(200, 400)):
+        bench.topics.fill(bench.enriched, values[part], keys=keys[part])
+        bench.start(POPULAR, *args, *bench.sets(POPULAR), env=state).succeeds()
+    assert read_popular(bench.topics.read(bench.popular)) == popular(trips(400))
 
 
 def test_settings_of_the_client_pass_through(bench):

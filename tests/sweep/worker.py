@@ -23,6 +23,7 @@ from tests.sweep.cases import Fault
 # What takes a second to import, once for all workers: they are forked from a process that has it.
 PRELOADED = [
     "processor.cli.run",
+    "processor.cli.work",
     "processor.cli.logs",
     "processor.engine.worker",
     "processor.connectors.kafka.log",

@@ -9,6 +9,7 @@ from pyspark.sql import functions as F
 
 CENTROIDS = json.loads(Path(os.environ["CENTROIDS"]).read_text())["centroids"]
 
+source = read()  # first: expressions need a session
 lat, lon = F.col("lat"), F.col("lon")
 squares = [
     F.struct(((lat - a) * (lat - a) + (lon - b) * (lon - b)).alias("d"), F.lit(i).alias("n"))
@@ -16,8 +17,7 @@ squares = [
 ]
 parts = F.split(F.col("value").cast("string"), ",")
 trips = (
-    read()
-    .select(parts.alias("p"))
+    source.select(parts.alias("p"))
     .where("size(p) = 4")
     .select(
         F.col("p")[0].alias("dt"),

@@ -5,10 +5,10 @@ from pyspark.sql import functions as F
 
 FORM = {"timestampFormat": "yyyy-MM-dd HH:mm:ss"}
 
+source = read()  # first: expressions need a session
 trip = F.from_json(F.col("value").cast("string"), "dt timestamp, cluster int", FORM)
 counts = (
-    read()
-    .select(trip.alias("trip"))
+    source.select(trip.alias("trip"))
     .select("trip.*")
     .withWatermark("dt", "1 hour")
     .groupBy(F.window("dt", "1 hour").alias("w"), "cluster")

@@ -3,10 +3,10 @@
 from job import read, run
 from pyspark.sql import functions as F
 
+source = read()  # first: expressions need a session
 payment = F.from_json(F.col("value").cast("string"), "user string, amount double, ts long")
 totals = (
-    read()
-    .select(payment.alias("p"))
+    source.select(payment.alias("p"))
     .select("p.user", "p.amount", F.timestamp_millis("p.ts").alias("ts"))
     .withWatermark("ts", "10 minutes")
     .groupBy(F.window("ts", "10 minutes").alias("w"), "user")

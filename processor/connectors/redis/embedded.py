@@ -46,6 +46,12 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
+def state_directory() -> Path:
+    """Where checkpoints are kept that are to be there at the next run."""
+    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
+    return Path(home) / "processor"
+
+
 class EmbeddedRedis:
     """A server for as long as the ``with`` block lasts.
 

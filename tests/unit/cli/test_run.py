@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from processor.cli import run
+from processor.cli import run, work
 from processor.connectors.memory.log import MemoryLog
 from processor.errors import RecordError, SettingsError, TopologyError
 from processor.settings import Settings
@@ -65,14 +65,14 @@ def test_signals_are_as_before_afterwards(topology, tmp_path):
 
 def test_a_signal_asks_for_an_end():
     stop = threading.Event()
-    with run._signals(stop):
+    with run.signals(stop):
         os.kill(os.getpid(), signal.SIGTERM)
         assert stop.wait(5)
 
 
 def test_a_file_to_feed_that_is_not_there():
     with pytest.raises(SettingsError, match="--feed in=/none: No such file"):
-        run._feed(MemoryLog(), "in", Path("/none"))
+        work._feed(MemoryLog(), "in", Path("/none"))
 
 
 def test_kafka_is_not_fed_from_files():
@@ -82,7 +82,7 @@ def test_kafka_is_not_fed_from_files():
 
 def test_parameters_of_other_topologies_are_passed_over(topology):
     settings = Settings(set={"on_error": "skip", "window": "1 hour"})
-    assert run._plan_of(topology, settings).source().on_error == "skip"
+    assert work.plan_of(topology, settings).source().on_error == "skip"
 
 
 def test_nothing_starts_where_a_topology_is_wrong(topology):
@@ -106,3 +106,14 @@ def test_a_running_command_ends_well_on_a_signal(tmp_path, number):
         assert running.wait(60) == 0
     assert "worker stopped" in rest
     assert "Traceback" not in rest
+
+
+def test_what_watches_over_workers_holds_nothing_that_only_they_need():
+    code = (
+        "import sys, processor.cli.main, processor.cli.run, processor.cli.supervise; "
+        "from processor import settings; from processor.cli import logs; "
+        "settings.load(None); logs.configure(); "
+        "print({'polars', 'numpy', 'confluent_kafka', 'redis'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"

@@ -1,0 +1,21 @@
+"""What a run has to do, as it goes from process to process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from processor.model.log import TopicPartition
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One topology to run: the partitions of its input, its place among the others.
+
+    ``ends`` is where its input ends, for a run that ends there.
+    """
+
+    name: str
+    partitions: int
+    index: int
+    ends: Mapping[TopicPartition, int] | None = None

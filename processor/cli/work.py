@@ -1,0 +1,175 @@
+"""What runs topologies: their preparation, and workers as threads or one at a time."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import click
+
+from processor import app
+from processor.cli.job import Job
+from processor.connectors.ports import Log
+from processor.engine import changelog, rescale
+from processor.errors import ProcessorError, SettingsError
+from processor.model.log import Output
+from processor.plan.nodes import Plan
+
+if TYPE_CHECKING:
+    from processor.settings import Settings
+
+Answer = TypeVar("Answer")
+
+
+def run_here(
+    names: Sequence[str], settings: Settings, feed: Mapping[str, str], stop: threading.Event
+) -> None:
+    """Run topologies in this process, a thread for each worker."""
+    plans = app.load_topologies(names, settings.set)
+    with app.backends(settings) as used:
+        jobs = _prepared(names, plans, settings, used, feed)
+        threads = _Threads(settings, used, stop)
+        if not settings.until_caught_up:
+            threads.run(jobs)
+            return
+        for job in jobs:  # a later one reads what an earlier one wrote
+            threads.run([_measured(job, settings, used.log)])
+
+
+def prepared(names: Sequence[str], settings: Settings) -> list[Job]:
+    """What is to be run; where it ends is known of the first."""
+    plans = app.load_topologies(names, settings.set)
+    with app.backends(settings) as used:
+        jobs = _prepared(names, plans, settings, used, {})
+        if settings.until_caught_up:
+            jobs[0] = _measured(jobs[0], settings, used.log)
+        return jobs
+
+
+def with_ends(job: Job, settings: Settings) -> Job:
+    """The job, to end where its input ends now."""
+    with app.backends(settings) as used:
+        return _measured(job, settings, used.log)
+
+
+def run_one(job: Job, settings: Settings, number: int, stop: threading.Event) -> None:
+    """One worker, in this very thread's stead."""
+    from processor.cli.run import signals
+
+    plan = plan_of(job.name, settings)
+    with signals(stop), app.backends(settings) as used:
+        app.run_worker(plan, settings, used, job.partitions, stop, number=number, ends=job.ends)
+
+
+def in_child(settings: Settings, make: Callable[[], Answer]) -> Answer:
+    """Make it in a process of its own: a `ProcessorError` is told there, and ends it."""
+    from processor.cli import logs
+
+    logs.configure(settings.log_format, settings.log_level)
+    try:
+        return make()
+    except ProcessorError as error:
+        click.echo(f"error ({error.code}): {error}", err=True)
+        sys.exit(2)
+
+
+def plan_of(name: str, settings: Settings) -> Plan:
+    """One topology's plan; parameters that it does not declare are another's."""
+    return app.load_topologies([name], app.taken(name, settings.set))[0]
+
+
+def _prepared(
+    names: Sequence[str],
+    plans: Sequence[Plan],
+    settings: Settings,
+    used: app.Backends,
+    feed: Mapping[str, str],
+) -> list[Job]:
+    click.echo(used.line, err=True)
+    counts = app.prepare_topics(used.log, plans, settings)
+    if settings.on_checkpoint_loss == "changelog":
+        create = bool(settings.create_topics) or settings.bootstrap_servers is None
+        changelog.prepare(used.log, counts, create=create)
+    if settings.on_partitions_raised == "rebuild":
+        _rebuild(used, plans, counts, settings)
+    for topic, path in feed.items():
+        _feed(used.log, topic, Path(path))
+    return [
+        Job(name, counts[plan.app], i)
+        for i, (name, plan) in enumerate(zip(names, plans, strict=True))
+    ]
+
+
+def _rebuild(
+    used: app.Backends, plans: Sequence[Plan], counts: Mapping[str, int], settings: Settings
+) -> None:
+    """Deal out anew the state of each topology whose input was given more partitions."""
+    for plan in plans:
+        topic = None
+        if settings.on_checkpoint_loss == "changelog":
+            timeout_s = settings.transaction_timeout.total_seconds()
+            topic = changelog.Changelog(used.log, plan.app, timeout_s)
+        done = rescale.rescale(
+            plan, used.log, used.store, counts[plan.app], changelog=topic, probe=app.crash_probe()
+        )
+        if done is not None:
+            app.log_lines.warning(
+                "state dealt out anew", topology=plan.app, former=done.former,
+                partitions=done.partitions, groups=done.groups,
+            )  # fmt: skip
+
+
+def _measured(job: Job, settings: Settings, log: Log) -> Job:
+    return replace(job, ends=app.ends_of(log, plan_of(job.name, settings)))
+
+
+def _feed(log: Log, topic: str, path: Path) -> None:
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError as error:
+        raise SettingsError(f"--feed {topic}={path}: {error.strerror}") from error
+    producer = log.producer(None)
+    producer.start(10)
+    for start in range(0, len(lines), 1000):
+        producer.produce(Output(topic, lines[start : start + 1000]))
+    producer.flush(30)
+    producer.close()
+
+
+class _Threads:
+    """All workers in this process; a single one in this very thread's stead."""
+
+    def __init__(self, settings: Settings, used: app.Backends, stop: threading.Event) -> None:
+        self._settings = settings
+        self._used = used
+        self._stop = stop
+        self._errors: list[BaseException] = []
+
+    def run(self, jobs: Sequence[Job]) -> None:
+        each = self._settings.workers
+        workers = [
+            threading.Thread(target=self._work, args=(job, number), daemon=True)
+            for job in jobs
+            for number in range(job.index * each, (job.index + 1) * each)
+        ]
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            while worker.is_alive():
+                worker.join(0.2)  # short, so that the main thread can take signals
+        if self._errors:
+            raise self._errors[0]
+
+    def _work(self, job: Job, number: int) -> None:
+        try:
+            app.run_worker(
+                plan_of(job.name, self._settings), self._settings, self._used, job.partitions,
+                self._stop, number=number, ends=job.ends,
+            )  # fmt: skip
+        except BaseException as error:  # noqa: BLE001 - it is raised again in the main thread
+            self._errors.append(error)
+            self._stop.set()
