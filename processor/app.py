@@ -35,11 +35,14 @@ from processor.errors import LogError, SettingsError, TopologyError
 from processor.metrics.catalogue import AbortReason, Metrics, RebalanceKind
 from processor.metrics.progress import BatchReport
 from processor.model.log import Assigned, Rebalance, Revoked, TopicPartition
-from processor.plan.nodes import Plan
+from processor.plan.nodes import Aggregate, Plan
 from processor.settings import Settings
 
 PARTITIONS = 4
 LIVE_S = 60.0
+# The one is to stay in the processor's cache, in the other many records are to meet in one group.
+RECORDS_MAX = 20_000
+RECORDS_MAX_WITH_STATE = 60_000
 
 log_lines = structlog.get_logger("processor")
 
@@ -310,7 +313,7 @@ def run_worker(
         stack.enter_context(metrics_server(settings, metrics, pulse, number))
         worker = Worker(
             plan, used.log, used.store, clock, executor, instance=slot.instance,
-            partitions=partitions, options=_options(settings),
+            partitions=partitions, options=_options(settings, plan),
             listener=_listener(plan.app, metrics, on_batch), probe=crash_probe(),
         )  # fmt: skip
         pulse.worker = worker
@@ -324,13 +327,15 @@ def run_worker(
         log_lines.info("worker stopped", topology=plan.app, worker=slot.instance)
 
 
-def _options(settings: Settings) -> Options:
+def _options(settings: Settings, plan: Plan) -> Options:
+    stateful = any(isinstance(node, Aggregate) for node in plan.nodes())
+    records_max = RECORDS_MAX_WITH_STATE if stateful else RECORDS_MAX
     return Options(
         settings.guarantee,
         settings.from_,
         Limits(
             settings.interval.total_seconds(),
-            settings.batch_records_max,
+            settings.batch_records_max or records_max,
             settings.batch_bytes_max,
         ),
         timeout_s=settings.transaction_timeout.total_seconds(),

@@ -107,7 +107,7 @@ class Settings(BaseSettings):
     set: Texts = Field(default_factory=dict)
     metrics_port: int | None = Field(default=None, ge=0, le=65535)
     metrics_host: str = "127.0.0.1"
-    batch_records_max: int = Field(default=20_000, ge=1)
+    batch_records_max: int | None = Field(default=None, ge=1)
     batch_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1)
     from_: Literal["earliest", "latest"] = "earliest"
     on_checkpoint_loss: Literal["stop", "replay", "changelog"] = "stop"
