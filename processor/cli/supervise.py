@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -56,11 +57,21 @@ def embedded_redis(settings: Settings) -> Iterator[Settings]:
         yield settings.model_copy(update={"redis_url": SecretStr(server.url)})
 
 
+def _started(target: Callable[..., None], *args: Any, daemon: bool = False) -> BaseProcess:
+    """A process that is deaf to a terminal's interrupt until it knows better: we pass it on."""
+    process = _SPAWN.Process(target=target, args=args, daemon=daemon)
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        process.start()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return process
+
+
 def _elsewhere(target: Callable[..., Any], *args: Any) -> Any:
     """What a function answers in a process of its own; ends as that one does where it fails."""
     receiver, sender = _SPAWN.Pipe(duplex=False)
-    process = _SPAWN.Process(target=target, args=(*args, sender), daemon=True)
-    process.start()
+    process = _started(target, *args, sender, daemon=True)
     sender.close()
     try:
         answer = receiver.recv()
@@ -114,9 +125,7 @@ class _Processes:
                 args = (job, self._settings, job.index * self._settings.workers + i)
 
                 def make(args: tuple[Any, ...] = args) -> BaseProcess:
-                    process = _SPAWN.Process(target=_work, args=args)
-                    process.start()
-                    return process
+                    return _started(_work, *args)
 
                 running[make()] = make
         failed = self._watch(running)
@@ -137,6 +146,8 @@ class _Processes:
                         "worker was killed: starting it again", signal=-process.exitcode
                     )
                     running[make()] = make
+                elif told and process.exitcode == -signal.SIGTERM:
+                    pass  # it had not begun yet, or had ended its work already
                 elif process.exitcode:
                     failed += 1
                     self._stop.set()

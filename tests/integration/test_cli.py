@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import urllib.request
 
 import pytest
@@ -76,6 +78,16 @@ def test_several_workers_without_a_redis_share_an_embedded_one_that_is_kept(benc
         bench.topics.fill(bench.enriched, values[part], keys=keys[part])
         bench.start(POPULAR, *args, *bench.sets(POPULAR), env=state).succeeds()
     assert read_popular(bench.topics.read(bench.popular)) == popular(trips(400))
+
+
+@pytest.mark.parametrize("moment", ["log: Kafka", '"event":"worker starts"', '"kind":"assigned"'])
+def test_an_interrupt_at_the_terminal_ends_several_workers_in_order(bench, moment):
+    bench.create()
+    run = bench.run(ENRICH, "--workers", 2, "--log-format", "json")
+    run.until(lambda run: moment in run.text(), moment)
+    os.killpg(run.process.pid, signal.SIGINT)
+    run.succeeds()
+    assert "Traceback" not in run.text(), run.tail()
 
 
 def test_settings_of_the_client_pass_through(bench):
