@@ -2,8 +2,8 @@
 
 Exactly once::
 
-    stage ─► guard ─► begin ─► produce ─► flush ─► send offsets ─► commit ─► ADOPT
-      │        │                  └────────┴──────────┴──────┬───────┤
+    stage ─► guard ─► begin ─► produce ─► send offsets ─► flush ─► commit ─► ADOPT
+      │        │                  └───────────┴──────────┴───┬───────┤
       │        │                       refused               ▼       │ no answer
       │        ▼                                   abort ─► REDO     ▼
       ▼       REDO                                             renew ─► inquire ─► ADOPT, REDO
@@ -12,6 +12,7 @@ Exactly once::
 
 - *stage* writes the checkpoint's delta, under an attempt's name that nobody else can write.
 - *guard* asks what the broker does not: is the generation valid, is every partition still ours?
+- *send offsets* goes before *flush*: its round trips pass while the outputs are on their way.
 - *commit* is the only point that counts. The offsets that it commits name the delta.
 - *renew* takes the transactional id anew, which ends whatever may still be on its way; *inquire*
   then reads which of the two it was.
@@ -91,18 +92,18 @@ EXACTLY_ONCE: Final[Table] = {
         Outcome.FENCED: Verdict.REJOIN,
     },
     Step.PRODUCE: {
-        Outcome.DONE: Step.FLUSH,
-        Outcome.REFUSED: Step.ABORT,
-        Outcome.UNKNOWN: Step.ABORT,
-        Outcome.FENCED: Verdict.REJOIN,
-    },
-    Step.FLUSH: {
         Outcome.DONE: Step.SEND_OFFSETS,
         Outcome.REFUSED: Step.ABORT,
         Outcome.UNKNOWN: Step.ABORT,
         Outcome.FENCED: Verdict.REJOIN,
     },
     Step.SEND_OFFSETS: {
+        Outcome.DONE: Step.FLUSH,
+        Outcome.REFUSED: Step.ABORT,
+        Outcome.UNKNOWN: Step.ABORT,
+        Outcome.FENCED: Verdict.REJOIN,
+    },
+    Step.FLUSH: {
         Outcome.DONE: Step.COMMIT,
         Outcome.REFUSED: Step.ABORT,
         Outcome.UNKNOWN: Step.ABORT,

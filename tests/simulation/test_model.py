@@ -30,12 +30,12 @@ def mutant(**changes) -> type[Model]:
 
 
 MUTANTS = {
-    "commit without sending offsets": mutant(table=table(Step.FLUSH, Outcome.DONE, Step.COMMIT)),
+    "commit without sending offsets": mutant(table=table(Step.PRODUCE, Outcome.DONE, Step.FLUSH)),
     "commit although sending offsets failed": mutant(
-        table=table(Step.SEND_OFFSETS, Outcome.REFUSED, Step.COMMIT)
+        table=table(Step.SEND_OFFSETS, Outcome.REFUSED, Step.FLUSH)
     ),
     "commit although a record was lost": mutant(
-        table=table(Step.FLUSH, Outcome.REFUSED, Step.SEND_OFFSETS)
+        table=table(Step.FLUSH, Outcome.REFUSED, Step.COMMIT)
     ),
     "redo what may have been committed": mutant(
         table=table(Step.COMMIT, Outcome.UNKNOWN, Verdict.REDO)

@@ -24,19 +24,19 @@ def table(step: Step, outcome: Outcome, following) -> dict:
 
 
 def commit_before_flush(m):
-    m.setattr(worker, "EXACTLY_ONCE", table(Step.PRODUCE, Outcome.DONE, Step.SEND_OFFSETS))
+    m.setattr(worker, "EXACTLY_ONCE", table(Step.SEND_OFFSETS, Outcome.DONE, Step.COMMIT))
 
 
 def offsets_not_sent(m):
-    m.setattr(worker, "EXACTLY_ONCE", table(Step.FLUSH, Outcome.DONE, Step.COMMIT))
+    m.setattr(worker, "EXACTLY_ONCE", table(Step.PRODUCE, Outcome.DONE, Step.FLUSH))
 
 
 def commit_after_sending_offsets_was_refused(m):
-    m.setattr(worker, "EXACTLY_ONCE", table(Step.SEND_OFFSETS, Outcome.REFUSED, Step.COMMIT))
+    m.setattr(worker, "EXACTLY_ONCE", table(Step.SEND_OFFSETS, Outcome.REFUSED, Step.FLUSH))
 
 
 def refused_flush_is_committed(m):
-    m.setattr(worker, "EXACTLY_ONCE", table(Step.FLUSH, Outcome.REFUSED, Step.SEND_OFFSETS))
+    m.setattr(worker, "EXACTLY_ONCE", table(Step.FLUSH, Outcome.REFUSED, Step.COMMIT))
 
 
 def unanswered_commit_is_redone(m):

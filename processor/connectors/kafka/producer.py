@@ -220,6 +220,8 @@ class KafkaProducer:
         except FencedError:
             raise
         except LogError as problem:
+            # A record that was not delivered meanwhile is why, and has the better remedy.
+            self._serve(0)
             # Never to be followed by a commit: that would publish outputs without positions.
             raise AbortableError(problem.message, remedy=problem.remedy) from problem
 

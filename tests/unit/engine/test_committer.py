@@ -117,11 +117,11 @@ def test_the_calls_of_one_commit_share_one_budget_of_time(monkeypatch):
 
         monkeypatch.setattr(inner, name, call)
 
-    for name in ("flush", "send_offsets", "commit"):
+    for name in ("send_offsets", "flush", "commit"):
         spy(name)
     driver.feed(map(ride, range(20)))
     driver.run()
-    assert given == {"flush": 10.0, "send_offsets": 6.0, "commit": 2.0}
+    assert given == {"send_offsets": 10.0, "flush": 6.0, "commit": 2.0}
 
 
 def test_a_batch_that_is_refused_again_and_again_stops_the_worker_with_the_reason():
