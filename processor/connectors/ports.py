@@ -46,7 +46,7 @@ class Consumer(Protocol):
         ...
 
     def membership(self) -> Membership:
-        """This member's standing, as of the last poll."""
+        """This member's standing as of the last poll, or fresher. Any thread may ask."""
         ...
 
     def committed(

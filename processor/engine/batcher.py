@@ -15,7 +15,7 @@ from processor.clock import Clock
 from processor.connectors.ports import Consumer
 from processor.model.log import Message, Polled, TopicPartition
 
-_FILL_S: Final = 0.005
+_FILL_S: Final = 0.02
 # So many records at a time stay in the processor's cache between the client's passes and ours.
 _AT_ONCE: Final = 4_000
 
@@ -68,8 +68,7 @@ class Batcher:
         self._take(polled)
         if len(polled.messages) == 1 == self._records:
             # The first record of a batch: what is ready behind it comes along.
-            wait_s = min(_FILL_S, self._limits.wait_s, self._limits.interval_s)
-            more = self._consumer.poll(min(room - 1, _AT_ONCE), wait_s)
+            more = self._consumer.poll(min(room - 1, _AT_ONCE), 0.0)
             self._take(more)
             return Polled((), [*polled.changes, *more.changes], {**polled.ends, **more.ends})
         return polled

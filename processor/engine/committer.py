@@ -18,7 +18,7 @@ from processor.errors import (
     RetriableError,
     StateLostError,
 )
-from processor.model.log import Committed, Output, TopicPartition
+from processor.model.log import Committed, Membership, Output, TopicPartition
 from processor.state.chain import REMEDY
 
 SLOW_S: Final = 2.0
@@ -93,6 +93,7 @@ class Committer:
         self._probe = probe
         self._timeout_s = timeout_s
         self._deadline_s = 0.0
+        self._membership = Membership(-1, frozenset())
         self._steps: Mapping[Step, Callable[[Work], Outcome]] = {
             Step.STAGE: self._stage,
             Step.GUARD: self._guard,
@@ -160,9 +161,9 @@ class Committer:
 
     def _guard(self, work: Work) -> Outcome:
         """The broker accepts generation -1 and partitions that are no longer ours: we do not."""
-        membership = self._consumer.membership()
-        ours = {p.task.partition for p in work.prepared} <= membership.partitions
-        return Outcome.DONE if ours and membership.generation >= 0 else Outcome.LOST
+        self._membership = self._consumer.membership()
+        ours = {p.task.partition for p in work.prepared} <= self._membership.partitions
+        return Outcome.DONE if ours and self._membership.generation >= 0 else Outcome.LOST
 
     def _begin(self, work: Work) -> Outcome:
         del work
@@ -180,8 +181,7 @@ class Committer:
         return Outcome.DONE
 
     def _send_offsets(self, work: Work) -> Outcome:
-        membership = self._consumer.membership()
-        self.producer.send_offsets(work.offsets(), membership, self._left_s())
+        self.producer.send_offsets(work.offsets(), self._membership, self._left_s())
         return Outcome.DONE
 
     def _commit(self, work: Work) -> Outcome:

@@ -61,8 +61,7 @@ def run(
                 # To be done may take a commit, so that it fails in the same ways as a turn.
                 if done():
                     break
-                worker.turn()
-                adrift.check(worker)
+                adrift.check(worker.instance, member=worker.turn() or worker.member)
             except (FencedError, RetriableError) as error:
                 rejoin(error)
                 adrift = _Adrift(clock)
@@ -80,12 +79,12 @@ class _Adrift:
         self._clock = clock
         self._member_s = clock.monotonic_s()
 
-    def check(self, worker: Worker) -> None:
+    def check(self, instance: str, *, member: bool) -> None:
         now_s = self._clock.monotonic_s()
-        if worker.member:
+        if member:
             self._member_s = now_s
         elif now_s - self._member_s > ADRIFT_S:
-            raise RetriableError(f"{worker.instance}: in no group for {ADRIFT_S:g} s")
+            raise RetriableError(f"{instance}: in no group for {ADRIFT_S:g} s")
 
 
 class CaughtUp:

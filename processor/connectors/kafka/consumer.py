@@ -66,7 +66,6 @@ class KafkaConsumer:
         self._changes: list[Rebalance] = []
         self._ends: dict[Partition, int] = {}
         self._fatal = ""
-        self._membership = Membership(-1, frozenset())
         self._client: Any = Consumer(
             settings.consumer_settings(connection, group, instance, self._on_error)
         )
@@ -127,7 +126,6 @@ class KafkaConsumer:
                 break
         changes, self._changes = self._changes, []
         ends, self._ends = self._ends, {}
-        self._membership = self._standing()
         return Polled(messages, changes, ends)
 
     def _consume(self, records_max: int, timeout_s: float) -> list[Message]:
@@ -229,11 +227,12 @@ class KafkaConsumer:
     # Standing and positions.
 
     def membership(self) -> Membership:
-        """This member's standing, as of the last poll."""
-        return self._membership
-
-    def _standing(self) -> Membership:
-        token: bytes = self._client.consumer_group_metadata()
+        """This member's standing now; a partition is owned until a poll has said otherwise."""
+        # The client asks its own thread: not for every poll, only where it is needed.
+        client = self._client
+        if client is None:
+            return Membership(-1, frozenset())
+        token: bytes = client.consumer_group_metadata()
         # The client's own format: "CGMDv2:", the generation, then group and member.
         generation = int.from_bytes(token[7:11], "little", signed=True)
         return Membership(generation, frozenset(self._owned), token)
@@ -254,7 +253,7 @@ class KafkaConsumer:
 
         The client offers no limit of its own here: it gives up after ``socket.timeout.ms``.
         """
-        if self._membership.generation < 0 or not offsets.keys() <= self._owned:
+        if self.membership().generation < 0 or not offsets.keys() <= self._owned:
             # The broker would take it from a member of no group: hold on to our own rule.
             raise FencedError(f"{self._name}: commit of partitions that it does not own")
         positions = [

@@ -6,8 +6,10 @@ import contextlib
 import threading
 import time
 from collections import deque
+from functools import partial
 from itertools import repeat
 from operator import length_hint
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import KafkaException, Producer, TopicPartition
@@ -69,6 +71,7 @@ class KafkaProducer:
         self._transactional = transactional_id is not None
         self._failures = _Failures()
         self._open = False
+        self._caller: _Caller | None = None
         self._client: Any = Producer(
             settings.producer_settings(
                 connection, transactional_id, self._failures.delivered, self._failures.error
@@ -260,30 +263,56 @@ class KafkaProducer:
         sending the offsets, whatever its limit. The thread that it hangs in is left behind; what
         may still come of the call, the next producer under this identity shuts out.
         """
-        problems: list[BaseException] = []
-
-        def make() -> None:
-            try:
-                call(limit_s)
-            except BaseException as problem:  # noqa: BLE001 - it is raised again below
-                problems.append(problem)
-
-        calling = threading.Thread(target=make, daemon=True)
-        calling.start()
-        calling.join(limit_s + HANG_S)
-        if calling.is_alive():
-            raise FencedError(f"{self._name}: {doing}: the client hangs")
-        if problems:
-            raise problems[0]
+        self._caller = self._caller or _Caller()
+        try:
+            problem = self._caller.made(partial(call, limit_s), limit_s + HANG_S)
+        except Empty:
+            self._caller.leave()
+            self._caller = None
+            raise FencedError(f"{self._name}: {doing}: the client hangs") from None
+        if problem is not None:
+            raise problem
 
     def close(self) -> None:
         """Let go of the connection. An open transaction is left to be fenced or timed out."""
         client, self._client = self._client, None
+        if self._caller:
+            self._caller.leave()
+            self._caller = None
         if client is not None:
             # The client's own close would abort the transaction, and wait without a limit.
             client.purge(in_queue=True, in_flight=True, blocking=False)
             with contextlib.suppress(KafkaException, SystemError):  # told when it mattered
                 client.poll(0)
+
+
+class _Caller:
+    """A thread that makes calls one after the other; with one that never ends it is left behind."""
+
+    def __init__(self) -> None:
+        self._calls: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+        self._answers: SimpleQueue[BaseException | None] = SimpleQueue()
+        threading.Thread(target=_make, args=(self._calls, self._answers), daemon=True).start()
+
+    def made(self, call: Callable[[], None], limit_s: float) -> BaseException | None:
+        """Make a call; answers what it raised. Raises `Empty` when it has not ended in time."""
+        self._calls.put(call)
+        return self._answers.get(timeout=limit_s)
+
+    def leave(self) -> None:
+        """Let the thread end, when it can."""
+        self._calls.put(None)
+
+
+def _make(
+    calls: SimpleQueue[Callable[[], None] | None], answers: SimpleQueue[BaseException | None]
+) -> None:
+    while (call := calls.get()) is not None:
+        try:
+            call()
+            answers.put(None)
+        except BaseException as problem:  # noqa: BLE001 - it is raised again where it was asked for
+            answers.put(problem)
 
 
 class _QueueFull(Exception):  # noqa: N818 - a signal inside this module

@@ -26,7 +26,7 @@ class Scripted:
         fault = self.turns.pop(0)
         if fault:
             raise fault
-        return True
+        return self.member
 
     def rejoin(self) -> None:
         self.calls.append("rejoin")
