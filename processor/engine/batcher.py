@@ -41,6 +41,11 @@ class Share:
     messages: list[Message] = field(default_factory=list)
     values: list[bytes | None] = field(default_factory=list)
 
+    def clear(self) -> None:
+        """Let go of the records."""
+        self.messages.clear()
+        self.values.clear()
+
 
 class Batcher:
     """Collects polled records until a batch is due."""

@@ -260,6 +260,8 @@ class Worker:
         tasks = [self.tasks[part.partition] for part in slices]
         self._probe("before:process")
         result = self._pipeline.run(slices, [task.state for task in tasks])
+        for share in shares.values():  # makes room for the outputs on their way
+            share.clear()
         prepared = [
             self._checkpointer.prepare(task, part, time)
             for task, part, time in zip(tasks, slices, result.event_times_max, strict=True)
