@@ -263,13 +263,14 @@ class KafkaProducer:
         sending the offsets, whatever its limit. The thread that it hangs in is left behind; what
         may still come of the call, the next producer under this identity shuts out.
         """
-        self._caller = self._caller or _Caller()
+        caller, self._caller = self._caller or _Caller(), None
         try:
-            problem = self._caller.made(partial(call, limit_s), limit_s + HANG_S)
+            problem = caller.made(partial(call, limit_s), limit_s + HANG_S)
         except Empty:
-            self._caller.leave()
-            self._caller = None
+            caller.leave()
             raise FencedError(f"{self._name}: {doing}: the client hangs") from None
+        # Only one that has answered is asked again: the next answer must be to the next call.
+        self._caller = caller
         if problem is not None:
             raise problem
 

@@ -1,7 +1,11 @@
+import threading
+
 import pytest
 
+from processor.connectors.kafka import producer as module
 from processor.connectors.kafka.producer import KafkaProducer
 from processor.connectors.kafka.settings import Connection
+from processor.errors import FencedError
 from processor.model.log import Output
 
 
@@ -10,3 +14,47 @@ def test_fewer_keys_than_values_are_refused_and_nothing_is_left_out():
     with pytest.raises(ValueError, match="1 keys for 2 values"):
         producer.produce(Output("out", [b"1", b"2"], [b"k"]))
     producer.close()
+
+
+class Hanging:
+    """A client whose first commit ends only when it is let."""
+
+    def __init__(self) -> None:
+        self.let = threading.Event()
+        self.commits: list[float] = []
+
+    def commit_transaction(self, limit_s: float) -> None:
+        self.commits.append(limit_s)
+        if len(self.commits) == 1:
+            self.let.wait()
+            raise SystemError("the answer to the first")
+
+
+def test_a_call_that_never_ends_is_left_behind_and_answers_no_later_one(monkeypatch):
+    monkeypatch.setattr(module, "HANG_S", 0.01)
+    producer = KafkaProducer(Connection("127.0.0.1:1"), None)
+    real, producer._client = producer._client, Hanging()
+    hanging = producer._client
+    with pytest.raises(FencedError, match="the client hangs"):
+        producer.commit(0.01)
+    hanging.let.set()
+    producer.commit(5)
+    producer.commit(5)
+    assert len(hanging.commits) == 3
+    producer._client = real
+    producer.close()
+
+
+def test_calls_share_one_thread_which_ends_with_the_producer():
+    producer = KafkaProducer(Connection("127.0.0.1:1"), None)
+    real, producer._client = producer._client, Hanging()
+    producer._client.let.set()
+    before = set(threading.enumerate())
+    with pytest.raises(FencedError, match="the answer to the first"):
+        producer.commit(5)
+    producer.commit(5)
+    (thread,) = set(threading.enumerate()) - before
+    producer._client = real
+    producer.close()
+    thread.join(5)
+    assert not thread.is_alive()
