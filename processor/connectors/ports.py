@@ -46,7 +46,11 @@ class Consumer(Protocol):
         ...
 
     def membership(self) -> Membership:
-        """This member's standing as of the last poll, or fresher. Any thread may ask."""
+        """This member's standing as of the last poll, or fresher.
+
+        Only for the thread that polls: asked from another one, the Kafka client was once seen to
+        hang.
+        """
         ...
 
     def committed(

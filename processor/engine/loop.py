@@ -61,7 +61,8 @@ def run(
                 # To be done may take a commit, so that it fails in the same ways as a turn.
                 if done():
                     break
-                adrift.check(worker.instance, member=worker.turn() or worker.member)
+                worker.turn()
+                adrift.check(worker)
             except (FencedError, RetriableError) as error:
                 rejoin(error)
                 adrift = _Adrift(clock)
@@ -79,12 +80,12 @@ class _Adrift:
         self._clock = clock
         self._member_s = clock.monotonic_s()
 
-    def check(self, instance: str, *, member: bool) -> None:
+    def check(self, worker: Worker) -> None:
         now_s = self._clock.monotonic_s()
-        if member:
+        if worker.member:
             self._member_s = now_s
         elif now_s - self._member_s > ADRIFT_S:
-            raise RetriableError(f"{instance}: in no group for {ADRIFT_S:g} s")
+            raise RetriableError(f"{worker.instance}: in no group for {ADRIFT_S:g} s")
 
 
 class CaughtUp:

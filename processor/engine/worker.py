@@ -120,6 +120,8 @@ class Worker:
         self._redone = 0
         self._refusal: LogError | None = None
         self._poll_s = 0.0
+        # Whether the group counts this worker in, as of the last turn.
+        self.member = False
 
     def start(self) -> None:
         """Join the group. Ends what an earlier holder of this identity left open."""
@@ -159,7 +161,9 @@ class Worker:
             self._mend()
         if self._pending:
             self._load()
-        return self._batcher.due() and self._run(self._batcher.take())
+        committed = self._batcher.due() and self._run(self._batcher.take())
+        self.member = committed or self._consumer.membership().generation >= 0
+        return committed
 
     def caught_up(self, ends: Mapping[TopicPartition, int]) -> bool:
         """Whether every task of this worker has committed what was there at ``ends``.
@@ -192,13 +196,8 @@ class Worker:
         self._committer.producer.close()
 
     @property
-    def member(self) -> bool:
-        """Whether the group counts this worker in."""
-        return self._consumer.membership().generation >= 0
-
-    @property
     def ready(self) -> bool:
-        """Whether it is in the group and all that is assigned is loaded."""
+        """Whether it is in the group and all that is assigned is loaded. Any thread may ask."""
         return self.member and not self._pending
 
     def _new_producer(self) -> Producer:

@@ -229,10 +229,7 @@ class KafkaConsumer:
     def membership(self) -> Membership:
         """This member's standing now; a partition is owned until a poll has said otherwise."""
         # The client asks its own thread: not for every poll, only where it is needed.
-        client = self._client
-        if client is None:
-            return Membership(-1, frozenset())
-        token: bytes = client.consumer_group_metadata()
+        token: bytes = self._client.consumer_group_metadata()
         # The client's own format: "CGMDv2:", the generation, then group and member.
         generation = int.from_bytes(token[7:11], "little", signed=True)
         return Membership(generation, frozenset(self._owned), token)

@@ -26,7 +26,7 @@ class Scripted:
         fault = self.turns.pop(0)
         if fault:
             raise fault
-        return self.member
+        return True
 
     def rejoin(self) -> None:
         self.calls.append("rejoin")
