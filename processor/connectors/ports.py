@@ -48,8 +48,7 @@ class Consumer(Protocol):
     def membership(self) -> Membership:
         """This member's standing as of the last poll, or fresher.
 
-        Only for the thread that polls: asked from another one, the Kafka client was once seen to
-        hang.
+        Only for the thread that polls: asked from another one, an answer once did not come.
         """
         ...
 
