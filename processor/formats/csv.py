@@ -128,7 +128,7 @@ class Csv:
             starts = pl.lit(pl.Series(np.where(fits, lengths.cumsum() - lengths, 0)))
             picked = [field.gather(starts + i, null_on_oob=True).alias(f"{i}") for i in columns]
             odd = pl.Series(np.union1d(odd.to_numpy(), np.flatnonzero(~fits)), dtype=pl.UInt32)
-        fields = lists.explode().to_frame("field").select(picked).get_columns()
+        fields = lists.explode().to_frame("field").select_seq(picked).get_columns()
         return fields if odd.is_empty() else self._split_alone(text, odd, fields, bad)
 
     def _split_alone(

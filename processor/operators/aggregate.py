@@ -144,7 +144,7 @@ class Aggregate:
             slots = self._fold(slab, part)
             closed = self._closed(slab, part, context.result.event_times_max[i])
             rows = self._emit(slab, part, slots, closed)
-            parts.append(rows.with_columns(pl.lit(i, pl.UInt32).alias(TASK)))
+            parts.append(rows.with_columns_seq(pl.lit(i, pl.UInt32).alias(TASK)))
             if len(closed):
                 slab.free(closed)
         return pl.concat(parts)
@@ -165,7 +165,7 @@ class Aggregate:
             return np.zeros(0, np.int32)
         cells = [cell.name for term in self._terms for cell in term.cells()]
         return slab.fold(
-            part.select(list(self._keys)), {name: part[name].to_numpy() for name in cells}
+            part.select_seq(list(self._keys)), {name: part[name].to_numpy() for name in cells}
         )
 
     def _closed(self, slab: Slab, part: pl.DataFrame, event_time_max: int | None) -> Slots:
@@ -185,11 +185,11 @@ class Aggregate:
 
     def _emit(self, slab: Slab, part: pl.DataFrame, slots: Slots, closed: Slots) -> pl.DataFrame:
         if self._mode == "update":
-            keys = part.select(list(self._keys))
+            keys = part.select_seq(list(self._keys))
         else:
             slots = closed if self._mode == "append" else slab.live()
             keys = slab.keys(slots)
         if self._window:
             end = (pl.col(WINDOW_START) + self._window.size).alias(WINDOW_END)
-            keys = keys.select(WINDOW_START, end, *self._others)
-        return keys.with_columns(term.output(slab, slots) for term in self._terms)
+            keys = keys.select_seq(WINDOW_START, end, *self._others)
+        return keys.with_columns_seq(term.output(slab, slots) for term in self._terms)

@@ -22,7 +22,7 @@ class Emit:
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """Add the rows to the batch's outputs; nothing goes on."""
         if not frame.is_empty():
-            rows = frame.drop(TASK) if TASK in frame.columns else frame
+            rows = frame.select_seq(pl.exclude(TASK)) if TASK in frame.columns else frame
             keys = None
             if self.key is not None:
                 keys = rows[self.key].cast(pl.String).cast(pl.Binary).to_list()

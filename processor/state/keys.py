@@ -81,9 +81,9 @@ class KeyCodec:
             if column.dtype == pl.String:
                 parts.append(self._encode_text(i, column))
             elif column.dtype == pl.UInt64:
-                parts.append(column.fill_null(0).to_numpy().reshape(-1, 1))
+                parts.append(_filled(column, 0).to_numpy().reshape(-1, 1))
             else:
-                numbers = column.to_physical().cast(pl.Int64).fill_null(0).to_numpy()
+                numbers = _filled(column.to_physical().cast(pl.Int64), 0).to_numpy()
                 parts.append(numbers.view(np.uint64).reshape(-1, 1))
         if not self.layout.nulls and null_bits.any():
             self.layout.nulls = True
@@ -191,12 +191,12 @@ class KeyCodec:
         self._texts[number] = text
 
     def _encode_text(self, i: int, column: pl.Series) -> Words:
-        sizes = column.str.len_bytes().fill_null(0).to_numpy()
+        sizes = _filled(column.str.len_bytes(), 0).to_numpy()
         longest = int(sizes.max()) if len(sizes) else 0
         width = max(self.layout.widths[i], (min(longest, TEXT_BYTES_MAX) + 1 + 7) // 8)
         self.layout.widths[i] = width
         rows = np.zeros((len(sizes), width * 8), np.uint8)
-        texts: Sequence[bytes] = column.fill_null("").cast(pl.Binary).to_list()
+        texts: Sequence[bytes] = _filled(column, "").cast(pl.Binary).to_list()
         inline = texts if longest <= TEXT_BYTES_MAX else [_short(text) for text in texts]
         body = np.array(inline, dtype=f"S{width * 8 - 1}")
         rows[:, 1:] = body.view(np.uint8).reshape(len(sizes), width * 8 - 1)
@@ -236,6 +236,11 @@ def _kept_bytes(text: bytes) -> int:
 
 def _short(text: bytes) -> bytes:
     return text if len(text) <= TEXT_BYTES_MAX else b""
+
+
+def _filled(column: pl.Series, value: int | str) -> pl.Series:
+    # The filling costs 30 us whatever the height, the count of nulls is known.
+    return column.fill_null(value) if column.null_count() else column
 
 
 def _with_nulls(column: pl.Series, null: npt.NDArray[np.bool_]) -> pl.Series:

@@ -81,10 +81,12 @@ TIMES = [
 @pytest.mark.parametrize("form", FORMS[:-1])
 @pytest.mark.parametrize("unit", ["ms", "us", "ns"])
 @pytest.mark.parametrize("years", [range(2014, 2015), range(1969, 2025)], ids=["one", "many"])
+@pytest.mark.parametrize("repeats", [1, 1_000], ids=["few rows", "many rows"])
 def test_looked_up_or_written_the_text_of_a_time_is_the_same(
-    form: str, unit: str, years: range
+    form: str, unit: str, years: range, repeats: int
 ) -> None:
-    times = pl.Series([t for t in TIMES if t.year in years], dtype=pl.Datetime(unit))
+    moments = [t for t in TIMES if t.year in years] * repeats
+    times = pl.Series(moments, dtype=pl.Datetime(unit))
     texts = [column.to_list() for column in time_texts(times, form)]
     joined = ["".join(cells) for cells in zip(*texts, strict=True)]
     assert joined == times.dt.to_string(form).to_list()
