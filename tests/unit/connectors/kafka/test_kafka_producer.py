@@ -1,12 +1,14 @@
 import threading
+from types import SimpleNamespace
 
 import pytest
+from confluent_kafka import KafkaError, KafkaException
 
 from processor.connectors.kafka import producer as module
 from processor.connectors.kafka.producer import KafkaProducer
 from processor.connectors.kafka.settings import Connection
-from processor.errors import FencedError
-from processor.model.log import Output
+from processor.errors import AbortableError, FencedError
+from processor.model.log import Membership, Output
 
 
 def test_fewer_keys_than_values_are_refused_and_nothing_is_left_out():
@@ -58,3 +60,36 @@ def test_calls_share_one_thread_which_ends_with_the_producer():
     producer.close()
     thread.join(5)
     assert not thread.is_alive()
+
+
+class Refusing:
+    """A client that does not take offsets, and tells of a record only when it is served."""
+
+    def __init__(self, producer: KafkaProducer, undelivered: bool) -> None:
+        self._producer, self._undelivered = producer, undelivered
+
+    def send_offsets_to_transaction(self, *_: object) -> None:
+        raise KafkaException(
+            KafkaError(KafkaError._STATE, "a record has failed", txn_requires_abort=True)
+        )
+
+    def poll(self, _: float) -> None:
+        if self._undelivered:
+            record = SimpleNamespace(topic=lambda: "out")
+            self._producer._failures.delivered(
+                KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED), record
+            )
+
+
+@pytest.mark.parametrize(
+    ("undelivered", "told"),
+    [(True, "1 records were not delivered, the first to out"), (False, "sending the offsets")],
+)
+def test_a_record_that_was_not_delivered_is_told_before_what_follows_from_it(undelivered, told):
+    producer = KafkaProducer(Connection("127.0.0.1:1"), None)
+    real, producer._client = producer._client, Refusing(producer, undelivered)
+    with pytest.raises(AbortableError, match=told) as raised:
+        producer.send_offsets({}, Membership(1, frozenset()), 5)
+    assert bool(raised.value.remedy) == undelivered
+    producer._client = real
+    producer.close()
