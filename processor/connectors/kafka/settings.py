@@ -97,10 +97,10 @@ def consumer_settings(
         "enable.auto.offset.store": False,
         # Tells where the marks of transactions behind the last record end.
         "enable.partition.eof": True,
-        # A full batch ahead of each partition, bounded in memory: more is no faster, and the client
-        # takes a few hundred bytes for every record that waits.
+        # A full batch ahead of each partition, of all together a few megabytes: more is no faster,
+        # and the client takes a few hundred bytes for every record that waits.
         "queued.min.messages": 20_000,
-        "queued.max.messages.kbytes": 16_384,
+        "queued.max.messages.kbytes": 4_096,
         "fetch.queue.backoff.ms": 5,
         # An idle fetch holds its connection; a partition opened meanwhile waits for its end.
         "fetch.wait.max.ms": 50,
