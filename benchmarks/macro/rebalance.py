@@ -99,7 +99,8 @@ def _measure(address: str, redis_url: str, keys: int) -> list[tuple[str, float]]
     def during(what: str, done: Callable[[], object]) -> None:
         until(done)
         time.sleep(2)
-        assert watch.is_alive(), "nobody watched"
+        seen = len(watch._at)  # noqa: SLF001
+        assert watch.is_alive() and seen == PARTITIONS, f"{seen} partitions were watched"  # noqa: PT018
         found.append((what, max(watch.pauses.values())))
 
     def settle() -> None:
