@@ -40,8 +40,8 @@ from processor.settings import Settings
 
 PARTITIONS = 4
 LIVE_S = 60.0
-# The one is to stay in the processor's cache, in the other many records are to meet in one group.
-RECORDS_MAX = 20_000
+# Fewer waits for a commit against the processor's cache; with state many are to meet in one group.
+RECORDS_MAX = 40_000
 RECORDS_MAX_WITH_STATE = 60_000
 
 log_lines = structlog.get_logger("processor")
