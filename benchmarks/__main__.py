@@ -75,8 +75,8 @@ def _options() -> argparse.Namespace:
     add("--jobs", nargs="+", choices=("stages", "backlog", "partitions"), default=["stages"])
     add("--stages", type=int, nargs="+", choices=(1, 2, 3), default=[1, 2, 3])
     add("--contenders", nargs="+", choices=CONTENDERS, metavar="NAME",
-        default=[name for name, peer in CONTENDERS.items() if peer.ready],
-        help=f"of {', '.join(CONTENDERS)}; else all that are set up")  # fmt: skip
+        help=f"of {', '.join(CONTENDERS)}; else all that are set up for the stages, and the "
+        "processor alone for the other jobs")  # fmt: skip
     add("--records", type=int, default=1_000_000)
     add("--runs", type=int, default=3, help="of each contender on each job")
     add("--workers", type=int, default=2)
@@ -88,15 +88,15 @@ def _options() -> argparse.Namespace:
     options = parser.parse_args()
     if options.records < 1000 or options.runs < 1 or options.workers < 1:
         parser.error("at least 1,000 records, one run and one worker")
-    if missing := [name for name in options.contenders if not CONTENDERS[name].ready]:
+    if missing := [name for name in options.contenders or [] if not CONTENDERS[name].ready]:
         parser.error(f"not set up: {', '.join(missing)}: python -m benchmarks.peers.setup")
     return options
 
 
 def _plans(options: argparse.Namespace) -> Iterator[list[Plan]]:
     """Jobs whose runs take turns, in groups."""
-    records, ours = options.records, (OURS,)
-    names = tuple(options.contenders)
+    records, ours = options.records, tuple(options.contenders or [OURS])
+    names = tuple(options.contenders or [n for n, peer in CONTENDERS.items() if peer.ready])
     if "stages" in options.jobs:
         for stage in options.stages:
             yield [Plan(f"stage {stage}", stage, records, 4, names)]
