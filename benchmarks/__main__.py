@@ -95,20 +95,21 @@ def _options() -> argparse.Namespace:
 
 def _plans(options: argparse.Namespace) -> Iterator[list[Plan]]:
     """Jobs whose runs take turns, in groups."""
-    records, ours = options.records, tuple(options.contenders or [OURS])
+    records = options.records
+    alone = tuple(options.contenders or [OURS])
     names = tuple(options.contenders or [n for n, peer in CONTENDERS.items() if peer.ready])
     if "stages" in options.jobs:
         for stage in options.stages:
             yield [Plan(f"stage {stage}", stage, records, 4, names)]
     if "backlog" in options.jobs:
         yield [
-            Plan("stage 1, backlog 1 x", 1, records, 4, ours),
-            Plan(f"stage 1, backlog {BACKLOG} x", 1, BACKLOG * records, 4, ours),
+            Plan("stage 1, backlog 1 x", 1, records, 4, alone),
+            Plan(f"stage 1, backlog {BACKLOG} x", 1, BACKLOG * records, 4, alone),
         ]
     if "partitions" in options.jobs:
         yield [
-            Plan("stage 1, 4 partitions", 1, records, 4, ours),
-            Plan("stage 1, 40 partitions", 1, records, 40, ours),
+            Plan("stage 1, 4 partitions", 1, records, 4, alone),
+            Plan("stage 1, 40 partitions", 1, records, 40, alone),
         ]
 
 

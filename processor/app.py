@@ -40,7 +40,7 @@ from processor.settings import Settings
 
 PARTITIONS = 4
 LIVE_S = 60.0
-# Fewer waits for a commit against the processor's cache; with state many are to meet in one group.
+# Large enough to wait seldom for commits; with state, for many records to meet in one group.
 RECORDS_MAX = 40_000
 RECORDS_MAX_WITH_STATE = 60_000
 
