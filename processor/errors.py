@@ -10,7 +10,8 @@
     │   ├── StateLostError          the committed offset names a checkpoint that is not there
     │   └── StateMismatchError      the checkpoint belongs to another topology or partition count
     ├── InputLostError              the committed offset is no longer in the log
-    ├── StoreError                  Redis did not answer, or refused
+    ├── StoreError                  Redis refused
+    │   └── StoreAwayError          Redis does not answer for now: the same call may be made again
     └── LogError                    Kafka did not answer, or refused
         ├── RetriableError          the same call may be made again
         ├── AbortableError          the transaction must be aborted, the batch tried again
@@ -91,6 +92,12 @@ class StoreError(ProcessorError):
     """The checkpoint store did not answer, or refused."""
 
     code = "store"
+
+
+class StoreAwayError(StoreError):
+    """The checkpoint store does not answer for now; the same call may be made again."""
+
+    code = "store_away"
 
 
 class LogError(ProcessorError):

@@ -63,7 +63,7 @@ def _filled(keys: int, executor: ThreadPoolExecutor) -> Growing:
     partition = TopicPartition("payments", 0)
     task = Task(
         "growth/payments/0", partition, Owner("", "", 0), pipeline.new_state(),
-        checkpointer.pin(0), 0, 0, None, Link(),
+        checkpointer.pin(0), 0, None, Link(),
     )  # fmt: skip
     growing = Growing(task, pipeline, checkpointer)
     for start in range(0, keys, FILL):

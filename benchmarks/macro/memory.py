@@ -21,7 +21,7 @@ import psutil  # type: ignore[import-untyped]
 import redis
 
 from benchmarks.servers import servers
-from processor.connectors.ports import Blob
+from processor.connectors.ports import Blob, Owner
 from processor.connectors.redis.store import RedisStore
 from processor.engine.heal import restore
 from processor.model.manifest import Manifest
@@ -77,11 +77,11 @@ def measure(keys: int, url: str) -> dict[str, float]:
     store, client = RedisStore(url), redis.Redis.from_url(url)
     used = client.info("memory")["used_memory"]
     header = codec.Header(1, "0" * 8, "", "", 0, keys, {"event_time_max": None})
-    key, digest, blobs = chain.encode_snapshot(header, {"aggregate-0": slab.all()})
-    for name, data in blobs.items():
+    name, data = "", b""
+    for name, data in chain.encode_snapshot(header, {"aggregate-0": slab.all()}):
         store.stage({TASK: [Blob(name, data, 1)]})
     in_redis = client.info("memory")["used_memory"] - used
-    snapshot = chain.snapshot_name(key, digest)
+    snapshot = chain.snapshot_name(name, codec.digest(data))
     delta = codec.encode(codec.Header(2, "1" * 8, "", "", 0, keys, {"snapshot": snapshot}), {})
     store.stage({TASK: [Blob(chain.delta_key(2, "1" * 8), delta, 2)]})
     manifest = Manifest(2, "1" * 8, codec.digest(delta), snapshot, None, "", 1, "", 0)
@@ -90,7 +90,9 @@ def measure(keys: int, url: str) -> dict[str, float]:
     restore(restored, chain.walk(TASK, manifest, lambda ks: store.load(TASK, ks)).states())
     taken, cpu = time.perf_counter() - started, time.process_time() - cpu
     assert restored["aggregate-0"].rows() == keys
-    store.clear(TASK)
+    me = Owner("memory", "memory", 0)
+    store.acquire({TASK: me})
+    store.clear(TASK, me)
     return {
         "keys": keys,
         "slab_bytes": slab.memory_bytes() / keys,

@@ -27,7 +27,7 @@ from processor import app
 from processor.api.functions import centroids as read_centroids
 from processor.cli.outcome import Outcome
 from processor.cli.run import signals
-from processor.connectors.ports import Log
+from processor.connectors.ports import Log, Owner
 from processor.engine import changelog
 from processor.engine.task import task_name
 from processor.errors import LogError, ProcessorError, RetriableError, SettingsError
@@ -380,5 +380,8 @@ def records(log: Log, topic: str, check: Callable[[], None] = lambda: None) -> I
 def _tidy(used: app.Backends, plans: Sequence[Plan], partitions: Mapping[str, int]) -> None:
     """Nobody will go on from this run's checkpoints."""
     for plan in plans:
+        me = Owner(f"{plan.app}.demo", f"{plan.app}.demo", 0)
         for number in range(partitions[plan.app]):
-            used.store.clear(task_name(plan.app, TopicPartition(app.topics_of(plan)[0], number)))
+            task = task_name(plan.app, TopicPartition(app.topics_of(plan)[0], number))
+            used.store.acquire({task: me})
+            used.store.clear(task, me)

@@ -45,6 +45,13 @@ class Consumer(Protocol):
         """
         ...
 
+    def shut(self, partitions: Collection[TopicPartition]) -> None:
+        """Read these partitions no more: no poll returns a record of them before the next `open`.
+
+        Those that are not open, or not assigned any more, are passed over.
+        """
+        ...
+
     def membership(self) -> Membership:
         """This member's standing as of the last poll, or fresher.
 
@@ -194,7 +201,10 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Owner:
-    """Who works on a task: hygiene against a worker that woke up late, not what safety rests on."""
+    """Who works on a task: hygiene against a worker that woke up late, not what safety rests on.
+
+    Results are exact whatever an owner record holds, and whenever it changes.
+    """
 
     token: str
     transactional_id: str
@@ -202,10 +212,21 @@ class Owner:
 
 
 @dataclass(frozen=True, slots=True)
-class Staged:
-    """What one staging call learnt besides writing: the owner now, and whether the link was there.
+class Former:
+    """What was known of a task before it was taken.
 
-    ``linked`` is true when the blob that the new one continues was present (or none was named).
+    ``begun`` is true when the group had committed a position of it: see `Store.begin`.
+    """
+
+    owner: Owner | None = None
+    begun: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Staged:
+    """What one staging call learnt besides writing: the owner now, and whether the links are there.
+
+    ``linked`` is true when every blob was present that the new ones continue (or none was named).
     """
 
     owner: Owner | None
@@ -214,25 +235,31 @@ class Staged:
 
 @dataclass(frozen=True, slots=True)
 class Blob:
-    """One immutable piece of a checkpoint: its key, its bytes, its epoch, and what it continues."""
+    """One immutable piece of a checkpoint: its key, its bytes, its epoch, and what it continues.
+
+    ``parents`` are keys that must be there when it is written.
+    """
 
     key: str
     data: bytes = field(repr=False)
     epoch: int
-    parent: str | None = None
+    parents: tuple[str, ...] = ()
 
 
 class Store(Protocol):
     """Keeps checkpoint blobs by task. A task is named ``application/topic/partition``.
 
-    A blob's key is the adapter's business only in so far as it prefixes the task; the blobs of a
-    task lie together, and an index of them is kept so that orphans can be found.
+    A blob's key is the adapter's business only in so far as it prefixes the task, and has its epoch
+    behind the first colon. The blobs of a task lie together. An index of them is kept, which serves
+    as long as it is whole: `reindex` does without it.
+
+    A call that reads and then writes is one step: nothing of anybody else comes in between.
     """
 
-    def acquire(self, owners: Mapping[str, Owner]) -> dict[str, Owner | None]:
-        """Take tasks; returns who had each before.
+    def acquire(self, owners: Mapping[str, Owner]) -> dict[str, Former]:
+        """Take tasks, each in one step with learning who had it. Nobody is refused.
 
-        Raises `FencedError` when a task is held under a higher generation of the same group.
+        Who takes a task that is not his is told so by the log, before he can commit.
         """
         ...
 
@@ -240,24 +267,45 @@ class Store(Protocol):
         """Who has the tasks."""
         ...
 
+    def begin(self, tasks: Collection[str]) -> None:
+        """Note that the group has committed positions of these tasks.
+
+        Should the log forget them, they are known to be lost, not to have never been.
+        """
+        ...
+
     def stage(self, blobs: Mapping[str, Sequence[Blob]]) -> dict[str, Staged]:
-        """Write each task's blobs, in one round trip."""
+        """Write each task's blobs, in one round trip. Parents may be among them."""
         ...
 
     def load(self, task: str, keys: Sequence[str]) -> list[bytes | None]:
         """The blobs' bytes, ``None`` for one that is not there."""
         ...
 
+    def missing(self, keys: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+        """Those of each task's keys that are not there, for the tasks that miss any."""
+        ...
+
     def blobs(self, task: str) -> dict[str, int]:
-        """The keys of the task's blobs with their epochs, orphans among them."""
+        """The keys of the task's blobs with their epochs, orphans among them, from the index."""
         ...
 
-    def delete(self, task: str, keys: Collection[str]) -> None:
-        """Delete blobs."""
+    def reindex(self, task: str) -> dict[str, int]:
+        """The same as `blobs`, found without the index, which is whole again after it."""
         ...
 
-    def clear(self, task: str) -> None:
-        """Delete all that the store has of a task."""
+    def delete(self, task: str, keys: Collection[str], owner: Owner) -> bool:
+        """Delete blobs, in one step with seeing that the task is still ``owner``'s.
+
+        False when it is not, or no longer; what is left of the keys then stays.
+        """
+        ...
+
+    def clear(self, task: str, owner: Owner) -> bool:
+        """Delete all that the store has of a task, under the same condition as `delete`.
+
+        What was begun is forgotten too, and that it has an owner.
+        """
         ...
 
     def ping(self) -> None:

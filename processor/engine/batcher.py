@@ -2,22 +2,38 @@
 
 A quiet topic gets its answer at once; a backlog gets batches of tens of thousands of records. There
 is no poll while a batch is running, so a batch never mixes two assignments.
+
+A partition is read in *openings*. One begins with `Batcher.open` at a position and ends with the
+next one, or with `Batcher.shut`. Every record belongs to one opening; what comes of a partition
+that is not open is thrown away, since the next opening reads it again::
+
+    open at 7 ──► 7 8 9 │ 10 11 │ undone ──► open at 10 ──► 10 11 12 │ lost ──► shut
+                 batch    batch                            batch
+
+`Share.check` holds a batch to that before it is computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 from typing import Any, Final
 
 from processor.clock import Clock
 from processor.connectors.ports import Consumer
+from processor.errors import ProcessorError
 from processor.model.log import Message, Polled, TopicPartition
 
 _FILL_S: Final = 0.02
 # So many records at a time stay in the processor's cache between the client's passes and ours.
 _AT_ONCE: Final = 4_000
+
+
+class ContinuityError(ProcessorError):
+    """A batch is not what follows the one before: nothing of it was committed."""
+
+    code = "continuity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +51,69 @@ class Limits:
 
 
 @dataclass(slots=True)
-class Share:
-    """What a batch has of one partition."""
+class Opening:
+    """One reading of a partition.
 
+    ``position`` is where its next batch begins. ``given`` records came of it, ``taken`` of them are
+    in batches. ``end`` is the position behind all that can be seen, once all of it was given.
+    """
+
+    position: int
+    given: int = 0
+    taken: int = 0
+    end: int | None = None
+
+
+@dataclass(slots=True)
+class Share:
+    """What a batch has of one partition: records of ``opening``, the ``first``-th of it and on."""
+
+    opening: Opening
+    first: int
     messages: list[Message] = field(default_factory=list)
     values: list[bytes | None] = field(default_factory=list)
+    runs: list[tuple[int, int, int]] = field(default_factory=list)
+    bytes: int = 0
+
+    def end(self) -> int:
+        """The position behind its records; without any, behind all that can be seen.
+
+        Unless records wait behind it: those are for the next batch.
+        """
+        opening = self.opening
+        if self.runs:
+            return self.runs[-1][1] + 1
+        if opening.given > opening.taken:
+            return opening.position
+        return max(opening.position, opening.end or 0)
+
+    def check(self, partition: TopicPartition, base: int) -> None:
+        """Raise `ContinuityError` unless it is what follows ``base``, the committed position.
+
+        It begins where the last batch of its opening ended, none of that opening's records was
+        left out on the way, and offsets rise.
+        """
+        opening, position = self.opening, self.opening.position
+        wrong = ""
+        if position != base:
+            wrong = f"it begins at {position}, what is committed ends at {base}"
+        elif self.first != opening.taken:
+            wrong = f"it begins with record {self.first} of its opening, not with {opening.taken}"
+        for first, last, count in self.runs:
+            if first < position or last - first < count - 1:
+                wrong = wrong or f"{count} records from {first} to {last} follow {position - 1}"
+            position = last + 1
+        if wrong:
+            raise ContinuityError(
+                f"{partition}: a batch does not continue the one before: {wrong}",
+                remedy="this is a fault of the processor: report it with the log; nothing of the "
+                "batch was committed, and a new start goes on from what was",
+            )
+
+    def took(self) -> None:
+        """The batch is committed: the next one of this opening follows it."""
+        self.opening.position = self.end()
+        self.opening.taken += sum(count for _, _, count in self.runs)
 
     def clear(self) -> None:
         """Let go of the records."""
@@ -48,17 +122,29 @@ class Share:
 
 
 class Batcher:
-    """Collects polled records until a batch is due."""
+    """Opens partitions, and collects what is polled of them until a batch is due."""
 
     def __init__(self, consumer: Consumer, topic: str, clock: Clock, limits: Limits) -> None:
         self._consumer = consumer
         self._topic = topic
         self._clock = clock
         self._limits = limits
+        self._openings: dict[TopicPartition, Opening] = {}
         self._shares: dict[TopicPartition, Share] = {}
         self._records = 0
         self._bytes = 0
         self._due_s = clock.monotonic_s()
+
+    def open(self, positions: Mapping[TopicPartition, int]) -> None:
+        """Read these partitions from these positions on; what was polled of them is forgotten."""
+        self._forget(positions)
+        self._consumer.open(positions)
+        self._openings |= {p: Opening(position) for p, position in positions.items()}
+
+    def shut(self, partitions: Collection[TopicPartition]) -> None:
+        """Read these partitions no more; what was polled of them is forgotten."""
+        self._forget(partitions)
+        self._consumer.shut(partitions)
 
     def poll(self) -> Polled:
         """One poll into the batch that is being filled; its changes are the caller's to handle."""
@@ -75,7 +161,7 @@ class Batcher:
             # The first record of a batch: what is ready behind it comes along.
             more = self._consumer.poll(min(room - 1, _AT_ONCE), 0.0)
             self._take(more)
-            return Polled((), [*polled.changes, *more.changes], {**polled.ends, **more.ends})
+            return Polled((), [*polled.changes, *more.changes])
         return polled
 
     def due(self) -> bool:
@@ -94,26 +180,55 @@ class Batcher:
         self._due_s = self._clock.monotonic_s() + self._limits.interval_s
         return shares
 
-    def drop(self, partitions: Collection[TopicPartition]) -> None:
-        """Forget what was polled of partitions."""
+    def nothing(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Share]:
+        """A batch without records, which leaves alone those that wait for the next one."""
+        openings = {partition: self._openings[partition] for partition in partitions}
+        return {p: Share(opening, opening.taken) for p, opening in openings.items()}
+
+    def end(self, partition: TopicPartition) -> int | None:
+        """Where an open partition ends, when all that can be seen of it was polled."""
+        opening = self._openings.get(partition)
+        return opening.end if opening else None
+
+    def _forget(self, partitions: Collection[TopicPartition]) -> None:
         for partition in partitions:
+            self._openings.pop(partition, None)
             share = self._shares.pop(partition, None)
             if share is not None:
                 self._records -= len(share.messages)
-                self._bytes -= _size(share.values)
+                self._bytes -= share.bytes
 
     def _take(self, polled: Polled) -> None:
-        values = [message.value() for message in polled.messages]
-        numbers: list[Any] = [message.partition() for message in polled.messages]
+        messages = polled.messages
+        numbers: list[Any] = [message.partition() for message in messages]
         end = 0
-        for partition, run in groupby(numbers):
+        for number, run in groupby(numbers):
             start, end = end, end + len(list(run))
-            share = self._shares.setdefault(TopicPartition(self._topic, partition), Share())
-            share.messages += polled.messages[start:end]
-            share.values += values[start:end]
-        self._records += len(values)
-        self._bytes += _size(values)
+            self._add(TopicPartition(self._topic, number), messages[start:end])
+        for partition, position in polled.ends.items():
+            if partition in self._openings:
+                self._openings[partition].end = position
+
+    def _add(self, partition: TopicPartition, messages: Sequence[Message]) -> None:
+        opening = self._openings.get(partition)
+        if opening is None:
+            return
+        share = self._shares.get(partition)
+        if share is None:
+            share = self._shares[partition] = Share(opening, opening.given)
+        values = [message.value() for message in messages]
+        size = sum(map(len, filter(None, values)))
+        opening.given += len(messages)
+        share.messages += messages
+        share.values += values
+        share.runs.append((_offset(messages[0]), _offset(messages[-1]), len(messages)))
+        share.bytes += size
+        self._records += len(messages)
+        self._bytes += size
 
 
-def _size(values: Collection[bytes | None]) -> int:
-    return sum(map(len, filter(None, values)))
+def _offset(message: Message) -> int:
+    offset = message.offset()
+    if offset is None:
+        raise ContinuityError("a record came without its offset")
+    return offset

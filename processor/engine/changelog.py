@@ -15,7 +15,7 @@ What is before the deltas that continue a snapshot is deleted once that snapshot
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -68,12 +68,18 @@ class Changelog:
         return [self._output(partition, blob.key, blob.data) for blob in blobs]
 
     def write(self, partition: int, blobs: Mapping[str, bytes]) -> None:
-        """Write a snapshot, outside any transaction; it is there when this returns."""
+        """Write blobs outside any transaction; they are there when this returns."""
+        with self.writing() as write:
+            for key, data in blobs.items():
+                write(partition, key, data)
+
+    @contextlib.contextmanager
+    def writing(self) -> Iterator[Callable[[int, str, bytes], None]]:
+        """Write blobs one after the other; they are all there when the block ends."""
         producer = self._log.producer(None)
         try:
             producer.start(self._timeout_s)
-            for key, data in blobs.items():
-                producer.produce(self._output(partition, key, data))
+            yield lambda partition, key, data: producer.produce(self._output(partition, key, data))
             producer.flush(max(self._timeout_s, 30.0))
         finally:
             producer.close()

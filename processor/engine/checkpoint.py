@@ -1,11 +1,13 @@
 """What a batch commits for each of its tasks: the delta, the manifest, and now and then a snapshot.
 
 A snapshot is encoded and written beside the loop, from copies of the columns. The manifest of a
-later batch names it; once that is committed, what only older manifests reached is deleted.
+later batch names it; once that is committed, what only older manifests reached is deleted, by the
+task's owner.
 """
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
@@ -15,7 +17,7 @@ from typing import Final, TypeAlias
 from processor.connectors.ports import Blob, Store
 from processor.engine.changelog import Changelog
 from processor.engine.task import Task
-from processor.errors import LogError
+from processor.errors import LogError, StoreAwayError
 from processor.model.batch import Slice
 from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest, trailed
@@ -49,6 +51,7 @@ Frozen: TypeAlias = Mapping[str, Callable[[], Rows]]
 @dataclass(frozen=True, slots=True)
 class _Snapshot:
     name: str
+    chunks: tuple[str, ...]
     bytes: int
     chain_bytes: int
     chain_length: int
@@ -86,6 +89,8 @@ class Checkpointer:
         self._partitions = partitions
         self._transactional_id = transactional_id
         self._writing: dict[TopicPartition, Future[_Snapshot]] = {}
+        self._uncollected: set[TopicPartition] = set()
+        self._superseded: dict[TopicPartition, set[str]] = {}
 
     def pin(self, offset: int) -> Committed:
         """The head of a task that has seen nothing and begins at ``offset``."""
@@ -110,12 +115,12 @@ class Checkpointer:
                 {"event_time_max": event_time_max, "snapshot": link.snapshot,
                  "topology": self._description},
             )  # fmt: skip
-            data = codec.encode(header, rows)
-            digest, key = codec.digest(data), chain.delta_key(epoch, attempt)
+            key, digest, pieces = chain.encode_delta(header, rows)
             parent = f"{link.key.removeprefix('d:')}:{link.digest}" if link.key else ""
-            blobs.append(Blob(key, data, epoch, link.key or None))
+            blobs = [Blob(name, data, epoch, link.parents()) for name, data in pieces.items()]
             link = replace(
-                link, key=key, digest=digest, chain_bytes=link.chain_bytes + len(data),
+                link, key=key, digest=digest, deltas=(*link.deltas, *pieces),
+                chain_bytes=link.chain_bytes + sum(map(len, pieces.values())),
                 chain_length=link.chain_length + 1, trail=trailed(link.trail, parent, epoch),
             )  # fmt: skip
         manifest = Manifest(
@@ -124,16 +129,25 @@ class Checkpointer:
         )  # fmt: skip
         return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, texts)
 
-    def adopt(self, prepared: Prepared) -> int:
-        """The head is committed: it is the base now. Returns the bytes of a snapshot begun."""
+    def adopt(self, prepared: Prepared) -> None:
+        """The head is committed: it is the base now. Only memory is touched; nothing can fail."""
         task, manifest = prepared.task, prepared.manifest
-        renamed = manifest.snapshot != Manifest.parse(task.base.metadata).snapshot
+        if manifest.snapshot != Manifest.parse(task.base.metadata).snapshot:
+            self._uncollected.add(task.partition)
         task.base, task.link = prepared.head, prepared.link
         task.epoch, task.event_time_max = manifest.epoch, manifest.event_time_max
         for name, slab in task.state.items():
             slab.commit(prepared.texts[name])
-        if renamed:
-            self._collect(task)
+
+    def tidy(self, task: Task) -> int:
+        """After `adopt`: collect, and begin a snapshot when it is time; returns its bytes.
+
+        While the store does not answer nothing is collected; the next time will do.
+        """
+        if task.partition in self._uncollected:
+            with contextlib.suppress(StoreAwayError):
+                self._collect(task)
+                self._uncollected.discard(task.partition)
         link = task.link
         long = link.chain_length >= CHAIN_LENGTH_MAX
         heavy = link.chain_bytes > max(link.snapshot_bytes, SNAPSHOT_BYTES_MIN)
@@ -155,8 +169,8 @@ class Checkpointer:
         self._mark(task)
         written = self._write(task, header, rows, (0, 0))
         task.link = chain.Link(
-            snapshot=written.name, snapshot_bytes=written.bytes, trail=task.link.trail,
-            origin=task.link.origin,
+            snapshot=written.name, chunks=written.chunks, snapshot_bytes=written.bytes,
+            trail=task.link.trail, origin=task.link.origin,
         )  # fmt: skip
 
     def _mark(self, task: Task) -> None:
@@ -168,6 +182,8 @@ class Checkpointer:
         """The task is gone; a snapshot that is being written will name nothing."""
         self._writing.pop(partition, None)
         self._floors.pop(partition, None)
+        self._uncollected.discard(partition)
+        self._superseded.pop(partition, None)
 
     def _begin_snapshot(self, task: Task) -> int:
         rows = _frozen(task)
@@ -184,13 +200,20 @@ class Checkpointer:
     ) -> _Snapshot:
         self._probe("before:snapshot")
         rows = {name: finish() for name, finish in frozen.items()}
-        key, digest, blobs = chain.encode_snapshot(header, rows)
-        if self._changelog:
-            self._changelog.write(task.partition.partition, blobs)
-        for name, data in blobs.items():
-            self._store.stage({task.name: [Blob(name, data, header.epoch)]})
+        with contextlib.ExitStack() as stack:
+            log = self._changelog and stack.enter_context(self._changelog.writing())
+            names: list[str] = []
+            written, data = 0, b""
+            # One chunk at a time: encoded all at once, they would take the memory of the state.
+            for name, data in chain.encode_snapshot(header, rows):
+                if log:
+                    log(task.partition.partition, name, data)
+                self._store.stage({task.name: [Blob(name, data, header.epoch)]})
+                names.append(name)
+                written += len(data)
         self._probe("after:snapshot")
-        return _Snapshot(chain.snapshot_name(key, digest), sum(map(len, blobs.values())), *behind)
+        snapshot = chain.snapshot_name(names[-1], codec.digest(data))
+        return _Snapshot(snapshot, tuple(names), written, *behind)
 
     def _name_snapshot(self, task: Task) -> None:
         """If a snapshot has been written, let the next manifest name it."""
@@ -200,22 +223,31 @@ class Checkpointer:
         del self._writing[task.partition]
         try:
             written = future.result()
-        except LogError:  # the changelog did not take it: the next one will do
+        except (LogError, StoreAwayError):  # it was not taken: the next one will do
             return
         link = task.link
+        self._superseded.setdefault(task.partition, set()).update(link.rests_on())
         task.link = replace(
-            link, snapshot=written.name, snapshot_bytes=written.bytes,
+            link, snapshot=written.name, chunks=written.chunks, snapshot_bytes=written.bytes,
+            deltas=chain.behind(link.deltas, written.name),
             chain_bytes=link.chain_bytes - written.chain_bytes,
             chain_length=link.chain_length - written.chain_length,
         )  # fmt: skip
 
     def _collect(self, task: Task) -> None:
-        """Delete what the committed manifest does not reach, orphans of that age among it."""
+        """Delete what the committed manifest does not reach, orphans of that age among it.
+
+        Only as the owner: who woke up late has nothing to delete any more.
+        """
         self._probe("before:collect")
-        snapshot = task.link.snapshot
         keys = self._store.blobs(task.name)
-        self._store.delete(task.name, [k for k in keys if not chain.reachable(k, snapshot)])
-        if self._changelog and task.partition in self._floors:
+        # What was written and is not in the index shows that the index was lost.
+        if not keys.keys() >= self._superseded.get(task.partition, set()):
+            keys = self._store.reindex(task.name)
+        doomed = [key for key in keys if not chain.reachable(key, task.link.snapshot)]
+        ours = self._store.delete(task.name, doomed, task.owner)
+        self._superseded.pop(task.partition, None)
+        if ours and self._changelog and task.partition in self._floors:
             self._changelog.trim(task.partition.partition, self._floors.pop(task.partition))
         self._probe("after:collect")
 

@@ -16,10 +16,8 @@ from processor.errors import (
     LogError,
     OutcomeUnknownError,
     RetriableError,
-    StateLostError,
 )
 from processor.model.log import Committed, Membership, Output, TopicPartition
-from processor.state.chain import REMEDY
 
 SLOW_S: Final = 2.0
 LEAST_S: Final = 0.1
@@ -31,14 +29,6 @@ _OUTCOMES: Final[Sequence[tuple[type[LogError], Outcome]]] = (
 )
 
 Probe = Callable[[str], None]
-
-
-class UnlinkedError(StateLostError):
-    """The store has lost what the batch's deltas continue; ``tasks`` are those concerned."""
-
-    def __init__(self, message: str, *, remedy: str, tasks: frozenset[str]) -> None:
-        super().__init__(message, remedy=remedy)
-        self.tasks = tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,11 +45,15 @@ class Work:
 
 @dataclass(slots=True)
 class Commit:
-    """What came of it: the verdict, seconds by phase, and why it was not adopted."""
+    """What came of it: the verdict, seconds by phase, and why it was not adopted.
+
+    ``gone`` are the partitions of which the store has lost what their deltas continue.
+    """
 
     verdict: Verdict = Verdict.ADOPT
     seconds: dict[Step, float] = field(default_factory=dict)
     error: LogError | None = None
+    gone: frozenset[TopicPartition] = frozenset()
 
 
 class Committer:
@@ -112,10 +106,11 @@ class Committer:
     def commit(self, work: Work) -> Commit:
         """Run the protocol to its verdict.
 
-        Raises `UnlinkedError` when the store has lost what the new delta continues, `StoreError`
-        when it does not answer, `LogError` for what nothing can be done about.
+        Raises `StoreError` when the store does not answer or refuses, `LogError` for what nothing
+        can be done about.
         """
         done = Commit()
+        self._gone: set[TopicPartition] = set()
         self._deadline_s = self._clock.monotonic_s() + self._timeout_s
         following: Step | Verdict = Step.STAGE
         while isinstance(following, Step):
@@ -130,7 +125,7 @@ class Committer:
             done.seconds[step] = self._clock.monotonic_s() - started_s
             self._probe(f"after:{step.value}")
             following = self._table[step][outcome]
-        done.verdict = following
+        done.verdict, done.gone = following, frozenset(self._gone)
         return done
 
     def _left_s(self) -> float:
@@ -142,22 +137,15 @@ class Committer:
         if not blobs:
             return Outcome.DONE
         staged = self._store.stage(blobs)
-        gone: list[Prepared] = []
         for prepared in work.prepared:
-            answer = staged[prepared.task.name]
+            answer, owner = staged[prepared.task.name], prepared.task.owner
+            if answer.owner == owner and answer.linked:
+                continue
             # A new owner may rightly have collected what this one, a zombie, continues.
-            if answer.owner is not None and answer.owner.token != prepared.task.owner.token:
+            if answer.linked or answer.owner not in (owner, None):
                 return Outcome.LOST
-            if not answer.linked or answer.owner is None:
-                gone.append(prepared)
-        if gone:
-            raise UnlinkedError(
-                f"checkpoint {gone[0].blobs[0].parent or 'owner'} of task {gone[0].task.name} is "
-                "gone from the store, though it was written: Redis has lost data",
-                remedy=REMEDY,
-                tasks=frozenset(prepared.task.name for prepared in gone),
-            )
-        return Outcome.DONE
+            self._gone.add(prepared.task.partition)
+        return Outcome.GONE if self._gone else Outcome.DONE
 
     def _guard(self, work: Work) -> Outcome:
         """The broker accepts generation -1 and partitions that are no longer ours: we do not."""

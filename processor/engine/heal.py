@@ -24,7 +24,7 @@ from processor.connectors.ports import Log, Owner, Store
 from processor.engine.changelog import Changelog
 from processor.engine.checkpoint import Checkpointer
 from processor.engine.task import Task
-from processor.errors import InputLostError, RetriableError, StateLostError
+from processor.errors import InputLostError, RetriableError, StateLostError, StoreAwayError
 from processor.model.batch import Slice
 from processor.model.log import Committed, Message, TopicPartition
 from processor.model.manifest import Manifest
@@ -171,14 +171,15 @@ class Healer:
             while not replay.step(self._pipeline, self._records_max, self._probe):
                 if self._clock.monotonic_s() >= deadline_s:
                     return None
-        except RetriableError:
+        except (RetriableError, StoreAwayError):
             if not replay.restored:
                 self.forget(partition)  # half a state is none: it is begun anew
             replay.close()
             return None
-        self.forget(partition)
         self._probe("heal")
-        return self._finish(replay, owner)
+        task = self._finish(replay, owner)
+        self.forget(partition)
+        return task
 
     def _finish(self, replay: _Replay, owner: Owner) -> Task:
         broken = replay.broken
@@ -192,8 +193,8 @@ class Healer:
             ) from broken.error
         link = chain.Link(trail=manifest.trail, origin=manifest.origin)
         task = Task(
-            broken.name, broken.partition, owner, replay.state, broken.head, broken.head.offset,
-            manifest.epoch, manifest.event_time_max, link,
+            broken.name, broken.partition, owner, replay.state, broken.head, manifest.epoch,
+            manifest.event_time_max, link,
         )  # fmt: skip
         self._checkpointer.rebase(task)
         offset = broken.head.offset

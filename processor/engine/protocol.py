@@ -8,7 +8,7 @@ Exactly once::
       │        ▼                                   abort ─► REDO     ▼
       ▼       REDO                                             renew ─► inquire ─► ADOPT, REDO
     RELOAD                                                                         or RELOAD
-                          fenced, at any step: REJOIN
+    or MEND               fenced, at any step: REJOIN
 
 - *stage* writes the checkpoint's delta, under an attempt's name that nobody else can write.
 - *guard* asks what the broker does not: is the generation valid, is every partition still ours?
@@ -21,8 +21,9 @@ At least once leaves out the transaction: the outputs are flushed, then the mani
 State is exact all the same; outputs may repeat.
 
 What the worker has to do then: ADOPT, the batch is the base; REDO, undo it in memory, go back to
-the base, try again; RELOAD, forget the tasks and load them from what is committed; REJOIN, forget
-everything and join the group anew. REJOIN is always right, the others are cheaper.
+the base, try again; MEND, the same, and first write anew from memory what the store has lost;
+RELOAD, forget the tasks and load them from what is committed; REJOIN, forget everything and join
+the group anew. RELOAD and REJOIN are always right while the store has all; the others are cheaper.
 """
 
 from __future__ import annotations
@@ -55,6 +56,7 @@ class Outcome(Enum):
     DONE = "done"
     SLOW = "slow"
     LOST = "lost"
+    GONE = "gone"
     REFUSED = "refused"
     UNKNOWN = "unknown"
     FENCED = "fenced"
@@ -68,6 +70,7 @@ class Verdict(Enum):
 
     ADOPT = "adopt"
     REDO = "redo"
+    MEND = "mend"
     RELOAD = "reload"
     REJOIN = "rejoin"
 
@@ -83,7 +86,11 @@ _INQUIRE: Final[Mapping[Outcome, Step | Verdict]] = {
 }
 
 EXACTLY_ONCE: Final[Table] = {
-    Step.STAGE: {Outcome.DONE: Step.GUARD, Outcome.LOST: Verdict.RELOAD},
+    Step.STAGE: {
+        Outcome.DONE: Step.GUARD,
+        Outcome.LOST: Verdict.RELOAD,
+        Outcome.GONE: Verdict.MEND,
+    },
     Step.GUARD: {Outcome.DONE: Step.BEGIN, Outcome.LOST: Verdict.REDO},
     Step.BEGIN: {
         Outcome.DONE: Step.PRODUCE,
@@ -139,7 +146,11 @@ EXACTLY_ONCE: Final[Table] = {
 }
 
 AT_LEAST_ONCE: Final[Table] = {
-    Step.STAGE: {Outcome.DONE: Step.GUARD, Outcome.LOST: Verdict.RELOAD},
+    Step.STAGE: {
+        Outcome.DONE: Step.GUARD,
+        Outcome.LOST: Verdict.RELOAD,
+        Outcome.GONE: Verdict.MEND,
+    },
     Step.GUARD: {Outcome.DONE: Step.PRODUCE, Outcome.LOST: Verdict.REDO},
     Step.PRODUCE: {
         Outcome.DONE: Step.FLUSH,

@@ -21,7 +21,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from processor.connectors.ports import Consumer, Log, Owner, Store
+from processor.connectors.ports import Consumer, Former, Log, Owner, Store
 from processor.engine.checkpoint import Checkpointer
 from processor.engine.heal import Broken, Healer, restore
 from processor.engine.task import Task, task_name
@@ -31,6 +31,7 @@ from processor.errors import (
     FencedError,
     InputLostError,
     RetriableError,
+    StateError,
     StateLostError,
     StateMismatchError,
 )
@@ -93,27 +94,27 @@ class Recovery:
         self._stable_s = stable_s
 
     def load(self, partitions: Collection[TopicPartition]) -> list[Task]:
-        """The tasks of partitions; not those, or none, that have to stay pending for now."""
+        """The tasks of partitions; not those, or none, that have to stay pending for now.
+
+        Raises `StoreAwayError` when the store does not answer; the same may be tried again.
+        """
         ordered = sorted(partitions)
         names = {p: task_name(self._identity.app, p) for p in ordered}
         owner = self._me()
         if owner is None:
             return []
-        before: Mapping[str, Owner | None] = {}
+        former = self._acquire(names.values(), owner)
         try:
-            self._probe("before:acquire")
-            before = self._acquire(names, owner)
-            self._probe("after:acquire")
             heads = self._consumer.committed(ordered, self._stable_s)
             missing = [p for p in ordered if heads[p] is None]
             if missing:
-                heads |= self._pin(missing, names)
+                heads |= self._pinned(missing, {p: former[names[p]].begun for p in missing})
         except RetriableError:
-            former = {o.transactional_id for o in before.values() if o is not None}
-            self._fence(former - {owner.transactional_id})
+            self._fence({f.owner.transactional_id for f in former.values() if f.owner})
             return []
         except (FencedError, AbortableError):
             return []
+        self._store.begin([name for name, known in former.items() if not known.begun])
         try:
             tasks = [
                 self._task(partition, names[partition], owner, head)
@@ -125,14 +126,14 @@ class Recovery:
         return [task for task in tasks if task is not None]
 
     def mend(self, tasks: Collection[Task]) -> bool:
-        """The store has lost what loaded tasks rest on: write it anew, if they are still ours."""
+        """The store has lost what loaded tasks rest on: write it anew, while we are in the group.
+
+        False while we are not.
+        """
         owner = self._me()
         if owner is None:
             return False
-        try:
-            self._store.acquire({task.name: owner for task in tasks})
-        except FencedError:
-            return False
+        self._acquire([task.name for task in tasks], owner)
         for task in tasks:
             task.owner = owner
             self.healer.rebase(task)
@@ -143,8 +144,24 @@ class Recovery:
         me = self._identity.transactional_id
         return None if generation < 0 else Owner(f"{me};{generation}", me, generation)
 
+    def _acquire(self, names: Collection[str], owner: Owner) -> Mapping[str, Former]:
+        self._probe("before:acquire")
+        former = self._store.acquire(dict.fromkeys(names, owner))
+        self._probe("after:acquire")
+        return former
+
+    def _pinned(
+        self, partitions: Collection[TopicPartition], begun: Mapping[TopicPartition, bool]
+    ) -> dict[TopicPartition, Committed | None]:
+        try:
+            return self._pin(partitions, begun)
+        except StateError as error:
+            if not self._moved(dict.fromkeys(partitions)):
+                raise
+            raise FencedError(f"another worker has begun meanwhile: {error.message}") from error
+
     def _pin(
-        self, partitions: Collection[TopicPartition], names: dict[TopicPartition, str]
+        self, partitions: Collection[TopicPartition], begun: Mapping[TopicPartition, bool]
     ) -> dict[TopicPartition, Committed | None]:
         """Begin at the log's first or last position, and commit that this is where it began."""
         pinned: dict[TopicPartition, Committed] = {}
@@ -156,7 +173,7 @@ class Recovery:
         former = min((m.partitions for m in manifests.values()), default=len(partitions))
         for partition in partitions:
             self._check_known(partition)
-            self._check_stateless(partition, names[partition])
+            self._check_first(partition, begun=begun[partition])
             extent = self._consumer.extent(partition, self._timeout_s)
             # Of a partition that was added while the group was at work, nothing was read yet.
             added = bool(manifests) and partition.partition >= former
@@ -165,44 +182,26 @@ class Recovery:
         self._consumer.commit(pinned, self._timeout_s)
         return dict(pinned)
 
-    def _acquire(
-        self, names: dict[TopicPartition, str], owner: Owner
-    ) -> Mapping[str, Owner | None]:
-        """Take the tasks; raises `FencedError` when they have gone on to a later owner.
-
-        A group that was deleted, has expired or has changed its protocol counts its generations
-        from the first again, and the owners of its former life would refuse it for ever. The
-        broker knows which it is: it takes a commit under the group's present generation only.
-        """
-        try:
-            return self._store.acquire(dict.fromkeys(names.values(), owner))
-        except FencedError:
-            found = self._consumer.committed(names, self._stable_s)
-            known = {partition: head for partition, head in found.items() if head is not None}
-            if known:
-                self._consumer.commit(known, self._timeout_s)
-            if missing := sorted(found.keys() - known.keys()):
-                self._pin(missing, names)
-            before = self._store.owners(list(names.values()))
-            former = max(held.generation if held else -1 for held in before.values())
-            # First as late as they are; then the same token is free to say its own number.
-            for generation in (max(former, owner.generation), owner.generation):
-                taker = Owner(owner.token, owner.transactional_id, generation)
-                self._store.acquire(dict.fromkeys(names.values(), taker))
-            return before
-
-    def _check_stateless(self, partition: TopicPartition, name: str) -> None:
-        if self._store.blobs(name):
+    def _check_first(self, partition: TopicPartition, *, begun: bool) -> None:
+        """That the group never committed a position here, as far as the store can tell."""
+        name = task_name(self._identity.app, partition)
+        if begun or self._store.blobs(name):
             raise StateMismatchError(
-                f"{partition}: group {self._identity.app} has no committed offset, but the "
-                f"store has state of task {name}",
-                remedy="the group's offsets were deleted or have expired: restore them, or "
-                "start anew under another application id",
+                f"{partition}: group {self._identity.app} has no committed offset, but the store "
+                f"knows that it had, or has state of task {name}",
+                remedy="the group's offsets were deleted or have expired: restore them; or begin "
+                "anew with `processor reset`, which publishes again what it reads again; or give "
+                "another application id",
             )
 
     def _fence(self, transactional_ids: Collection[str]) -> None:
-        """End the open transactions of the partitions' former owners."""
-        for transactional_id in sorted(transactional_ids):
+        """End the open transactions of the partitions' former owners, of this application only.
+
+        Whoever can write to the store must not have us end anybody's transactions.
+        """
+        me, ours = self._identity.transactional_id, f"{self._identity.app}."
+        former = [name for name in transactional_ids if name.startswith(ours) and name != me]
+        for transactional_id in sorted(former):
             producer = self._log.producer(transactional_id)
             producer.start(self._timeout_s)
             producer.close()
@@ -210,7 +209,23 @@ class Recovery:
     def _task(
         self, partition: TopicPartition, name: str, owner: Owner, head: Committed
     ) -> Task | None:
-        """The task, or ``None`` while it is being healed."""
+        """The task, or ``None`` while it is being healed, or when it has gone on to another."""
+        try:
+            return self._loaded(partition, name, owner, head)
+        except (StateError, InputLostError):
+            # Who woke up late looks for what a new owner has rightly deleted since.
+            if not self._moved({partition: head}):
+                raise
+            self.healer.forget(partition)
+            return None
+
+    def _moved(self, heads: Mapping[TopicPartition, Committed | None]) -> bool:
+        """Whether another worker has committed since: then nothing is lost, but not ours either."""
+        return self._consumer.committed(heads, self._stable_s) != heads
+
+    def _loaded(
+        self, partition: TopicPartition, name: str, owner: Owner, head: Committed
+    ) -> Task | None:
         manifest = Manifest.parse(head.metadata)
         self._check(partition, manifest)
         if self.healer.under_way(partition, head):
@@ -226,11 +241,12 @@ class Recovery:
             state = self._pipeline.new_state()
             restore(state, walked.states())
         except StateLostError as error:
-            self.healer.begin(Broken(name, partition, head, extent.low, error))
+            if not self._moved({partition: head}):
+                self.healer.begin(Broken(name, partition, head, extent.low, error))
             return None
         return Task(
-            name, partition, owner, state, head, head.offset, manifest.epoch,
-            manifest.event_time_max, walked.link(),
+            name, partition, owner, state, head, manifest.epoch, manifest.event_time_max,
+            walked.link(),
         )  # fmt: skip
 
     def _check(self, partition: TopicPartition, manifest: Manifest) -> None:

@@ -106,7 +106,7 @@ def rescale(
             base = Manifest(epoch, "", "", "", None, "", partitions, "")
             task = Task(
                 task_name(plan.app, partition), partition, Owner("", "", 0), dealt[partition],
-                Committed(offset, str(base)), offset, epoch, max(times, default=None), chain.Link(),
+                Committed(offset, str(base)), epoch, max(times, default=None), chain.Link(),
             )  # fmt: skip
             new[partition] = _written(task, checkpointer, store, changelog)
             probe("after:deal")

@@ -2,23 +2,25 @@
 
 ::
 
-    no members, no open transaction ──► commit pinned manifests ──► clear the store's tasks
-                                                             ▲
-                                          killed here: nothing is lost
+    no members, no open transaction ──► take the tasks ──► commit pinned manifests ──► clear them
+                                                                                ▲
+                                                             killed here: nothing is lost
 
 The offsets go first. A pinned manifest names no checkpoint, so from that commit on the old state is
 no task's state any more: who is killed before it is cleared leaves blobs that nothing reaches, and
 the same reset once more clears them. The other way round, the committed offsets would name
-checkpoints that are gone.
+checkpoints that are gone. A worker that starts meanwhile takes its tasks over, and what it has
+written since is left alone.
 """
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
-from processor.connectors.ports import Log, Store
+from processor.connectors.ports import Log, Owner, Store
 from processor.engine.checkpoint import Checkpointer
 from processor.engine.task import task_name
 from processor.errors import LogError, RetriableError, SettingsError
@@ -80,7 +82,7 @@ def steps(plan: Plan, log: Log, store: Store, to: str) -> list[Step]:
                 head.offset if head else None,
                 head.metadata if head else "",
                 at,
-                len(store.blobs(name)),
+                len(store.reindex(name)),
             )
         )
     return found
@@ -97,14 +99,17 @@ def reset(
 
     Raises `FencedError`, having changed nothing, when a member has come in the meantime.
     """
+    me = f"{plan.app}.reset"
+    owner = Owner(f"{me};{secrets.token_hex(4)}", me, 0)
     with ThreadPoolExecutor(1) as executor:
-        identity = (fingerprint(plan), len(wanted), f"{plan.app}.reset")
-        pin = Checkpointer(store, executor, *identity).pin
+        pin = Checkpointer(store, executor, fingerprint(plan), len(wanted), me).pin
         probe("before:offsets")
+        store.acquire({step.task: owner for step in wanted})
         log.reset(plan.app, {step.partition: pin(step.to) for step in wanted})
     probe("after:offsets")
     for step in wanted:
-        store.clear(step.task)
+        store.clear(step.task, owner)
+        store.begin([step.task])
         probe("after:clear")
 
 

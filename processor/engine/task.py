@@ -21,8 +21,7 @@ from processor.state.chain import Link
 class Task:
     """A loaded task.
 
-    ``base`` is what is committed: the next offset to read and the manifest. ``position`` is the
-    next offset after what has been taken into the batch that is being filled.
+    ``base`` is what is committed: the next offset to read and the manifest.
     """
 
     name: str
@@ -30,7 +29,6 @@ class Task:
     owner: Owner
     state: TaskState
     base: Committed
-    position: int
     epoch: int
     event_time_max: int | None
     link: Link

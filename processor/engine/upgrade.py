@@ -96,7 +96,7 @@ class Upgrader:
             time = None if shift is None else time + shift
         origin = manifest.origin if comparison.replayable else None
         task = Task(
-            name, partition, owner, state, head, head.offset, manifest.epoch, time,
+            name, partition, owner, state, head, manifest.epoch, time,
             chain.Link(origin=origin),
         )  # fmt: skip
         self._checkpointer.rebase(task)

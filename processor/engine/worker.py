@@ -16,13 +16,13 @@ from processor.connectors.ports import Consumer, Log, Producer, Store
 from processor.engine.batcher import Batcher, Limits, Share
 from processor.engine.changelog import Changelog
 from processor.engine.checkpoint import Checkpointer, Prepared
-from processor.engine.committer import Commit, Committer, Probe, UnlinkedError, Work
+from processor.engine.committer import Commit, Committer, Probe, Work
 from processor.engine.heal import STEP_S, Healed, Healer, Policy
 from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Step, Verdict
 from processor.engine.recovery import STABLE_S, Identity, Recovery
 from processor.engine.task import Task
 from processor.engine.upgrade import Upgraded, Upgrader
-from processor.errors import FencedError, LogError
+from processor.errors import FencedError, LogError, StateLostError, StoreAwayError
 from processor.metrics.progress import BatchReport, Phase
 from processor.model.batch import Result, Slice
 from processor.model.log import Assigned, Output, Rebalance, TopicPartition
@@ -31,6 +31,7 @@ from processor.plan.fingerprint import describe, fingerprint, layout
 from processor.plan.nodes import Plan
 
 REDO_MAX: Final = 5
+AUDIT_S: Final = 5.0
 _PHASES: Final[Mapping[Step, Phase]] = {
     Step.STAGE: "stage",
     Step.PRODUCE: "publish",
@@ -116,10 +117,10 @@ class Worker:
         self.tasks: dict[TopicPartition, Task] = {}
         self._pending: set[TopicPartition] = set()
         self._lost: set[TopicPartition] = set()
-        self._ends: dict[TopicPartition, int] = {}
         self._redone = 0
         self._refusal: LogError | None = None
         self._poll_s = 0.0
+        self._audit_at_s = self._clock.monotonic_s() + AUDIT_S
         # Whether the group counts this worker in, as of the last turn.
         self.member = False
 
@@ -149,14 +150,15 @@ class Worker:
         """One round of the loop; true when a batch was committed.
 
         Raises `FencedError` when the identity was taken or nothing else than joining anew helps:
-        see `rejoin`.
+        see `rejoin`. Raises `StoreAwayError` when the store does not answer; then all is as it was
+        before the batch, and the next turn tries again.
         """
         started_s = self._clock.monotonic_s()
         polled = self._batcher.poll()
         self._poll_s += self._clock.monotonic_s() - started_s
         for change in polled.changes:
             self._apply(change)
-        self._ends |= polled.ends
+        self._audit()
         if self._lost:
             self._mend()
         if self._pending:
@@ -174,11 +176,9 @@ class Worker:
         if self._pending or not self._batcher.empty():
             return False
         behind = {p for p, task in self.tasks.items() if task.base.offset < ends.get(p, 0)}
-        marks = {p: Share() for p in behind if self._ends.get(p, 0) >= ends[p]}
+        marks = [p for p in behind if (self._batcher.end(p) or 0) >= ends[p]]
         if marks:
-            for partition in marks:
-                self.tasks[partition].position = self._ends[partition]
-            self._run(marks)
+            self._run(self._batcher.nothing(marks))
         return all(task.base.offset >= ends.get(p, 0) for p, task in self.tasks.items())
 
     def rejoin(self) -> None:
@@ -232,10 +232,9 @@ class Worker:
         self._listener.change(change)
 
     def _forget(self, partitions: frozenset[TopicPartition] | set[TopicPartition]) -> None:
-        self._batcher.drop(partitions)
+        self._batcher.shut(partitions)
         for partition in partitions:
             self.tasks.pop(partition, None)
-            self._ends.pop(partition, None)
             self._lost.discard(partition)
             self._checkpointer.forget(partition)
             self._recovery.healer.forget(partition)
@@ -243,14 +242,31 @@ class Worker:
     def _load(self) -> None:
         tasks = self._recovery.load(self._pending)
         if tasks:
-            self._consumer.open({task.partition: task.base.offset for task in tasks})
+            self._batcher.open({task.partition: task.base.offset for task in tasks})
             self.tasks |= {task.partition: task for task in tasks}
             self._pending -= {task.partition for task in tasks}
 
+    def _audit(self) -> None:
+        """Now and then, see that the store has what the committed heads rest on."""
+        if self._clock.monotonic_s() < self._audit_at_s:
+            return
+        self._audit_at_s = self._clock.monotonic_s() + AUDIT_S
+        self._probe("before:audit")
+        by_name = {task.name: task for task in self.tasks.values()}
+        keys = {name: task.link.rests_on() for name, task in by_name.items()}
+        gone = self._store.missing({name: asked for name, asked in keys.items() if asked})
+        self._lost |= {by_name[name].partition for name in gone}
+
     def _mend(self) -> None:
-        """After a poll, which has told what is no longer ours."""
-        if self._recovery.mend([self.tasks[partition] for partition in self._lost]):
-            self._lost.clear()
+        """Write anew from memory what the store has lost, and commit heads that rest on it.
+
+        After a poll, which has told what is no longer ours. Until it is committed, a restart
+        would find the loss.
+        """
+        lost = sorted(self._lost)
+        mended = self._recovery.mend([self.tasks[partition] for partition in lost])
+        if mended and self._run(self._batcher.nothing(lost)):
+            self._lost -= set(lost)
 
     def _run(self, shares: Mapping[TopicPartition, Share]) -> bool:
         """One batch: compute, prepare, commit."""
@@ -267,13 +283,21 @@ class Worker:
         ]
         process_s = self._clock.monotonic_s() - started_s
         work = Work(prepared, [*result.outputs, *self._logged(prepared)])
-        commit = self._commit(work)
+        try:
+            commit = self._committer.commit(work)
+        except StoreAwayError:
+            self._go_back(tasks)
+            raise
         if commit.verdict is not Verdict.ADOPT:
             self._undo(tasks, commit)
             return False
-        snapshot_bytes = sum(self._checkpointer.adopt(p) for p in prepared)
+        for share in shares.values():
+            share.took()
+        for part in prepared:
+            self._checkpointer.adopt(part)
         self._probe("after:adopt")
         self._redone, self._refusal = 0, None
+        snapshot_bytes = sum(self._checkpointer.tidy(task) for task in tasks)
         self._batches += 1
         phases = self._phases(process_s, commit)
         self._listener.batch(self._report(result, work, started_ms, phases, snapshot_bytes))
@@ -284,23 +308,11 @@ class Worker:
             for part in prepared:
                 yield from self._changelog.outputs(part.task.partition.partition, part.blobs)
 
-    def _commit(self, work: Work) -> Commit:
-        try:
-            return self._committer.commit(work)
-        except UnlinkedError as error:
-            if self._options.on_checkpoint_loss == "stop":
-                raise
-            tasks = [prepared.task for prepared in work.prepared]
-            self._lost |= {task.partition for task in tasks if task.name in error.tasks}
-            return Commit(Verdict.REDO)
-
     def _slice(self, partition: TopicPartition, share: Share) -> Slice:
         task = self.tasks[partition]
-        if share.messages:
-            last = share.messages[-1].offset()
-            task.position = (last if last is not None else task.position) + 1
+        share.check(partition, task.base.offset)
         return Slice(
-            partition, share.messages, share.values, task.base.offset, task.position,
+            partition, share.messages, share.values, task.base.offset, share.end(),
             task.event_time_max,
         )  # fmt: skip
 
@@ -317,22 +329,31 @@ class Worker:
                 f"{self._refusal.message}",
                 remedy=self._refusal.remedy or "see the errors of the tries",
             ) from self._refusal
+        if self._redone > REDO_MAX and commit.gone:
+            raise StateLostError(
+                f"{self._app}: what was written to the store was gone again {self._redone} times "
+                f"in a row, for {', '.join(map(str, sorted(commit.gone)))}",
+                remedy="see that Redis keeps what it takes: maxmemory-policy noeviction, nobody "
+                "else who deletes or flushes",
+            )
         if commit.verdict is Verdict.REJOIN:
             raise FencedError(
                 f"{self.instance}: {commit.error or 'its transaction cannot go on'}"
             ) from commit.error
-        for task in tasks:
-            for slab in task.state.values():
-                slab.rollback()
-            task.position = task.base.offset
-            self._ends.pop(task.partition, None)
         if commit.verdict is Verdict.RELOAD:
             partitions = {task.partition for task in tasks}
             self._forget(partitions)
             self._pending |= partitions
         else:
-            self._batcher.drop({task.partition for task in tasks})
-            self._consumer.open({task.partition: task.base.offset for task in tasks})
+            self._lost |= commit.gone
+            self._go_back(tasks)
+
+    def _go_back(self, tasks: Sequence[Task]) -> None:
+        """To what is committed: the state, and the place in the log."""
+        for task in tasks:
+            for slab in task.state.values():
+                slab.rollback()
+        self._batcher.open({task.partition: task.base.offset for task in tasks})
 
     def _phases(self, process_s: float, commit: Commit) -> dict[Phase, float]:
         phases: dict[Phase, float] = {"poll": self._poll_s, "process": process_s}

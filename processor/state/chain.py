@@ -3,7 +3,7 @@
 ::
 
     manifest ──► delta 9 ──► delta 8 ──► … ──► snapshot 5 ──► its chunks
-    (in the committed offset)
+    (in the committed offset)   └─► its pieces, where it is large
 
 The manifest names the newest delta by epoch, attempt and digest. Every delta names the one before
 it with that one's digest; the walk ends at the epoch of the snapshot that the manifest names, or at
@@ -35,16 +35,43 @@ Loader = Callable[[Sequence[str]], list[bytes | None]]
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """Where a chain stands: what the next delta continues, and what keeping it costs."""
+    """Where a chain stands: what the next delta continues, and what keeping it costs.
+
+    ``chunks`` are the keys of the snapshot's blobs, ``deltas`` those of the deltas behind it.
+    """
 
     key: str = ""
     digest: str = ""
     snapshot: str = ""
+    chunks: tuple[str, ...] = ()
+    deltas: tuple[str, ...] = ()
     snapshot_bytes: int = 0
     chain_bytes: int = 0
     chain_length: int = 0
     trail: tuple[str, ...] = ()
     origin: int | None = None
+
+    def rests_on(self) -> tuple[str, ...]:
+        """The keys of every blob that the chain needs."""
+        return (*self.chunks, *self.deltas)
+
+    def parents(self) -> tuple[str, ...]:
+        """What has to be there when the next delta is written: the last one, and the snapshot.
+
+        >>> Link(key="d:7:aa", snapshot="5:bb:cafe").parents()
+        ('d:7:aa', 's:5:bb')
+        """
+        snapshot, _ = _snapshot_of(self.snapshot)
+        return tuple(filter(None, (self.key, snapshot)))
+
+
+@dataclass(frozen=True, slots=True)
+class Delta:
+    """A delta of a chain: its key and digest, and those of its pieces."""
+
+    key: str
+    digest: str
+    pieces: Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +100,33 @@ class Walk:
 
     Args:
         link: where it ends, and the snapshot that it rests on.
-        deltas: key and digest of each, newest first.
+        deltas: its deltas, newest first.
     """
 
-    def __init__(
-        self, task: str, loader: Loader, link: Link, deltas: Sequence[tuple[str, str]]
-    ) -> None:
+    def __init__(self, task: str, loader: Loader, link: Link, deltas: Sequence[Delta]) -> None:
         self._task, self._loader = task, loader
         self._link, self._deltas = link, deltas
         self._snapshot_bytes = 0
+        self._chunks: list[str] = []
 
     def states(self) -> Iterator[Mapping[str, Rows]]:
         """Oldest first; no more than one is held here. Raises `StateLostError` in between."""
         for blob in self._snapshot():
             self._snapshot_bytes += len(blob)
             yield codec.decode(blob)[1]
-        for key, digest in reversed(self._deltas):
-            yield codec.decode(_fetched(self._task, key, digest, self._loader))[1]
+        for delta in reversed(self._deltas):
+            for key, digest in [(delta.key, delta.digest), *delta.pieces]:
+                yield codec.decode(_fetched(self._task, key, digest, self._loader))[1]
 
     def link(self) -> Link:
         """What the next delta continues; whole once all states have come."""
-        return replace(self._link, snapshot_bytes=self._snapshot_bytes)
+        return replace(self._link, snapshot_bytes=self._snapshot_bytes, chunks=tuple(self._chunks))
 
     def _snapshot(self) -> Iterator[bytes]:
         if self._link.snapshot:
+            self._chunks = [_snapshot_of(self._link.snapshot)[0]]
             for name, digest in _listing(self._task, self._link.snapshot, self._loader):
+                self._chunks.append(name)
                 yield _fetched(self._task, name, digest, self._loader)
 
 
@@ -178,34 +207,61 @@ def _snapshot_ancestor(task: str, name: str, loader: Loader) -> Ancestor:
 def _walk(task: str, head: str, link: Link, loader: Loader) -> Walk:
     """From a delta, named ``epoch:attempt:digest``, back to a snapshot or to the first delta."""
     epoch, attempt, want = head.split(":")
-    deltas: list[tuple[str, str]] = []
+    deltas: list[Delta] = []
     first = key = delta_key(int(epoch), attempt)
     digest, size = want, 0
     base, _ = _snapshot_of(link.snapshot)
     base_epoch = int(base.split(":")[1]) if base else 0
-    while key and int(key.split(":")[1]) > base_epoch:
+    while key and _epoch(key) > base_epoch:
         data = _fetched(task, key, want, loader)
-        deltas.append((key, want))
-        size += len(data)
         header = codec.header(data)
+        deltas.append(Delta(key, want, header.pieces))
+        size += len(data)
+        for piece, of_piece in header.pieces:
+            size += len(_fetched(task, piece, of_piece, loader))
         key, want = header.parent, header.parent_digest
     if base:
         _listing(task, link.snapshot, loader)
-    link = replace(link, key=first, digest=digest, chain_bytes=size, chain_length=len(deltas))
+    keys = [key for d in reversed(deltas) for key in (d.key, *(name for name, _ in d.pieces))]
+    link = replace(
+        link, key=first, digest=digest, deltas=tuple(keys), chain_bytes=size,
+        chain_length=len(deltas),
+    )  # fmt: skip
     return Walk(task, loader, link, deltas)
 
 
-def encode_snapshot(
+def encode_delta(
     header: codec.Header, state: Mapping[str, Rows]
 ) -> tuple[str, str, dict[str, bytes]]:
-    """The snapshot's key, its digest, and its blobs: chunks first, the list of them last."""
+    """The delta's key, its digest, and its blobs: pieces first, the delta itself last."""
+    key = delta_key(header.epoch, header.attempt)
+    if sum(map(codec.size, state.values())) <= CHUNK_BYTES_MAX:
+        data = codec.encode(header, state)
+        return key, codec.digest(data), {key: data}
+    blobs = dict(_chunks(key, header, state))
+    header = replace(header, pieces=[(name, codec.digest(data)) for name, data in blobs.items()])
+    data = codec.encode(header, {})
+    return key, codec.digest(data), {**blobs, key: data}
+
+
+def encode_snapshot(header: codec.Header, state: Mapping[str, Rows]) -> Iterator[tuple[str, bytes]]:
+    """The snapshot's blobs by key, one at a time: chunks first, the list of them last."""
     key = snapshot_key(header.epoch, header.attempt)
-    blobs: dict[str, bytes] = {}
+    listing: list[tuple[str, str]] = []
+    for name, data in _chunks(key, header, state):
+        listing.append((name, codec.digest(data)))
+        yield name, data
+    yield key, orjson.dumps(listing)
+
+
+def _chunks(
+    key: str, header: codec.Header, state: Mapping[str, Rows]
+) -> Iterator[tuple[str, bytes]]:
+    number = 0
     for name, rows in state.items():
         for chunk in codec.split(rows, CHUNK_BYTES_MAX):
-            blobs[f"{key}:{len(blobs)}"] = codec.encode(header, {name: chunk})
-    listing = orjson.dumps([[name, codec.digest(data)] for name, data in blobs.items()])
-    return key, codec.digest(listing), {**blobs, key: listing}
+            yield f"{key}:{number}", codec.encode(header, {name: chunk})
+            number += 1
 
 
 def snapshot_name(key: str, digest: str) -> str:
@@ -218,21 +274,34 @@ def snapshot_name(key: str, digest: str) -> str:
 
 
 def reachable(key: str, snapshot: str) -> bool:
-    """Whether the manifest that names ``snapshot`` still needs the blob of this key.
+    """Whether the manifest that names ``snapshot``, or a later one, may need the blob of this key.
 
-    Every blob older than the snapshot's epoch is behind it; so is the delta of that very epoch,
-    and every other snapshot.
+    What is older than the snapshot's epoch is behind it; so are the delta of that very epoch and
+    its other snapshots. What is newer may be another worker's, who has committed since.
 
     >>> [reachable(key, "5:aa:cafe") for key in ("d:5:xx", "d:6:yy", "s:5:aa:0", "s:3:bb")]
     [False, True, True, False]
+    >>> reachable("s:6:cc", "5:aa:cafe")
+    True
     """
     if not snapshot:
         return True
     base, _ = _snapshot_of(snapshot)
-    kind, epoch, *_ = key.split(":")
-    if kind == "s":
-        return key == base or key.startswith(f"{base}:")
-    return int(epoch) > int(base.split(":")[1])
+    return _epoch(key) > _epoch(base) or key == base or key.startswith(f"{base}:")
+
+
+def behind(keys: Iterable[str], snapshot: str) -> tuple[str, ...]:
+    """Those of a chain's deltas that a snapshot does not hold.
+
+    >>> behind(["d:4:aa", "d:5:aa", "d:6:aa", "d:6:aa:0"], "5:aa:cafe")
+    ('d:6:aa', 'd:6:aa:0')
+    """
+    base, _ = _snapshot_of(snapshot)
+    return tuple(key for key in keys if _epoch(key) > _epoch(base))
+
+
+def _epoch(key: str) -> int:
+    return int(key.split(":")[1])
 
 
 def _snapshot_of(name: str) -> tuple[str, str]:

@@ -3,17 +3,20 @@
 A blob is a magic word, the length of its header, the header (JSON), then one Arrow file per table,
 compressed by column with zstd::
 
-    "PCP1" | header length, 4 bytes little-endian | header | table | table | …
+    "PCP2" | header length, 4 bytes little-endian | header | table | table | …
 
-Values in a delta are absolute, not increments: applying one twice does no harm. Nothing in a blob
-can run code when it is read.
+Of each operator there are three tables: rows that are kept, keys that are gone, long texts. Blobs
+of the former format, which had the texts in the header, are read too.
+
+Values in a delta are absolute, not increments: applying one twice does no harm, and neither does
+the order of its pieces. Nothing in a blob can run code when it is read.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -25,7 +28,9 @@ from processor.errors import StateMismatchError
 from processor.state.keys import Layout, Words
 from processor.state.slab import Column, Rows
 
-MAGIC: Final = b"PCP1"
+MAGIC: Final = b"PCP2"
+FORMER: Final = b"PCP1"
+_TEXT_BYTES: Final = 16  # what a long text takes besides its bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +39,8 @@ class Header:
 
     ``parent`` is the key of the blob that it continues and ``parent_digest`` that blob's digest,
     both empty at the beginning of a chain. ``offset_from`` and ``offset_to`` bound the input of the
-    batch, ``journal`` holds what decided it.
+    batch, ``journal`` holds what decided it. ``pieces`` are keys and digests of further blobs that
+    the delta consists of, where one would be too large.
     """
 
     epoch: int
@@ -44,6 +50,7 @@ class Header:
     offset_from: int
     offset_to: int
     journal: Mapping[str, Any] = field(default_factory=dict)
+    pieces: Sequence[tuple[str, str]] = ()
 
 
 def digest(data: bytes) -> str:
@@ -65,21 +72,23 @@ def encode(header: Header, state: Mapping[str, Rows]) -> bytes:
     tables: list[bytes] = []
     operators: list[dict[str, Any]] = []
     for name, rows in state.items():
-        kept, gone = _write(_kept(rows)), _write(_columns("w", rows.gone))
-        tables += [kept, gone]
+        parts = [_write(_kept(rows)), _write(_columns("w", rows.gone)), _write(_texts(rows))]
+        tables += parts
         operators.append({
             "name": name,
             "widths": rows.layout.widths,
             "nulls": rows.layout.nulls,
             "cells": {cell: column.dtype.str for cell, column in rows.cells.items()},
-            "sizes": [len(kept), len(gone)],
-            "texts": [[number, text.hex()] for number, text in rows.texts.items()],
+            "sizes": [len(part) for part in parts],
         })  # fmt: skip
-    head = orjson.dumps({
+    told = {
         "epoch": header.epoch, "attempt": header.attempt, "parent": header.parent,
         "parent_digest": header.parent_digest, "from": header.offset_from,
         "to": header.offset_to, "journal": dict(header.journal), "operators": operators,
-    })  # fmt: skip
+    }  # fmt: skip
+    if header.pieces:
+        told["pieces"] = [list(piece) for piece in header.pieces]
+    head = orjson.dumps(told)
     return b"".join([MAGIC, len(head).to_bytes(4, "little"), head, *tables])
 
 
@@ -93,24 +102,25 @@ def decode(data: bytes) -> tuple[Header, dict[str, Rows]]:
     head, start = _head(data)
     state: dict[str, Rows] = {}
     for operator in head["operators"]:
-        middle = start + operator["sizes"][0]
-        end = middle + operator["sizes"][1]
+        tables: list[pl.DataFrame | None] = []
+        for size in operator["sizes"]:
+            tables.append(_read(data[start : start + size]))
+            start += size
+        kept, gone, *texts = tables
         layout = Layout(list(operator["widths"]), operator["nulls"])
-        kept, gone = _read(data[start:middle]), _read(data[middle:end])
-        start = end
         state[operator["name"]] = Rows(
             layout,
             _words(kept, layout.words()),
             _cells(kept, operator["cells"]),
             _words(gone, layout.words()),
-            {number: bytes.fromhex(text) for number, text in operator["texts"]},
+            _texts_of(texts[0]) if texts else _former_texts(operator["texts"]),
         )
     return _header(head), state
 
 
 def _head(data: bytes) -> tuple[dict[str, Any], int]:
     """What stands before the tables, and where they begin."""
-    if data[:4] != MAGIC:
+    if data[:4] not in (MAGIC, FORMER):
         raise StateMismatchError(
             f"a checkpoint begins with {data[:4]!r}, not {MAGIC!r}",
             remedy="it was written by another version: run that one, or use another application id",
@@ -123,26 +133,64 @@ def _header(head: Mapping[str, Any]) -> Header:
     return Header(
         head["epoch"], head["attempt"], head["parent"], head["parent_digest"],
         head["from"], head["to"], head["journal"],
+        tuple((key, digest) for key, digest in head.get("pieces", ())),
     )  # fmt: skip
 
 
-def split(rows: Rows, bytes_max: int) -> list[Rows]:
-    """The rows in chunks of at most so many bytes before compression; long texts go along."""
-    row_bytes = 8 * (rows.layout.words() + len(rows.cells))
-    step = max(1, bytes_max // max(1, row_bytes))
-    starts = range(0, max(1, len(rows.words)), step)
-    # Each chunk has an equal share: encoded all at once, a million texts would hold the loop up.
-    texts, share = list(rows.texts.items()), -(-len(rows.texts) // len(starts))
-    return [
-        Rows(
-            rows.layout,
-            rows.words[i : i + step],
-            {name: column[i : i + step] for name, column in rows.cells.items()},
-            rows.gone,
-            dict(texts[n * share : (n + 1) * share]),
-        )
-        for n, i in enumerate(starts)
-    ]
+def size(rows: Rows) -> int:
+    """Bytes of rows before compression."""
+    texts = sum(map(len, rows.texts.values())) + _TEXT_BYTES * len(rows.texts)
+    return len(rows.words) * _row_bytes(rows) + rows.gone.nbytes + texts
+
+
+def split(rows: Rows, bytes_max: int) -> Iterator[Rows]:
+    """The rows in chunks of at most so many bytes before compression; at least one.
+
+    A single row or text that is larger is a chunk of its own.
+    """
+    if size(rows) <= bytes_max:
+        yield rows
+        return
+    nothing = replace(
+        rows, words=rows.words[:0], gone=rows.gone[:0], texts={},
+        cells={name: column[:0] for name, column in rows.cells.items()},
+    )  # fmt: skip
+    texts: dict[int, bytes] = {}
+    filled = 0
+    for number, text in rows.texts.items():
+        if texts and filled + len(text) + _TEXT_BYTES > bytes_max:
+            yield replace(nothing, texts=texts)
+            texts, filled = {}, 0
+        texts[number] = text
+        filled += len(text) + _TEXT_BYTES
+    if texts:
+        yield replace(nothing, texts=texts)
+    step = max(1, bytes_max // max(1, 8 * rows.layout.words()))
+    for i in range(0, len(rows.gone), step):
+        yield replace(nothing, gone=rows.gone[i : i + step])
+    step = max(1, bytes_max // max(1, _row_bytes(rows)))
+    for i in range(0, len(rows.words), step):
+        cells = {name: column[i : i + step] for name, column in rows.cells.items()}
+        yield replace(nothing, words=rows.words[i : i + step], cells=cells)
+
+
+def _row_bytes(rows: Rows) -> int:
+    return 8 * (rows.layout.words() + len(rows.cells))
+
+
+def _texts(rows: Rows) -> dict[str, pl.Series]:
+    numbers, texts = list(rows.texts), list(rows.texts.values())
+    return {"n": pl.Series(numbers, dtype=pl.Int64), "t": pl.Series(texts, dtype=pl.Binary)}
+
+
+def _texts_of(table: pl.DataFrame | None) -> dict[int, bytes]:
+    return (
+        {} if table is None else dict(zip(table["n"].to_list(), table["t"].to_list(), strict=True))
+    )
+
+
+def _former_texts(texts: Sequence[tuple[int, str]]) -> dict[int, bytes]:
+    return {number: bytes.fromhex(text) for number, text in texts}
 
 
 def _kept(rows: Rows) -> dict[str, pl.Series]:

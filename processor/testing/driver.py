@@ -20,14 +20,17 @@ from processor.connectors.memory.store import MemoryStore
 from processor.engine import changelog
 from processor.engine.batcher import Limits
 from processor.engine.heal import Healed, Policy
+from processor.engine.protocol import Verdict
 from processor.engine.task import task_name
 from processor.engine.upgrade import Upgraded
 from processor.engine.worker import Guarantee, Listener, Options, Worker
-from processor.errors import FencedError
+from processor.errors import FencedError, ProcessorError, RetriableError
 from processor.metrics.progress import BatchReport
 from processor.model.log import Committed, TopicPartition
 
 _QUIET_ROUNDS = 4
+# So many rounds without a record in a committed batch: something goes round in circles.
+_IDLE_ROUNDS = 300
 
 
 class Crash(BaseException):
@@ -81,6 +84,7 @@ class TestDriver:
         self.reports: list[BatchReport] = []
         self._partitions = partitions
         limits = Limits(interval_s, batch_records_max, wait_s=0.0)
+        self.undone: list[Verdict] = []
         self.healed: list[Healed] = []
         self.upgraded: list[Upgraded] = []
         self._options = Options(
@@ -99,6 +103,7 @@ class TestDriver:
         self._crashes: dict[int, list[str]] = {}
         self._pauses: dict[int, list[tuple[str, Callable[[], None]]]] = {}
         self.steps: list[str] = []
+        self._turning: int | None = None
         self._workers: dict[int, Worker] = {}
         for number in range(workers):
             self.restart(number)
@@ -128,27 +133,47 @@ class TestDriver:
 
         Raises `Crash` where `crash_at` said so; the worker is dead then.
         """
+        return self._in(worker, Worker.turn)
+
+    def _in(self, worker: int, do: Callable[[Worker], bool]) -> bool:
         running = self._workers[worker]
+        outer, self._turning = self._turning, worker
         try:
-            return running.turn()
+            return do(running)
         except Crash:
             del self._workers[worker]
             raise
-        except FencedError:
+        except (FencedError, RetriableError):
             running.rejoin()
             return False
+        finally:
+            self._turning = outer
+
+    def caught_up(self, worker: int = 0) -> bool:
+        """Whether a worker has committed all that its partitions hold now; it passes their marks.
+
+        Raises `Crash` where `crash_at` said so.
+        """
+        topic = self.plan.source().topic
+        extents = self.log.describe([topic])[topic].extents
+        ends = {TopicPartition(topic, number): extent.high for number, extent in extents.items()}
+        return self._in(worker, lambda running: running.caught_up(ends))
 
     def run(self) -> None:
         """Turn all workers, one after the other, until nothing is left to do.
 
-        Raises `Crash` where `crash_at` said so.
+        Raises `Crash` where `crash_at` said so, `ProcessorError` when they never come to rest.
         """
-        quiet = 0
+        quiet = idle = 0
         while quiet < _QUIET_ROUNDS:
-            before = len(self.steps)
+            before, reports = len(self.steps), len(self.reports)
+            if (idle := idle + 1) > _IDLE_ROUNDS:
+                raise ProcessorError(f"{self.plan.app} does not come to rest: {self.steps[-20:]}")
             worked = [self.turn(worker) for worker in sorted(self._workers)]
             self.clock.advance(self._options.limits.interval_s or 0.001)
             quiet = 0 if any(worked) or len(self.steps) > before else quiet + 1
+            if any(report.records_in for report in self.reports[reports:]):
+                idle = 0
 
     # Faults.
 
@@ -229,16 +254,21 @@ class TestDriver:
         """What the store calls the task of an input partition."""
         return task_name(self.plan.app, TopicPartition(self.plan.source().topic, partition))
 
-    def _start(self, worker: int) -> Worker:
-        def probe(step: str) -> None:
-            self.steps.append(step)
-            for pause in [p for p in self._pauses.get(worker, ()) if p[0] == step]:
-                self._pauses[worker].remove(pause)
-                pause[1]()
-            if step in self._crashes.get(worker, ()):
-                self._crashes[worker].remove(step)
-                raise Crash(f"worker {worker} at {step}")
+    def passes(self, step: str) -> None:
+        """The worker that is turning comes to a step: what was asked for there happens."""
+        if self._turning is not None:
+            self._passes(self._turning, step)
 
+    def _passes(self, worker: int, step: str) -> None:
+        self.steps.append(step)
+        for pause in [p for p in self._pauses.get(worker, ()) if p[0] == step]:
+            self._pauses[worker].remove(pause)
+            pause[1]()
+        if step in self._crashes.get(worker, ()):
+            self._crashes[worker].remove(step)
+            raise Crash(f"worker {worker} at {step}")
+
+    def _start(self, worker: int) -> Worker:
         started = Worker(
             self.plan,
             self.log,
@@ -250,10 +280,11 @@ class TestDriver:
             options=self._options,
             listener=Listener(
                 batch=self.reports.append,
+                undone=lambda verdict, _: self.undone.append(verdict),
                 healed=self.healed.append,
                 upgraded=self.upgraded.append,
             ),
-            probe=probe,
+            probe=lambda step: self._passes(worker, step),
         )
         started.start()
         return started

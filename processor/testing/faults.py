@@ -1,17 +1,21 @@
 """A log and a store that fail where a test says so, and otherwise keep all their promises.
 
 A fault stands *before* a call (it did nothing) or *after* it (it did everything, and the answer was
-lost). A record can also be lost on its way, which only the flush tells.
+lost). A record can also be lost on its way, which only the flush tells. Between any two things that
+are done to the store anything may happen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from processor.clock import Clock
 from processor.connectors.memory.log import MemoryLog
+from processor.connectors.memory.store import MemoryStore
+from processor.connectors.ports import Blob, Former, Owner, Staged
 from processor.errors import AbortableError
 from processor.model.log import Output, Polled
 
@@ -117,3 +121,83 @@ def _without_last(output: Output) -> Output:
     return replace(
         output, values=output.values[:-1], keys=cut(output.keys), headers=cut(output.headers)
     )
+
+
+class SteppedStore(MemoryStore):
+    """An in-memory store that tells of every step of its calls, before and after it.
+
+    What real Redis does in one step is one step here; a call of several commands has as many. At a
+    step the test may stop the caller, let others go on, or change what is stored.
+
+    >>> steps = []; store = SteppedStore(steps.append)
+    >>> _ = store.stage({"app/rides/0": [Blob("d:1:a", b"x", 1)]})
+    >>> steps
+    ['before:store-write', 'after:store-write', 'before:store-look', 'after:store-look']
+    """
+
+    STEPS: Final = tuple(
+        f"{when}:store-{what}"
+        for what in ("acquire", "begin", "write", "look", "load", "missing", "index", "delete")
+        for when in ("before", "after")
+    )
+
+    def __init__(self, step: Callable[[str], None] = lambda _: None) -> None:
+        super().__init__()
+        self.step = step
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        self.step(f"before:store-{what}")
+        yield
+        self.step(f"after:store-{what}")
+
+    def acquire(self, owners: Mapping[str, Owner]) -> dict[str, Former]:
+        """Take tasks, one after the other."""
+        found: dict[str, Former] = {}
+        for task, owner in owners.items():
+            with self._told("acquire"):
+                found |= super().acquire({task: owner})
+        return found
+
+    def begin(self, tasks: Collection[str]) -> None:
+        """Note it of one task after the other."""
+        for task in tasks:
+            with self._told("begin"):
+                super().begin([task])
+
+    def stage(self, blobs: Mapping[str, Sequence[Blob]]) -> dict[str, Staged]:
+        """Write one blob after the other, and then look at owners and parents."""
+        for task, pieces in blobs.items():
+            for blob in pieces:
+                with self._told("write"):
+                    super().stage({task: [blob]})
+        found: dict[str, Staged] = {}
+        for task, pieces in blobs.items():
+            parents = {parent for blob in pieces for parent in blob.parents}
+            with self._told("look"):
+                owner = super().owners([task])[task]
+                found[task] = Staged(owner, not super().missing({task: parents}))
+        return found
+
+    def load(self, task: str, keys: Sequence[str]) -> list[bytes | None]:
+        """Read blobs."""
+        with self._told("load"):
+            return super().load(task, keys)
+
+    def missing(self, keys: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+        """Look what is not there."""
+        with self._told("missing"):
+            return super().missing(keys)
+
+    def blobs(self, task: str) -> dict[str, int]:
+        """Look into the index."""
+        with self._told("index"):
+            return super().blobs(task)
+
+    def delete(self, task: str, keys: Collection[str], owner: Owner) -> bool:
+        """Delete one blob after the other, each only for the owner."""
+        for key in keys:
+            with self._told("delete"):
+                if not super().delete(task, [key], owner):
+                    return False
+        return True

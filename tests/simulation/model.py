@@ -2,8 +2,10 @@
 
 One partition, a few records, two workers, a broker and a store, each reduced to what the protocol
 rests on. The steps and what follows them are read from `processor.engine.protocol`; what the broker
-does is written here from what was measured on a real one. `explore` visits every state that can be
-reached and checks the invariants in each.
+does is written here from what was measured on a real one. A worker may stand still between any two
+of its steps: to poll, to take the task, to read what is committed, to walk the chain, to collect
+are steps of their own. The owner's record may change at any moment. `explore` visits every state
+that can be reached and checks the invariants in each.
 
 The invariants, by the names of the protocol's description:
 
@@ -15,7 +17,8 @@ I5  one committed attempt per epoch
 I6  collection never deletes the reachable
 I7  a commit implies that the offsets were sent in the same transaction
 I8  a worker that knows that it lost the partition writes nothing before it has it again
-I9  results do not depend on batch boundaries (batches of one and of two records are both tried)
+I9  results do not depend on batch boundaries (batches of one and of two records are both tried),
+    and a batch is what follows the committed one
 I10 a load that waits for an open transaction can always end it
 """
 
@@ -63,24 +66,46 @@ class Work:
     """A batch on its way."""
 
     step: Step
-    end: int
+    records: tuple[int, ...]
     attempt: int
+
+    @property
+    def end(self) -> int:
+        return self.records[-1] + 1
+
+
+CLOSED = -1
 
 
 @dataclass(frozen=True)
 class Worker:
-    """``fold`` is how many inputs its state has folded; ``knows`` whether it believes it owns."""
+    """``fold`` is how many inputs its state has folded; ``knows`` whether it believes it owns.
+
+    ``interrupted`` tells that it has not been the owner all the time: its next poll hears of it.
+
+    ``at`` is the next input that its consumer gives, ``waiting`` what was given and is in no batch.
+    A load goes from ``taken`` over ``reading``, the head that was read, to ``loaded``. ``collect``
+    is the snapshot behind which it has still to delete; ``mended`` that the next delta rests on a
+    snapshot written from memory.
+    """
 
     alive: bool = True
     knows: bool = False
+    interrupted: bool = False
+    taken: bool = False
+    reading: Head | None = None
     loaded: bool = False
     stopped: bool = False
     generation: int = 0
     producer: int = 0
     head: Head = Head()
     fold: int = 0
+    at: int = CLOSED
+    waiting: tuple[int, ...] = ()
     work: Work | None = None
     snapshot: int = 0
+    collect: int = 0
+    mended: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,6 +126,7 @@ class State:
     crashes: int = 0
     moves: int = 0
     losses: int = 0
+    disowned: int = 0
     lost: bool = False
 
 
@@ -113,6 +139,7 @@ class Bounds:
     moves: int = 2
     attempts: int = 4
     losses: int = 1
+    disowned: int = 0
 
 
 class Violation(AssertionError):  # noqa: N818 - what it is, not what to do
@@ -127,8 +154,14 @@ class Model:
     stable_reads = True
     fences = True
     collects_after_commit = True
+    collects_as_the_owner = True
+    spares_newer_snapshots = True
     checks_the_chain = True
+    looks_again_before_it_calls_state_lost = True
     names_the_attempt = True
+    shuts_on_reload = True
+    forgets_when_it_opens = True
+    checks_continuity = True
 
     def __init__(self, bounds: Bounds) -> None:
         self.bounds = bounds
@@ -155,7 +188,15 @@ class Model:
             for to in (0, 1):
                 if to != s.owner and s.workers[to].alive:
                     moved = replace(s, owner=to, generation=s.generation + 1, moves=s.moves + 1)
+                    if s.owner != NOBODY and s.workers[s.owner].knows:
+                        former = replace(s.workers[s.owner], interrupted=True)
+                        moved = self._set(moved, s.owner, former)
                     yield f"the partition moves to {to}", moved
+        if s.disowned < self.bounds.disowned:
+            for token in {NOBODY, 0, 1} - {s.token}:
+                yield f"the owner's record says {token}", replace(
+                    s, token=token, disowned=s.disowned + 1
+                )  # fmt: skip
         if s.losses < self.bounds.losses and s.blobs:
             yield "the store loses everything", replace(
                 s, blobs=frozenset(), snapshots=frozenset(), token=NOBODY,
@@ -175,46 +216,75 @@ class Model:
         return replace(s, producers=producers, open=_at(s.open, i, None))
 
     def _between(self, s: State, i: int, w: Worker) -> Iterator[tuple[str, State]]:
-        """Between batches: poll, load, begin a batch."""
+        """Between batches: collect, poll, load, begin a batch."""
+        if w.collect:
+            yield f"{i} collects", self._collected(s, i, w)
+            return
         if (s.owner == i) != w.knows or (w.knows and w.generation != s.generation):
             owns = s.owner == i
-            keeps = owns and w.knows and w.loaded
-            polled = replace(w, knows=owns, loaded=keeps, generation=s.generation)
+            polled = replace(w, knows=owns, interrupted=False, generation=s.generation)
+            if not (owns and w.knows) or w.interrupted:
+                polled = replace(polled, loaded=False, taken=False, reading=None, **_shut())
             yield f"{i} polls", self._set(s, i, polled)
+        if w.at != CLOSED and w.at < self.bounds.inputs and len(w.waiting) < 2:
+            given = replace(w, at=w.at + 1, waiting=(*w.waiting, w.at))
+            yield f"{i} is given {w.at}", self._set(s, i, given)
         if w.knows and not w.loaded:
             yield from self._load(s, i, w)
-        if w.knows and w.loaded and s.attempts < self.bounds.attempts:
-            for size in (1, 2):
-                if w.head.offset + size <= self.bounds.inputs:
-                    work = Work(Step.STAGE, w.head.offset + size, s.attempts + 1)
-                    fold = replace(w, work=work, fold=w.fold + size)
-                    yield (
-                        f"{i} cuts a batch of {size}",
-                        replace(self._set(s, i, fold), attempts=s.attempts + 1),
-                    )
+        if w.knows and w.loaded and w.waiting and s.attempts < self.bounds.attempts:
+            if self.checks_continuity and not _continues(w):
+                raise Violation(f"I9: {w.waiting} do not follow {w.head.offset}")
+            work = Work(Step.STAGE, w.waiting, s.attempts + 1)
+            fold = replace(w, work=work, fold=w.fold + len(w.waiting), waiting=())
+            batch = replace(self._set(s, i, fold), attempts=s.attempts + 1)
+            yield f"{i} cuts a batch of {w.waiting}", batch
+
+    def _collected(self, s: State, i: int, w: Worker) -> State:
+        idle = self._set(s, i, replace(w, collect=0))
+        if self.collects_as_the_owner and s.token != i:
+            return idle
+        newer = max(s.snapshots, default=0) if self.spares_newer_snapshots else w.collect
+        kept = frozenset(e for e in s.snapshots if w.collect <= e <= newer)
+        blobs = frozenset(b for b in s.blobs if b.epoch > w.collect)
+        return replace(idle, blobs=blobs, snapshots=kept)
 
     def _load(self, s: State, i: int, w: Worker) -> Iterator[tuple[str, State]]:
-        if w.generation < s.generation and s.token not in (NOBODY, i):
-            return  # the store refuses a lower generation
-        owned = replace(s, token=i)
-        other = 1 - i
+        """Take the task, read what is committed, walk the chain."""
+        if not w.taken:
+            yield f"{i} takes the task", replace(self._set(s, i, replace(w, taken=True)), token=i)
+        elif w.reading is None:
+            yield from self._read(s, i, w)
+        else:
+            yield from self._walk(s, i, w, w.reading)
+
+    def _read(self, s: State, i: int, w: Worker) -> Iterator[tuple[str, State]]:
         pending = any(t is not None and t.head is not None for t in s.open)
         if pending and self.stable_reads:
-            if s.open[other] is not None:
-                yield f"{i} ends {other}'s transaction", self._fenced(owned, other)
+            if s.open[1 - i] is None:
+                raise Violation("I10: a load waits for a transaction that it cannot end")
+            yield f"{i} ends {1 - i}'s transaction", self._fenced(s, 1 - i)
+            return
+        yield f"{i} reads what is committed", self._set(s, i, replace(w, reading=s.committed))
+
+    def _walk(self, s: State, i: int, w: Worker, head: Head) -> Iterator[tuple[str, State]]:
+        again = replace(w, taken=False, reading=None)
+        if not self._reaches(s, head):
+            if self.looks_again_before_it_calls_state_lost and s.committed != head:
+                yield f"{i} sees that another has committed", self._set(s, i, again)
                 return
-            raise Violation("I10: a load waits for a transaction that it cannot end")
-        if not self._reaches(s, s.committed):
             if not s.lost:
                 raise Violation("I6: what the committed manifest reaches is not there")
             if self.checks_the_chain:
                 yield f"{i} stops: state lost", self._set(s, i, replace(w, stopped=True))
                 return
-        head = s.committed
-        loaded = replace(w, loaded=True, head=head, fold=self._folded(s, head), snapshot=head.base)
+        waiting = () if self.forgets_when_it_opens else w.waiting
+        loaded = replace(
+            again, loaded=True, head=head, fold=self._folded(s, head), snapshot=head.base,
+            at=head.offset, waiting=waiting, mended=False,
+        )  # fmt: skip
         if loaded.fold != head.offset:
             raise Violation(f"I4: state of {loaded.fold} inputs at offset {head.offset}")
-        yield f"{i} loads", self._set(owned, i, loaded)
+        yield f"{i} loads", self._set(s, i, loaded)
 
     def _chain(self, s: State, head: Head) -> list[Blob] | None:
         """The deltas from the snapshot on, newest first; ``None`` if one is missing."""
@@ -259,19 +329,21 @@ class Model:
 
     def _verdict(self, s: State, i: int, w: Worker, work: Work, verdict: Verdict) -> State:
         idle = replace(w, work=None)
+        redone = replace(idle, fold=w.head.offset, at=w.head.offset, waiting=())
         if verdict is Verdict.ADOPT:
             head = Head(work.end, w.head.epoch + 1, work.attempt, w.snapshot)
-            adopted = self._set(s, i, replace(idle, head=head, snapshot=head.epoch))
-            snapshots = adopted.snapshots | {head.epoch}
-            adopted = replace(adopted, snapshots=snapshots)
             behind = head.base if self.collects_after_commit else head.epoch
-            kept = frozenset(b for b in adopted.blobs if b.epoch > behind)
-            still = frozenset(e for e in snapshots if e >= behind)
-            return replace(adopted, blobs=kept, snapshots=still)
+            after = replace(idle, head=head, snapshot=head.epoch, collect=behind, mended=False)
+            return replace(self._set(s, i, after), snapshots=s.snapshots | {head.epoch})
         if verdict is Verdict.REDO:
-            return self._set(s, i, replace(idle, fold=w.head.offset))
+            return self._set(s, i, redone)
+        if verdict is Verdict.MEND:
+            mended = replace(redone, snapshot=w.head.epoch, mended=True)
+            snapshots = s.snapshots | {w.head.epoch}
+            return replace(self._set(s, i, mended), token=i, snapshots=snapshots)
         if verdict is Verdict.RELOAD:
-            return self._set(s, i, replace(idle, loaded=False))
+            shut = _shut() if self.shuts_on_reload else {}
+            return self._set(s, i, replace(idle, loaded=False, taken=False, **shut))
         fresh = Worker(producer=s.producers[i] + 1)
         return self._fenced(self._set(s, i, fresh), i)
 
@@ -281,13 +353,13 @@ class Model:
         parent = (w.head.epoch, w.head.attempt)
         blob = Blob(w.head.epoch + 1, work.attempt, parent, w.head.offset, work.end)
         staged = replace(s, blobs=s.blobs | {blob})
-        if s.token == i:
-            if s.lost and not self._reaches(s, w.head):
-                yield Outcome.LOST, self._set(staged, i, replace(w, stopped=True, work=work))
-                return
+        linked = w.head.epoch in s.snapshots if w.mended else self._reaches(s, w.head)
+        if s.token == i and linked:
             yield Outcome.DONE, staged
-        else:
+        elif linked or s.token not in (i, NOBODY):
             yield Outcome.LOST, staged
+        else:
+            yield Outcome.GONE, staged
 
     def _guard(self, s: State, i: int, w: Worker, work: Work):
         # As of its last poll the worker is the owner: that is all it can know.
@@ -303,7 +375,7 @@ class Model:
         if self._is_fenced(s, i, w):
             yield Outcome.FENCED, s
             return
-        outputs = tuple(range(w.head.offset, work.end))
+        outputs = work.records
         yield Outcome.DONE, self._transaction(s, i, outputs=outputs)
         yield Outcome.REFUSED, self._transaction(s, i, outputs=outputs[:-1])
 
@@ -311,7 +383,7 @@ class Model:
         if self._is_fenced(s, i, w):
             yield Outcome.FENCED, s
             return
-        whole = len(s.open[i].outputs) == work.end - w.head.offset  # type: ignore[union-attr]
+        whole = len(s.open[i].outputs) == len(work.records)  # type: ignore[union-attr]
         yield (Outcome.DONE if whole else Outcome.REFUSED), s
         if whole:
             yield Outcome.REFUSED, self._transaction(s, i, outputs=s.open[i].outputs[:-1])  # type: ignore[union-attr]
@@ -390,6 +462,16 @@ class Model:
     @staticmethod
     def _set(s: State, i: int, worker: Worker) -> State:
         return replace(s, workers=_at(s.workers, i, worker))
+
+
+def _shut() -> dict[str, object]:
+    """Nothing is read any more, and what was given is forgotten."""
+    return {"at": CLOSED, "waiting": ()}
+
+
+def _continues(w: Worker) -> bool:
+    start = w.head.offset
+    return w.waiting == tuple(range(start, start + len(w.waiting)))
 
 
 def _at(pair, i, value):

@@ -10,6 +10,8 @@ BOUNDS = {
     "rebalances": Bounds(inputs=2, crashes=0, moves=3, attempts=2, losses=0),
     "long": Bounds(inputs=3, crashes=0, moves=1, attempts=3, losses=0),
     "losses": Bounds(inputs=2, crashes=1, moves=1, attempts=2, losses=1),
+    "owners": Bounds(inputs=2, crashes=0, moves=1, attempts=2, losses=0, disowned=2),
+    "zombies": Bounds(inputs=2, crashes=0, moves=2, attempts=3, losses=0),
 }
 
 
@@ -48,6 +50,18 @@ MUTANTS = {
     "positions are read while a transaction is open": mutant(stable_reads=False),
     "collect before the commit": mutant(collects_after_commit=False),
     "a broken chain is not noticed": mutant(checks_the_chain=False),
+    "reading goes on through a reload": mutant(
+        shuts_on_reload=False, forgets_when_it_opens=False, checks_continuity=False
+    ),
+    "reading goes on through a reload, and continuity is checked": mutant(
+        shuts_on_reload=False, forgets_when_it_opens=False
+    ),
+    "anybody collects, newer snapshots too": mutant(
+        collects_as_the_owner=False, spares_newer_snapshots=False
+    ),
+    "a late load takes what was collected for lost": mutant(
+        looks_again_before_it_calls_state_lost=False
+    ),
 }
 
 

@@ -6,9 +6,11 @@ from processor.connectors.memory.broker import Broker
 from processor.connectors.memory.consumer import MemoryConsumer
 from processor.connectors.memory.group import Group
 from processor.engine import checkpoint, protocol, worker
+from processor.engine.batcher import Batcher, Share
 from processor.engine.checkpoint import Checkpointer
 from processor.engine.committer import Committer
 from processor.engine.protocol import EXACTLY_ONCE, Outcome, Step
+from processor.engine.recovery import Recovery
 from processor.engine.worker import Worker
 from processor.model.log import Assigned, Output
 from processor.operators.source import Decode
@@ -103,6 +105,46 @@ def staged_without_owner(self, work):
     if blobs:
         self._store.stage(blobs)
     return Outcome.DONE
+
+
+def unchecked(m):
+    m.setattr(Share, "check", lambda self, partition, base: None)
+
+
+def reading_goes_on_through_a_reload(m):
+    unchecked(m)
+    m.setattr(Batcher, "shut", lambda self, partitions: None)
+    right = Batcher.open
+
+    def wrong(self, positions):
+        shares, openings = dict(self._shares), dict(self._openings)
+        records, size = self._records, self._bytes
+        right(self, positions)
+        self._shares, self._records, self._bytes = shares, records, size
+        self._openings = self._openings | openings
+
+    m.setattr(Batcher, "open", wrong)
+
+
+def the_end_of_an_undone_batch_is_kept(m):
+    unchecked(m)
+    right = Batcher.open
+
+    def wrong(self, positions):
+        ends = {p: opening.end for p, opening in self._openings.items()}
+        right(self, positions)
+        for partition in positions:
+            self._openings[partition].end = ends.get(partition)
+
+    m.setattr(Batcher, "open", wrong)
+
+
+def a_late_load_takes_what_was_collected_for_lost(m):
+    m.setattr(Recovery, "_moved", lambda self, heads: False)
+
+
+def half_a_state_is_kept_while_the_store_is_away(m):
+    m.setattr(worker.Worker, "_go_back", lambda self, tasks: None)
 
 
 def state_loaded_before_the_transaction_is_stable(m):
@@ -220,6 +262,10 @@ MUTANTS = [
     rows_missing_from_snapshots,
     freed_rows_not_in_the_delta,
     records_before_the_open_position_kept_after_a_redo,
+    reading_goes_on_through_a_reload,
+    the_end_of_an_undone_batch_is_kept,
+    a_late_load_takes_what_was_collected_for_lost,
+    half_a_state_is_kept_while_the_store_is_away,
 ]
 
 

@@ -205,6 +205,23 @@ class KafkaConsumer:
             self._ends.pop(partition, None)
         self._floors.update(positions)
 
+    def shut(self, partitions: Collection[Partition]) -> None:
+        """Read these partitions no more: no poll returns a record of them before the next `open`.
+
+        The client lets go of them, as before the first `open`.
+        """
+        opened = self._opened.intersection(partitions)
+        if not opened:
+            return
+        self._opened -= opened
+        for partition in opened:
+            self._floors.pop(partition, None)
+            self._ends.pop(partition, None)
+        try:
+            self._client.incremental_unassign([TopicPartition(*p) for p in opened])
+        except (KafkaException, SystemError) as problem:
+            raise classify(problem, f"{self._name}: shutting partitions") from problem
+
     def _move(self, positions: Mapping[Partition, int]) -> None:
         deadline = time.monotonic() + OPEN_S
         for partition, offset in positions.items():

@@ -133,6 +133,11 @@ class MemoryConsumer:
             self._positions.update(positions)
             self._turn = list(self._positions)
 
+    def shut(self, partitions: Collection[TopicPartition]) -> None:
+        """Read these partitions no more."""
+        with self._broker.changed:
+            self._drop(partitions)
+
     def membership(self) -> Membership:
         """This member's standing as of the last poll."""
         return self._standing

@@ -1,4 +1,4 @@
-"""Checkpoint blobs in Redis (or Valkey): plain keys, no scripts, no expiry.
+"""Checkpoint blobs in Redis (or Valkey): plain keys, no expiry.
 
 A task ``application/topic/partition`` keeps all its keys behind one hash tag, so that they lie on
 one node of a Redis Cluster::
@@ -6,16 +6,18 @@ one node of a Redis Cluster::
     {application/topic/partition}:d:12:ab34    a blob
     {application/topic/partition}:index        sorted set of the blobs' keys, by epoch
     {application/topic/partition}:own          who works on the task
+    {application/topic/partition}:begun        there once the group has committed a position
 
-Nothing here expires: a checkpoint that vanishes by itself is lost state.
+Nothing here expires: a checkpoint that vanishes by itself is lost state. What reads and then writes
+is a script, which Redis runs in one step.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Final, TypeVar
-from urllib.parse import urlsplit
 
 import orjson
 import redis
@@ -23,12 +25,32 @@ from redis.backoff import ExponentialBackoff, NoBackoff
 from redis.retry import Retry
 
 from processor.clock import Clock, SystemClock
-from processor.connectors.ports import Blob, Owner, Staged
-from processor.errors import FencedError, SettingsError, StoreError
+from processor.connectors.ports import Blob, Former, Owner, Staged
+from processor.connectors.redis.errors import address, told
+from processor.errors import SettingsError, StoreError
 
 _T = TypeVar("_T")
 
+# What a server takes at most, unless it is told otherwise (proto-max-bulk-len).
+VALUE_BYTES_MAX: Final = 512 * 1024 * 1024
 _KEYS_PER_CALL: Final = 32  # a blob has up to 8 MB: this bounds what one reply may hold
+_ASKED_PER_CALL: Final = 1_000
+_SCANNED_PER_CALL: Final = 5_000
+
+# Whatever a record held, it is overwritten; one that is no text is nobody's.
+_ACQUIRE: Final = """
+local had = redis.pcall('GET', KEYS[1])
+if type(had) == 'table' then redis.call('DEL', KEYS[1]); had = false end
+redis.call('SET', KEYS[1], ARGV[1])
+return {had, redis.call('EXISTS', KEYS[2])}
+"""
+# The index last: a blob that it does not name is found by a scan only.
+_DELETE: Final = """
+if redis.pcall('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+for i = 3, #KEYS do redis.call('UNLINK', KEYS[i]) end
+redis.pcall('ZREM', KEYS[2], unpack(ARGV, 2))
+return 1
+"""
 
 
 class RedisStore:
@@ -79,36 +101,40 @@ class RedisStore:
                 remedy="write redis://host:port/database, rediss://… for TLS, or unix:///path",
             ) from error
 
-    def acquire(self, owners: Mapping[str, Owner]) -> dict[str, Owner | None]:
-        """Take tasks, all or none; returns who had each before."""
-        before = self.owners(list(owners))
-        for task, owner in owners.items():
-            held = before[task]
-            if held and held.token != owner.token and held.generation > owner.generation:
-                raise FencedError(
-                    f"{task} is held by {held.transactional_id} under generation "
-                    f"{held.generation}, this worker has generation {owner.generation}",
-                    remedy="nothing: the worker gives the partition up and polls again",
-                )
-        self._pipeline([("SET", _own(task), _pack(owner)) for task, owner in owners.items()])
-        return before
+    def acquire(self, owners: Mapping[str, Owner]) -> dict[str, Former]:
+        """Take tasks, each in one step with learning who had it."""
+        replies = self._pipeline(
+            [
+                ("EVAL", _ACQUIRE, 2, _own(task), _begun(task), _pack(owner))
+                for task, owner in owners.items()
+            ]
+        )
+        return {
+            task: Former(_unpack(had), bool(begun))
+            for task, (had, begun) in zip(owners, replies, strict=True)
+        }
 
     def owners(self, tasks: Sequence[str]) -> dict[str, Owner | None]:
         """Who has the tasks."""
         replies = self._pipeline([("GET", _own(task)) for task in tasks])
         return {task: _unpack(reply) for task, reply in zip(tasks, replies, strict=True)}
 
+    def begin(self, tasks: Collection[str]) -> None:
+        """Note that the group has committed positions of these tasks."""
+        self._pipeline([("SET", _begun(task), b"1") for task in tasks])
+
     def stage(self, blobs: Mapping[str, Sequence[Blob]]) -> dict[str, Staged]:
         """Write each task's blobs, in one round trip."""
         commands: list[tuple[Any, ...]] = []
         asked: list[tuple[str, int, int]] = []
         for task, pieces in blobs.items():
+            _check_sizes(task, pieces)
             if pieces:
-                # The index first: a blob that it does not name could never be collected.
+                # The index first: a blob that it does not name is found by a scan only.
                 scores = [part for blob in pieces for part in (blob.epoch, blob.key)]
                 commands.append(("ZADD", _index(task), *scores))
             commands += [("SET", _key(task, blob.key), blob.data) for blob in pieces]
-            parents = {_key(task, blob.parent) for blob in pieces if blob.parent is not None}
+            parents = {_key(task, parent) for blob in pieces for parent in blob.parents}
             commands.append(("GET", _own(task)))
             if parents:
                 commands.append(("EXISTS", *parents))
@@ -125,27 +151,61 @@ class RedisStore:
     def load(self, task: str, keys: Sequence[str]) -> list[bytes | None]:
         """The blobs' bytes, ``None`` for one that is not there."""
         found: list[bytes | None] = []
-        for part in _parts([_key(task, key) for key in keys]):
+        for part in _parts([_key(task, key) for key in keys], _KEYS_PER_CALL):
             found += self._call(partial(self._redis.mget, part))
         return found
 
+    def missing(self, keys: Mapping[str, Collection[str]]) -> dict[str, list[str]]:
+        """Those of each task's keys that are not there, for the tasks that miss any."""
+        pairs = [(task, key) for task, asked in keys.items() for key in asked]
+        gone: dict[str, list[str]] = {}
+        for part in _parts(pairs, _ASKED_PER_CALL):
+            replies = self._pipeline([("EXISTS", _key(task, key)) for task, key in part])
+            for (task, key), there in zip(part, replies, strict=True):
+                if not there:
+                    gone.setdefault(task, []).append(key)
+        return gone
+
     def blobs(self, task: str) -> dict[str, int]:
-        """The keys of the task's blobs with their epochs, orphans among them."""
-        pairs = self._call(partial(self._redis.zrange, _index(task), 0, -1, withscores=True))
-        return {key.decode(): int(epoch) for key, epoch in pairs}
+        """The keys of the task's blobs with their epochs, orphans among them, from the index."""
+        (pairs,) = self._pipeline([("ZRANGE", _index(task), 0, -1, "WITHSCORES")])
+        flat = iter(pairs or ())
+        return {key.decode(): int(float(epoch)) for key, epoch in zip(flat, flat, strict=True)}
 
-    def delete(self, task: str, keys: Collection[str]) -> None:
-        """Delete blobs."""
-        for part in _parts(list(keys)):
-            # The index last, for the same reason as in `stage`.
-            self._pipeline(
-                [("UNLINK", *(_key(task, key) for key in part)), ("ZREM", _index(task), *part)]
-            )
+    def reindex(self, task: str) -> dict[str, int]:
+        """The same, found by a scan of all keys; the index is made anew from it."""
+        prefix = _key(task, "")
+        pattern = re.sub(r"([*?\[\]\\])", r"\\\1", prefix) + "*"
+        found: dict[str, int] = {}
+        cursor = 0
+        while True:
+            ask = partial(self._redis.scan, cursor, match=pattern, count=_SCANNED_PER_CALL)
+            cursor, names = self._call(ask)
+            for key in (name.decode().removeprefix(prefix) for name in names):
+                _, _, behind = key.partition(":")
+                epoch = behind.partition(":")[0]
+                if epoch.isdecimal():
+                    found[key] = int(epoch)
+            if not cursor:
+                break
+        scores = [part for key, epoch in found.items() for part in (epoch, key)]
+        kept = [("ZADD", _index(task), *part) for part in _parts(scores, 2 * _ASKED_PER_CALL)]
+        self._pipeline([("UNLINK", _index(task)), *kept])
+        return found
 
-    def clear(self, task: str) -> None:
-        """Delete all that the store has of a task."""
-        self.delete(task, list(self.blobs(task)))
-        self._pipeline([("UNLINK", _index(task), _own(task))])
+    def delete(self, task: str, keys: Collection[str], owner: Owner) -> bool:
+        """Delete blobs, in one step with seeing that the task is still ``owner``'s."""
+        for part in _parts(list(keys), _KEYS_PER_CALL):
+            names = [_own(task), _index(task), *(_key(task, key) for key in part)]
+            (done,) = self._pipeline([("EVAL", _DELETE, len(names), *names, _pack(owner), *part)])
+            if not done:
+                return False
+        return True
+
+    def clear(self, task: str, owner: Owner) -> bool:
+        """Delete all that the store has of a task, found without the index, if ``owner`` has it."""
+        rest = ("index", "begun", "own")
+        return self.delete(task, [*self.reindex(task), *rest], owner)
 
     def ping(self) -> None:
         """Raise `StoreError` unless the store answers."""
@@ -195,9 +255,9 @@ class RedisStore:
                 # redis-py would put the command, with the blob, into the text of the error.
                 replies: list[Any] = pipeline.execute(raise_on_error=False)
             for reply in replies:
-                if isinstance(reply, Exception):
+                if isinstance(reply, Exception) and not _of_another_type(reply):
                     raise reply
-            return replies
+            return [None if isinstance(reply, Exception) else reply for reply in replies]
 
         return self._call(do)
 
@@ -219,78 +279,7 @@ class RedisStore:
         try:
             return self._retry.call_with_retry(do, give_up)
         except redis.RedisError as error:
-            raise self._error(error) from error
-
-    def _error(self, error: redis.RedisError) -> StoreError:
-        for kind, what, remedy in _REMEDIES:
-            if isinstance(error, kind):
-                return StoreError(f"Redis at {self.address} {what}", remedy=remedy)
-        if str(error).startswith("MISCONF"):
-            return StoreError(
-                f"Redis at {self.address} cannot write to its own disk: {error}",
-                remedy="give that disk room, then start again: nothing is lost",
-            )
-        return StoreError(
-            f"Redis at {self.address} refused: {error}",
-            remedy="look the message up in the documentation of Redis; the processor needs SET, "
-            "GET, MGET, EXISTS, UNLINK, ZADD, ZRANGE and ZREM",
-        )
-
-
-_REMEDIES: Final[tuple[tuple[type[redis.RedisError], str, str], ...]] = (
-    (
-        redis.OutOfMemoryError,
-        "has reached maxmemory and took no checkpoint",
-        "raise maxmemory but keep the policy noeviction, or make windows and state shorter-lived",
-    ),
-    (
-        redis.BusyLoadingError,
-        "is still loading its data set",
-        "wait until it has loaded and start the processor again; nothing is lost",
-    ),
-    (
-        redis.ReadOnlyError,
-        "is a replica that takes no writes",
-        "give the address of the primary, or of a name that follows a fail-over",
-    ),
-    (
-        redis.AuthenticationError,
-        "refused the user or the password",
-        "correct the user and password in redis_url",
-    ),
-    (
-        redis.exceptions.NoPermissionError,
-        "does not let this user run a command or touch a key",
-        "allow the user the commands of the store and the keys {*",
-    ),
-    (
-        redis.TimeoutError,
-        "did not answer in time",
-        "check that the server is not overloaded or swapping, and the network between",
-    ),
-    (
-        redis.ConnectionError,
-        "cannot be reached",
-        "check the server, the address and the firewall, then start again: nothing is lost",
-    ),
-)
-
-
-def address(url: str) -> str:
-    """The server's address without user and password, for messages.
-
-    >>> address("redis://me:secret@cache:6379/0")
-    'redis://cache:6379/0'
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        return "(unreadable)"
-    if host and ":" in host:
-        host = f"[{host}]"
-    place = f"{host or ''}:{port}" if port else host or ""
-    return f"{parts.scheme}://{place}{parts.path}"
+            raise told(error, self.address) from error
 
 
 def _key(task: str, key: str) -> str:
@@ -301,8 +290,28 @@ def _index(task: str) -> str:
     return _key(task, "index")
 
 
+def _check_sizes(task: str, blobs: Sequence[Blob]) -> None:
+    """A server hangs up over a value that is too large, which looks as if it were away."""
+    for blob in blobs:
+        if len(blob.data) > VALUE_BYTES_MAX:
+            raise StoreError(
+                f"checkpoint {blob.key} of task {task} has {len(blob.data)} bytes, Redis takes "
+                f"{VALUE_BYTES_MAX}",
+                remedy="group by shorter keys: one key of a group has to fit",
+            )
+
+
+def _of_another_type(error: Exception) -> bool:
+    """A key that somebody made something else of: as good as not there."""
+    return isinstance(error, redis.ResponseError) and str(error).startswith("WRONGTYPE")
+
+
 def _own(task: str) -> str:
     return _key(task, "own")
+
+
+def _begun(task: str) -> str:
+    return _key(task, "begun")
 
 
 def _pack(owner: Owner) -> bytes:
@@ -325,8 +334,8 @@ def _unpack(data: bytes | None) -> Owner | None:
         return None  # a damaged record is nobody's: the store's owner is hygiene only
 
 
-def _parts(keys: Sequence[str]) -> list[Sequence[str]]:
-    return [keys[at : at + _KEYS_PER_CALL] for at in range(0, len(keys), _KEYS_PER_CALL)]
+def _parts(items: Sequence[_T], size: int) -> list[Sequence[_T]]:
+    return [items[at : at + size] for at in range(0, len(items), size)]
 
 
 def _text(value: str | bytes) -> str:

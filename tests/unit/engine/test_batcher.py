@@ -2,8 +2,8 @@ import pytest
 
 from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
-from processor.engine.batcher import Batcher, Limits
-from processor.model.log import TopicPartition
+from processor.engine.batcher import Batcher, ContinuityError, Limits, Opening, Share
+from processor.model.log import Output, TopicPartition
 
 FIRST, SECOND = TopicPartition("in", 0), TopicPartition("in", 1)
 
@@ -14,8 +14,9 @@ def made(**limits) -> tuple[Batcher, MemoryLog, ManualClock]:
     log.create({"in": 2})
     consumer = log.consumer("group", "one", ["in"])
     consumer.poll(1, 0)
-    consumer.open({FIRST: 0, SECOND: 0})
-    return Batcher(consumer, "in", clock, Limits(wait_s=0.0, **limits)), log, clock
+    batcher = Batcher(consumer, "in", clock, Limits(wait_s=0.0, **limits))
+    batcher.open({FIRST: 0, SECOND: 0})
+    return batcher, log, clock
 
 
 def test_nothing_is_due_without_a_record():
@@ -42,8 +43,8 @@ def test_what_is_ready_behind_a_first_record_comes_along_and_nothing_is_waited_f
     log.create({"in": 2})
     consumer = log.consumer("group", "one", ["in"])
     consumer.poll(1, 0)
-    consumer.open({FIRST: 0, SECOND: 0})
     batcher = Batcher(consumer, "in", clock, Limits(interval_s=interval_s))
+    batcher.open({FIRST: 0, SECOND: 0})
     log.feed("in", [b"a", b"b"], partition=0)
     asked: list[float] = []
     poll = consumer.poll
@@ -94,15 +95,148 @@ def test_a_batch_is_due_when_it_holds_enough_bytes():
     assert batcher.due()
 
 
-def test_what_was_polled_of_a_lost_partition_is_forgotten():
+def test_what_was_polled_of_a_partition_that_is_shut_is_forgotten():
     batcher, log, clock = made(interval_s=60.0)
     batcher.take()
     log.feed("in", [b"a"], partition=0)
     log.feed("in", [b"b"], partition=1)
     for _ in range(3):
         batcher.poll()
-    batcher.drop([FIRST])
+    batcher.shut([FIRST])
     clock.advance(60)
     assert list(batcher.take()) == [SECOND]
-    batcher.drop([FIRST, SECOND])
+    batcher.shut([FIRST, SECOND])
     assert batcher.empty()
+
+
+def test_nothing_is_read_of_a_partition_that_is_shut_before_it_is_open_again():
+    batcher, log, _ = made(interval_s=0.0)
+    batcher.shut([FIRST])
+    log.feed("in", [b"a", b"b"], partition=0)
+    batcher.poll()
+    assert batcher.empty()
+    batcher.open({FIRST: 1})
+    batcher.poll()
+    assert batcher.take()[FIRST].values == [b"b"]
+
+
+def test_an_opening_begins_with_nothing_of_the_one_before():
+    batcher, log, _ = made(interval_s=60.0)
+    batcher.take()
+    log.feed("in", [b"a", b"b", b"c"], partition=0)
+    batcher.poll()
+    batcher.open({FIRST: 1})
+    for _ in range(2):
+        batcher.poll()
+    share = batcher.take()[FIRST]
+    assert share.values == [b"b", b"c"]
+    assert share.first == 0
+    share.check(FIRST, 1)
+
+
+def test_records_of_a_partition_that_nobody_opened_are_thrown_away(monkeypatch):
+    """Whatever a client does: the next opening reads them."""
+    batcher, log, _ = made(interval_s=0.0)
+    monkeypatch.setattr(batcher._consumer, "shut", lambda partitions: None)
+    batcher.shut([FIRST])
+    log.feed("in", [b"a"], partition=0)
+    batcher.poll()
+    assert batcher.empty()
+    batcher.open({FIRST: 0})
+    batcher.poll()
+    assert batcher.take()[FIRST].values == [b"a"]
+
+
+def one_batch(batcher, log, values, partition=0):
+    log.feed("in", values, partition=partition)
+    while batcher.poll().messages:
+        pass
+    return batcher.take()[TopicPartition("in", partition)]
+
+
+def test_a_batch_continues_the_one_before():
+    batcher, log, _ = made(interval_s=0.0)
+    share = one_batch(batcher, log, [b"a", b"b"])
+    share.check(FIRST, 0)
+    assert share.end() == 2
+    share.took()
+    share = one_batch(batcher, log, [b"c"])
+    share.check(FIRST, 2)
+    assert share.end() == 3
+
+
+def test_a_batch_that_does_not_begin_where_the_last_one_ended_is_refused_by_name():
+    batcher, log, _ = made(interval_s=0.0)
+    share = one_batch(batcher, log, [b"a", b"b"])
+    with pytest.raises(ContinuityError, match=r"in\[0\].*begins at 0.*ends at 1"):
+        share.check(FIRST, 1)
+
+
+def test_a_batch_behind_one_that_was_not_committed_is_refused_by_name():
+    batcher, log, _ = made(interval_s=0.0)
+    one_batch(batcher, log, [b"a", b"b"])
+    share = one_batch(batcher, log, [b"c"])
+    with pytest.raises(ContinuityError, match="record 2 of its opening, not with 0"):
+        share.check(FIRST, 0)
+
+
+@pytest.mark.parametrize(
+    ("offsets", "position"),
+    [([0, 1, 1], 0), ([3, 2], 0), ([0, 1], 1), ([5, 6, 0], 0), ([4, 9, 7], 0)],
+)
+def test_offsets_that_do_not_rise_from_the_position_on_are_refused_by_name(offsets, position):
+    share = Share(Opening(position), 0)
+    for at in offsets:
+        share.runs.append((at, at, 1))
+    with pytest.raises(ContinuityError, match="1 records from"):
+        share.check(FIRST, position)
+
+
+def test_a_run_that_spans_fewer_offsets_than_it_has_records_is_refused_by_name():
+    share = Share(Opening(0), 0, runs=[(3, 6, 5)])
+    with pytest.raises(ContinuityError, match="5 records from 3 to 6"):
+        share.check(FIRST, 0)
+
+
+def test_gaps_that_a_log_has_are_no_fault():
+    Share(Opening(2), 0, runs=[(2, 4, 2), (9, 9, 1)]).check(FIRST, 2)
+
+
+def test_a_batch_without_records_passes_the_marks_that_follow_the_last_one():
+    batcher, log, _ = made(interval_s=0.0)
+    producer = log.producer("a")
+    producer.start(0)
+    producer.begin()
+    producer.produce(Output("in", [b"a"], partition=0))
+    producer.commit(0)
+    share = one_batch(batcher, log, [], partition=0)
+    assert (share.values, share.end()) == ([b"a"], 1)
+    share.took()
+    batcher.poll()
+    assert batcher.end(FIRST) == 2
+    nothing = batcher.nothing([FIRST])[FIRST]
+    nothing.check(FIRST, 1)
+    assert nothing.end() == 2
+
+
+def test_a_batch_without_records_leaves_alone_what_waits_for_the_next_one():
+    batcher, log, _ = made(interval_s=60.0)
+    batcher.take()
+    log.feed("in", [b"a"], partition=0)
+    batcher.poll()
+    nothing = batcher.nothing([FIRST])[FIRST]
+    nothing.check(FIRST, 0)
+    assert nothing.end() == 0
+    nothing.took()
+    share = batcher.take()[FIRST]
+    share.check(FIRST, 0)
+    assert share.values == [b"a"]
+
+
+def test_the_end_of_one_opening_is_not_that_of_the_next():
+    batcher, log, _ = made(interval_s=0.0)
+    one_batch(batcher, log, [b"a", b"b"])
+    batcher.poll()
+    assert batcher.end(FIRST) == 2
+    batcher.open({FIRST: 0})
+    assert batcher.end(FIRST) is None

@@ -74,6 +74,6 @@ def test_what_is_not_whole_or_not_reached_is_not_given(written, monkeypatch):
     log, made, _, _ = written
     (half, *_) = made.outputs(0, [Blob("d:50:a", b"x" * 70_000, 50)])
     log.feed(made.topic, half.values[:2], half.keys[:2], partition=0)
-    made.write(0, {"d:3:a": b"old", "s:12:b": b"another snapshot"})
+    made.write(0, {"d:3:a": b"old", "s:9:b": b"another snapshot"})
     loader = made.loader(0, MANIFEST)
-    assert loader(["d:50:a", "d:3:a", "s:12:b", "d:99:z"]) == [None] * 4
+    assert loader(["d:50:a", "d:3:a", "s:9:b", "d:99:z"]) == [None] * 4

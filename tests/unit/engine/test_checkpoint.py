@@ -1,11 +1,14 @@
 import pytest
 
+from processor.connectors.ports import Owner
 from processor.engine import checkpoint
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
 from processor.testing import Crash, TestDriver
 from tests.topologies import ride, stateless, totals, windowed
 from tests.unit.engine.test_committer import right
+
+RIDES = TopicPartition("rides", 0)
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def test_a_long_chain_is_folded_into_a_snapshot_and_what_is_behind_it_deleted(sh
     driver = TestDriver(totals(), batch_records_max=2)
     driver.feed(map(ride, range(60)))
     driver.run()
-    manifest = Manifest.parse(driver.committed()[TopicPartition("rides", 0)].metadata)
+    manifest = Manifest.parse(driver.committed()[RIDES].metadata)
     assert manifest.epoch == 30
     assert manifest.snapshot
     assert len(driver.store.blobs(driver.task())) < 16
@@ -85,3 +88,61 @@ def test_orphans_of_aborted_tries_go_with_the_next_collection(short):
     oldest = min(driver.store.blobs(task).values())
     assert oldest > 4
     right(driver, 60)
+
+
+def test_who_wakes_up_late_deletes_nothing_that_the_new_owner_rests_on(short):
+    """Found by an oracle: stopped before it collected, it deleted the new owner's snapshot."""
+    driver = TestDriver(totals(), workers=2, partitions=1, batch_records_max=2)
+    driver.feed(map(ride, range(30)))
+    owner = None
+    while owner is None:
+        for worker in (0, 1):
+            driver.turn(worker)
+            owner = worker if driver.owned(worker) else owner
+
+    def meanwhile():
+        driver.evict(owner)
+        driver.feed(map(ride, range(30, 90)))
+        while driver.turn(1 - owner) or driver.committed()[RIDES].offset < 90:
+            pass
+
+    driver.pause_at("before:collect", owner, meanwhile)
+    while not any(driver.owned(worker) for worker in (1 - owner,)):
+        driver.turn(owner)
+    driver.kill(0)
+    driver.kill(1)
+    driver.restart(0)
+    driver.expire(1)
+    driver.feed(map(ride, range(90, 100)))
+    driver.run()
+    right(driver, 100)
+
+
+@pytest.mark.parametrize("owner", [None, Owner("other;7", "totals.other", 7)])
+def test_who_is_not_the_owner_any_more_deletes_nothing(short, owner):
+    driver = TestDriver(totals(), batch_records_max=2)
+    driver.feed(map(ride, range(30)))
+    kept = []
+
+    def meanwhile():
+        driver.store.disown(driver.task(), owner)
+        kept.extend(driver.store.blobs(driver.task()))
+
+    driver.pause_at("before:collect", 0, meanwhile)
+    driver.crash_at("after:collect")
+    with pytest.raises(Crash):
+        driver.run()
+    assert kept
+    assert driver.store.missing({driver.task(): kept}) == {}
+
+
+def test_blobs_that_a_lost_index_does_not_name_are_found_and_deleted(short):
+    driver = TestDriver(totals(), batch_records_max=2)
+    driver.feed(map(ride, range(30)))
+    driver.run()
+    old = set(driver.store.blobs(driver.task()))
+    driver.store.drop_index(driver.task())
+    driver.feed(map(ride, range(30, 90)))
+    driver.run()
+    assert not old & driver.store.reindex(driver.task()).keys()
+    right(driver, 90)

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from processor.connectors.memory.log import MemoryLog
-from processor.engine import changelog, checkpoint
+from processor.engine import changelog, checkpoint, worker
 from processor.errors import InputLostError, RetriableError, SettingsError, StateLostError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
@@ -90,7 +90,7 @@ def manifest(driver: TestDriver) -> Manifest:
 
 def drop(driver: TestDriver, gone: Callable[[str], bool]) -> None:
     task = driver.task()
-    driver.store.delete(task, [key for key in driver.store.blobs(task) if gone(key)])
+    driver.store.drop(task, [key for key in driver.store.blobs(task) if gone(key)])
 
 
 def as_if_nothing_had_been(driver: TestDriver, topology, *, more: bool = True) -> None:
@@ -162,12 +162,52 @@ def test_to_stop_is_the_default_and_changes_nothing(loss):
     assert len(driver.values("out")) == len(driven(_totals).values("out"))
 
 
-def test_to_stop_also_stops_in_the_middle_of_a_run():
+@pytest.mark.parametrize("loss", [*LOSSES[:4], "snapshot"])
+@pytest.mark.parametrize("idle", [True, False])
+def test_what_memory_has_is_written_anew_whatever_the_policy(loss, idle, chains):
+    """Found by an oracle: a lost snapshot was not seen before the restart, 25 epochs later."""
     driver = driven(_totals)
-    driver.store.lose()
-    driver.feed(rides(range(FIRST, ALL)))
-    with pytest.raises(StateLostError, match="gone from the store"):
+    if loss == "snapshot":
+        drop(driver, lambda key: key.startswith("s:"))
+    else:
+        loss(driver)
+    driver.advance(worker.AUDIT_S)
+    if idle:
         driver.run()
+        driver.kill()
+        driver.restart()
+        driver.run()
+    as_if_nothing_had_been(driver, _totals)
+    assert {healed.how for healed in driver.healed} <= {"memory"}
+
+
+def test_a_loss_at_rest_is_seen_and_mended_without_a_record(chains):
+    driver = driven(_totals)
+    epoch = manifest(driver).epoch
+    driver.store.lose()
+    driver.run()
+    assert manifest(driver).epoch == epoch
+    driver.advance(worker.AUDIT_S)
+    driver.run()
+    assert manifest(driver).epoch == epoch + 1
+    assert driver.store.missing({driver.task(): [f"s:{manifest(driver).snapshot[:-33]}"]}) == {}
+    assert len(driver.healed) == 1
+
+
+def test_a_store_that_keeps_nothing_is_told_by_name(monkeypatch):
+    driver = driven(_totals)
+    stage = driver.store.stage
+
+    def forgetting(blobs):
+        told = stage(blobs)
+        driver.store.drop(driver.task(), driver.store.blobs(driver.task()))
+        return told
+
+    driver.feed(rides(range(FIRST, ALL)))
+    monkeypatch.setattr(driver.store, "stage", forgetting)
+    with pytest.raises(StateLostError, match="gone again 6 times in a row") as caught:
+        driver.run()
+    assert "noeviction" in caught.value.remedy
 
 
 def test_a_store_that_went_back_to_an_older_copy_is_brought_up_to_date(chains):
@@ -274,7 +314,7 @@ def test_other_partitions_go_on_while_one_is_healed():
     driver.feed(map(ride, range(4)), partition=1)
     driver.run()
     driver.kill()
-    driver.store.clear(driver.task(0))
+    driver.store.drop(driver.task(0), driver.store.blobs(driver.task(0)))
     driver.restart()
     while not driver.owned():
         driver.turn()

@@ -32,9 +32,10 @@ class Task:
             self.blobs[parent] = data
             self.slab.commit(rows.texts)
             if epoch == snapshot_at:
-                key, digest, blobs = chain.encode_snapshot(header, {"op": self.slab.all()})
+                blobs = dict(chain.encode_snapshot(header, {"op": self.slab.all()}))
                 self.blobs |= blobs
-                self.snapshot = chain.snapshot_name(key, digest)
+                key = list(blobs)[-1]
+                self.snapshot = chain.snapshot_name(key, codec.digest(blobs[key]))
         self.manifest = Manifest(
             batches, "aa", parent_digest, self.snapshot, None, "f00d", 1, "app.0"
         )
@@ -76,6 +77,8 @@ def test_the_link_tells_what_the_chain_costs() -> None:
     assert link.chain_bytes == sum(len(task.blobs[f"d:{i}:aa"]) for i in (3, 4, 5))
     assert link.snapshot == task.snapshot
     assert link.snapshot_bytes > 0
+    assert link.rests_on() == ("s:2:aa", "s:2:aa:0", "d:3:aa", "d:4:aa", "d:5:aa")
+    assert link.parents() == ("d:5:aa", "s:2:aa")
 
 
 def test_what_is_not_reachable_is_not_read() -> None:
@@ -87,6 +90,12 @@ def test_what_is_not_reachable_is_not_read() -> None:
     assert chain.reachable("d:1:xx", "")
 
 
+def test_what_a_later_manifest_may_need_is_reachable() -> None:
+    assert chain.reachable("s:7:bb:0", "5:aa:cafe")
+    assert chain.reachable("d:6:bb", "5:aa:cafe")
+    assert not chain.reachable("s:5:bb", "5:aa:cafe")
+
+
 @pytest.mark.parametrize("key", ["d:5:aa", "d:4:aa", "s:3:aa", "s:3:aa:0"])
 def test_a_blob_that_is_missing_or_altered_is_named(key: str) -> None:
     task = Task(5, snapshot_at=3)
@@ -96,6 +105,32 @@ def test_a_blob_that_is_missing_or_altered_is_named(key: str) -> None:
     task.blobs[key] = data[:-1] + bytes([data[-1] ^ 1])
     with pytest.raises(StateLostError, match=f"checkpoint {key} of task .* was altered"):
         task.load()
+
+
+def test_a_large_delta_has_pieces_that_are_verified_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(chain, "CHUNK_BYTES_MAX", 64)
+    slab = Task.new()
+    slab.fold(pl.DataFrame({"n": range(30)}), {"count": np.arange(30)})
+    header = codec.Header(1, "aa", "", "", 0, 30)
+    key, digest, blobs = chain.encode_delta(header, {"op": slab.changed()})
+    assert list(blobs)[-1] == key == "d:1:aa"
+    assert len(blobs) == 9
+    manifest = Manifest(1, "aa", digest, "", None, "f00d", 1, "app.0")
+
+    def load() -> chain.Loaded:
+        return chain.load("in[0]", manifest, lambda keys: [blobs.get(key) for key in keys])
+
+    restored = Task.new()
+    for state in load().states:
+        for rows in state.values():
+            restored.restore(rows)
+    assert sorted(map(str, restored.dump())) == sorted(map(str, slab.dump()))
+    assert sorted(load().link.deltas) == sorted(blobs)
+    assert load().link.chain_bytes == sum(map(len, blobs.values()))
+    assert load().link.chain_length == 1
+    blobs["d:1:aa:3"] += b"x"
+    with pytest.raises(StateLostError, match=r"checkpoint d:1:aa:3 of task .* was altered"):
+        load()
 
 
 def test_a_large_snapshot_has_several_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
