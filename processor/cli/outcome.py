@@ -16,6 +16,7 @@ from rich.table import Table
 
 from processor.cli import picture
 from processor.errors import SettingsError
+from processor.model.headers import headers_of
 from processor.model.log import Message
 
 POINTS_MAX: Final = 6_000
@@ -106,11 +107,15 @@ def told(message: Message) -> dict[str, Any]:
 
     They are ``text``, or ``base64`` where they are no UTF-8.
     """
-    headers = {name: (value or b"").decode() for name, value in message.headers() or ()}
+    headers = {
+        name: (value or b"").decode(errors="backslashreplace")
+        for name, value in headers_of(message)
+        if name.startswith("processor.")
+    }
     letter: dict[str, Any] = {
         "topic": headers.get("processor.topic"),
-        "partition": int(headers.get("processor.partition", -1)),
-        "offset": int(headers.get("processor.offset", -1)),
+        "partition": _number(headers.get("processor.partition")),
+        "offset": _number(headers.get("processor.offset")),
         "stage": headers.get("processor.stage"),
         "error": headers.get("processor.error"),
     }
@@ -120,6 +125,11 @@ def told(message: Message) -> dict[str, Any]:
     except UnicodeDecodeError:
         letter["base64"] = base64.b64encode(value or b"").decode()
     return letter
+
+
+def _number(text: str | None) -> int:
+    """What a header of ours says; -1 for one that is missing or of somebody else."""
+    return int(text) if text and text.isdecimal() else -1
 
 
 def _table(counts: Sequence[dict[str, Any]], centroids: Sequence[tuple[float, float]]) -> Table:

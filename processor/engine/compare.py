@@ -25,6 +25,7 @@ from processor.formats.base import Format
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.text import Text
+from processor.model.headers import headers_of
 from processor.model.log import Message, Output, TopicPartition
 
 Kind: TypeAlias = Literal["missing", "duplicate", "wrong"]
@@ -263,7 +264,7 @@ class Origins:
     def found(self, messages: Sequence[Message]) -> None:
         """Hear what it holds."""
         for message in messages:
-            origin = self._origin(dict(message.headers() or ()))
+            origin = self._origin(dict(headers_of(message)))
             if origin is None:
                 continue
             where, offset = origin

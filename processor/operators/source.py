@@ -23,6 +23,7 @@ import polars as pl
 from processor.errors import RecordError
 from processor.formats.base import Format
 from processor.model.batch import Slice
+from processor.model.headers import headers_of
 from processor.model.log import Headers, Message, Output
 from processor.operators.base import TASK, Context
 from processor.plan.nodes import OnError
@@ -174,8 +175,10 @@ def _headers(message: Message, stage: str, more: Mapping[str, object]) -> Header
         "timestamp": message.timestamp()[1],
         "stage": stage,
     }
-    told = [(f"processor.{k}", str(v).encode()) for k, v in {**origin, **more}.items()]
-    return [*(message.headers() or ()), *told]
+    told = {f"processor.{name}": str(value) for name, value in {**origin, **more}.items()}
+    # A reason may quote what no UTF-8 can be made of, and must not stop the run that it is told in.
+    encoded = [(name, text.encode(errors="backslashreplace")) for name, text in told.items()]
+    return [*headers_of(message), *encoded]
 
 
 def _messages(slices: Sequence[Slice], rows: Sequence[int]) -> list[Message]:

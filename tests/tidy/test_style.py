@@ -63,3 +63,11 @@ def test_a_noqa_says_which_rule_it_is_about() -> None:
         for line in path.read_text(encoding="utf-8").splitlines():
             if "# noqa" in line:
                 assert re.search(r"# noqa: [A-Z]+[0-9]+", line), f"{path}: {line}"
+
+
+def test_headers_are_read_in_one_place_only() -> None:
+    """What else calls the client's method may end the process: see `processor.model.headers`."""
+    for path in SOURCES:
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)
+            assert not (called and node.func.attr == "headers"), f"{path}:{node.lineno}"  # type: ignore[attr-defined]

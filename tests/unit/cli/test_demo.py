@@ -217,3 +217,13 @@ def test_a_dead_letter_tells_origin_error_and_text():
     assert told(message("é".encode(), headers)) == {**expected, "text": "é"}
     assert told(message(b"\xff", headers)) == {**expected, "base64": "/w=="}
     assert told(message(None, headers)) == {**expected, "text": None}
+
+
+def test_a_dead_letter_with_headers_of_any_bytes_is_told():
+    headers = [
+        ("of the producer", b"\xff"), ("of nobody", None), ("processor.topic", b"trips"),
+        ("processor.error", b"quoted: \xff"), ("processor.offset", b"none"),
+    ]  # fmt: skip
+    letter = told(message(b"x", headers))
+    assert (letter["topic"], letter["error"]) == ("trips", "quoted: \\xff")
+    assert (letter["partition"], letter["offset"]) == (-1, -1)

@@ -8,6 +8,7 @@ import pytest
 
 from processor import Json
 from processor.errors import RecordError
+from processor.formats.base import Decoded
 from processor.model.batch import Result
 from processor.operators.base import TASK, Context
 from processor.operators.source import Decode
@@ -150,3 +151,18 @@ def test_late_records_go_to_their_topic_as_they_came() -> None:
 def test_without_late_records_nothing_goes_to_their_topic() -> None:
     _, result = run((at(100, 95), None), late="late")
     assert result.outputs == []
+
+
+class Quoting:
+    """A format whose reasons quote what no UTF-8 can be made of."""
+
+    def decode(self, values):
+        frame = FORM.decode([b"{}"] * len(values)).frame
+        return Decoded(frame, dict.fromkeys(range(len(values)), "no \udcff here"))
+
+
+def test_a_reason_of_any_characters_stops_nothing() -> None:
+    step = Decode(Quoting(), None, None, "dead_letter", "dlq", None, "app", tagged=False)  # type: ignore[arg-type]
+    result = Result()
+    step.decode(Context([piece([b"x"])], [{}], result))
+    assert dict(result.outputs[0].headers[0])["processor.error"] == rb"no \udcff here"  # type: ignore[index]
