@@ -192,11 +192,11 @@ class Groups:
         for message in messages:
             try:
                 group = self._group(self._read(message.value() or b""))
+                last = self._last.get(group)  # a cell that is a list raises here
             except (ValueError, KeyError, TypeError, IndexError):
                 self._findings.append(_at("wrong", message))
                 continue
             pair = (message.key(), message.value())
-            last = self._last.get(group)
             if last is not None and (self._once or (self._rising and last.pair == pair)):
                 self._findings.append(_at("duplicate", message))
                 continue
@@ -311,12 +311,17 @@ def row_reader(form: Format, columns: Sequence[str]) -> RowReader | None:
         return _object
     if isinstance(form, Csv):
         separator = form.separator
-        return lambda value: dict(
-            zip(columns, next(csv.reader([value.decode()], delimiter=separator)), strict=True)
-        )
+        return lambda value: dict(zip(columns, _fields(value, separator), strict=True))
     if isinstance(form, Text):
         return lambda value: {columns[0]: value.decode()}
     return None
+
+
+def _fields(value: bytes, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([value.decode()], delimiter=separator))
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
 
 
 def _object(value: bytes) -> Row:
@@ -351,5 +356,11 @@ def _at(kind: Kind, message: Message, origin: str = "") -> Finding:
 
 
 def _shown(key: bytes | None, value: bytes | None) -> str:
-    text = "no value" if value is None else value[:200].decode(errors="backslashreplace")
-    return text if key is None else f"{key[:60].decode(errors='backslashreplace')} {text}"
+    text = "no value" if value is None else _text(value[:200])
+    return text if key is None else f"{_text(key[:60])} {text}"
+
+
+def _text(some: bytes) -> str:
+    """Bytes as one line that does nothing to a terminal."""
+    text = some.decode(errors="backslashreplace")
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)

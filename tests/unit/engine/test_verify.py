@@ -90,7 +90,9 @@ def test_a_planted_duplicate_is_found_at_its_place(name):
 
 
 @pytest.mark.parametrize("name", ALL)
-@pytest.mark.parametrize("value", [b"junk", b'{"k":"k1","n":1234,"total":5}', b"[]"])
+@pytest.mark.parametrize(
+    "value", [b"junk", b'{"k":"k1","n":1234,"total":5}', b"[]", b'{"k":[1],"t":{}}', b"\xff", None]
+)
 def test_a_planted_wrong_output_is_found_at_its_place(name, value):
     driver = ran(ALL[name](), count=150)
     where = partition_of(b"k1", 3)
@@ -241,6 +243,23 @@ def test_sums_of_floats_may_differ_in_the_last_bits():
     driver.log.feed("out", [b"a,122.6,2.45"], [b"a"])
     (finding,) = judged(driver).findings
     assert finding.kind == "wrong"
+
+
+@pytest.mark.parametrize("value", [b"a\rb,1,2", b"a", b"\xff,1,2", b"", b'"' + b"x" * 200_000])
+def test_a_planted_line_that_is_no_row_is_found(value):
+    driver = TestDriver(float_sums())
+    driver.feed([{"k": "a", "x": 0.5}])
+    driver.run()
+    driver.log.feed("out", [value], [b"a"])
+    (finding,) = judged(driver).findings
+    assert (finding.kind, finding.offset) == ("wrong", 2)
+
+
+def test_a_finding_is_one_line_of_what_a_terminal_can_show():
+    driver = ran(stateless(), count=1, partitions=1)
+    driver.log.feed("out", [b"\x1b[2Jgone\nv\xff \xc3\xa9"], [b"\x00k\xfe"])
+    (finding,) = judged(driver).findings
+    assert finding.what == r"\x00k\xfe \x1b[2Jgone\nv\xff é"
 
 
 def test_a_group_that_never_committed_is_refused():
