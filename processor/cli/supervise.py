@@ -8,15 +8,17 @@ import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Final
 
 import click
-import structlog
 from pydantic import SecretStr
 
 from processor.cli.job import Job
+from processor.cli.watch import Watch, signal_name
+from processor.clock import SystemClock
 from processor.errors import ProcessorError
 
 if TYPE_CHECKING:
@@ -32,14 +34,14 @@ def run(names: Sequence[str], settings: Settings, stop: threading.Event) -> None
     Raises `ProcessorError` when a worker failed, ``SystemExit`` when the preparation did: both have
     said why.
     """
-    jobs: list[Job] = _elsewhere(_prepare, names, settings)
+    jobs: list[Job] = _elsewhere(stop, _prepare, names, settings)
     if stop.is_set():
         return
     if not settings.until_caught_up:
         _Processes(settings, stop).run(jobs)
         return
     for number, job in enumerate(jobs):  # a later one reads what an earlier one wrote
-        found = _elsewhere(_with_ends, job, settings) if number else job
+        found = _elsewhere(stop, _with_ends, job, settings) if number else job
         _Processes(settings, stop).run([found])
 
 
@@ -68,8 +70,11 @@ def _started(target: Callable[..., None], *args: Any, daemon: bool = False) -> B
     return process
 
 
-def _elsewhere(target: Callable[..., Any], *args: Any) -> Any:
-    """What a function answers in a process of its own; ends as that one does where it fails."""
+def _elsewhere(stop: threading.Event, target: Callable[..., Any], *args: Any) -> Any:
+    """What a function answers in a process of its own; ends as that one does where it fails.
+
+    Raises `ProcessorError` where a signal ended it, unless it was time to stop anyway.
+    """
     receiver, sender = _SPAWN.Pipe(duplex=False)
     process = _started(target, *args, sender, daemon=True)
     sender.close()
@@ -77,6 +82,14 @@ def _elsewhere(target: Callable[..., Any], *args: Any) -> Any:
         answer = receiver.recv()
     except EOFError:
         process.join()
+        if stop.is_set():
+            sys.exit(0)
+        if process.exitcode and process.exitcode < 0:  # it could not say why
+            raise ProcessorError(
+                f"preparing the run was ended by {signal_name(-process.exitcode)}",
+                remedy="a module of a topology may end the process that imports it; after SIGKILL "
+                "see whether the machine ran out of memory",
+            ) from None
         sys.exit(process.exitcode or 1)
     process.join()
     return answer
@@ -119,40 +132,10 @@ class _Processes:
         self._stop = stop
 
     def run(self, jobs: Sequence[Job]) -> None:
-        running: dict[BaseProcess, Callable[[], BaseProcess]] = {}
+        watch = Watch(self._stop.is_set, self._stop.set, SystemClock())
         for job in jobs:
             for i in range(self._settings.workers):
-                args = (job, self._settings, job.index * self._settings.workers + i)
-
-                def make(args: tuple[Any, ...] = args) -> BaseProcess:
-                    return _started(_work, *args)
-
-                running[make()] = make
-        failed = self._watch(running)
-        if failed:
-            raise ProcessorError(f"{failed} of the workers failed: see the log above")
-
-    def _watch(self, running: dict[BaseProcess, Callable[[], BaseProcess]]) -> int:
-        failed = 0
-        told = False
-        while running:
-            for process in list(running):
-                process.join(0.2 / len(running))
-                if process.exitcode is None:
-                    continue
-                make = running.pop(process)
-                if process.exitcode < 0 and not self._stop.is_set():
-                    structlog.get_logger("processor").warning(
-                        "worker was killed: starting it again", signal=-process.exitcode
-                    )
-                    running[make()] = make
-                elif told and process.exitcode == -signal.SIGTERM:
-                    pass  # it had not begun yet, or had ended its work already
-                elif process.exitcode:
-                    failed += 1
-                    self._stop.set()
-            if self._stop.is_set() and not told:
-                told = True
-                for process in running:
-                    process.terminate()
-        return failed
+                number = job.index * self._settings.workers + i
+                make = partial(_started, _work, job, self._settings, number)
+                watch.add(f"worker {number} of {job.name}", make)
+        watch.run()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 
 import psutil
 import pytest
@@ -12,6 +13,7 @@ from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, C
 from tests.integration.running import (
     ENRICH,
     POPULAR,
+    ROOT,
     Bench,
     bench,
     enriched,
@@ -264,6 +266,81 @@ def test_a_killed_worker_process_is_started_again_by_its_parent(bench):
     assert victim.pid not in {worker.pid for worker in _workers(run)}
     run.terminate().succeeds(20)
     assert read_enriched(bench.topics.read(bench.enriched)) == enriched(lines)
+
+
+DEADLY = """
+import os, signal
+import polars as pl
+from processor import Text, Topology
+
+def deadly(value):
+    if value == "deadly":
+        os.kill(os.getpid(), signal.SIGSEGV)
+    return value
+
+@Topology.define
+def copy(*, app: str = "a", input: str = "in", output: str = "out") -> Topology:
+    topology = Topology(app)
+    lines = topology.read.kafka(input, format=Text(), on_error="skip")
+    passed = pl.col("value").map_elements(deadly, return_dtype=pl.String)
+    lines.select(value=passed).write.kafka(output, format=Text())
+    return topology
+"""
+
+
+# The command, with pauses that a test has time for.
+HASTY = """
+from processor.__main__ import main
+from processor.cli import watch
+
+watch.MOST_S = 0.1
+if __name__ == "__main__":
+    main()
+"""
+KILLED = "worker was killed: starting it again"
+
+
+def _deadly(bench, module="processor"):
+    """Two workers; four lines are through, and then one has come that kills whoever reads it."""
+    bench.create()
+    for name, text in (("deadly", DEADLY), ("hasty", HASTY)):
+        (bench.directory / f"{name}.py").write_text(text)
+    path = {"PYTHONPATH": f"{bench.directory}:{ROOT}"}
+    sets = {"app": f"deadly-{bench.id}", "input": bench.trips, "output": bench.enriched}
+    given = [part for name, value in sets.items() for part in ("--set", f"{name}={value}")]
+    servers = ("--bootstrap-servers", bench.servers, "--redis-url", bench.redis_url)
+    run = bench.start("deadly", "--workers", 2, *servers, *given, env=path, module=module)
+    run.until(lambda run: len(run.events("worker starts")) == 2, "2 workers")
+    run.owns(4)
+    for partition in range(4):
+        bench.topics.fill(bench.trips, [b"good"], partition=partition)
+    with bench.topics.reader(bench.enriched) as reader:
+        reader.until(lambda m: len(m) == 4, "all lines", runs=[run])
+    bench.topics.fill(bench.trips, [b"deadly"], partition=0)
+    return run
+
+
+def test_a_step_that_kills_its_process_is_tried_again_with_pauses_and_a_stop_is_heard(bench):
+    run = _deadly(bench)
+    told = run.until(lambda run: len(e := run.events(KILLED)) >= 4 and e, "4 kills")
+    assert {event["signal"] for event in told} == {signal.SIGSEGV}
+    pauses = {}
+    for event in told:
+        pauses.setdefault(event["worker"], []).append(event["pause_s"])
+    # Whoever has the line is killed by it, and both may have had it in turns.
+    for of_one in pauses.values():
+        assert of_one == [0.5, 1.0, 2.0, 4.0][: len(of_one)]
+    run.terminate().succeeds(30)
+    assert len(bench.topics.read(bench.enriched)) == 4
+
+
+def test_a_step_that_kills_its_process_again_and_again_stops_the_run_by_name(bench):
+    run = _deadly(bench, "hasty")
+    assert run.exit_code(120) == 2, run.tail()
+    assert "of deadly was killed by SIGSEGV, 10 times in a row" in run.text(), run.tail()
+    assert "remedy: read its last log lines" in run.text(), run.tail()
+    assert run.events("worker stopped"), run.tail()  # the other one, in good order
+    assert len(bench.topics.read(bench.enriched)) == 4
 
 
 def _workers(run):
