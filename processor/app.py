@@ -8,17 +8,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
-import socket
-import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 
 import structlog
 
@@ -37,6 +33,7 @@ from processor.metrics.progress import BatchReport
 from processor.model.log import Assigned, Rebalance, Revoked, TopicPartition
 from processor.plan.nodes import Aggregate, Plan
 from processor.settings import Settings
+from processor.slots import Slot
 
 PARTITIONS = 4
 LIVE_S = 60.0
@@ -225,33 +222,6 @@ def ends_of(log: Log, plan: Plan) -> dict[TopicPartition, int]:
     topic, _ = topics_of(plan)
     described = log.describe([topic])[topic]
     return {TopicPartition(topic, p): extent.high for p, extent in described.extents.items()}
-
-
-class Slot:
-    """A stable ordinal for this process among those of one application on this machine.
-
-    Transactional id and group instance id derive from it. A worker that is killed lets go of its
-    slot, and the one started in its place takes it over, and with it its partitions.
-    """
-
-    def __init__(self, app: str, prefix: str | None) -> None:
-        directory = Path(tempfile.gettempdir()) / f"processor-{os.getuid()}"
-        directory.mkdir(mode=0o700, exist_ok=True)
-        host = prefix or socket.gethostname()
-        for ordinal in range(4096):
-            self._file = (directory / f"{app}.{host}-{ordinal}.slot").open("w")
-            try:
-                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                self._file.close()
-                continue
-            self.instance = f"{app}.{host}-{ordinal}"
-            return
-        raise SettingsError(f"{app}: more than 4,096 workers on this machine")
-
-    def close(self) -> None:
-        """Let go."""
-        self._file.close()
 
 
 @dataclass(slots=True)

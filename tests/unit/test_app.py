@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from processor import app
+from processor import app, slots
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.store import MemoryStore
 from processor.errors import SettingsError, TopologyError
@@ -161,41 +161,9 @@ def test_ends_are_those_of_the_input():
     }
 
 
-# Slots.
-
-
 @pytest.fixture(autouse=True)
 def temporary(tmp_path, monkeypatch):
-    monkeypatch.setattr(app.tempfile, "gettempdir", lambda: str(tmp_path))
-
-
-def test_a_slot_is_a_workers_own_and_is_taken_over():
-    first, second = app.Slot("rides", "host"), app.Slot("rides", "host")
-    assert (first.instance, second.instance) == ("rides.host-0", "rides.host-1")
-    other = app.Slot("other", "host")
-    assert other.instance == "other.host-0"
-    first.close()
-    again = app.Slot("rides", "host")
-    assert again.instance == "rides.host-0"
-    for slot in (second, other, again):
-        slot.close()
-
-
-def test_slots_of_many_threads_differ():
-    found, barrier = [], threading.Barrier(8)
-
-    def take():
-        barrier.wait()
-        found.append(app.Slot("rides", "host"))
-
-    threads = [threading.Thread(target=take) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(slot.instance for slot in found) == [f"rides.host-{i}" for i in range(8)]
-    for slot in found:
-        slot.close()
+    monkeypatch.setattr(slots.tempfile, "gettempdir", lambda: str(tmp_path))
 
 
 # A worker.

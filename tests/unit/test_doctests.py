@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,14 @@ MODULES = sorted(
     for path in (ROOT / "processor" / room).glob("*.py")
     if path.stem != "__init__"
 )
+MODULES += ["processor.private", "processor.slots"]
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_the_examples_of_a_module_do_what_they_show(name: str) -> None:
+def test_the_examples_of_a_module_do_what_they_show(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     module = importlib.import_module(name)
     result = doctest.testmod(module, optionflags=doctest.ELLIPSIS)
     assert result.failed == 0
