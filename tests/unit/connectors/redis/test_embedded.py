@@ -10,7 +10,8 @@ import pytest
 from processor.connectors.ports import Blob
 from processor.connectors.redis.embedded import EmbeddedRedis
 from processor.connectors.redis.store import RedisStore
-from processor.errors import StoreError
+from processor.errors import SettingsError, StoreError
+from tests.unit.others import anothers, mode
 
 TASK = "app/rides/0"
 CHILD = """
@@ -115,6 +116,98 @@ def test_a_full_server_is_told_with_its_remedy():
             for epoch in (1, 2):
                 store.stage({TASK: [Blob(f"d:{epoch}:a", b"x" * 4_000_000, epoch)]})
         store.close()
+
+
+def rights(directory):
+    return {p.name: mode(p) for p in (directory, *directory.rglob("*")) if not p.is_symlink()}
+
+
+def private(directory):
+    """Directories 0700 and files 0600, all of them."""
+    found = rights(directory)
+    wanted = {p.name: 0o700 if p.is_dir() else 0o600 for p in (directory, *directory.rglob("*"))}
+    assert {"redis.log", "redis.lock", "appendonlydir"} <= found.keys()
+    return found == wanted
+
+
+def test_what_it_keeps_is_for_its_user_alone(tmp_path):
+    before = os.umask(0o022)
+    try:
+        with EmbeddedRedis(tmp_path / "state" / "processor") as server:
+            write(server)
+            directory = tmp_path / "state" / "processor"
+            assert (directory / "redis.sock").is_socket()
+            assert private(directory), rights(directory)
+            assert mode(tmp_path / "state") == 0o700
+    finally:
+        os.umask(before)
+    assert private(directory), rights(directory)
+
+
+def test_without_a_directory_it_is_for_its_user_alone_too():
+    with EmbeddedRedis() as server:
+        write(server)
+        path = Path(server.url.removeprefix("unix://").partition("?")[0]).parent
+        assert private(path), rights(path)
+
+
+def test_a_directory_of_an_earlier_version_goes_on_and_is_tightened(tmp_path, caplog):
+    directory = tmp_path / "processor"
+    with EmbeddedRedis(directory) as server:
+        write(server)
+    for path in (directory, *directory.rglob("*")):
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    with EmbeddedRedis(directory) as server:
+        assert read(server) == [b"x"]
+        assert private(directory), rights(directory)
+    assert f"{directory} could be read by other users" in caplog.text
+    caplog.clear()
+    with EmbeddedRedis(directory) as server:
+        assert read(server) == [b"x"]
+    assert not caplog.text
+
+
+def test_a_directory_of_another_user_is_refused(tmp_path, monkeypatch):
+    directory = tmp_path / "processor"
+    directory.mkdir(mode=0o755)
+    anothers(directory, monkeypatch)
+    with pytest.raises(SettingsError, match="processor cannot be used: it is of another user"):
+        EmbeddedRedis(directory).start()
+    assert mode(directory) == 0o755
+    assert not list(directory.iterdir())
+
+
+def test_a_link_to_a_directory_is_followed_where_it_is_ours_only(tmp_path, monkeypatch):
+    real, link = tmp_path / "real", tmp_path / "link"
+    real.mkdir()
+    link.symlink_to(real)
+    with EmbeddedRedis(link) as server:
+        write(server)
+    with EmbeddedRedis(real) as server:
+        assert read(server) == [b"x"]
+    anothers(link, monkeypatch)
+    with pytest.raises(SettingsError, match="of another user"):
+        EmbeddedRedis(link).start()
+
+
+@pytest.mark.parametrize("name", ["redis.log", "redis.lock"])
+def test_a_link_in_the_place_of_a_file_empties_nothing(tmp_path, name):
+    victim, directory = tmp_path / "victim", tmp_path / "processor"
+    victim.write_text("dear")
+    directory.mkdir(mode=0o700)
+    (directory / name).symlink_to(victim)
+    with pytest.raises(SettingsError, match=f"{name} cannot be used: it is a link"):
+        EmbeddedRedis(directory).start()
+    assert victim.read_text() == "dear"
+
+
+def test_the_umask_is_the_servers_only(tmp_path):
+    before = os.umask(0o027)
+    try:
+        with EmbeddedRedis(tmp_path):
+            assert os.umask(0o027) == 0o027
+    finally:
+        os.umask(before)
 
 
 def test_an_address_in_an_error_has_no_password():
