@@ -11,29 +11,19 @@ A judge first hears what is expected, then what is found, then says what is amis
 
 from __future__ import annotations
 
-import csv
-import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any, Literal, Protocol, TypeAlias
 
-import orjson
-
 from processor.connectors.partitioner import partition as partition_of
-from processor.formats.base import Format
-from processor.formats.csv import Csv
-from processor.formats.json import Json
-from processor.formats.text import Text
+from processor.engine.rows import Row, RowReader, same
+from processor.engine.slack import Slack
 from processor.model.headers import headers_of
 from processor.model.log import Message, Output, TopicPartition
 
 Kind: TypeAlias = Literal["missing", "duplicate", "wrong"]
-Row: TypeAlias = Mapping[str, Any]
-RowReader: TypeAlias = Callable[[bytes], Row]
 _Pair: TypeAlias = tuple[bytes | None, bytes | None]
-
-_TOLERANCE = 1e-9  # sums of floats depend on the order of addition in the last bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +154,8 @@ class Groups:
         names: the columns that tell groups apart.
         once: whether each group is published once; else the last record of a group counts.
         rising: whether no two records of a group can be equal, since one of them counts records.
+        exact: the columns that have to be equal.
+        slack: how far sums and means of fractions may be from those recomputed.
     """
 
     def __init__(
@@ -175,9 +167,12 @@ class Groups:
         *,
         once: bool,
         rising: bool,
+        exact: Collection[str],
+        slack: Slack | None,
     ) -> None:
         self._topic, self._bounds, self._read, self._names = topic, bounds, read, tuple(names)
         self._once, self._rising = once, rising
+        self._exact, self.slack = frozenset(exact), slack
         self._wanted: dict[tuple[Any, ...], _Pair] = {}
         self._last: dict[tuple[Any, ...], _Last] = {}
         self._findings: list[Finding] = []
@@ -211,7 +206,7 @@ class Groups:
                 if not self._bounds.surplus:
                     continue
                 why = "no input makes this group"
-            elif self._same(wanted, last.pair):
+            elif self._same(group, wanted, last.pair):
                 continue
             else:
                 why = f"should be {_shown(*wanted)}"
@@ -225,15 +220,12 @@ class Groups:
     def _group(self, row: Row) -> tuple[Any, ...]:
         return tuple(row[name] for name in self._names)
 
-    def _same(self, one: _Pair, other: _Pair) -> bool:
+    def _same(self, group: tuple[Any, ...], one: _Pair, other: _Pair) -> bool:
         if one == other:
             return True
+        slack = self.slack.of(group) if self.slack else {}
         a, b = self._read(one[1] or b""), self._read(other[1] or b"")
-        return (
-            one[0] == other[0]
-            and a.keys() == b.keys()
-            and all(_equal(a[name], b[name]) for name in a)
-        )
+        return one[0] == other[0] and same(a, b, exact=self._exact, slack=slack)
 
 
 @dataclass(slots=True)
@@ -298,48 +290,6 @@ class Origins:
             return TopicPartition(topic, int(partition)), int(offset)
         except (KeyError, ValueError):
             return None
-
-
-def row_reader(form: Format, columns: Sequence[str]) -> RowReader | None:
-    """How rows of a format are taken apart; ``None`` for a format that is not known here.
-
-    >>> read = row_reader(Json(), ["n"])
-    >>> read(b'{"n":1}')
-    {'n': 1}
-    """
-    if isinstance(form, Json):
-        return _object
-    if isinstance(form, Csv):
-        separator = form.separator
-        return lambda value: dict(zip(columns, _fields(value, separator), strict=True))
-    if isinstance(form, Text):
-        return lambda value: {columns[0]: value.decode()}
-    return None
-
-
-def _fields(value: bytes, separator: str) -> list[str]:
-    try:
-        return next(csv.reader([value.decode()], delimiter=separator))
-    except csv.Error as error:
-        raise ValueError(str(error)) from error
-
-
-def _object(value: bytes) -> Row:
-    row = orjson.loads(value)
-    if not isinstance(row, dict):
-        raise TypeError("no object")
-    return row
-
-
-def _equal(one: Any, other: Any) -> bool:
-    if one == other:
-        return True
-    try:
-        a, b = float(one), float(other)
-    except (TypeError, ValueError):
-        return False
-    fractions = any(isinstance(x, float) or (isinstance(x, str) and "." in x) for x in (one, other))
-    return fractions and math.isclose(a, b, rel_tol=_TOLERANCE)
 
 
 def _pairs(output: Output) -> Iterable[_Pair]:

@@ -12,7 +12,7 @@ Nothing is written and no group is joined. What cannot be judged is said in the 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from processor.engine.compare import (
@@ -23,8 +23,9 @@ from processor.engine.compare import (
     Judge,
     Origins,
     Piece,
-    row_reader,
 )
+from processor.engine.rows import row_reader
+from processor.engine.slack import Slack, slack_of
 from processor.errors import SettingsError
 from processor.model.batch import Slice
 from processor.model.log import Extent, Message, Output, TopicPartition
@@ -73,8 +74,13 @@ def verify(
     pipeline = Pipeline(plan)
     _check(plan, pipeline, spans)
     judges = _judges(plan, _Locator(pipeline, scan), spans, outputs, report)
+    found = [j.slack for j in judges.values() if isinstance(j, Groups) and j.slack]
+    slacks = {slack.sink.topic: slack for slack in found}
+    if slacks:
+        measured = replace(plan, sinks=(*plan.sinks, *(slack.sink for slack in found)))
+        pipeline = Pipeline(measured)
     for partition, span in sorted(spans.items()):
-        for piece, records in _recompute(pipeline, plan, scan, partition, span, judges):
+        for piece, records in _recompute(pipeline, plan, scan, partition, span, judges, slacks):
             report.recomputed += records if piece.start >= span.start else 0
     for topic, judge in judges.items():
         for number, extent in sorted(outputs[topic].items()):
@@ -112,6 +118,7 @@ def _recompute(  # noqa: PLR0917 - all that a partition's run needs
     partition: TopicPartition,
     span: Span,
     judges: Mapping[str, Judge],
+    slacks: Mapping[str, Slack],
 ) -> Iterator[tuple[Piece, int]]:
     state = pipeline.new_state()
     time: int | None = None
@@ -125,6 +132,8 @@ def _recompute(  # noqa: PLR0917 - all that a partition's run needs
             for output in outputs:
                 if output.topic in judges:
                     judges[output.topic].expect(output, piece)
+                elif output.topic in slacks:
+                    slacks[output.topic].expect(output)
         yield piece, len(messages)
 
 
@@ -252,17 +261,22 @@ def _grouped(
     if sink.mode != "append" and any(isinstance(node, nodes.Filter) for node in behind):
         return f"a filter behind an aggregate lets mode {sink.mode} depend on the batches' bounds"
     names = list(schema.columns(plan)[id(sink.parent)])
-    kept = _kept(aggregate, behind, names)
+    origins = {n: o for n, o in _column_origins(aggregate, behind).items() if n in names}
+    kept = {name for name, origin in origins.items() if name == origin}
     groups = _group_columns(aggregate, kept)
     read = row_reader(sink.format, names)
     if groups is None or read is None:
         return "its records do not tell their groups apart"
     if sink.mode != "append" and bounds.partitions > 1 and sink.key not in groups:
         return "its key is no column of the group, so that records of a group have no order"
+    made = {a.name: a for a in aggregate.aggregations}
+    published = {name: made[origin] for name, origin in origins.items() if origin in made}
+    slack = slack_of(plan, sink, aggregate, groups, published)
     counts = {a.name for a in aggregate.aggregations if a.function == "count" and not a.column}
     return Groups(
         sink.topic, bounds, read, groups, once=sink.mode == "append",
         rising=sink.mode == "update" and bool(counts & kept),
+        exact=origins.keys() - (slack.columns.keys() if slack else ()), slack=slack,
     )  # fmt: skip
 
 
@@ -270,22 +284,23 @@ def _aggregate(sink: nodes.Sink) -> nodes.Aggregate | None:
     return next((n for n in nodes.path(sink) if isinstance(n, nodes.Aggregate)), None)
 
 
-def _kept(
-    aggregate: nodes.Aggregate, behind: Sequence[nodes.Node], names: Sequence[str]
-) -> set[str]:
-    """Those of the aggregate's columns that come out as they are."""
-    kept = {
-        "window_start",
-        "window_end",
-        *aggregate.keys,
-        *(a.name for a in aggregate.aggregations),
-    }
+def _column_origins(aggregate: nodes.Aggregate, behind: Sequence[nodes.Node]) -> Mapping[str, str]:
+    """The aggregate's columns that come out as they are, each by the name it has at the end."""
+    made = (*aggregate.keys, *(a.name for a in aggregate.aggregations))
+    origins = {name: name for name in ("window_start", "window_end", *made)}
     for node in behind:
         if isinstance(node, nodes.Select | nodes.Extend):
+            before = dict(origins)
             for expression in node.expressions:
-                if not expression.meta.is_column_selection():
-                    kept.discard(expression.meta.output_name(raise_if_undetermined=False) or "")
-    return kept & set(names)
+                if expression.meta.is_column_selection():
+                    continue
+                name = expression.meta.output_name(raise_if_undetermined=False) or ""
+                origins.pop(name, None)
+                roots = expression.meta.root_names()
+                renamed = expression.meta.is_column_selection(allow_aliasing=True)
+                if renamed and len(roots) == 1 and roots[0] in before:
+                    origins[name] = before[roots[0]]
+    return origins
 
 
 def _group_columns(aggregate: nodes.Aggregate, kept: set[str]) -> list[str] | None:

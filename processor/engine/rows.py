@@ -1,0 +1,113 @@
+"""Rows of a topic, taken apart and compared cell by cell."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, Final, TypeAlias
+
+import orjson
+
+from processor.formats.base import Format
+from processor.formats.csv import Csv
+from processor.formats.json import Json
+from processor.formats.text import Text
+
+Row: TypeAlias = Mapping[str, Any]
+RowReader: TypeAlias = Callable[[bytes], Row]
+
+_RELATIVE: Final = 1e-9  # for what was computed from sums, in whatever way
+
+
+def row_reader(form: Format, columns: Sequence[str]) -> RowReader | None:
+    """How rows of a format are taken apart; ``None`` for a format that is not known here.
+
+    The reader raises `ValueError` or `TypeError` for what is no row.
+
+    >>> read = row_reader(Json(), ["n"])
+    >>> read(b'{"n":1}')
+    {'n': 1}
+    """
+    if isinstance(form, Json):
+        return _object
+    if isinstance(form, Csv):
+        separator = form.separator
+        return lambda value: dict(zip(columns, _fields(value, separator), strict=True))
+    if isinstance(form, Text):
+        return lambda value: {columns[0]: value.decode()}
+    return None
+
+
+def same(one: Row, other: Row, *, exact: Collection[str], slack: Mapping[str, float]) -> bool:
+    """Whether two rows say the same.
+
+    Args:
+        one: a row.
+        other: another one.
+        exact: columns that have to be equal.
+        slack: how far numbers may be apart, by column; infinity: there is no telling.
+
+    Fractions in other columns may differ by 1 part in 10⁹.
+
+    >>> same({"s": 0.0, "n": 3}, {"s": 5.6e-17, "n": 3}, exact={"n"}, slack={"s": 1e-15})
+    True
+    >>> same({"s": 0.0, "n": 3}, {"s": 0.0, "n": 3.0000000001}, exact={"n"}, slack={"s": 1e-15})
+    False
+    """
+    return one.keys() == other.keys() and all(
+        _within(one[name], other[name], slack[name])
+        if name in slack
+        else _equal(one[name], other[name], 0.0 if name in exact else _RELATIVE)
+        for name in one
+    )
+
+
+def _fields(value: bytes, separator: str) -> list[str]:
+    try:
+        return next(csv.reader([value.decode()], delimiter=separator))
+    except csv.Error as error:
+        raise ValueError(str(error)) from error
+
+
+def _object(value: bytes) -> Row:
+    row = orjson.loads(value)
+    if not isinstance(row, dict):
+        raise TypeError("no object")
+    return row
+
+
+def _within(one: Any, other: Any, bound: float) -> bool:
+    if _alike(one, other) or bound == math.inf:
+        return True
+    numbers = _numbers(one, other)
+    return numbers is not None and (
+        numbers[0] == numbers[1] or abs(numbers[0] - numbers[1]) <= bound
+    )
+
+
+def _equal(one: Any, other: Any, relative: float) -> bool:
+    if _alike(one, other):
+        return True
+    numbers = _numbers(one, other)
+    # Whole numbers have no other form, and may be longer than a float can tell apart.
+    fractions = any(isinstance(x, float) or (isinstance(x, str) and "." in x) for x in (one, other))
+    return numbers is not None and fractions and math.isclose(*numbers, rel_tol=relative)
+
+
+def _alike(one: Any, other: Any) -> bool:
+    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def _numbers(one: Any, other: Any) -> tuple[float, float] | None:
+    """Both as numbers, where both are; in CSV all cells are text, in JSON no number is."""
+    if (
+        isinstance(one, bool)
+        or isinstance(other, bool)
+        or isinstance(one, str) != isinstance(other, str)
+    ):
+        return None
+    try:
+        return float(one), float(other)
+    except (TypeError, ValueError):
+        return None
