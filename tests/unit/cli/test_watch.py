@@ -7,6 +7,7 @@ import threading
 from itertools import pairwise
 
 import pytest
+from structlog.testing import capture_logs
 
 from processor.cli.watch import LIVES, LOOK_S, Watch
 from processor.clock import ManualClock, SystemClock
@@ -173,12 +174,21 @@ def test_one_that_cannot_be_started_is_tried_again_and_told(bench):
         other.watch.run()
 
 
-def test_what_is_told_of_a_kill(bench, capsys):
+def test_what_is_told_of_a_kill(bench):
     bench.add("worker 0 of rides", (1, -signal.SIGSEGV), (1, 0))
-    bench.watch.run()
-    out, err = capsys.readouterr()
-    for word in ("worker was killed: starting it again", "worker 0 of rides", "SIGSEGV", "0.5"):
-        assert word in out + err
+    with capture_logs() as told:
+        bench.watch.run()
+    assert told == [
+        {
+            "event": "worker was killed: starting it again",
+            "log_level": "warning",
+            "worker": "worker 0 of rides",
+            "what": "was killed by SIGSEGV",
+            "signal": 11,
+            "pause_s": 0.5,
+            "in_a_row": 1,
+        }
+    ]
 
 
 def test_real_processes_that_kill_themselves_are_started_again():
