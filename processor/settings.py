@@ -120,6 +120,7 @@ class Settings(BaseSettings):
     kafka: Texts = Field(default_factory=dict, repr=False)
     session_timeout: Wait = timedelta(seconds=10)
     transaction_timeout: Wait = timedelta(seconds=10)
+    give_up_after: Duration = timedelta(minutes=15)
     shutdown_timeout: Wait = timedelta(seconds=30)
 
     @classmethod

@@ -81,6 +81,8 @@ def _settings(function: Any) -> Any:
 @click.option("--instance", metavar="NAME", help="Identity over restarts; the host's name.")
 @click.option("--session-timeout", metavar="TIME")
 @click.option("--transaction-timeout", metavar="TIME")
+@click.option("--give-up-after", metavar="TIME",
+              help="How long Kafka or Redis may be away: 15 minutes.")  # fmt: skip
 @click.option("--shutdown-timeout", metavar="TIME")
 def run(
     topologies: tuple[str, ...],

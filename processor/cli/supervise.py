@@ -24,6 +24,7 @@ from processor.errors import ProcessorError
 if TYPE_CHECKING:
     from processor.settings import Settings
 
+ASK_S: Final = 0.1
 # A fork would take over threads that it does not have.
 _SPAWN: Final = multiprocessing.get_context("spawn")
 
@@ -78,6 +79,9 @@ def _elsewhere(stop: threading.Event, target: Callable[..., Any], *args: Any) ->
     receiver, sender = _SPAWN.Pipe(duplex=False)
     process = _started(target, *args, sender, daemon=True)
     sender.close()
+    while not receiver.poll(ASK_S):
+        if stop.is_set():
+            process.terminate()
     try:
         answer = receiver.recv()
     except EOFError:
@@ -96,24 +100,36 @@ def _elsewhere(stop: threading.Event, target: Callable[..., Any], *args: Any) ->
 
 
 def _prepare(names: Sequence[str], settings: Settings, answer: Connection) -> None:
-    from processor.cli import work
-
-    answer.send(work.in_child(settings, lambda: work.prepared(names, settings)))
+    _answer(settings, answer, lambda work, stop: work.prepared(names, settings, stop))
 
 
 def _with_ends(job: Job, settings: Settings, answer: Connection) -> None:
-    from processor.cli import work
+    _answer(settings, answer, lambda work, stop: work.with_ends(job, settings, stop))
 
-    answer.send(work.in_child(settings, lambda: work.with_ends(job, settings)))
+
+def _answer(
+    settings: Settings, answer: Connection, make: Callable[[Any, threading.Event], Any]
+) -> None:
+    """Send what is made, or nothing when told to stop before."""
+    from processor.cli import work
+    from processor.cli.run import signals
+
+    stop = threading.Event()
+    with signals(stop):
+        made = work.in_child(settings, lambda: make(work, stop))
+    if made is not None:
+        answer.send(made)
 
 
 def _work(job: Job, settings: Settings, number: int) -> None:
     """A worker's process."""
     from processor.cli import work
+    from processor.cli.run import signals
 
     stop = threading.Event()
     threading.Thread(target=_follow_parent, args=(stop,), daemon=True).start()
-    work.in_child(settings, lambda: work.run_one(job, settings, number, stop))
+    with signals(stop):
+        work.in_child(settings, lambda: work.run_one(job, settings, number, stop))
 
 
 def _follow_parent(stop: threading.Event) -> None:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import click
+import structlog
 
 from processor import app
 from processor.cli.job import Job
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from processor.settings import Settings
 
 Answer = TypeVar("Answer")
+log_lines = structlog.get_logger("processor")
 
 
 def run_here(
@@ -30,39 +34,62 @@ def run_here(
 ) -> None:
     """Run topologies in this process, a thread for each worker."""
     plans = app.load_topologies(names, settings.set)
-    with app.backends(settings) as used:
-        jobs = _prepared(names, plans, settings, used, feed)
+    with ExitStack() as stack:
+        used = _used(settings, stop, stack)
+        if used is None:
+            return
+        prepare = partial(_prepared, names, plans, settings, used, feed)
+        jobs = app.patiently(settings, stop, prepare)
+        if jobs is None:
+            return
         threads = _Threads(settings, used, stop)
         if not settings.until_caught_up:
             threads.run(jobs)
             return
         for job in jobs:  # a later one reads what an earlier one wrote
-            threads.run([_measured(job, settings, used.log)])
+            measured = app.patiently(settings, stop, partial(_measured, job, settings, used.log))
+            if measured is not None:
+                threads.run([measured])
 
 
-def prepared(names: Sequence[str], settings: Settings) -> list[Job]:
-    """What is to be run; where it ends is known of the first."""
+def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) -> list[Job] | None:
+    """What is to be run, where it ends is known of the first; ``None`` when told to stop."""
     plans = app.load_topologies(names, settings.set)
-    with app.backends(settings) as used:
-        jobs = _prepared(names, plans, settings, used, {})
-        if settings.until_caught_up:
-            jobs[0] = _measured(jobs[0], settings, used.log)
-        return jobs
+
+    def prepare() -> list[Job]:
+        with app.backends(settings) as used:
+            jobs = _prepared(names, plans, settings, used, {})
+            if settings.until_caught_up:
+                jobs[0] = _measured(jobs[0], settings, used.log)
+            return jobs
+
+    return app.patiently(settings, stop, prepare)
 
 
-def with_ends(job: Job, settings: Settings) -> Job:
-    """The job, to end where its input ends now."""
-    with app.backends(settings) as used:
-        return _measured(job, settings, used.log)
+def with_ends(job: Job, settings: Settings, stop: threading.Event) -> Job | None:
+    """The job, to end where its input ends now; ``None`` when told to stop."""
+
+    def measure() -> Job:
+        with app.backends(settings) as used:
+            return _measured(job, settings, used.log)
+
+    return app.patiently(settings, stop, measure)
 
 
 def run_one(job: Job, settings: Settings, number: int, stop: threading.Event) -> None:
     """One worker, in this very thread's stead."""
-    from processor.cli.run import signals
-
     plan = plan_of(job.name, settings)
-    with signals(stop), app.backends(settings) as used:
-        app.run_worker(plan, settings, used, job.partitions, stop, number=number, ends=job.ends)
+    with ExitStack() as stack:
+        used = _used(settings, stop, stack)
+        if used is not None:
+            app.run_worker(plan, settings, used, job.partitions, stop, number=number, ends=job.ends)
+
+
+def _used(settings: Settings, stop: threading.Event, stack: ExitStack) -> app.Backends | None:
+    def connect() -> app.Backends:
+        return stack.enter_context(app.backends(settings, running=True))
+
+    return app.patiently(settings, stop, connect)
 
 
 def in_child(settings: Settings, make: Callable[[], Answer]) -> Answer:
@@ -117,7 +144,7 @@ def _rebuild(
             plan, used.log, used.store, counts[plan.app], changelog=topic, probe=app.crash_probe()
         )
         if done is not None:
-            app.log_lines.warning(
+            log_lines.warning(
                 "state dealt out anew", topology=plan.app, former=done.former,
                 partitions=done.partitions, groups=done.groups,
             )  # fmt: skip

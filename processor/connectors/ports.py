@@ -25,7 +25,13 @@ from processor.model.log import (
 
 
 class Consumer(Protocol):
-    """A member of a consumer group that reads committed records only."""
+    """A member of a consumer group that reads committed records only.
+
+    ``poll_interval_s`` is how long the group waits for its next poll before it gives the member up
+    (infinity: for ever).
+    """
+
+    poll_interval_s: float
 
     def poll(self, records_max: int, timeout_s: float) -> Polled:
         """Serve the group, and return up to ``records_max`` records of opened partitions.

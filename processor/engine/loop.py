@@ -9,13 +9,14 @@ from typing import Final
 
 from processor.clock import Clock
 from processor.connectors.ports import Log
+from processor.engine.patience import Patience
 from processor.engine.rubbish import collected_between_batches
 from processor.engine.worker import Worker
-from processor.errors import FencedError, LogError, RetriableError
+from processor.errors import FencedError, RetriableError, StoreAwayError
 from processor.model.log import TopicPartition
 
-REJOINS_MAX: Final = 5
-REJOINS_S: Final = 120.0
+FENCED_MAX: Final = 10
+FENCED_S: Final = 120.0
 ASK_S: Final = 0.25
 ADRIFT_S: Final = 45.0
 
@@ -25,49 +26,55 @@ Ends = Mapping[TopicPartition, int]
 def run(
     worker: Worker,
     clock: Clock,
+    patience: Patience,
     *,
     stop: Callable[[], bool],
     done: Callable[[], bool] = lambda: False,
     alive: Callable[[], None] = lambda: None,
 ) -> None:
-    """Turn until ``stop`` or ``done``, then leave the group.
+    """Join the group and turn until ``stop`` or ``done``, then leave it.
 
     A worker whose identity or partitions were taken, or whom the log did not answer, or who has
-    been in no group for `ADRIFT_S`, joins anew; five times in two minutes is once too often, and
-    the last error goes up. ``alive`` is called with every turn.
+    been in no group for `ADRIFT_S`, joins anew; one whose store does not answer goes on polling
+    and tries again. Both are borne by ``patience``. Who is fenced `FENCED_MAX` times within
+    `FENCED_S` has a twin: that error goes up. ``alive`` is called with every turn.
     """
     adrift = _Adrift(clock)
-    rejoined: deque[float] = deque(maxlen=REJOINS_MAX)
-
-    def rejoin(error: LogError) -> None:
-        while True:
-            now_s = clock.monotonic_s()
-            if len(rejoined) == REJOINS_MAX and now_s - rejoined[0] < REJOINS_S:
-                raise error
-            rejoined.append(now_s)
-            try:
-                return worker.rejoin()
-            except (FencedError, RetriableError) as another:
-                if stop():
-                    return None
-                error = another
-
-    worker.start()
+    fenced: deque[float] = deque(maxlen=FENCED_MAX)
+    join: Callable[[], None] | None = worker.start
     with ExitStack() as stack:
         stack.callback(worker.close, leave=True)
         tidy = stack.enter_context(collected_between_batches(clock))
         while not stop():
             try:
+                if join is not None:
+                    join()
+                    join, adrift = None, _Adrift(clock)
                 # To be done may take a commit, so that it fails in the same ways as a turn.
                 if done():
                     break
-                worker.turn()
+                if worker.turn() or worker.idle:
+                    patience.well()
                 adrift.check(worker)
+            except StoreAwayError as error:
+                worker.member = False
+                patience.bear(error)
             except (FencedError, RetriableError) as error:
-                rejoin(error)
-                adrift = _Adrift(clock)
+                join, worker.member = worker.rejoin, False
+                if isinstance(error, FencedError):
+                    _check_twin(fenced, clock.monotonic_s(), error)
+                patience.bear(error)
             tidy()
             alive()
+
+
+def _check_twin(fenced: deque[float], now_s: float, error: FencedError) -> None:
+    if len(fenced) == FENCED_MAX and now_s - fenced[0] < FENCED_S:
+        raise FencedError(
+            error.message,
+            remedy=error.remedy or "see that no two workers run under one identity (--instance)",
+        ) from error
+    fenced.append(now_s)
 
 
 class _Adrift:

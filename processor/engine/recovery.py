@@ -25,6 +25,7 @@ from processor.connectors.ports import Consumer, Former, Log, Owner, Store
 from processor.engine.checkpoint import Checkpointer
 from processor.engine.heal import Broken, Healer, restore
 from processor.engine.task import Task, task_name
+from processor.engine.traces import filled, trace
 from processor.engine.upgrade import Upgrader
 from processor.errors import (
     AbortableError,
@@ -41,6 +42,10 @@ from processor.operators.pipeline import Pipeline
 from processor.state import chain
 
 STABLE_S: Final = 1.0
+LOST_OFFSETS: Final = (
+    "the group's offsets were deleted or have expired: restore them; or begin anew with `processor "
+    "reset`, which publishes again what it reads again; or give another application id"
+)
 RAISED: Final = (
     "start with --on-partitions-raised rebuild, which deals the state out anew by key where that "
     "is exact; or copy the input to a new topic, written by key, and read that under another "
@@ -53,6 +58,8 @@ class Identity:
     """Who the worker is and what it runs.
 
     ``layout`` is the fingerprint that earlier versions of the processor wrote for the same state.
+    ``outputs`` are the topics of its sinks, ``set_aside`` those of dead letters and late records,
+    ``changelog`` is its own: they may tell of a former life.
     """
 
     app: str
@@ -61,6 +68,9 @@ class Identity:
     partitions: int
     start_from: Literal["earliest", "latest"]
     layout: str = ""
+    outputs: tuple[str, ...] = ()
+    set_aside: tuple[str, ...] = ()
+    changelog: str | None = None
 
 
 class Recovery:
@@ -80,8 +90,9 @@ class Recovery:
         timeout_s: float = 10.0,
         stable_s: float = STABLE_S,
         probe: Callable[[str], None] = lambda _: None,
+        note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._probe = probe
+        self._probe, self._note = probe, note
         self._log = log
         self._consumer = consumer
         self._store = store
@@ -170,6 +181,8 @@ class Recovery:
         manifests = {p: Manifest.parse(head.metadata) for p, head in heads.items()}
         for partition, manifest in manifests.items():
             self._check(partition, manifest)
+        if not heads:
+            self._check_new(topic)
         former = min((m.partitions for m in manifests.values()), default=len(partitions))
         for partition in partitions:
             self._check_known(partition)
@@ -189,9 +202,25 @@ class Recovery:
             raise StateMismatchError(
                 f"{partition}: group {self._identity.app} has no committed offset, but the store "
                 f"knows that it had, or has state of task {name}",
-                remedy="the group's offsets were deleted or have expired: restore them; or begin "
-                "anew with `processor reset`, which publishes again what it reads again; or give "
-                "another application id",
+                remedy=LOST_OFFSETS,
+            )
+
+    def _check_new(self, topic: str) -> None:
+        """That a group without any position is new, as far as the topics it writes can tell."""
+        identity = self._identity
+        found = trace(self._log, identity.app, topic, identity.set_aside, identity.changelog)
+        # What another worker of the group has written since is told together with its position.
+        if found and not self._log.committed(identity.app, topic):
+            raise StateMismatchError(
+                f"group {identity.app} has no committed offset in {topic}, but has been at work: "
+                f"it wrote {found}",
+                remedy=LOST_OFFSETS,
+            )
+        there = filled(self._log, identity.outputs)
+        if there and not found:
+            self._note(
+                f"group {identity.app} begins anew, and there are records in {', '.join(there)} "
+                "already: if they are its own, they are published once more"
             )
 
     def _fence(self, transactional_ids: Collection[str]) -> None:

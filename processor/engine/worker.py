@@ -6,25 +6,34 @@ nothing is read inside a transaction and no state is computed on what may be tak
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from dataclasses import replace
+from typing import Final
 
 from processor.clock import Clock
 from processor.connectors.ports import Consumer, Log, Producer, Store
-from processor.engine.batcher import Batcher, Limits, Share
-from processor.engine.changelog import Changelog
+from processor.engine.batcher import Batcher, Share
+from processor.engine.changelog import Changelog, topic_of
 from processor.engine.checkpoint import Checkpointer, Prepared
 from processor.engine.committer import Commit, Committer, Probe, Work
-from processor.engine.heal import STEP_S, Healed, Healer, Policy
-from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Step, Verdict
-from processor.engine.recovery import STABLE_S, Identity, Recovery
+from processor.engine.heal import Healer
+from processor.engine.options import Listener, Options
+from processor.engine.pace import Pace
+from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Verdict
+from processor.engine.recovery import Identity, Recovery
+from processor.engine.report import phases_of, report_of
 from processor.engine.task import Task
-from processor.engine.upgrade import Upgraded, Upgrader
-from processor.errors import FencedError, LogError, StateLostError, StoreAwayError
-from processor.metrics.progress import BatchReport, Phase
-from processor.model.batch import Result, Slice
+from processor.engine.upgrade import Upgrader
+from processor.errors import (
+    FencedError,
+    LogError,
+    RetriableError,
+    StateLostError,
+    StoreAwayError,
+)
+from processor.model.batch import Slice
 from processor.model.log import Assigned, Output, Rebalance, TopicPartition
 from processor.operators.pipeline import Pipeline
 from processor.plan.fingerprint import describe, fingerprint, layout
@@ -32,38 +41,6 @@ from processor.plan.nodes import Plan
 
 REDO_MAX: Final = 5
 AUDIT_S: Final = 5.0
-_PHASES: Final[Mapping[Step, Phase]] = {
-    Step.STAGE: "stage",
-    Step.PRODUCE: "publish",
-    Step.FLUSH: "publish",
-}
-
-Guarantee = Literal["exactly-once", "at-least-once"]
-
-
-@dataclass(frozen=True, slots=True)
-class Listener:
-    """Who wants to know: of batches, changes of partitions, tasks healed and taken over."""
-
-    batch: Callable[[BatchReport], None] = lambda _: None
-    change: Callable[[Rebalance], None] = lambda _: None
-    undone: Callable[[Verdict, LogError | None], None] = lambda _, __: None
-    healed: Callable[[Healed], None] = lambda _: None
-    upgraded: Callable[[Upgraded], None] = lambda _: None
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """How a worker runs."""
-
-    guarantee: Guarantee = "exactly-once"
-    start_from: Literal["earliest", "latest"] = "earliest"
-    limits: Limits = field(default_factory=Limits)
-    timeout_s: float = 10.0
-    stable_s: float = STABLE_S
-    on_checkpoint_loss: Policy = "stop"
-    allow_dropped_state: bool = False
-    heal_step_s: float = STEP_S
 
 
 class Worker:
@@ -98,9 +75,12 @@ class Worker:
         self._listener = listener or Listener()
         self._probe = probe
         self._pipeline = Pipeline(plan)
+        set_aside = filter(None, (plan.dead_letters(), plan.late()))
+        own = topic_of(plan.app) if options.on_checkpoint_loss == "changelog" else None
         self._identity = Identity(
-            plan.app, instance, fingerprint(plan), partitions, options.start_from, layout(plan)
-        )
+            plan.app, instance, fingerprint(plan), partitions, options.start_from, layout(plan),
+            tuple(sink.topic for sink in plan.sinks), tuple(set_aside), own,
+        )  # fmt: skip
         self._description = describe(plan)
         self._changelog: Changelog | None = None
         if options.on_checkpoint_loss == "changelog" and self._pipeline.stateful:
@@ -109,7 +89,9 @@ class Worker:
             store, executor, self._identity.fingerprint, partitions, instance,
             changelog=self._changelog, description=str(self._description), probe=probe,
         )  # fmt: skip
+        self.pace = Pace(clock, records_max=options.limits.records_max, limit_s=math.inf)
         self._batches = 0
+        self._joined = False
         self._reset()
 
     # The state of a membership: all of it goes when the worker joins anew.
@@ -142,9 +124,12 @@ class Worker:
             self._log, self._consumer, self._store, self._pipeline,
             checkpointer=self._checkpointer, healer=self._healer(), upgrader=self._upgrader(),
             identity=self._identity, timeout_s=self._options.timeout_s,
-            stable_s=self._options.stable_s, probe=self._probe,
+            stable_s=self._options.stable_s, probe=self._probe, note=self._listener.noted,
         )  # fmt: skip
         self._batcher = Batcher(self._consumer, self._topic, self._clock, self._options.limits)
+        self._batcher.records_max = self.pace.records_max
+        self.pace.limit_s = self._consumer.poll_interval_s
+        self._joined = True
 
     def turn(self) -> bool:
         """One round of the loop; true when a batch was committed.
@@ -191,19 +176,30 @@ class Worker:
         for partition in self.tasks:
             self._checkpointer.forget(partition)
         self._reset()
-        self._recovery.healer.close()
-        self._consumer.close(leave=leave)
-        self._committer.producer.close()
+        if self._joined:
+            self._joined = False
+            self._recovery.healer.close()
+            self._consumer.close(leave=leave)
+            self._committer.producer.close()
 
     @property
     def ready(self) -> bool:
         """Whether it is in the group and all that is assigned is loaded. Any thread may ask."""
         return self.member and not self._pending
 
+    @property
+    def idle(self) -> bool:
+        """Whether it is ready, and nothing waits to be done."""
+        return self.ready and not self._lost and self._batcher.empty()
+
     def _new_producer(self) -> Producer:
         exactly_once = self._options.guarantee == "exactly-once"
         producer = self._log.producer(self.instance if exactly_once else None)
-        producer.start(self._options.timeout_s)
+        try:
+            producer.start(self._options.timeout_s)
+        except BaseException:
+            producer.close()
+            raise
         return producer
 
     def _healer(self) -> Healer:
@@ -250,11 +246,11 @@ class Worker:
         """Now and then, see that the store has what the committed heads rest on."""
         if self._clock.monotonic_s() < self._audit_at_s:
             return
-        self._audit_at_s = self._clock.monotonic_s() + AUDIT_S
         self._probe("before:audit")
         by_name = {task.name: task for task in self.tasks.values()}
         keys = {name: task.link.rests_on() for name, task in by_name.items()}
         gone = self._store.missing({name: asked for name, asked in keys.items() if asked})
+        self._audit_at_s = self._clock.monotonic_s() + AUDIT_S
         self._lost |= {by_name[name].partition for name in gone}
 
     def _mend(self) -> None:
@@ -274,7 +270,14 @@ class Worker:
         slices = [self._slice(p, shares[p]) for p in sorted(shares)]
         tasks = [self.tasks[part.partition] for part in slices]
         self._probe("before:process")
-        result = self._pipeline.run(slices, [task.state for task in tasks])
+        self.pace.begin(slices)
+        result = self._pipeline.run(slices, [task.state for task in tasks], self.pace.step)
+        in_time = self.pace.done(result.counts.read)
+        self._batcher.records_max = self.pace.records_max
+        if not in_time:
+            self._listener.undone(Verdict.REDO, self.pace.too_slow())
+            self._go_back(tasks)
+            return False
         for share in shares.values():  # makes room for the outputs on their way
             share.clear()
         prepared = [
@@ -299,8 +302,16 @@ class Worker:
         self._redone, self._refusal = 0, None
         snapshot_bytes = sum(self._checkpointer.tidy(task) for task in tasks)
         self._batches += 1
-        phases = self._phases(process_s, commit)
-        self._listener.batch(self._report(result, work, started_ms, phases, snapshot_bytes))
+        phases = phases_of(self._poll_s, process_s, commit.seconds)
+        self._poll_s = 0.0
+        report = report_of(result, work, self.tasks, delay=self._delay, sends_late=self._sends_late)
+        self._listener.batch(
+            replace(
+                report, topology=self._app, worker=self.instance, batch=self._batches,
+                started_ms=started_ms, phases=phases, snapshot_bytes=snapshot_bytes,
+                lag=self._consumer.lag({p: task.base.offset for p, task in self.tasks.items()}),
+            )
+        )  # fmt: skip
         return True
 
     def _logged(self, prepared: Sequence[Prepared]) -> Iterator[Output]:
@@ -324,10 +335,11 @@ class Worker:
         if self._refusal is None or not self._refusal.remedy:
             self._refusal = commit.error or self._refusal
         if self._redone > REDO_MAX and self._refusal is not None:
-            raise LogError(
+            # What has a remedy does not pass by itself.
+            raise (LogError if self._refusal.remedy else RetriableError)(
                 f"{self._app}: a batch failed {self._redone} times in a row, with: "
                 f"{self._refusal.message}",
-                remedy=self._refusal.remedy or "see the errors of the tries",
+                remedy=self._refusal.remedy,
             ) from self._refusal
         if self._redone > REDO_MAX and commit.gone:
             raise StateLostError(
@@ -354,47 +366,3 @@ class Worker:
             for slab in task.state.values():
                 slab.rollback()
         self._batcher.open({task.partition: task.base.offset for task in tasks})
-
-    def _phases(self, process_s: float, commit: Commit) -> dict[Phase, float]:
-        phases: dict[Phase, float] = {"poll": self._poll_s, "process": process_s}
-        self._poll_s = 0.0
-        for step, seconds in commit.seconds.items():
-            phase = _PHASES.get(step, "commit")
-            phases[phase] = phases.get(phase, 0.0) + seconds
-        return phases
-
-    def _report(
-        self,
-        result: Result,
-        work: Work,
-        started_ms: int,
-        phases: Mapping[Phase, float],
-        snapshot_bytes: int,
-    ) -> BatchReport:
-        counts = result.counts
-        set_aside = counts.dead_lettered + (counts.late if self._sends_late else 0)
-        delay_ms = self._delay.total_seconds() * 1000 if self._delay else 0
-        times = {p: task.event_time_max for p, task in self.tasks.items()}
-        return BatchReport(
-            self._app,
-            self.instance,
-            self._batches,
-            started_ms,
-            records_in=counts.read,
-            records_out=sum(map(len, result.outputs)) - set_aside,
-            contributed=counts.contributed,
-            dead_lettered=counts.dead_lettered,
-            late=counts.late,
-            skipped=counts.skipped,
-            filtered=counts.filtered,
-            phases=phases,
-            state_rows=sum(task.rows() for task in self.tasks.values()),
-            state_bytes=sum(task.memory_bytes() for task in self.tasks.values()),
-            checkpoint_bytes=sum(p.bytes for p in work.prepared),
-            snapshot_bytes=snapshot_bytes,
-            lag=self._consumer.lag({p: task.base.offset for p, task in self.tasks.items()}),
-            watermark_ms={
-                p: None if time is None else int(time // 1000 - delay_ms)
-                for p, time in times.items()
-            },
-        )

@@ -14,7 +14,15 @@ from processor.metrics.progress import BatchReport
 from processor.model.log import TopicPartition
 
 AbortReason: TypeAlias = Literal[
-    "record", "log", "outcome_unknown", "fenced", "store", "owner_lost", "rebalance", "shutdown"
+    "record",
+    "log",
+    "outcome_unknown",
+    "fenced",
+    "store",
+    "owner_lost",
+    "rebalance",
+    "shutdown",
+    "too_slow",
 ]
 RebalanceKind: TypeAlias = Literal["assigned", "revoked", "lost"]
 

@@ -5,8 +5,9 @@ Rows go down the plan's tree once, parents first; where two paths part, both get
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 import polars as pl
 
@@ -19,6 +20,13 @@ from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
 from processor.plan import nodes, schema
 
+_NAMES: Final[dict[type[nodes.Node], str]] = {
+    nodes.Select: "select",
+    nodes.Extend: "with_columns",
+    nodes.Filter: "filter",
+    nodes.Aggregate: "agg",
+}
+
 
 class ConservationError(ProcessorError):
     """A batch lost or invented records between its steps: nothing of it was committed."""
@@ -29,6 +37,7 @@ class ConservationError(ProcessorError):
 @dataclass(slots=True)
 class _Step:
     operator: Operator
+    name: str
     children: list[_Step] = field(default_factory=list)
 
 
@@ -45,6 +54,7 @@ class Pipeline:
 
     def __init__(self, plan: nodes.Plan) -> None:
         self._decode, self._root = _compile(plan)
+        self._source = f"decode at {plan.source().at}"
         self._stateful = tuple(_stateful(self._root))
 
     @property
@@ -56,10 +66,16 @@ class Pipeline:
         """The state of a task that has seen nothing."""
         return {operator.name: operator.new_state() for operator in self._stateful}
 
-    def run(self, slices: Sequence[Slice], states: Sequence[TaskState]) -> Result:
+    def run(
+        self,
+        slices: Sequence[Slice],
+        states: Sequence[TaskState],
+        begins: Callable[[str], None] = lambda _: None,
+    ) -> Result:
         """One batch: a slice per partition, and the state of each slice's task.
 
-        State is changed but not committed: `Slab.commit` or `Slab.rollback` comes next.
+        State is changed but not committed: `Slab.commit` or `Slab.rollback` comes next. ``begins``
+        is told of every step before it is done, as in ``filter at rides.py:12``.
 
         Raises:
             RecordError: a record is bad and the topology says to fail.
@@ -68,9 +84,10 @@ class Pipeline:
         context = Context(slices, states, Result())
         if not slices:
             return context.result
+        begins(self._source)
         frame = self._decode.decode(context)
         context.result.counts.contributed = frame.height
-        _descend(self._root, frame, context)
+        _descend(self._root, frame, context, begins)
         if not context.result.counts.balanced():
             raise ConservationError(
                 f"the records of a batch do not add up: {context.result.counts}",
@@ -79,8 +96,11 @@ class Pipeline:
         return context.result
 
 
-def _descend(steps: Iterable[_Step], frame: pl.DataFrame, context: Context) -> None:
+def _descend(
+    steps: Iterable[_Step], frame: pl.DataFrame, context: Context, begins: Callable[[str], None]
+) -> None:
     for step in steps:
+        begins(step.name)
         rows = step.operator.process(frame, context)
         if isinstance(step.operator, Select) and rows.height != frame.height:
             raise ConservationError(
@@ -90,7 +110,7 @@ def _descend(steps: Iterable[_Step], frame: pl.DataFrame, context: Context) -> N
         if isinstance(step.operator, Filter) and step.operator.counted:
             context.result.counts.filtered += frame.height - rows.height
             context.result.counts.contributed -= frame.height - rows.height
-        _descend(step.children, rows, context)
+        _descend(step.children, rows, context, begins)
 
 
 def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
@@ -123,11 +143,12 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
             operator = Select(node.expressions)
         else:
             operator = Extend(node.expressions)
-        step = _Step(operator)
+        step = _Step(operator, f"{_NAMES[type(node)]} at {node.at}")
         children[id(node.parent)].append(step)
         children[id(node)] = step.children
     for sink in plan.sinks:
-        children[id(sink.parent)].append(_Step(Emit(sink.topic, sink.format, sink.key)))
+        emit = Emit(sink.topic, sink.format, sink.key)
+        children[id(sink.parent)].append(_Step(emit, f"write at {sink.at}"))
     return decode, top
 
 

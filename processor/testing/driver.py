@@ -20,10 +20,11 @@ from processor.connectors.memory.store import MemoryStore
 from processor.engine import changelog
 from processor.engine.batcher import Limits
 from processor.engine.heal import Healed, Policy
+from processor.engine.options import Guarantee, Listener, Options
 from processor.engine.protocol import Verdict
 from processor.engine.task import task_name
 from processor.engine.upgrade import Upgraded
-from processor.engine.worker import Guarantee, Listener, Options, Worker
+from processor.engine.worker import Worker
 from processor.errors import FencedError, ProcessorError, RetriableError
 from processor.metrics.progress import BatchReport
 from processor.model.log import Committed, TopicPartition
@@ -85,6 +86,7 @@ class TestDriver:
         self._partitions = partitions
         limits = Limits(interval_s, batch_records_max, wait_s=0.0)
         self.undone: list[Verdict] = []
+        self.noted: list[str] = []
         self.healed: list[Healed] = []
         self.upgraded: list[Upgraded] = []
         self._options = Options(
@@ -283,6 +285,7 @@ class TestDriver:
                 undone=lambda verdict, _: self.undone.append(verdict),
                 healed=self.healed.append,
                 upgraded=self.upgraded.append,
+                noted=self.noted.append,
             ),
             probe=lambda step: self._passes(worker, step),
         )

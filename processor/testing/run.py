@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from processor.api.topology import Topology
 from processor.engine.heal import Policy
-from processor.engine.worker import Guarantee
+from processor.engine.options import Guarantee
 from processor.errors import ProcessorError
 from processor.testing.driver import TestDriver
 from processor.testing.faults import FaultyLog

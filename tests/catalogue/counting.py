@@ -75,9 +75,9 @@ class Counting:
         assert read_popular(messages) == popular(self.lines[: self.fed] if lines is None else lines)
         assert all(counts == sorted(set(counts)) for counts in told(messages).values())
 
-    def stops(self, run, *words):
+    def stops(self, run, *words, limit_s=60):
         """It has to end as one that cannot go on, and to say what, where and what to do."""
-        assert run.exit_code() == STOPPED, run.tail()
+        assert run.exit_code(limit_s) == STOPPED, run.tail()
         said = run.text()
         for word in ("remedy:", *words):
             assert word in said, f"not said: {word}\n{run.tail()}"

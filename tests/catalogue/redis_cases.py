@@ -7,21 +7,18 @@ from functools import partial
 
 from tests.catalogue import redis_faults as faults
 from tests.catalogue.case import case
-from tests.catalogue.redis_counting import Counting
+from tests.catalogue.redis_counting import SMALL, Counting
 from tests.integration.running import until
 from tests.services import free_port
 
 STOPS = "stops by name: STATE-LOST; with replay exact"
+GIVES_UP = ("--give-up-after", "5s")
 HEALS = {
     "stop": STOPS,
     "replay": "goes on, exact: healed by replay",
     "changelog": "goes on, exact: healed from the changelog",
 }
-MEMORY = {
-    "stop": STOPS,
-    "replay": "goes on, exact: healed from memory",
-    "changelog": "goes on, exact: healed from memory",
-}
+MEMORY = "goes on, exact: healed from memory"
 
 
 # A worker is killed, and Redis is not what it was.
@@ -68,15 +65,11 @@ _kills()
 
 
 def _loses(servers, *, lose, policy):
-    """What is gone was there in memory: that is written anew, or the run stops."""
+    """What is gone was there in memory: that is written anew, whatever the policy."""
     counting = Counting(servers, policy)
     run = counting.running()
     lose(servers, counting)
     counting.feed()
-    if policy == "stop":
-        counting.lost(run)
-        counting.comes_back("stop")
-        return
     counting.counted(run)
     counting.healed(run, "memory")
     counting.goes_on(run)
@@ -118,11 +111,11 @@ LOSSES = {
 LOSSES_IN_TESTS = {("stale replica", "replay")}
 
 for _name, (_done, _lose) in LOSSES.items():
-    for _policy, _expected in MEMORY.items():
+    for _policy in HEALS:
         case(
             f"redis: {_name}, worker lives [{_policy}]",
             done=_done,
-            expected=_expected,
+            expected=MEMORY,
             in_tests=(_name, _policy) in LOSSES_IN_TESTS,
         )(partial(_loses, lose=_lose, policy=_policy))
 
@@ -302,15 +295,16 @@ def stalled_long(servers):
 
 @case(
     "redis: stalled for good",
-    done="SIGSTOP of Redis until the run gives up, then SIGCONT",
+    done="SIGSTOP of Redis until the run gives up (--give-up-after 5s), then SIGCONT",
     expected="stops by name: did not answer in time; then exact",
 )
 def stalled_for_good(servers):
     counting = Counting(servers)
-    run = counting.running()
+    run = counting.running(*SMALL, *GIVES_UP)
     with faults.stopped(counting.redis):
         counting.feed()
-        counting.stops(run, "error (store)", counting.redis.address, "did not answer in time")
+        words = ("error (store_away)", counting.redis.address, "did not answer in time")
+        counting.stops(run, *words, "given up after")
     counting.finish()
 
 
@@ -342,15 +336,15 @@ def killed_and_back(servers):
 
 @case(
     "redis: gone for good",
-    done="SIGKILL of Redis until the run gives up, then up again",
+    done="SIGKILL of Redis until the run gives up (--give-up-after 5s), then up again",
     expected="stops by name: cannot be reached; then exact",
 )
 def gone(servers):
     counting = Counting(servers)
-    run = counting.running()
+    run = counting.running(*SMALL, *GIVES_UP)
     counting.redis.kill()
     counting.feed()
-    counting.stops(run, "error (store)", counting.redis.address, "cannot be reached")
+    counting.stops(run, "error (store_away)", counting.redis.address, "cannot be reached")
     counting.redis.restart()
     counting.finish()
 
@@ -383,32 +377,32 @@ def loading_at_start(servers):
 
 @case(
     "redis: LOADING for too long",
-    done="a run starts while Redis loads its data for 40 s",
+    done="a run starts (--give-up-after 5s) while Redis loads its data for 60 s",
     expected="stops by name: still loading; then exact",
 )
 def loading_too_long(servers):
     counting = _rests(servers, "stop")
-    with faults.loading(counting.redis, 40):
-        run = counting.start("--until-caught-up")
-        counting.stops(run, "error (store)", counting.redis.address, "is still loading")
+    with faults.loading(counting.redis, 60):
+        run = counting.start("--until-caught-up", *GIVES_UP)
+        counting.stops(run, "error (store_away)", counting.redis.address, "is still loading")
     counting.finish()
 
 
 @case(
     "redis: refused at the start",
-    done="a run starts where nothing listens",
+    done="a run starts (--give-up-after 5s) where nothing listens",
     expected="stops by name: cannot be reached; then exact",
 )
 def refused(servers):
     counting = _rests(servers, "stop")
-    run = _at(counting, f"redis://127.0.0.1:{free_port()}/0")
-    counting.stops(run, "error (store)", "redis://127.0.0.1:", "cannot be reached")
+    run = _at(counting, f"redis://127.0.0.1:{free_port()}/0", *GIVES_UP)
+    counting.stops(run, "error (store_away)", "redis://127.0.0.1:", "cannot be reached")
     counting.finish()
 
 
-def _at(counting, url):
+def _at(counting, url, *args):
     """A run that is told of another Redis; the last address counts."""
-    return counting.start("--until-caught-up", "--redis-url", url)
+    return counting.start("--until-caught-up", "--redis-url", url, *args)
 
 
 # Redis refuses.
@@ -473,18 +467,18 @@ def failed_over_and_back(servers):
 
 @case(
     "redis: READONLY for good",
-    done="FAILOVER to a replica in step; the address stays with the former primary",
+    done="FAILOVER to a replica in step; the address stays the former primary's (gives up: 5s)",
     expected="stops by name: a replica; with the primary's address exact",
 )
 def read_only(servers):
     counting = Counting(servers)
-    run = counting.running()
+    run = counting.running(*SMALL, *GIVES_UP)
     replica = servers.own_redis()
     faults.follow(replica, counting.redis)
     faults.fail_over(counting.redis, replica)
     counting.feed()
     counting.stops(
-        run, "error (store)", counting.redis.address, "is a replica", "address of the primary"
+        run, "error (store_away)", counting.redis.address, "is a replica", "address of the primary"
     )
     _at(counting, replica.url).succeeds()
     counting.exact()

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from confluent_kafka import OFFSET_END, TopicPartition
+from confluent_kafka.admin import AdminClient
+
 from tests.catalogue import redis_faults as faults
 from tests.integration.running import (
     POPULAR,
@@ -67,6 +70,14 @@ class Counting:
         run.succeeds()
         self.exact()
         return run
+
+    def trim(self):
+        """Deletes all records of the input."""
+        admin = AdminClient({"bootstrap.servers": self.bench.servers, "log_level": 2})
+        topic = self.bench.enriched
+        asked = [TopicPartition(topic, number, OFFSET_END) for number in range(4)]
+        for answer in admin.delete_records(asked).values():
+            answer.result(20)
 
     def exact(self):
         """Each count is right; none was published twice, none went back; nothing was set aside."""

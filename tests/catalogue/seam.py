@@ -13,8 +13,8 @@ import os
 import signal
 import time
 
-from processor import app
 from processor.__main__ import main
+from processor.app import worker
 
 
 def _nth(wanted, then):
@@ -45,7 +45,7 @@ def _shift(clock):
 
 
 def _plant():
-    faults, crash = list(_faults()), app.crash_probe
+    faults, crash = list(_faults()), worker.crash_probe
 
     def make():
         probes = [crash(), *faults]
@@ -56,7 +56,7 @@ def _plant():
 
         return probe
 
-    app.crash_probe = make
+    worker.crash_probe = make
     if clock := os.environ.get("CATALOGUE_CLOCK"):
         _shift(clock)
 

@@ -156,7 +156,7 @@ def test_a_centroid_file_that_is_none(tmp_path):
 
 def test_a_store_that_is_not_there_is_said(tmp_path):
     done = demo(tmp_path, "--redis-url", "redis://127.0.0.1:1/0", code=2)
-    assert "error (store)" in done.stderr
+    assert "error (store_away)" in done.stderr
 
 
 def test_the_rate_is_kept(tmp_path):

@@ -60,7 +60,11 @@ def test_create_topics_creates_what_is_missing(bench):
         (ENRICH, ["--workers", "0"], ["--workers"]),
         (ENRICH, ["--interval", "soon"], ["--interval", "soon"]),
         (ENRICH, ["--kafka", "no.such.setting=1"], ["no.such.setting"]),
-        (ENRICH, ["--bootstrap-servers", "127.0.0.1:1"], ["127.0.0.1:1", "remedy:"]),
+        (
+            ENRICH,
+            ["--bootstrap-servers", "127.0.0.1:1", "--give-up-after", "0s"],
+            ["127.0.0.1:1", "remedy:"],
+        ),
     ],
     ids=lambda value: "-".join(value) if isinstance(value, list) else value,
 )

@@ -66,9 +66,10 @@ class KafkaConsumer:
         self._changes: list[Rebalance] = []
         self._ends: dict[Partition, int] = {}
         self._fatal = ""
-        self._client: Any = Consumer(
-            settings.consumer_settings(connection, group, instance, self._on_error)
-        )
+        self._out = False
+        configuration = settings.consumer_settings(connection, group, instance, self._on_error)
+        self.poll_interval_s = int(configuration["max.poll.interval.ms"]) / 1000
+        self._client: Any = Consumer(configuration)
         self._client.subscribe(
             list(topics),
             on_assign=self._on_assign,
@@ -87,12 +88,14 @@ class KafkaConsumer:
         client.incremental_assign([])
         new = _partitions(partitions)
         self._owned |= new
+        self._out = False
         self._changes.append(Assigned(new))
 
     def _on_revoke(self, client: Any, partitions: list[Any]) -> None:
         self._changes.append(Revoked(self._drop(client, partitions)))
 
     def _on_lost(self, client: Any, partitions: list[Any]) -> None:
+        self._out = True
         self._changes.append(Lost(self._drop(client, partitions)))
 
     def _drop(self, client: Any, partitions: list[Any]) -> frozenset[Partition]:
@@ -248,7 +251,8 @@ class KafkaConsumer:
         # The client asks its own thread: not for every poll, only where it is needed.
         token: bytes = self._client.consumer_group_metadata()
         # The client's own format: "CGMDv2:", the generation, then group and member.
-        generation = int.from_bytes(token[7:11], "little", signed=True)
+        # It keeps the former generation while no coordinator answers, though all was lost.
+        generation = -1 if self._out else int.from_bytes(token[7:11], "little", signed=True)
         return Membership(generation, frozenset(self._owned), token)
 
     def committed(

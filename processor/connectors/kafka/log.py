@@ -235,7 +235,7 @@ class KafkaLog:
             if not isinstance(error, RetriableError):
                 raise error from problem
             servers = self._connection.bootstrap_servers
-            raise LogError(
+            raise RetriableError(
                 f"no Kafka broker answered at {servers} within {timeout_s:g} s",
                 remedy="check the address, and that the broker runs and can be reached from here",
             ) from problem

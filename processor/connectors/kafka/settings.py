@@ -91,6 +91,8 @@ def consumer_settings(
         "session.timeout.ms": connection.session_timeout_ms,
         "heartbeat.interval.ms": 500,
         "max.poll.interval.ms": 300_000,
+        # So soon partitions that were added to the topic are assigned; with the default, 5 minutes.
+        "topic.metadata.refresh.interval.ms": 5_000,
         # Positions are always explicit: a missing one must stop the worker, not move it.
         "auto.offset.reset": "error",
         "enable.auto.commit": False,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from processor.connectors.memory.group import MemberToken
@@ -27,8 +28,11 @@ if TYPE_CHECKING:
 class MemoryConsumer:
     """Reads committed records; implements `processor.connectors.ports.Consumer`.
 
-    It joins when it is made, and learns of its partitions by polling.
+    It joins when it is made, and learns of its partitions by polling. No time-out strikes by
+    itself: how long the group waits for a poll is what a test says.
     """
+
+    poll_interval_s = math.inf
 
     def __init__(self, broker: Broker, group: str, instance: str, topics: Sequence[str]) -> None:
         self._broker = broker

@@ -2,7 +2,8 @@ import pytest
 
 from processor.clock import ManualClock
 from processor.engine import loop
-from processor.errors import FencedError
+from processor.engine.patience import Patience
+from processor.errors import FencedError, RetriableError, StoreAwayError
 from processor.model.log import Output, TopicPartition
 from processor.testing import TestDriver
 from tests.topologies import ride, totals
@@ -14,58 +15,119 @@ class Scripted:
     member = True
     instance = "scripted.0"
 
-    def __init__(self, turns) -> None:
+    def __init__(self, turns, *, idle=True, committed=True) -> None:
         self.turns = list(turns)
+        self.idle, self._committed = idle, committed
+        self.starts: list[Exception] = []
         self.calls: list[str] = []
 
     def start(self) -> None:
         self.calls.append("start")
+        self._fail(self.starts)
 
     def turn(self) -> bool:
         self.calls.append("turn")
-        fault = self.turns.pop(0)
-        if fault:
-            raise fault
-        return True
+        self._fail(self.turns)
+        return self._committed
 
     def rejoin(self) -> None:
         self.calls.append("rejoin")
+        self._fail(self.starts)
+
+    def _fail(self, faults) -> None:
+        fault = faults.pop(0) if faults else None
+        if fault:
+            raise fault
 
     def close(self, *, leave: bool) -> None:
         self.calls.append(f"close leave={leave}")
 
 
+def run(worker, clock=None, **options):
+    """The loop, with a clock that its waiting moves on."""
+    clock = clock or ManualClock()
+    patience = Patience(clock, clock.advance, give_up_after_s=60)
+    loop.run(worker, clock, patience, **options)
+
+
 def test_a_stopped_worker_leaves_its_group():
     worker = Scripted([None, None])
-    loop.run(worker, ManualClock(), stop=lambda: not worker.turns)
+    run(worker, stop=lambda: not worker.turns)
     assert worker.calls == ["start", "turn", "turn", "close leave=True"]
 
 
 def test_a_fenced_worker_joins_anew():
     worker = Scripted([FencedError("x"), None])
-    loop.run(worker, ManualClock(), stop=lambda: not worker.turns)
+    run(worker, stop=lambda: not worker.turns)
     assert worker.calls == ["start", "turn", "rejoin", "turn", "close leave=True"]
 
 
 def test_a_worker_that_is_fenced_again_and_again_gives_up_with_the_reason():
-    worker = Scripted([FencedError("taken")] * 10)
-    with pytest.raises(FencedError, match="taken"):
-        loop.run(worker, ManualClock(), stop=lambda: False)
-    assert worker.calls.count("rejoin") == loop.REJOINS_MAX
+    worker = Scripted([FencedError("taken")] * 20)
+    with pytest.raises(FencedError, match="taken") as caught:
+        run(worker, stop=lambda: False)
+    assert worker.calls.count("rejoin") == loop.FENCED_MAX
+    assert "one identity" in caught.value.remedy
+
+
+@pytest.mark.parametrize("error", [RetriableError("no answer"), StoreAwayError("no answer")])
+def test_what_is_away_for_less_than_is_borne_is_waited_for(error):
+    clock = ManualClock()
+    worker = Scripted([error] * 15 + [None] + [error] * 15 + [None])
+    run(worker, clock, stop=lambda: not worker.turns)
+    assert worker.calls.count("turn") == 32
+    assert 60 < clock.monotonic_s() < 120
+
+
+@pytest.mark.parametrize("error", [RetriableError, StoreAwayError])
+def test_what_is_away_for_longer_ends_the_worker_by_name(error):
+    worker = Scripted([error("nobody answers", remedy="look")] * 100)
+    with pytest.raises(error, match=r"nobody answers; given up after 6[0-5] s") as caught:
+        run(worker, stop=lambda: False)
+    assert caught.value.remedy == "look"
+    assert worker.calls[-1] == "close leave=True"
+
+
+def test_while_the_store_is_away_the_worker_stays_in_its_group_and_is_not_ready():
+    worker = Scripted([StoreAwayError("away")] * 3)
+    run(worker, stop=lambda: not worker.turns)
+    assert "rejoin" not in worker.calls
+    assert not worker.member
+
+
+def test_a_log_that_is_away_at_the_start_is_waited_for():
+    worker = Scripted([None])
+    worker.starts = [RetriableError("no answer")] * 3
+    run(worker, stop=lambda: not worker.turns)
+    assert worker.calls == ["start", "rejoin", "rejoin", "rejoin", "turn", "close leave=True"]
+
+
+def test_a_worker_that_is_told_to_stop_while_it_waits_stops():
+    worker = Scripted([StoreAwayError("away")] * 100)
+    clock = ManualClock()
+    run(worker, clock, stop=lambda: clock.monotonic_s() > 5)
+    assert worker.calls[-1] == "close leave=True"
+
+
+def test_turns_that_find_nothing_to_do_because_it_is_not_ready_do_not_count_as_well():
+    clock = ManualClock()
+    worker = Scripted([RetriableError("away"), None] * 100, idle=False, committed=False)
+    with pytest.raises(RetriableError, match="given up"):
+        run(worker, clock, stop=lambda: False)
 
 
 def test_a_worker_that_the_group_has_forgotten_joins_anew():
     clock = ManualClock()
-    worker = Scripted([None] * 12)
+    worker = Scripted([None] * 13)
     worker.member = False
-    loop.run(worker, clock, stop=lambda: not worker.turns, alive=lambda: clock.advance(10))
+    run(worker, clock, stop=lambda: not worker.turns, alive=lambda: clock.advance(10))
     assert worker.calls.count("rejoin") == 2
 
 
 def test_being_fenced_now_and_then_is_borne():
     clock = ManualClock()
-    worker = Scripted([FencedError("taken")] * 20)
-    loop.run(worker, clock, stop=lambda: not worker.turns, alive=lambda: clock.advance(60))
+    worker = Scripted([FencedError("taken"), None] * 20)
+    run(worker, clock, stop=lambda: not worker.turns, alive=lambda: clock.advance(60))
     assert worker.calls.count("rejoin") == 20
 
 

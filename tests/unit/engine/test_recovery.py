@@ -1,9 +1,12 @@
 import pytest
 
-from processor.errors import InputLostError, StateLostError, StateMismatchError
-from processor.model.log import Committed, TopicPartition
+from processor.connectors.ports import Owner
+from processor.engine.reset import reset, steps
+from processor.errors import InputLostError, RetriableError, StateLostError, StateMismatchError
+from processor.model.log import Committed, Output, TopicPartition
 from processor.model.manifest import Manifest
 from processor.testing import Crash, TestDriver
+from processor.testing.faults import SteppedStore
 from tests.topologies import ride, stateless, totals, windowed
 from tests.unit.engine.test_committer import right
 
@@ -192,3 +195,135 @@ def driver_owner(driver: TestDriver) -> int:
             if driver.owned(worker):
                 return worker
     raise AssertionError("nobody owns the partition")
+
+
+def forgotten(driver: TestDriver, *, store: bool) -> None:
+    """The group's offsets are gone, and perhaps all that the store knew."""
+    driver.stop()
+    driver.log._broker.groups[driver.plan.app].committed.clear()
+    if store:
+        driver.store.lose()
+    driver.restart()
+
+
+@pytest.mark.parametrize("topology", [stateless, totals])
+def test_lost_offsets_are_known_by_the_store_with_and_without_state(topology):
+    """Found by an oracle: without state everything was published again, without a word."""
+    driver = TestDriver(topology())
+    driver.feed(map(ride, range(5)))
+    driver.run()
+    published = driver.values("out")
+    forgotten(driver, store=False)
+    with pytest.raises(StateMismatchError, match="no committed offset") as caught:
+        driver.run()
+    assert "processor reset" in caught.value.remedy
+    assert driver.values("out") == published
+
+
+def test_a_worker_killed_between_its_first_commit_and_the_note_of_it_goes_on():
+    driver = TestDriver(stateless(), store=SteppedStore())
+    driver.store.step = driver.passes
+    driver.feed(map(ride, range(5)))
+    driver.crash_at("before:store-begin")
+    with pytest.raises(Crash):
+        driver.run()
+    driver.restart()
+    driver.run()
+    assert len(driver.values("out")) == 5
+    assert driver.store.acquire({driver.task(): Owner("", "", 0)})[driver.task()].begun
+
+
+def test_a_worker_killed_before_its_first_commit_begins_anew():
+    driver = TestDriver(stateless())
+    driver.feed(map(ride, range(5)))
+    driver.crash_at("after:acquire")
+    with pytest.raises(Crash):
+        driver.run()
+    driver.restart()
+    driver.run()
+    assert len(driver.values("out")) == 5
+
+
+@pytest.mark.parametrize("what", ["dead letter", "late record", "changelog"])
+def test_offsets_lost_together_with_the_store_are_known_by_the_topics(what):
+    policy = "changelog" if what == "changelog" else "stop"
+    driver = TestDriver(windowed(late="late"), partitions=2, on_checkpoint_loss=policy)
+    driver.feed(map(ride, range(5)), key="k0")
+    if what == "dead letter":
+        driver.feed(["{malformed"], key="k0")
+    if what == "late record":
+        driver.feed([ride(600), ride(1)], key="k0")
+    driver.run()
+    published = driver.values("out")
+    forgotten(driver, store=True)
+    with pytest.raises(StateMismatchError, match="has been at work: it wrote") as caught:
+        driver.run()
+    assert "processor reset" in caught.value.remedy
+    assert driver.values("out") == published
+
+
+def test_dead_letters_of_others_are_no_trace_of_ones_own():
+    driver = TestDriver(stateless("copy"))
+    driver.feed(["{malformed"])
+    driver.run()
+    other = TestDriver(stateless("copy2"), log=driver.log)
+    other.run()
+    assert len(other.dead_letters()) == 2
+
+
+def test_records_in_an_output_topic_that_name_nobody_are_noted():
+    driver = TestDriver(stateless())
+    driver.feed(map(ride, range(5)))
+    driver.run()
+    assert driver.noted == []
+    forgotten(driver, store=True)
+    driver.run()
+    assert len(driver.noted) == 1
+    assert "records in out already" in driver.noted[0]
+
+
+def test_after_a_reset_a_group_that_had_lost_its_offsets_goes_on():
+    driver = TestDriver(stateless())
+    driver.feed([*map(ride, range(5)), "{malformed"])
+    driver.run()
+    forgotten(driver, store=True)
+    driver.kill()
+    driver.expire()
+    reset(driver.plan, driver.log, driver.store, steps(driver.plan, driver.log, driver.store, "5"))
+    driver.restart()
+    driver.run()
+    assert len(driver.values("out")) == 5
+    assert len(driver.dead_letters()) == 2
+
+
+@pytest.mark.parametrize("name", ["other-app.host-0", "totals2.host-0", "", "totals"])
+def test_only_transactions_of_the_own_application_are_ended(name, monkeypatch):
+    """Who may write to the store must not have a worker fence anybody's producer."""
+    driver = TestDriver(totals())
+    driver.run()
+    driver.kill()
+    foreign = driver.log.producer(name)
+    foreign.start(0)
+    foreign.begin()
+    own = driver.log.producer("totals.killed")
+    own.start(0)
+    driver.store.disown(driver.task(), Owner("x", name, 1))
+    driver.restart()
+    consumer = type(driver._workers[0]._consumer)
+    monkeypatch.setattr(consumer, "committed", pending_once(consumer.committed))
+    driver.run()
+    foreign.produce(Output("out", [b"x"]))
+    foreign.commit(0)
+    assert driver.values("out") == [b"x"]
+
+
+def pending_once(committed):
+    asked = []
+
+    def ask(self, partitions, timeout_s):
+        asked.append(partitions)
+        if len(asked) == 1:
+            raise RetriableError("a transaction is open")
+        return committed(self, partitions, timeout_s)
+
+    return ask

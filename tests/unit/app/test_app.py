@@ -207,7 +207,7 @@ def test_a_batch_is_larger_where_records_meet_in_state_unless_its_size_is_given(
     plans = {
         name: app.load_topology(f"topologies.uber.{name}", {}) for name in ("enrich", "popular")
     }
-    sizes = {n: app._options(Settings(), plan).limits.records_max for n, plan in plans.items()}
+    sizes = {n: app.options_of(Settings(), plan).limits.records_max for n, plan in plans.items()}
     assert sizes == {"enrich": 40_000, "popular": 60_000}
     given = Settings(batch_records_max=7)
-    assert {app._options(given, plan).limits.records_max for plan in plans.values()} == {7}
+    assert {app.options_of(given, plan).limits.records_max for plan in plans.values()} == {7}

@@ -1,0 +1,23 @@
+"""The composition root: settings to adapters to workers."""
+
+from processor.app.backends import Backends, backends, patiently, reading
+from processor.app.topics import PARTITIONS, ends_of, prepare_topics, topics_of
+from processor.app.topologies import load_topologies, load_topology, taken
+from processor.app.worker import crash_probe, options_of, run_worker
+
+__all__ = [
+    "PARTITIONS",
+    "Backends",
+    "backends",
+    "crash_probe",
+    "ends_of",
+    "load_topologies",
+    "load_topology",
+    "options_of",
+    "patiently",
+    "prepare_topics",
+    "reading",
+    "run_worker",
+    "taken",
+    "topics_of",
+]

@@ -1,0 +1,144 @@
+"""Which log and which store a run works on.
+
+::
+
+    bootstrap servers?  yes: KafkaLog          redis URL?  yes: RedisStore
+                        no:  MemoryLog                     no:  embedded valkey-server, AOF on
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
+
+import structlog
+import tenacity
+
+from processor.connectors.ports import Log, Store
+from processor.engine import patience
+from processor.errors import ProcessorError, RetriableError, SettingsError, StoreAwayError
+from processor.settings import Settings
+
+log_lines = structlog.get_logger("processor")
+Answer = TypeVar("Answer")
+
+# A command alone waits through a restart of Redis; a worker's loop waits by itself, for longer.
+RETRY_S = 20.0
+RETRY_RUNNING_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Backends:
+    """The log and the store in use, and one line that says which they are."""
+
+    log: Log
+    store: Store
+    line: str
+
+
+@contextmanager
+def backends(settings: Settings, *, running: bool = False) -> Iterator[Backends]:
+    """Connect to what the settings name; what they do not name is embedded.
+
+    ``running`` is for workers, whose loop bears what is away for a while.
+    """
+    with ExitStack() as stack:
+        log, log_name = _log(settings)
+        stack.callback(log.close)
+        store, store_name = _store(settings, stack, RETRY_RUNNING_S if running else RETRY_S)
+        stack.callback(store.close)
+        store.ping()
+        yield Backends(log, store, f"log: {log_name}; checkpoints: {store_name}")
+
+
+def reading(settings: Settings) -> Log:
+    """The log alone, for a command that looks at topics which others have filled."""
+    if settings.bootstrap_servers is None:
+        raise SettingsError(
+            "the embedded log is empty when a command starts: there is nothing to look at",
+            remedy="say where Kafka is: --bootstrap-servers",
+        )
+    return _log(settings)[0]
+
+
+def _log(settings: Settings) -> tuple[Log, str]:
+    if settings.bootstrap_servers is None:
+        from processor.connectors.memory.log import MemoryLog
+
+        return MemoryLog(), "embedded, in this process (no --bootstrap-servers given)"
+    from processor.connectors.kafka.log import KafkaLog
+
+    log = KafkaLog(
+        settings.bootstrap_servers,
+        settings.kafka,
+        session_timeout_ms=round(settings.session_timeout.total_seconds() * 1000),
+        transaction_timeout_ms=round(settings.transaction_timeout.total_seconds() * 1000),
+    )
+    log.cluster_id()
+    return log, f"Kafka at {settings.bootstrap_servers}"
+
+
+def _store(settings: Settings, stack: ExitStack, retry_s: float) -> tuple[Store, str]:
+    from processor.connectors.redis.store import RedisStore
+
+    if settings.redis_url is not None:
+        remote = RedisStore(settings.redis_url.get_secret_value(), retry_s=retry_s)
+        policy = (remote.policy() or {}).get("maxmemory-policy", "noeviction")
+        if policy != "noeviction":
+            log_lines.warning(
+                "Redis may evict checkpoints: set noeviction", maxmemory_policy=policy
+            )
+        return remote, f"Redis at {remote.address}"
+    from processor.connectors.redis.embedded import EmbeddedRedis, state_directory
+
+    # Checkpoints are of use only with the log they belong to: an embedded log is gone with us.
+    directory = None if settings.bootstrap_servers is None else state_directory()
+    server = stack.enter_context(EmbeddedRedis(directory))
+    where = directory or "a temporary directory"
+    return RedisStore(
+        server.url, retry_s=retry_s
+    ), f"embedded Redis in {where} (no --redis-url given)"
+
+
+def patiently(
+    settings: Settings, stop: threading.Event, make: Callable[[], Answer]
+) -> Answer | None:
+    """What is made of a log and a store, tried again while one of them is away.
+
+    ``None`` when told to stop before; raises what was in the way when that has lasted for
+    ``give_up_after``.
+    """
+    give_up_s = settings.give_up_after.total_seconds()
+    tries = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type((RetriableError, StoreAwayError)),
+        stop=tenacity.stop_after_delay(give_up_s) | tenacity.stop_when_event_set(stop),
+        wait=tenacity.wait_exponential(patience.FIRST_S, max=patience.MOST_S),
+        sleep=tenacity.sleep_using_event(stop),
+        before_sleep=_tell_try,
+        reraise=True,
+    )
+    try:
+        return tries(make)
+    except (RetriableError, StoreAwayError) as error:
+        if stop.is_set():
+            return None
+        raise type(error)(
+            f"{error.message}; given up after {give_up_s:.0f} s",
+            remedy=error.remedy or patience.REMEDY,
+        ) from error
+
+
+def _tell_try(state: tenacity.RetryCallState) -> None:
+    problem = state.outcome.exception() if state.outcome else None
+    if isinstance(problem, ProcessorError):
+        tell_wait(problem, state.upcoming_sleep)
+
+
+def tell_wait(error: ProcessorError, pause_s: float) -> None:
+    """One line about something that is away, for now."""
+    log_lines.warning(
+        "waiting", reason=error.message, remedy=error.remedy, again_in_s=round(pause_s, 1)
+    )

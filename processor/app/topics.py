@@ -1,0 +1,49 @@
+"""The topics of a run: which there have to be, and where the input ends."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from processor.connectors.ports import Log
+from processor.errors import SettingsError
+from processor.model.log import TopicPartition
+from processor.plan.nodes import Plan
+from processor.settings import Settings
+
+PARTITIONS = 4
+
+
+def topics_of(plan: Plan) -> tuple[str, set[str]]:
+    """The input topic of a plan, and the topics it writes."""
+    source = plan.source()
+    written = {sink.topic for sink in plan.sinks}
+    if source.on_error == "dead_letter":
+        written.add(plan.dead_letters())
+    if (late := plan.late()) is not None:
+        written.add(late)
+    return source.topic, written
+
+
+def prepare_topics(log: Log, plans: Sequence[Plan], settings: Settings) -> dict[str, int]:
+    """See that all topics exist, create them where that was asked for; input partition counts."""
+    needed = {topic for plan in plans for topic in {topics_of(plan)[0], *topics_of(plan)[1]}}
+    have = log.describe(needed)
+    missing = sorted(needed - have.keys())
+    create = settings.create_topics or settings.bootstrap_servers is None
+    if missing and not create:
+        raise SettingsError(
+            f"topics are missing: {', '.join(missing)}",
+            remedy="create them, or start with --create-topics N for N partitions each",
+        )
+    if missing:
+        count = settings.create_topics if type(settings.create_topics) is int else PARTITIONS
+        log.create(dict.fromkeys(missing, count))
+        have = log.describe(needed)
+    return {plan.app: len(have[topics_of(plan)[0]].extents) for plan in plans}
+
+
+def ends_of(log: Log, plan: Plan) -> dict[TopicPartition, int]:
+    """The ends of a plan's input now."""
+    topic, _ = topics_of(plan)
+    described = log.describe([topic])[topic]
+    return {TopicPartition(topic, p): extent.high for p, extent in described.extents.items()}

@@ -1,0 +1,115 @@
+"""One worker, from settings to the end of its loop."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import structlog
+
+from processor.app.backends import Backends, tell_wait
+from processor.app.health import Pulse, metrics_server, watchdog
+from processor.app.listener import listener
+from processor.clock import SystemClock
+from processor.engine import loop
+from processor.engine.batcher import Limits
+from processor.engine.options import Options
+from processor.engine.patience import Patience
+from processor.engine.worker import Worker
+from processor.metrics.catalogue import Metrics
+from processor.metrics.progress import BatchReport
+from processor.model.log import TopicPartition
+from processor.plan.nodes import Aggregate, Plan
+from processor.settings import Settings
+from processor.slots import Slot
+
+# Large enough to wait seldom for commits; with state, for many records to meet in one group.
+RECORDS_MAX = 40_000
+RECORDS_MAX_WITH_STATE = 60_000
+
+log_lines = structlog.get_logger("processor")
+
+
+def run_worker(
+    plan: Plan,
+    settings: Settings,
+    used: Backends,
+    partitions: int,
+    stop: threading.Event,
+    *,
+    number: int = 0,
+    ends: Mapping[TopicPartition, int] | None = None,
+    on_batch: Callable[[BatchReport], None] = lambda _: None,
+) -> None:
+    """One worker, from joining the group to leaving it; blocks until ``stop`` or caught up."""
+    clock, metrics = SystemClock(), Metrics()
+    pulse = Pulse(clock, clock.monotonic_s())
+    slot = Slot(plan.app, settings.instance)
+    with ExitStack() as stack:
+        stack.callback(slot.close)
+        executor = stack.enter_context(ThreadPoolExecutor(1, f"{plan.app}-snapshots"))
+        stack.enter_context(metrics_server(settings, metrics, pulse, number))
+        crash = crash_probe()
+
+        def probe(step: str) -> None:
+            pulse.beat()
+            crash(step)
+
+        worker = Worker(
+            plan, used.log, used.store, clock, executor, instance=slot.instance,
+            partitions=partitions, options=options_of(settings, plan),
+            listener=listener(plan.app, metrics, on_batch),
+            probe=probe,
+        )  # fmt: skip
+        pulse.worker = worker
+        ended = threading.Event()
+        threading.Thread(target=watchdog, args=(worker, ended), daemon=True).start()
+        stack.callback(ended.set)
+        caught_up = loop.CaughtUp(worker, used.log, clock, plan.app, ends) if ends else None
+        log_lines.info("worker starts", topology=plan.app, worker=slot.instance)
+        if ends is not None and caught_up is None:
+            return
+        give_up_s = settings.give_up_after.total_seconds()
+        patience = Patience(clock, stop.wait, give_up_after_s=give_up_s, tell=tell_wait)
+        loop.run(
+            worker, clock, patience, stop=stop.is_set, done=caught_up or (lambda: False),
+            alive=pulse.beat,
+        )  # fmt: skip
+        log_lines.info("worker stopped", topology=plan.app, worker=slot.instance)
+
+
+def options_of(settings: Settings, plan: Plan) -> Options:
+    """What the settings say of how a worker of this plan runs."""
+    stateful = any(isinstance(node, Aggregate) for node in plan.nodes())
+    records_max = RECORDS_MAX_WITH_STATE if stateful else RECORDS_MAX
+    return Options(
+        settings.guarantee,
+        settings.from_,
+        Limits(
+            settings.interval.total_seconds(),
+            settings.batch_records_max or records_max,
+            settings.batch_bytes_max,
+        ),
+        timeout_s=settings.transaction_timeout.total_seconds(),
+        on_checkpoint_loss=settings.on_checkpoint_loss,
+        allow_dropped_state=settings.allow_dropped_state,
+    )
+
+
+def crash_probe() -> Callable[[str], None]:
+    """Die at a step, where the environment asks for it: ``PROCESSOR_CRASH_AT=before:commit#3``."""
+    wanted, _, count = os.environ.get("PROCESSOR_CRASH_AT", "").partition("#")
+    if not wanted:
+        return lambda _: None
+    left = int(count or 1)
+
+    def probe(step: str) -> None:
+        nonlocal left
+        left -= step == wanted
+        if not left:
+            os._exit(70)
+
+    return probe

@@ -1,0 +1,44 @@
+"""How a worker runs, and who wants to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from processor.engine.batcher import Limits
+from processor.engine.heal import STEP_S, Healed, Policy
+from processor.engine.protocol import Verdict
+from processor.engine.recovery import STABLE_S
+from processor.engine.upgrade import Upgraded
+from processor.errors import ProcessorError
+from processor.metrics.progress import BatchReport
+from processor.model.log import Rebalance
+
+Guarantee = Literal["exactly-once", "at-least-once"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who wants to know: of batches, changes of partitions, tasks healed and taken over, doubts."""
+
+    batch: Callable[[BatchReport], None] = lambda _: None
+    change: Callable[[Rebalance], None] = lambda _: None
+    undone: Callable[[Verdict, ProcessorError | None], None] = lambda _, __: None
+    healed: Callable[[Healed], None] = lambda _: None
+    upgraded: Callable[[Upgraded], None] = lambda _: None
+    noted: Callable[[str], None] = lambda _: None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a worker runs."""
+
+    guarantee: Guarantee = "exactly-once"
+    start_from: Literal["earliest", "latest"] = "earliest"
+    limits: Limits = field(default_factory=Limits)
+    timeout_s: float = 10.0
+    stable_s: float = STABLE_S
+    on_checkpoint_loss: Policy = "stop"
+    allow_dropped_state: bool = False
+    heal_step_s: float = STEP_S

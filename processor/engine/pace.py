@@ -1,0 +1,113 @@
+"""How long the steps of a batch take, and how many records the next batch may have.
+
+A group gives up a member that does not poll for too long, and there is no poll while a batch is
+computed. A batch that took longer than that is not committed: others may have its partitions. So
+batches are made smaller before it comes to that, and larger again when they are quick::
+
+    took more than half of the time    so many records that a quarter would do
+    took more than all of it           the same; if that was one record, it stops by name
+    and so did the one before          a sixteenth: one record takes the time, not their number
+    took less than an eighth           twice as many, up to what was set
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from processor.clock import Clock
+from processor.errors import ProcessorError
+from processor.model.batch import Slice
+
+_MOST: Final = 1 / 2
+_AIM: Final = 1 / 4
+_QUICK: Final = 1 / 8
+_FALL: Final = 16
+
+
+class TooSlowError(ProcessorError):
+    """One record took longer than the group waits for a member to poll."""
+
+    code = "too_slow"
+
+
+class Pace:
+    """Watches the steps of a batch.
+
+    Args:
+        records_max: the largest batch.
+        limit_s: how long the group waits for a poll; infinity: it does not.
+
+    ``records_max`` is how many records the next batch may have. ``running`` and ``since_s`` are the
+    step that is being computed and when it began, for another thread to look at; the step is empty
+    between batches.
+
+    >>> from processor.clock import ManualClock
+    >>> clock = ManualClock(); pace = Pace(clock, records_max=1000, limit_s=60)
+    >>> pace.begin([]); pace.step("decode"); clock.advance(45)
+    >>> pace.done(1000), pace.records_max
+    (True, 333)
+    """
+
+    def __init__(self, clock: Clock, *, records_max: int, limit_s: float) -> None:
+        self._clock = clock
+        self._most = self.records_max = records_max
+        self.limit_s = limit_s
+        self.running, self.since_s = "", 0.0
+        self._begun_s = 0.0
+        self._slices: Sequence[Slice] = ()
+        self._longest = ("", 0.0)
+        self._over = 0
+
+    def begin(self, slices: Sequence[Slice]) -> None:
+        """A batch is to be computed."""
+        self._slices, self._longest = slices, ("", 0.0)
+        self._begun_s = self.since_s = self._clock.monotonic_s()
+
+    def step(self, name: str) -> None:
+        """A step begins, and the one before it is over."""
+        now_s = self._clock.monotonic_s()
+        if now_s - self.since_s > self._longest[1]:
+            self._longest = (self.running, now_s - self.since_s)
+        self.running, self.since_s = name, now_s
+
+    def done(self, records: int) -> bool:
+        """The batch is computed; false where it took so long that it must not be committed.
+
+        Raises `TooSlowError` where that was a single record's doing.
+        """
+        self.step("")
+        took_s = self.since_s - self._begun_s
+        over = took_s > self.limit_s
+        if over and records <= 1:
+            raise self.too_slow()
+        self._over = self._over + 1 if over else 0
+        if self._over > 1:
+            self.records_max = max(1, records // _FALL)
+        elif took_s > self.limit_s * _MOST:
+            self.records_max = max(1, int(records * self.limit_s * _AIM / took_s))
+        elif took_s < self.limit_s * _QUICK:
+            self.records_max = min(self._most, 2 * self.records_max)
+        return not over
+
+    def stuck(self) -> bool:
+        """Whether a step has taken twice as long as the group waits: it may never end."""
+        return bool(self.running) and (self._clock.monotonic_s() - self.since_s > 2 * self.limit_s)
+
+    def too_slow(self) -> TooSlowError:
+        """The error that tells the step that takes so long, and the records that it is at."""
+        step, step_s = self._longest
+        if self.running:
+            step, step_s = self.running, self._clock.monotonic_s() - self.since_s
+        where = ", ".join(_named(part) for part in self._slices if part.messages)
+        return TooSlowError(
+            f"{where}: step {step} took {step_s:.1f} s; the group gives up a worker that "
+            f"does not poll for {self.limit_s:g} s",
+            remedy="make the step faster for such a record, filter the record out before it, or "
+            "raise --kafka consumer.max.poll.interval.ms",
+        )
+
+
+def _named(part: Slice) -> str:
+    first, last = part.messages[0].offset(), part.messages[-1].offset()
+    return f"{part.partition} offset {first}" + (f" to {last}" if last != first else "")

@@ -1,0 +1,138 @@
+import math
+
+import polars as pl
+import pytest
+
+from processor import Json, Topology
+from processor.clock import ManualClock
+from processor.connectors.memory.consumer import MemoryConsumer
+from processor.engine.pace import Pace, TooSlowError
+from processor.testing import TestDriver
+from tests.unit.messages import piece
+
+
+def batch(pace, clock, seconds, records, slices=()):
+    pace.begin(slices)
+    pace.step("decode at a.py:1")
+    pace.step("select at a.py:2")
+    clock.advance(seconds)
+    pace.step("write at a.py:3")
+    return pace.done(records)
+
+
+def made(records_max=1_000, limit_s=100.0):
+    clock = ManualClock()
+    return Pace(clock, records_max=records_max, limit_s=limit_s), clock
+
+
+@pytest.mark.parametrize(
+    ("seconds", "then"), [(1, 1_000), (50, 1_000), (60, 416), (100, 250), (101, 247), (1_000, 25)]
+)
+def test_a_batch_that_takes_long_makes_the_next_one_smaller(seconds, then):
+    pace, clock = made()
+    assert batch(pace, clock, seconds, 1_000) == (seconds <= 100)
+    assert pace.records_max == then
+
+
+def test_quick_batches_make_it_grow_again_up_to_what_was_set():
+    pace, clock = made()
+    batch(pace, clock, 200, 1_000)
+    sizes = []
+    for _ in range(5):
+        assert batch(pace, clock, 1, pace.records_max)
+        sizes.append(pace.records_max)
+    assert sizes == [250, 500, 1_000, 1_000, 1_000]
+
+
+def test_where_one_record_takes_the_time_few_tries_come_to_it():
+    pace, clock = made(records_max=40_000)
+    tries = 0
+    with pytest.raises(TooSlowError):
+        while True:
+            tries += 1
+            batch(pace, clock, 101, pace.records_max)
+    assert tries == 6
+
+
+def test_one_record_that_takes_too_long_is_named_with_its_step():
+    pace, clock = made()
+    slices = [piece([b"a"], partition=3, start=17), piece([], partition=4)]
+    with pytest.raises(TooSlowError) as caught:
+        batch(pace, clock, 101, 1, slices)
+    assert caught.value.message.startswith("in[3] offset 17: step select at a.py:2 took 101.0 s")
+    assert "max.poll.interval.ms" in caught.value.remedy
+
+
+def test_a_step_that_does_not_end_is_stuck_and_named_from_another_thread():
+    pace, clock = made()
+    pace.begin([piece([b"a", b"b"], start=5)])
+    pace.step("select at a.py:2")
+    clock.advance(200)
+    assert not pace.stuck()
+    clock.advance(1)
+    assert pace.stuck()
+    assert "in[0] offset 5 to 6: step select at a.py:2 took 201.0 s" in pace.too_slow().message
+
+
+def test_between_batches_nothing_is_stuck():
+    pace, clock = made()
+    batch(pace, clock, 1, 10)
+    clock.advance(10_000)
+    assert not pace.stuck()
+
+
+def test_without_a_limit_nothing_is_too_slow():
+    pace, clock = made(limit_s=math.inf)
+    assert batch(pace, clock, 10_000, 1)
+    pace.begin([])
+    pace.step("x")
+    clock.advance(10_000)
+    assert not pace.stuck()
+
+
+def slow(seconds):
+    """A topology whose select takes so many seconds for some values."""
+    topology = Topology("slow")
+    rows = topology.read.kafka("in", format=Json({"n": pl.Int64}))
+    clocks = []
+
+    def take(n):
+        clocks[0].advance(seconds(n))
+        return n
+
+    taken = pl.col("n").map_elements(take, return_dtype=pl.Int64)
+    rows.select(taken).write.kafka("out")
+    driver = TestDriver(topology)
+    clocks.append(driver.clock)
+    return driver
+
+
+def test_batches_that_take_too_long_become_smaller_until_they_are_committed(monkeypatch):
+    monkeypatch.setattr(MemoryConsumer, "poll_interval_s", 10.0)
+    driver = slow(lambda n: 1.0)
+    driver.feed([{"n": n} for n in range(50)])
+    driver.run()
+    assert [row["n"] for row in driver.json("out")] == list(range(50))
+    assert max(report.records_in for report in driver.reports) <= 10
+
+
+def test_a_record_that_takes_too_long_by_itself_stops_the_run_by_name(monkeypatch):
+    monkeypatch.setattr(MemoryConsumer, "poll_interval_s", 10.0)
+    driver = slow(lambda n: 11.0 if n == 33 else 0.0)
+    driver.feed([{"n": n} for n in range(50)])
+    with pytest.raises(TooSlowError, match=r"in\[0\] offset 33: step select at .*test_pace.py:"):
+        driver.run()
+    assert [row["n"] for row in driver.json("out")] == list(range(33))
+
+
+def test_being_given_up_by_the_group_does_not_make_batches_larger_again(monkeypatch):
+    monkeypatch.setattr(MemoryConsumer, "poll_interval_s", 10.0)
+    driver = slow(lambda n: 1.0)
+    driver.feed([{"n": n} for n in range(50)])
+    while not driver.undone:
+        driver.turn()
+    driver.evict()
+    driver._workers[0].rejoin()
+    driver.run()
+    assert len(driver.undone) == 1
+    assert [row["n"] for row in driver.json("out")] == list(range(50))
