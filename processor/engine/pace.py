@@ -2,12 +2,13 @@
 
 A group gives up a member that does not poll for too long, and there is no poll while a batch is
 computed. A batch that took longer than that is not committed: others may have its partitions. So
-batches are made smaller before it comes to that, and larger again when they are quick::
+the first batch is small, and the next ones are as large as what the last one took allows::
 
-    took more than half of the time    so many records that a quarter would do
+    took less than half of the time    as many as a quarter would do for, sixteen times at most,
+                                       never fewer than before, up to what was set
+    took more than half of it          so many that a quarter would do
     took more than all of it           the same; if that was one record, it stops by name
     and so did the one before          a sixteenth: one record takes the time, not their number
-    took less than an eighth           twice as many, up to what was set
 """
 
 from __future__ import annotations
@@ -19,10 +20,11 @@ from processor.clock import Clock
 from processor.errors import ProcessorError
 from processor.model.batch import Slice
 
+FIRST: Final = 32
 _MOST: Final = 1 / 2
 _AIM: Final = 1 / 4
-_QUICK: Final = 1 / 8
-_FALL: Final = 16
+_FACTOR: Final = 16
+_STUCK: Final = 3
 
 
 class TooSlowError(ProcessorError):
@@ -45,13 +47,13 @@ class Pace:
     >>> from processor.clock import ManualClock
     >>> clock = ManualClock(); pace = Pace(clock, records_max=1000, limit_s=60)
     >>> pace.begin([]); pace.step("decode"); clock.advance(45)
-    >>> pace.done(1000), pace.records_max
-    (True, 333)
+    >>> pace.done(32), pace.records_max
+    (True, 10)
     """
 
     def __init__(self, clock: Clock, *, records_max: int, limit_s: float) -> None:
         self._clock = clock
-        self._most = self.records_max = records_max
+        self._most, self.records_max = records_max, min(FIRST, records_max)
         self.limit_s = limit_s
         self.running, self.since_s = "", 0.0
         self._begun_s = 0.0
@@ -83,16 +85,18 @@ class Pace:
             raise self.too_slow()
         self._over = self._over + 1 if over else 0
         if self._over > 1:
-            self.records_max = max(1, records // _FALL)
-        elif took_s > self.limit_s * _MOST:
-            self.records_max = max(1, int(records * self.limit_s * _AIM / took_s))
-        elif took_s < self.limit_s * _QUICK:
-            self.records_max = min(self._most, 2 * self.records_max)
+            self.records_max = max(1, records // _FACTOR)
+            return False
+        most = self.records_max * _FACTOR
+        fit = int(min(most, records * self.limit_s * _AIM / took_s)) if took_s > 0 else most
+        slow = took_s > self.limit_s * _MOST
+        self.records_max = max(1, fit) if slow else min(self._most, max(self.records_max, fit))
         return not over
 
     def stuck(self) -> bool:
-        """Whether a step has taken twice as long as the group waits: it may never end."""
-        return bool(self.running) and (self._clock.monotonic_s() - self.since_s > 2 * self.limit_s)
+        """Whether a step has taken thrice as long as the group waits: it may never end."""
+        took_s = self._clock.monotonic_s() - self.since_s
+        return bool(self.running) and took_s > _STUCK * self.limit_s
 
     def too_slow(self) -> TooSlowError:
         """The error that tells the step that takes so long, and the records that it is at."""

@@ -15,7 +15,8 @@ from tests.services import climb, kafka_rungs
 from tests.services.cluster import LocalCluster
 from tests.services.redis import LocalRedis
 
-_NAMES = ("redis_cases", "away_cases", "kafka_cases", "group_cases", "input_cases", "guard_cases")
+_NAMES = ("redis_cases", "away_cases", "pace_cases", "kafka_cases", "group_cases")
+_NAMES += ("input_cases", "guard_cases")
 MODULES = tuple(f"tests.catalogue.{name}" for name in _NAMES)
 
 

@@ -7,9 +7,10 @@ point that nobody comes to is a case that fails.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from processor.engine.options import Guarantee
 from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Outcome, Step, Table, Verdict
@@ -28,6 +29,9 @@ STAGES: Final[dict[Shape, tuple[str, ...]]] = {
     "windowed": ("windowed",),
     "chained": ("stateless", "windowed"),
 }
+
+
+Disown = Literal["deleted", "another worker", "a later generation", "no text", "a list"]
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,8 @@ class Case:
     """One worker of stage ``victim`` is killed at ``point``, the ``times``-th time it comes there.
 
     Where the point is off the straight way, ``fault`` leads there; with ``loss`` the store has
-    lost the victim's checkpoints before.
+    lost the victim's checkpoints before. With ``disown`` nobody is killed: there the owner's
+    records of all tasks are changed in that way.
     """
 
     number: int
@@ -62,10 +67,12 @@ class Case:
     times: int = 2
     fault: Fault | None = None
     loss: bool = False
+    disown: Disown | None = None
 
     def __str__(self) -> str:
         stage = f" stage {self.victim + 1}" if self.shape == "chained" else ""
         after = f" (after {self.fault})" if self.fault else ""
+        after += f" (owners: {self.disown})" if self.disown else ""
         return (
             f"{self.number:3} {self.shape}{stage}, {self.guarantee}, "
             f"{self.workers} worker{'s' * (self.workers > 1)}: {self.point}{after}"
@@ -152,7 +159,23 @@ def _all() -> Iterator[Case]:
                             )  # fmt: skip
 
 
-CASES: Final = tuple(_all())
+def _disowned(number: int) -> Iterator[Case]:
+    """At every point on the straight way, whatever is written into owners' records."""
+    hows = itertools.cycle(get_args(Disown))
+    for guarantee, table in TABLES.items():
+        ways = {step.value for step in straight(table)} | {*STORED, "process", "adopt"}
+        for point in STEPS:
+            if point.partition(":")[2] in ways:
+                for workers in (1, 2):
+                    number += 1
+                    yield Case(
+                        number, point, guarantee, "windowed", workers, 0,
+                        times=1 if point.partition(":")[2] in STORED else 2, disown=next(hows),
+                    )  # fmt: skip
+
+
+_KILLED: Final = tuple(_all())
+CASES: Final = (*_KILLED, *_disowned(len(_KILLED)))
 
 
 def spread() -> list[Case]:
@@ -162,11 +185,12 @@ def spread() -> list[Case]:
     for number, step in enumerate([*(s.value for s in Step), *STORED, "process", "adopt", HEAL]):
         points = [p for p in STEPS if p.partition(":")[2] == step or p == step]
         point = points[number % len(points)]
-        here = [case for case in CASES if case.point == point]
+        here = [case for case in _KILLED if case.point == point]
         # The kind of which there are fewest so far, of those that this point has.
         had = [(case.shape, case.guarantee, case.workers) for case in chosen]
         kinds = {(c.shape, c.guarantee, c.workers) for c in here}
         kind = min((k for k in wanted if k in kinds), key=had.count)
         of_kind = [c for c in here if (c.shape, c.guarantee, c.workers) == kind]
         chosen.append(of_kind[number % len(of_kind)])
-    return chosen
+    disowned = [case for case in CASES if case.disown]
+    return chosen + disowned[:: len(disowned) // 6]

@@ -21,13 +21,14 @@ from typing import Any
 from uuid import uuid4
 
 from processor.connectors.kafka.log import KafkaLog
+from processor.connectors.ports import Owner
 from processor.connectors.redis.store import RedisStore
 from processor.engine.task import task_name
 from processor.model.log import TopicPartition
 from tests.integration.running import Topics, until
 from tests.sweep.cases import STAGES, Case, joins, kept
 from tests.sweep.expected import PARTITIONS, RECORDS, Stage, check, rides
-from tests.sweep.worker import start
+from tests.sweep.worker import DISOWNED, Disowned, start
 
 CRASHED = 70
 LIMIT_S = 60.0
@@ -66,7 +67,9 @@ class Run:
             "--session-timeout", "6s",
             "--log-format", "json",
         ]  # fmt: skip
-        self.process = start(self.args, self._log, crash.get("crash_at"), crash.get("fault"))
+        self.process = start(
+            self.args, self._log, crash.get("crash_at"), crash.get("fault"), crash.get("disown")
+        )
 
     def owned(self) -> set[str]:
         """The partitions that it has now, as far as its log tells."""
@@ -90,6 +93,12 @@ class Run:
         """Ask it to stop; it has to do so in good order."""
         os.kill(self.process.pid or 0, signal.SIGTERM)
         self.ends(0, "a worker that nothing happened to")
+
+    def said(self, text: str) -> bool:
+        """Whether it has said this; it must not have ended before."""
+        found = text in self._log.read_text(errors="replace")
+        assert found or self.process.is_alive(), f"ended without: {text}\n{self.tail()}"
+        return found
 
     def tail(self) -> str:
         lines = self._log.read_text(errors="replace").splitlines()[-40:]
@@ -142,12 +151,24 @@ class Bench:
     def dies(self, stage: Stage, *args: str) -> Run:
         """The victim, which is to be killed at the case's point."""
         case = self.case
+        if case.disown:
+            url = self.servers.redis_url
+            disown = Disowned(case.point, case.times, case.disown, stage.app, url)
+            return self.run(stage, "a", *args, disown=disown)
         at = "after:adopt#2" if case.loss else f"{case.point}#{case.times}"
         return self.run(stage, "a", *args, crash_at=at, fault=case.fault)
 
     def made_good(self, stage: Stage, victim: Run) -> None:
         """The victim has died; another in its place takes the stage to its input's end."""
         case = self.case
+        if case.disown:
+            until(lambda: victim.said(DISOWNED), "the point", LIMIT_S)
+            if case.workers == 1:
+                victim.ends(0, "a worker whose records were changed")
+            else:
+                victim.stop()
+            self.done(stage)
+            return
         victim.ends(CRASHED, "the point was not come to")
         if case.loss:
             self._lose(stage, victim)
@@ -159,7 +180,11 @@ class Bench:
         """The store loses what the victim had; then the input goes on in every partition."""
         for name in victim.owned():
             number = int(name.rpartition("[")[2].rstrip("]"))
-            self.servers.store.clear(task_name(stage.app, TopicPartition(stage.input, number)))
+            task = task_name(stage.app, TopicPartition(stage.input, number))
+            me = Owner("sweep", f"{stage.app}.sweep", 0)
+            self.servers.store.acquire({task: me})
+            self.servers.store.clear(task, me)
+            self.servers.store.begin([task])
         self._fill(RECORDS // 2, RECORDS)
         for before in self.stages[: self.case.victim]:
             self.done(before)

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import ctypes
 import faulthandler
+import json
 import multiprocessing
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from multiprocessing import forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+import redis
+
+from processor.app import worker
 from processor.engine import checkpoint
 from processor.engine.committer import Committer, Work
 from processor.engine.protocol import Outcome
 from processor.errors import AbortableError, OutcomeUnknownError
 from tests.services.process import PR_SET_PDEATHSIG
-from tests.sweep.cases import Fault
+from tests.sweep.cases import Disown, Fault
 
 # What takes a second to import, once for all workers: they are forked from a process that has it.
 PRELOADED = [
@@ -38,7 +43,11 @@ _ERRORS = {Outcome.REFUSED: AbortableError, Outcome.UNKNOWN: OutcomeUnknownError
 
 
 def start(
-    args: Sequence[object], log: Path, crash_at: str | None, fault: Fault | None
+    args: Sequence[object],
+    log: Path,
+    crash_at: str | None,
+    fault: Fault | None,
+    disown: Disowned | None = None,
 ) -> BaseProcess:
     """Start ``processor run`` with these arguments; what it says goes to a file."""
     context = multiprocessing.get_context("forkserver")
@@ -51,12 +60,18 @@ def start(
         os.environ.pop("POLARS_MAX_THREADS")
         if had is not None:
             os.environ["POLARS_MAX_THREADS"] = had
-    process = context.Process(target=_work, args=([*map(str, args)], log, crash_at, fault))
+    process = context.Process(target=_work, args=([*map(str, args)], log, crash_at, fault, disown))
     process.start()
     return process
 
 
-def _work(args: Sequence[str], log: Path, crash_at: str | None, fault: Fault | None) -> None:
+def _work(
+    args: Sequence[str],
+    log: Path,
+    crash_at: str | None,
+    fault: Fault | None,
+    disown: Disowned | None,
+) -> None:
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
     to = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
@@ -71,10 +86,55 @@ def _work(args: Sequence[str], log: Path, crash_at: str | None, fault: Fault | N
     checkpoint.CHAIN_LENGTH_MAX = 2
     if fault is not None:
         plant(fault)
+    if disown is not None:
+        plant_disowning(disown)
     from processor.__main__ import main
 
     sys.argv = ["processor", "run", *args]
     main()
+
+
+DISOWNED = "owners' records are changed"
+
+
+@dataclass(frozen=True)
+class Disowned:
+    """At a point, the ``times``-th time, the records of all tasks of an application change."""
+
+    point: str
+    times: int
+    how: Disown
+    app: str
+    redis_url: str
+
+
+def plant_disowning(disown: Disowned) -> None:
+    """Let the worker's probe do it."""
+    left = disown.times
+
+    def probe(step: str) -> None:
+        nonlocal left
+        left -= step == disown.point
+        if step == disown.point and not left:
+            with redis.Redis.from_url(disown.redis_url) as client:
+                for key in client.scan_iter(f"{{{disown.app}/*}}:own"):
+                    change_owner(client, key, disown.how, disown.app)
+            print(DISOWNED, flush=True)  # noqa: T201 - the sweep reads it
+
+    worker.crash_probe = lambda: probe
+
+
+def change_owner(client: redis.Redis, key: bytes, how: Disown, app: str) -> None:
+    """Write into an owner's record."""
+    client.delete(key)
+    if how in ("another worker", "a later generation"):
+        generation = 1 if how == "another worker" else 10**9
+        owner = {"token": "x", "transactional_id": f"{app}.x-9", "generation": generation}
+        client.set(key, json.dumps(owner))
+    elif how == "no text":
+        client.set(key, b"\xff\x00{")
+    elif how == "a list":
+        client.rpush(key, b"a")
 
 
 def plant(fault: Fault) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import threading
 import time
 from itertools import compress, groupby
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ import confluent_kafka
 from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException, TopicPartition
 
 from processor.connectors.kafka import settings
+from processor.connectors.kafka.closing import end, leave_group
 from processor.connectors.kafka.errors import classify, kind, reason, remedy, told
 from processor.errors import AbortableError, FencedError, LogError, RetriableError
 from processor.model.log import (
@@ -37,8 +36,6 @@ logger.addFilter(settings.Repeats())
 # A change of the assignment shows within this time, whatever the poll's limit.
 SLICE_S = 0.1
 OPEN_S = 10.0
-LEAVE_S = 5.0
-CLOSE_S = 3.0
 # Methods of the class, which take a quarter of the time of `methodcaller`'s look-up by name.
 _kind: Any = confluent_kafka.Message
 _topic, _number, _offset, _error = _kind.topic, _kind.partition, _kind.offset, _kind.error
@@ -323,50 +320,17 @@ class KafkaConsumer:
             return
         try:
             if leave and not self._fatal:
-                _leave(client, self)
+                leave_group(client, self)
         except (KafkaException, SystemError) as problem:
             logger.info("%s: leaving: %s", self._name, problem)
         finally:
-            _end(client, self._name)
+            end(client, self._name)
             self._owned.clear()
             self._opened.clear()
 
     def owns_any(self) -> bool:
         """Whether the group has given it partitions that it has not handed back."""
         return bool(self._owned)
-
-
-def _leave(client: Any, consumer: KafkaConsumer) -> None:
-    """Leave the group: a static member does so only by unsubscribing, and only when all is back."""
-    client.unsubscribe()
-    deadline = time.monotonic() + LEAVE_S
-    while time.monotonic() < deadline:
-        client.consume(1, 0.02)
-        if not consumer.owns_any() and not client.assignment() and not client.memberid():
-            return
-
-
-def _end(client: Any, name: str) -> None:
-    """Close the client, within a limit.
-
-    A hand-over that is under way when the client closes makes it ask for the partitions twice,
-    and librdkafka (2.16) answers the second time only if it has not ended by then: the call hangs.
-    The thread that it hangs in holds nothing but the dead client.
-    """
-    with contextlib.suppress(KafkaException, SystemError):
-        client.consume(1, 0)
-    closing = threading.Thread(target=_close, args=(client, name), daemon=True)
-    closing.start()
-    closing.join(CLOSE_S)
-    if closing.is_alive():
-        logger.warning("%s: the client did not close within %g s: left behind", name, CLOSE_S)
-
-
-def _close(client: Any, name: str) -> None:
-    try:
-        client.close()
-    except (KafkaException, SystemError) as problem:
-        logger.info("%s: closing: %s", name, problem)
 
 
 def _disowned(error: LogError) -> LogError:

@@ -22,30 +22,52 @@ def batch(pace, clock, seconds, records, slices=()):
 
 def made(records_max=1_000, limit_s=100.0):
     clock = ManualClock()
-    return Pace(clock, records_max=records_max, limit_s=limit_s), clock
+    pace = Pace(clock, records_max=records_max, limit_s=limit_s)
+    return pace, clock
+
+
+def grown(records_max=1_000):
+    pace, clock = made(records_max)
+    while pace.records_max < records_max:
+        batch(pace, clock, 0, pace.records_max)
+    return pace, clock
 
 
 @pytest.mark.parametrize(
     ("seconds", "then"), [(1, 1_000), (50, 1_000), (60, 416), (100, 250), (101, 247), (1_000, 25)]
 )
 def test_a_batch_that_takes_long_makes_the_next_one_smaller(seconds, then):
-    pace, clock = made()
+    pace, clock = grown()
     assert batch(pace, clock, seconds, 1_000) == (seconds <= 100)
     assert pace.records_max == then
 
 
-def test_quick_batches_make_it_grow_again_up_to_what_was_set():
-    pace, clock = made()
-    batch(pace, clock, 200, 1_000)
-    sizes = []
-    for _ in range(5):
-        assert batch(pace, clock, 1, pace.records_max)
+def test_batches_begin_small_and_grow_quickly_up_to_what_was_set():
+    pace, clock = made(records_max=60_000)
+    sizes = [pace.records_max]
+    while pace.records_max < 60_000:
+        assert batch(pace, clock, 0.01, pace.records_max)
         sizes.append(pace.records_max)
-    assert sizes == [250, 500, 1_000, 1_000, 1_000]
+    assert sizes == [32, 512, 8_192, 60_000]
+
+
+def test_they_grow_no_further_than_the_last_one_says_is_quick():
+    pace, clock = made(records_max=60_000)
+    sizes = []
+    for _ in range(4):
+        assert batch(pace, clock, 0.1 * pace.records_max, pace.records_max)
+        sizes.append(pace.records_max)
+    assert sizes == [250] * 4
+
+
+def test_a_small_batch_says_what_a_large_one_would_take():
+    pace, clock = made(records_max=60_000)
+    batch(pace, clock, 1, 2)
+    assert pace.records_max == 50
 
 
 def test_where_one_record_takes_the_time_few_tries_come_to_it():
-    pace, clock = made(records_max=40_000)
+    pace, clock = grown(records_max=40_000)
     tries = 0
     with pytest.raises(TooSlowError):
         while True:
@@ -67,11 +89,11 @@ def test_a_step_that_does_not_end_is_stuck_and_named_from_another_thread():
     pace, clock = made()
     pace.begin([piece([b"a", b"b"], start=5)])
     pace.step("select at a.py:2")
-    clock.advance(200)
+    clock.advance(300)
     assert not pace.stuck()
     clock.advance(1)
     assert pace.stuck()
-    assert "in[0] offset 5 to 6: step select at a.py:2 took 201.0 s" in pace.too_slow().message
+    assert "in[0] offset 5 to 6: step select at a.py:2 took 301.0 s" in pace.too_slow().message
 
 
 def test_between_batches_nothing_is_stuck():
@@ -84,6 +106,7 @@ def test_between_batches_nothing_is_stuck():
 def test_without_a_limit_nothing_is_too_slow():
     pace, clock = made(limit_s=math.inf)
     assert batch(pace, clock, 10_000, 1)
+    assert pace.records_max == 512
     pace.begin([])
     pace.step("x")
     clock.advance(10_000)
