@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import string
+import subprocess
+import sys
 from uuid import uuid4
 
 from confluent_kafka import Producer, TopicPartition
@@ -12,9 +14,11 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from tests.catalogue.case import case
 from tests.catalogue.counting import STOPPED, Counting
 from tests.catalogue.garbage import BAD_JSON, BAD_LINES
+from tests.catalogue.redis_faults import flush
 from tests.integration.running import (
     ENRICH,
     POPULAR,
+    ROOT,
     enriched,
     enriched_lines,
     popular,
@@ -233,6 +237,55 @@ def group_gone(servers):
     stage.stops(stage.start("a"), "state_mismatch", stage.bench.app(POPULAR))
     stage.exact(stage.lines[:300])
     _under_another_name(stage, stage.lines[:400])
+
+
+def _gone_without_state(servers, *, emptied):
+    """Trips that are enriched, a few of them garbage; then the group is deleted."""
+    redis = servers.own_redis()
+    bench = servers.bench(redis=redis)
+    bench.create()
+    lines = trips(100)
+    bench.topics.fill(bench.trips, [*lines, b"garbage", b"more of it"])
+    bench.run(ENRICH, "--until-caught-up").succeeds()
+    _all(_admin(bench).delete_consumer_groups([bench.app(ENRICH)]))
+    if emptied:
+        flush(redis)
+    run = bench.run(ENRICH)
+    assert run.exit_code() == 2, run.tail()
+    for word in ("error (state_mismatch)", bench.app(ENRICH), "processor reset"):
+        assert word in run.text(), run.tail()
+    assert read_enriched(bench.topics.read(bench.enriched)) == enriched(lines)
+    more = trips(50, first=100)
+    bench.topics.fill(bench.trips, more)
+    given = ["--bootstrap-servers", bench.servers, "--redis-url", bench.redis_url, "--yes"]
+    command = [sys.executable, "-m", "processor", "reset", ENRICH, *given, "--to", "latest"]
+    asked = [*map(str, [*command, *bench.sets(ENRICH)])]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    bench.topics.fill(bench.trips, trips(50, first=150))
+    bench.run(ENRICH, "--until-caught-up").succeeds()
+    made = read_enriched(bench.topics.read(bench.enriched))
+    assert made == enriched([*lines, *trips(50, first=150)])
+    assert len(bench.topics.read(bench.dead)) == 2
+
+
+@case(
+    "kafka: the group is gone, and there is no state",
+    done="the consumer group of a topology without state is deleted; Redis is as it was",
+    expected="stops, names the group; after a reset it goes on; nothing was published twice",
+    in_tests=True,
+)
+def group_gone_without_state(servers):
+    _gone_without_state(servers, emptied=False)
+
+
+@case(
+    "kafka: the group and all of Redis are gone",
+    done="the consumer group of a topology without state is deleted, and Redis emptied",
+    expected="stops, names the group: its dead letters tell; after a reset it goes on",
+)
+def group_and_store_gone(servers):
+    _gone_without_state(servers, emptied=True)
 
 
 # Transactions of others in the input.
