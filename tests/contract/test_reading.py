@@ -116,6 +116,36 @@ def test_nothing_is_read_before_open(bench: Bench):
     assert reader.read(3) == numbered(2, 5)
 
 
+def test_nothing_is_read_of_a_partition_that_is_shut_before_it_is_open_again(bench: Bench):
+    topic = bench.topic()
+    where = TopicPartition(topic, 0)
+    bench.feed(topic, numbered(0, 5))
+    reader = bench.reader(topic)
+    reader.read(5)
+    reader.consumer.shut([where])
+    bench.feed(topic, numbered(5, 10))
+    reader.quiet()
+    assert reader.consumer.membership().partitions == {where}
+    reader.messages.clear()
+    reader.consumer.open({where: 3})
+    assert reader.read(7) == numbered(3, 10)
+    reader.consumer.shut([where, TopicPartition("never", 7)])
+    reader.consumer.shut([])
+    reader.quiet()
+
+
+def test_shut_and_open_in_a_row_read_from_where_was_asked_and_skip_nothing(bench: Bench):
+    topic = bench.topic()
+    where = TopicPartition(topic, 0)
+    bench.feed(topic, numbered(0, 200))
+    reader = bench.reader(topic).own(1)
+    for start in (150, 3, 90, 0, 42):
+        reader.consumer.shut([where])
+        reader.consumer.open({where: start})
+        reader.messages.clear()
+        assert reader.read(200 - start) == numbered(start, 200)
+
+
 def test_open_goes_back_and_reads_again(bench: Bench):
     topic = bench.topic()
     bench.feed(topic, numbered(0, 20))
