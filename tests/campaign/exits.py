@@ -1,0 +1,84 @@
+"""Whether a worker's end is explained by what was done to it and to its servers."""
+
+from __future__ import annotations
+
+import re
+import signal
+from dataclasses import dataclass
+
+# What the store's client waits for an answer before it gives up, with room for its last try.
+STORE_WAITS_S = 15.0
+ERROR = re.compile(r"^error \((\w+)\): (.*(?:\n  remedy: .*)?)", re.MULTILINE)
+BROKEN = re.compile(
+    r"Traceback \(most recent call last\)|\"exception\":|Exception in thread|Exception ignored"
+    r"|Fatal Python error|Segmentation fault|%[0-3]\|.*assert|terminate called|double free"
+)
+JOINED = '"event":"worker starts"'
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended, and what is known of its time.
+
+    ``away_s`` says for how long the broker and Redis were away at a stretch shortly before the end,
+    ``away_at_start`` whether they were when it was started (or until it had joined).
+    """
+
+    code: int
+    text: str
+    terminated: bool
+    killed: bool
+    broker_away_s: float
+    store_away_s: float
+    broker_away_at_start: bool
+    store_away_at_start: bool
+
+    @property
+    def error(self) -> tuple[str, str]:
+        """The code and the words of the error that it ended with; empty where it told none."""
+        found = ERROR.findall(self.text)
+        return found[-1] if found else ("", "")
+
+
+def judged(ended: Ended) -> tuple[bool, str]:
+    """Whether the end is explained; and the end in a few words, without what differs each time."""
+    if ended.code == 0:
+        return ended.terminated, "0 " + ("after SIGTERM" if ended.terminated else "by itself")
+    if ended.code == -signal.SIGKILL:
+        return ended.killed, "SIGKILL" + (" by the campaign" * ended.killed)
+    if ended.code < 0:
+        return False, f"signal {signal.Signals(-ended.code).name}"
+    code, words = ended.error
+    if ended.code != 2 or not code:
+        return False, f"{ended.code} without a named error"
+    why = _explanation(ended, code)
+    return bool(why), f"2 {code}{f', {why}' * bool(why)}: {plain(words)}"
+
+
+def _explanation(ended: Ended, code: str) -> str:
+    joined = JOINED in ended.text
+    if code == "store" and ended.store_away_s >= STORE_WAITS_S:
+        return "Redis was away for longer than a worker waits"
+    if code == "store" and ended.store_away_at_start and not joined:
+        return "started while Redis was away"
+    if code.startswith("log") and ended.broker_away_at_start and not joined:
+        return "started while the broker was away"
+    if code.startswith("log") and ended.terminated and ended.broker_away_s > 0:
+        return "stopped while the broker was away"
+    return ""
+
+
+def plain(words: str) -> str:
+    """An error's first line without its numbers, names and places, to count equal ones."""
+    line = words.splitlines()[0] if words else ""
+    line = re.sub(r"redis://\S+|127\.0\.0\.1:\d+", "ADDRESS", line)
+    return re.sub(r"\d+(\.\d+)?", "N", line)[:200]
+
+
+def broken(text: str) -> str:
+    """The first sign of a crash in a log with the lines after it; empty where there is none."""
+    found = BROKEN.search(text)
+    if found is None:
+        return ""
+    start = text.rfind("\n", 0, found.start()) + 1
+    return text[start : start + 3000]

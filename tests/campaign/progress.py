@@ -1,0 +1,95 @@
+"""Watches the groups' committed offsets, from a thread of its own: does every partition go on?"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from tests.campaign.terms import PARTITIONS
+
+LOOK_S = 0.5
+ANSWER_S = 2.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen at a time: where each group stands, and where the input ends."""
+
+    at_s: float
+    committed: Mapping[str, Mapping[int, int]]
+    ends: Mapping[int, int]
+
+
+class Watch(threading.Thread):
+    """Asks again and again; ``newest`` is the last answer of the broker."""
+
+    def __init__(self, bootstrap_servers: str, groups: Sequence[str], topic: str) -> None:
+        super().__init__(daemon=True)
+        self.newest: Seen | None = None
+        self.problem = ""
+        self._topic, self._over = topic, threading.Event()
+        settings = {"bootstrap.servers": bootstrap_servers, "log_level": 0}
+        settings["reconnect.backoff.max.ms"] = 500
+        self._admin = AdminClient(settings)
+        # Positions as they are, also while a transaction is open: this is only a look.
+        settings |= {"isolation.level": "read_uncommitted", "enable.auto.commit": False}
+        self._readers = {group: Consumer(settings | {"group.id": group}) for group in groups}
+
+    def run(self) -> None:
+        while not self._over.wait(LOOK_S):
+            try:
+                self.newest, self.problem = self._look(), ""
+            except Exception as error:  # the watch goes on, whatever the client meets
+                self.problem = f"; the watch: {error}"
+
+    def _look(self) -> Seen:
+        wanted = [TopicPartition(self._topic, p) for p in range(PARTITIONS)]
+        committed = {
+            group: {p.partition: max(p.offset, 0) for p in reader.committed(wanted, ANSWER_S)}
+            for group, reader in self._readers.items()
+        }
+        # Else it asks with an older leader's epoch for ever, once a broker has come back.
+        self._admin.list_topics(timeout=ANSWER_S)
+        asked = self._admin.list_offsets(
+            dict.fromkeys(wanted, OffsetSpec.latest()), request_timeout=ANSWER_S
+        )
+        ends = {p.partition: answer.result(ANSWER_S + 1).offset for p, answer in asked.items()}
+        return Seen(time.monotonic(), committed, ends)
+
+    def close(self) -> None:
+        self._over.set()
+        self.join(10)
+        for reader in self._readers.values():
+            reader.close()
+
+
+@dataclass
+class Stalls:
+    """How long each partition of each group has stood still though there was something to do.
+
+    Time counts only while nothing hinders the group: see `look`.
+    """
+
+    longest: dict[str, tuple[float, int]] = field(default_factory=dict)
+    _at: dict[tuple[str, int], int] = field(default_factory=dict)
+    _since: dict[tuple[str, int], float] = field(default_factory=dict)
+
+    def look(self, seen: Seen, hindered: Mapping[str, bool]) -> dict[str, dict[int, float]]:
+        """By group and partition, the seconds that it stands still now."""
+        standing: dict[str, dict[int, float]] = {}
+        for group, committed in seen.committed.items():
+            for p, offset in committed.items():
+                moved = self._at.get((group, p)) != offset
+                if moved or hindered[group] or offset >= seen.ends[p]:
+                    self._since[group, p] = seen.at_s
+                self._at[group, p] = offset
+                still = seen.at_s - self._since[group, p]
+                standing.setdefault(group, {})[p] = still
+                if still > self.longest.get(group, (0.0, 0))[0]:
+                    self.longest[group] = still, p
+        return standing
