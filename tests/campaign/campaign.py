@@ -33,6 +33,7 @@ from tests.campaign.terms import PARTITIONS, RIDES, STAGES, Stage
 
 TICK_S = 0.04
 SAY_S = 30.0
+STILL_S = 3.0
 OPTIONS = (
     "--session-timeout", "6s", "--transaction-timeout", "8s", "--interval", "150ms",
     "--batch-records-max", "3000", "--log-format", "json",
@@ -88,7 +89,7 @@ class Campaign:
         stack.callback(self.fleet.end)
         self._stack = stack
         self._hindered = dict.fromkeys((stage.app for stage in STAGES), True)
-        self._looked_s = self._answered_s = self._said_s = 0.0
+        self._looked_s = self._said_s = self._ticked_s = 0.0
         self._standing: dict[str, dict[int, float]] = {}
         self._undo: list[tuple[float, Callable[[], object], str]] = []
 
@@ -192,12 +193,12 @@ class Campaign:
                 self.history.find("hung", f"{stage.app} --until-caught-up still runs, log {log}")
                 return
             text = log.read_text(errors="replace")
-            ended = Ended(code, text, True, False, 0, 0, False, False)  # noqa: FBT003
-            explained, words = judged(ended)
+            # To end by itself is what it is asked for.
+            explained, words = judged(Ended(code, text, terminated=True, killed=False))
             if not explained:
-                self.history.find("exit", f"{stage.app} --until-caught-up, log {log}: {words}")
+                self.history.find("exit", f"{words}\n{stage.app} --until-caught-up, log {log}")
             if sign := broken(text):
-                self.history.find("traceback", f"{stage.app} --until-caught-up, {log}:\n{sign}")
+                self.history.find("traceback", f"{stage.app} --until-caught-up, {log}\n{sign}")
 
         return judge
 
@@ -206,6 +207,7 @@ class Campaign:
     def tick(self) -> None:
         """One turn: the workers, the servers, the groups' progress."""
         time.sleep(TICK_S)
+        self._look_at_the_clock()
         self._look_at_servers()
         self.fleet.tick()
         seen = self.watch.newest
@@ -219,6 +221,13 @@ class Campaign:
         if self._feeding and self._feed.poll() is not None:
             raise RuntimeError(f"the feed has ended: {self._feed_log.read_text()[-2000:]}")
         self._say_now_and_then()
+
+    def _look_at_the_clock(self) -> None:
+        """A machine that stood still, or gave us no time, hindered everybody."""
+        before, self._ticked_s = self._ticked_s, time.monotonic()
+        if before and self._ticked_s - before > STILL_S:
+            self.history.tell(f"no turn for {self._ticked_s - before:.1f} s: a busy machine")
+            self._hindered = dict.fromkeys(self._hindered, True)
 
     def _look_at_servers(self) -> None:
         """A server that came back is away until it has answered."""

@@ -17,21 +17,27 @@ JOINED = '"event":"worker starts"'
 
 
 @dataclass(frozen=True)
+class Away:
+    """Seconds."""
+
+    broker_s: float = 0.0
+    store_s: float = 0.0
+
+
+@dataclass(frozen=True)
 class Ended:
     """How a process ended, and what is known of its time.
 
-    ``away_s`` says for how long the broker and Redis were away at a stretch shortly before the end,
-    ``away_at_start`` whether they were when it was started (or until it had joined).
+    For how long the broker and Redis were away at a stretch: ``recently`` of the last minute or so,
+    ``ever`` since it was started.
     """
 
     code: int
     text: str
     terminated: bool
     killed: bool
-    broker_away_s: float
-    store_away_s: float
-    broker_away_at_start: bool
-    store_away_at_start: bool
+    recently: Away = Away()
+    ever: Away = Away()
 
     @property
     def error(self) -> tuple[str, str]:
@@ -57,14 +63,14 @@ def judged(ended: Ended) -> tuple[bool, str]:
 
 def _explanation(ended: Ended, code: str) -> str:
     joined = JOINED in ended.text
-    if code == "store" and ended.store_away_s >= STORE_WAITS_S:
+    if code == "store" and ended.recently.store_s >= STORE_WAITS_S:
         return "Redis was away for longer than a worker waits"
-    if code == "store" and ended.store_away_at_start and not joined:
-        return "started while Redis was away"
-    if code.startswith("log") and ended.broker_away_at_start and not joined:
-        return "started while the broker was away"
-    if code.startswith("log") and ended.terminated and ended.broker_away_s > 0:
-        return "stopped while the broker was away"
+    if code == "store" and ended.ever.store_s and not joined:
+        return "Redis was away while it started"
+    if code.startswith("log") and ended.ever.broker_s and not joined:
+        return "the broker was away while it started"
+    if code.startswith("log") and ended.recently.broker_s and ended.terminated:
+        return "the broker was away while it stopped"
     return ""
 
 
@@ -72,7 +78,8 @@ def plain(words: str) -> str:
     """An error's first line without its numbers, names and places, to count equal ones."""
     line = words.splitlines()[0] if words else ""
     line = re.sub(r"redis://\S+|127\.0\.0\.1:\d+", "ADDRESS", line)
-    return re.sub(r"\d+(\.\d+)?", "N", line)[:200]
+    line = re.sub(r"(\w+\.\w-\d+: )+", "", line)
+    return re.sub(r"\d+(\.\d+)?", "N", line)[:160]
 
 
 def broken(text: str) -> str:

@@ -20,6 +20,7 @@ from tests.campaign.worker import SAID
 INSTANCES = ("a", "b", "c")
 STOPS_EACH = 5
 TERM_S = 60.0
+RECENTLY_S = 60.0
 BACKOFF_S = (0.2, 1.0, 2.0, 5.0)
 
 
@@ -38,7 +39,6 @@ class Worker:
         self._killed = False
         self._wake_at: float | None = None
         self._woken = 0
-        self._away_at_start: tuple[bool, bool] = (False, False)
 
     # What the faults do.
 
@@ -110,26 +110,22 @@ class Worker:
             "CAMPAIGN_CHAIN": str(choice.choice([4, 8, 16, 64])),
         }
         self._terminated, self._killed, self._woken = None, False, 0
-        self._away_at_start = fleet.outages.now()
         self._began = now
         self.process, self.log = fleet.run(self.stage, self.instance, self._starts, env)
         fleet.history.tell(f"{self.name} starts ({self._starts}), pid {self.process.pid}")
 
     def _ended(self, code: int, now: float) -> None:
         outages, history = self._fleet.outages, self._fleet.history
-        at_start = self._away_at_start
-        broker_s, store_s = outages.longest_since(now - exits.STORE_WAITS_S * 3)
-        ended = exits.Ended(
-            code, self.text(), self._terminated is not None, self._killed, broker_s, store_s,
-            *at_start,
-        )  # fmt: skip
+        recently, ever = outages.longest_since(now - RECENTLY_S), outages.longest_since(self._began)
+        asked = self._terminated is not None
+        ended = exits.Ended(code, self.text(), asked, self._killed, recently, ever)
         explained, words = exits.judged(ended)
         history.exits[("" if explained else "UNEXPLAINED ") + words] += 1
         history.tell(f"{self.name} ended: {words}")
         if not explained:
-            history.find("exit", f"{self.name}, log {self.log}: {words}\n{': '.join(ended.error)}")
+            history.find("exit", f"{words}\n{self.name}, log {self.log}\n{': '.join(ended.error)}")
         if sign := exits.broken(ended.text):
-            history.find("traceback", f"{self.name}, log {self.log}:\n{sign}")
+            history.find("traceback", f"{self.stage.app}\n{self.name}, log {self.log}\n{sign}")
         # One that ends soon is started after longer and longer waits.
         self._quick = self._quick + 1 if now - self._began < 30 and code > 0 else 0
         self.process, self._wake_at = None, None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+from tests.campaign.exits import Away
+
 
 @dataclass
 class _Of:
@@ -39,7 +41,7 @@ class Outages:
         """Whether the broker is away, and whether Redis is."""
         return self._broker.since is not None, self._store.since is not None
 
-    def longest_since(self, start: float) -> tuple[float, float]:
+    def longest_since(self, start: float) -> Away:
         """The longest outage of each that was not over at a time."""
         now = time.monotonic()
-        return self._broker.longest_since(start, now), self._store.longest_since(start, now)
+        return Away(self._broker.longest_since(start, now), self._store.longest_since(start, now))

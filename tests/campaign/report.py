@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +14,10 @@ from tests.campaign.oracle import Wrong
 from tests.campaign.progress import Stalls
 
 SHOWN = 4
-BEFORE_S = 45
+BEFORE_S = 40
+SAID_S, SAID_MAX = 15, 40
+CLOSE_MS = 8_000
+STAMP = re.compile(r'"timestamp":"([^"]+)"')
 
 
 def findings(wrong: Sequence[Wrong]) -> Iterator[Finding]:
@@ -79,18 +83,55 @@ def report(
     return "\n".join(parts)
 
 
+def incidents(found: Sequence[Finding]) -> list[list[Finding]]:
+    """Findings that lie close together in time, together."""
+    groups: list[list[Finding]] = []
+    for finding in sorted(found, key=lambda finding: finding.at_ms or 0):
+        last = groups[-1][-1].at_ms if groups else None
+        if last is None or (finding.at_ms or 0) - last > CLOSE_MS:
+            groups.append([])
+        groups[-1].append(finding)
+    return groups
+
+
 def details(history: History, directory: Path) -> str:
-    """Each finding with what happened shortly before it; of equal ones the first few."""
+    """What is wrong, with what happened shortly before it and what the workers said then."""
     lines = [f"\nlogs are in {directory}"]
-    told: Counter[str] = Counter()
-    for number, finding in enumerate(history.findings, 1):
-        like = f"{finding.kind} {re.sub(r'[0-9]+', '', finding.what.splitlines()[0])[:60]}"
-        told[like] += 1
-        if told[like] > SHOWN:
-            continue
-        lines.append(f"\n--- finding {number}, {finding}")
-        if finding.at_ms is not None:
-            lines.append(f"  what happened before {clock(finding.at_ms)}:")
-            lines += [f"    {event}" for event in history.around(finding.at_ms, BEFORE_S)]
-    lines += [f"{n - SHOWN} more like: {like}" for like, n in told.items() if n > SHOWN]
+    for number, group in enumerate(incidents(history.findings), 1):
+        at_ms = min((finding.at_ms for finding in group if finding.at_ms), default=0)
+        lines.append(f"\n=== incident {number}, at {clock(at_ms)}: {len(group)} findings")
+        for kind, some in _by_kind(group).items():
+            lines += [str(finding) for finding in some[:SHOWN]]
+            if len(some) > SHOWN:
+                lines.append(f"and {len(some) - SHOWN} more: {kind}")
+        lines.append("--- what happened before")
+        lines += [f"  {str(event)[:200]}" for event in history.around(at_ms, BEFORE_S)]
+        said = list(_said(directory, at_ms))
+        lines.append(f"--- what the workers said then ({len(said)} lines)")
+        lines += said[-SAID_MAX:]
     return "\n".join(lines)
+
+
+def _by_kind(group: Sequence[Finding]) -> Mapping[str, list[Finding]]:
+    found: dict[str, list[Finding]] = defaultdict(list)
+    for finding in group:
+        found[f"{finding.kind}: {finding.what.split(',')[0][:100]}"].append(finding)
+    return found
+
+
+def _said(directory: Path, at_ms: int) -> Iterator[str]:
+    """Lines of all logs near a time, but for those of the batches, in their order."""
+    first, last = stamp(at_ms - SAID_S * 1000), stamp(at_ms + 3000)
+    found = []
+    for path in directory.glob("*.log"):
+        for line in path.read_text(errors="replace").splitlines():
+            when = STAMP.search(line)
+            if when and first <= when[1] <= last and '"event":"batch"' not in line:
+                found.append((when[1], path.stem, line))
+    for when, name, line in sorted(found):
+        yield f"  {when[11:23]} {name}: {line[:300]}"
+
+
+def stamp(at_ms: int) -> str:
+    """A time as the workers' logs have it."""
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at_ms // 1000)) + f".{at_ms % 1000:03}"
