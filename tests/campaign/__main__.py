@@ -7,6 +7,7 @@ something is amiss; 4: this machine has no broker or no Redis to try it on.
 from __future__ import annotations
 
 import argparse
+import os
 import random
 import shutil
 import sys
@@ -106,6 +107,9 @@ def run(form: Form, seed: int, directory: Path, *, controls: bool) -> int:
 
 
 def main() -> int:
+    if os.getpgid(0) != os.getpid():
+        # Else the end of the shell that started it would wake servers that are stopped.
+        os.setsid()
     parser = argparse.ArgumentParser(prog="python -m tests.campaign", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30, help="for how long faults are drawn")
     parser.add_argument("--short", action="store_true", help="the form that runs with the tests")

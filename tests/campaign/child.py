@@ -37,6 +37,8 @@ def start(
             stderr=subprocess.STDOUT,
             env=inherited | {"PYTHONPATH": python_path, "POLARS_MAX_THREADS": "1"} | dict(env),
             cwd=ROOT,
+            # Else the end of the shell that started it all would wake whoever is stopped.
+            start_new_session=True,
         )
 
 

@@ -53,7 +53,9 @@ def judged(ended: Ended) -> tuple[bool, str]:
     if ended.code == -signal.SIGKILL:
         return ended.killed, "SIGKILL" + (" by the campaign" * ended.killed)
     if ended.code < 0:
-        return False, f"signal {signal.Signals(-ended.code).name}"
+        # Until it listens, a process does with a signal what any does.
+        early = ended.code == -signal.SIGTERM and ended.terminated and JOINED not in ended.text
+        return early, f"signal {signal.Signals(-ended.code).name}" + " while it started" * early
     code, words = ended.error
     if ended.code != 2 or not code:
         return False, f"{ended.code} without a named error"

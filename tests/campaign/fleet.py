@@ -123,7 +123,7 @@ class Worker:
         history.exits[("" if explained else "UNEXPLAINED ") + words] += 1
         history.tell(f"{self.name} ended: {words}")
         if not explained:
-            history.find("exit", f"{words}\n{self.name}, log {self.log}\n{': '.join(ended.error)}")
+            history.find("exit", f"{words}\n{self.name}, log {self.log}\n{'; '.join(ended.error)}")
         if sign := exits.broken(ended.text):
             history.find("traceback", f"{self.stage.app}\n{self.name}, log {self.log}\n{sign}")
         # One that ends soon is started after longer and longer waits.

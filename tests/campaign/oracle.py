@@ -6,7 +6,8 @@ It uses the standard library alone and knows no batches: what it says holds howe
 from __future__ import annotations
 
 import json
-from collections import Counter
+from bisect import bisect_left
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -32,18 +33,39 @@ class Wrong:
     at_ms: int | None = None
 
 
+class Passage:
+    """When the work on a partition passed its offsets, as far as outputs tell."""
+
+    def __init__(self) -> None:
+        self._seen: list[tuple[int, int]] = []
+        self._sorted: tuple[list[int], list[int]] | None = None
+
+    def add(self, offset: int, at_ms: int) -> None:
+        self._seen.append((offset, at_ms))
+
+    def when(self, offset: int) -> int | None:
+        """The first time that something at or behind an offset was written."""
+        if self._sorted is None:
+            self._seen.sort()
+            earliest = [*accumulate((at_ms for _, at_ms in reversed(self._seen)), min)][::-1]
+            self._sorted = [at for at, _ in self._seen], earliest
+        offsets, earliest = self._sorted
+        place = bisect_left(offsets, offset)
+        return earliest[place] if place < len(offsets) else None
+
+
 # Rows that each come once.
 
 
 def judge_rows(stage: Stage, expected: Expected, records: Sequence[Record]) -> list[Wrong]:
     """The stateless output of one partition: every ride once, and nothing else."""
     here, wrong = expected.partition, []
-    times: dict[int, int] = {}
+    times, passage = {}, Passage()
     for record in records:
         row = _row(record)
         ride = expected.rides.get(row.get("u"))
         if ride is None:
-            wrong.append(_wrong("changed", stage.output, here, record, "no ride of this partition"))
+            wrong.append(_wrong("surplus", stage.output, here, record, "no ride of this partition"))
             continue
         wanted = {
             "k": ride.key, "t": ride.text, "v": ride.amount, "u": ride.number,
@@ -57,20 +79,12 @@ def judge_rows(stage: Stage, expected: Expected, records: Sequence[Record]) -> l
         if ride.offset in times:
             wrong.append(_wrong("doubled", stage.output, here, record, "again", ride.offset))
         times[ride.offset] = record.at_ms
-    return wrong + _missing(stage.output, here, sorted(expected.rides.values(), key=_at), times)
-
-
-def _at(ride) -> int:
-    return ride.offset
-
-
-def _missing(topic: str, partition: int, rides: Sequence, times: Mapping[int, int]) -> list[Wrong]:
-    wrong, last_ms = [], None
-    for ride in rides:
-        last_ms = times.get(ride.offset, last_ms)
+        passage.add(ride.offset, record.at_ms)
+    for ride in expected.rides.values():
         if ride.offset not in times:
             what = f"no output for ride {ride.number} of key {ride.key[:60]!r}"
-            wrong.append(Wrong("lost", topic, partition, what, (ride.offset,), last_ms))
+            when = passage.when(ride.offset)
+            wrong.append(Wrong("lost", stage.output, here, what, (ride.offset,), when))
     return wrong
 
 
@@ -110,42 +124,49 @@ def judge_windows(stage: Stage, expected: Expected, records: Sequence[Record]) -
             whole = False
         if not whole or group not in expected.groups or record.key != key:
             text = f"{record.value!r} under key {record.key!r} is of no group of this partition"
-            wrong.append(_wrong("changed", stage.output, here, record, text))
+            wrong.append(_wrong("surplus", stage.output, here, record, text))
             continue
         if record.partition != place(key, PARTITIONS):
             wrong.append(_wrong("misplaced", stage.output, here, record, repr(key)))
         told.setdefault(group, []).append((record, numbers))
+    short, passage = [], Passage()
     for group, members in expected.groups.items():
-        wrong += _judge_group(stage.output, here, group, members, told.get(group, ()))
+        found, counted = _judge_group(stage.output, here, group, members, told.get(group, ()))
+        wrong += found
+        for record, n in counted:
+            passage.add(members[n - 1][0], record.at_ms)
+        if not found and (n := counted[-1][1] if counted else 0) < len(members):
+            short.append((group, n, _offsets(members[n:])))
+    for (start, key), n, offsets in short:
+        what = f"window {start} of {key[:60]!r}: the last n is {n}, without {len(offsets)} more"
+        when = passage.when(offsets[0])
+        wrong.append(Wrong("lost", stage.output, here, what, offsets, when))
     return wrong
 
 
-def _judge_group(topic, here, group, members, updates) -> list[Wrong]:
-    """At most one finding: what follows it may be its echo."""
+def _judge_group(topic, here, group, members, updates) -> tuple[list[Wrong], list]:
+    """At most one finding, since what follows it may be its echo; and the updates before it."""
     amounts = [amount for _, amount in members]
     sums = [0, *accumulate(amounts)]
     lows, highs = [*accumulate(amounts, min)], [*accumulate(amounts, max)]
-    before = 0
+    before, counted = 0, []
     for record, (n, total, low, high) in updates:
         name = f"window {group[0]} of {group[1][:60]!r}"
         if n <= before:
             what = f"{name}: n is {n} after {before}"
-            return [_wrong("doubled", topic, here, record, what, *_offsets(members[:n]))]
+            return [_wrong("doubled", topic, here, record, what, *_offsets(members[:n]))], counted
         known = n <= len(members)
         if known and (total, low, high) == (sums[n], lows[n - 1], highs[n - 1]):
             before = n
+            counted.append((record, n))
             continue
         what = f"{name}: n {n}, total {total}, low {low}, high {high}"
         if known:
             what += f", not {sums[n]}, {lows[n - 1]}, {highs[n - 1]}"
         kind, some = _explained(sums, before, n - before, total - sums[before])
         offsets = _offsets(members[some[0] : some[1]])
-        return [_wrong(kind, topic, here, record, what, *offsets)]
-    if before < len(members):
-        last_ms = updates[-1][0].at_ms if updates else None
-        what = f"window {group[0]} of {group[1][:60]!r}: the last n is {before} of {len(members)}"
-        return [Wrong("lost", topic, here, what, _offsets(members[before:]), last_ms)]
-    return []
+        return [_wrong(kind, topic, here, record, what, *offsets)], counted
+    return [], counted
 
 
 def _offsets(members) -> tuple[int, ...]:
@@ -175,6 +196,7 @@ def judge_aside(
     """
     wrong: list[Wrong] = []
     times: Counter[tuple[int, int]] = Counter()
+    passages: dict[int, Passage] = defaultdict(Passage)
     for record in records:
         headers = dict(record.headers)
         try:
@@ -184,16 +206,18 @@ def judge_aside(
             where, from_source = (-1, -1), False
         if not from_source or where not in wanted:
             what = f"is of no record that belongs here: {record.headers}"
-            wrong.append(_wrong("changed", topic, where[0], record, what))
+            wrong.append(_wrong("surplus", topic, where[0], record, what, where[1]))
             continue
         times[where] += 1
+        passages[where[0]].add(where[1], record.at_ms)
         if times[where] > 1:
             wrong.append(_wrong("doubled", topic, where[0], record, "again", where[1]))
         if problem := _differs(record, headers, *wanted[where]):
             wrong.append(_wrong("changed", topic, where[0], record, problem, where[1]))
     for where in wanted.keys() - times.keys():
         what = f"no record for {source}[{where[0]}]@{where[1]}"
-        wrong.append(Wrong("lost", topic, where[0], what, (where[1],)))
+        when = passages[where[0]].when(where[1])
+        wrong.append(Wrong("lost", topic, where[0], what, (where[1],), when))
     return wrong
 
 

@@ -7,6 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from tests.campaign.history import Finding, History, clock
 from tests.campaign.judge import Judged
@@ -17,23 +18,36 @@ SHOWN = 4
 BEFORE_S = 40
 SAID_S, SAID_MAX = 15, 40
 CLOSE_MS = 8_000
+Timed = TypeVar("Timed", Finding, Wrong)
 STAMP = re.compile(r'"timestamp":"([^"]+)"')
 
 
 def findings(wrong: Sequence[Wrong]) -> Iterator[Finding]:
-    """What the oracle found, by kind, topic and partition: how many, which offsets, the first."""
-    by: dict[tuple[str, str, int], list[Wrong]] = defaultdict(list)
-    for each in wrong:
-        by[each.kind, each.topic, each.partition].append(each)
-    for (kind, topic, partition), some in sorted(by.items()):
-        known = [each.at_ms for each in some if each.at_ms]
-        first = min(some, key=lambda each: each.at_ms or 2**63)
-        offsets = sorted({offset for each in some for offset in each.offsets})
-        when = clock(min(known)) if known else "?"
-        where = f"input offsets {ranges(offsets)}, first at {when}"
-        lines = [f"{topic}, partition {partition} of the input: {len(some)} {kind}, {where}"]
-        lines += [f"  {each.what[:400]}" for each in [first, *some[: SHOWN - 1]]]
-        yield Finding(kind, "\n".join(dict.fromkeys(lines)), min(known, default=None))
+    """What the oracle found, by the moment, kind and topic: how many, which offsets, examples."""
+    for moment in together(wrong):
+        by: dict[tuple[str, str], list[Wrong]] = defaultdict(list)
+        for each in moment:
+            by[each.kind, each.topic].append(each)
+        for (kind, topic), some in sorted(by.items()):
+            known = [each.at_ms for each in some if each.at_ms]
+            when = clock(min(known)) if known else "?"
+            lines = [f"{topic}: {len(some)} {kind}, first at {when}"]
+            for p in sorted({each.partition for each in some}):
+                here = {o for each in some if each.partition == p for o in each.offsets}
+                lines.append(f"  partition {p} of the input, offsets {ranges(sorted(here))}")
+            lines += [f"  such as {each.what[:300]}" for each in some[:2]]
+            yield Finding(kind, "\n".join(lines), min(known, default=None))
+
+
+def together(found: Sequence[Timed]) -> list[list[Timed]]:
+    """What lies close together in time, together."""
+    groups: list[list[Timed]] = []
+    for each in sorted(found, key=lambda each: each.at_ms or 0):
+        last = groups[-1][-1].at_ms if groups else None
+        if last is None or (each.at_ms or 0) - last > CLOSE_MS:
+            groups.append([])
+        groups[-1].append(each)
+    return groups
 
 
 def ranges(numbers: Sequence[int]) -> str:
@@ -83,21 +97,10 @@ def report(
     return "\n".join(parts)
 
 
-def incidents(found: Sequence[Finding]) -> list[list[Finding]]:
-    """Findings that lie close together in time, together."""
-    groups: list[list[Finding]] = []
-    for finding in sorted(found, key=lambda finding: finding.at_ms or 0):
-        last = groups[-1][-1].at_ms if groups else None
-        if last is None or (finding.at_ms or 0) - last > CLOSE_MS:
-            groups.append([])
-        groups[-1].append(finding)
-    return groups
-
-
 def details(history: History, directory: Path) -> str:
     """What is wrong, with what happened shortly before it and what the workers said then."""
     lines = [f"\nlogs are in {directory}"]
-    for number, group in enumerate(incidents(history.findings), 1):
+    for number, group in enumerate(together(history.findings), 1):
         at_ms = min((finding.at_ms for finding in group if finding.at_ms), default=0)
         lines.append(f"\n=== incident {number}, at {clock(at_ms)}: {len(group)} findings")
         for kind, some in _by_kind(group).items():
@@ -115,7 +118,7 @@ def details(history: History, directory: Path) -> str:
 def _by_kind(group: Sequence[Finding]) -> Mapping[str, list[Finding]]:
     found: dict[str, list[Finding]] = defaultdict(list)
     for finding in group:
-        found[f"{finding.kind}: {finding.what.split(',')[0][:100]}"].append(finding)
+        found[f"{finding.kind}: {finding.what.splitlines()[0].split(',')[0][:120]}"].append(finding)
     return found
 
 
