@@ -27,7 +27,7 @@ from tests.campaign.exits import Ended, broken, judged
 from tests.campaign.fleet import Fleet
 from tests.campaign.history import History
 from tests.campaign.outages import Outages
-from tests.campaign.progress import Stalls, Watch
+from tests.campaign.progress import LOOK_S, Stalls, Watch
 from tests.campaign.servers import UP, begin
 from tests.campaign.terms import PARTITIONS, RIDES, STAGES, Stage
 
@@ -278,25 +278,26 @@ class Campaign:
 
     def _recovers(self, number: int) -> bool:
         """Wait until every partition has gone on since now, or has nothing to do."""
-        before = self._marks()
-        since = time.monotonic()
+        since, before = time.monotonic(), None
 
         def gone_on() -> bool:
+            nonlocal before
             seen = self.watch.newest
-            return seen is not None and seen.at_s > since and all(
-                at > before[app].get(p, -1) or at >= seen.ends[p]
+            if seen is None or seen.at_s < since + LOOK_S or seen is before:
+                return False
+            # The first that was seen wholly after the faults is what is to be passed.
+            before = before or seen
+            return seen is not before and all(
+                at > before.committed[app][p] or at >= seen.ends[p]
                 for app, committed in seen.committed.items()
                 for p, at in committed.items()
-            )  # fmt: skip
+            )
 
         # What stands still is found, and killed, long before this is over.
         if not self._until(gone_on, f"progress after round {number}", self.form.deadline_s * 4):
             return False
         self.history.tell(f"all go on {time.monotonic() - since:.1f} s after round {number}")
         return True
-
-    def _marks(self) -> dict[str, dict[int, int]]:
-        return {stage.app: self._committed(stage.app) for stage in STAGES}
 
     def _until(self, done: Callable[[], bool], what: str, limit_s: float) -> bool:
         deadline = time.monotonic() + limit_s
