@@ -47,8 +47,13 @@ def read(text: str) -> list[Stop]:
 
 
 def draw(choice: random.Random, shape: str, count: int, *, often: float = 1.0) -> list[Stop]:
-    """Some stops for one life of a worker; ``often`` above 1 has them come sooner."""
-    return [_draw(choice, shape, often) for _ in range(count)]
+    """Some stops for one life of a worker; ``often`` above 1 has them come sooner.
+
+    As many again are at steps that few lives come to: one that waits in vain costs nothing.
+    """
+    seldom = [s for s in steps_of(shape) if s.partition(":")[2] not in _ALWAYS]
+    found = [_draw(choice, shape, often) for _ in range(count)]
+    return found + [Stop(f"step {choice.choice(seldom)}", choice.choice([1, 1, 2])) for _ in found]
 
 
 def _draw(choice: random.Random, shape: str, often: float) -> Stop:
@@ -68,6 +73,18 @@ def _draw(choice: random.Random, shape: str, often: float) -> Stop:
     return Stop(f"redis {choice.choice(SIDES)} {name} {of}", _times(choice, most / often))
 
 
+def _straight() -> set[str]:
+    """The steps of a batch that nothing happens to."""
+    steps, following = set(), Step.STAGE
+    while isinstance(following, Step):
+        steps.add(following.value)
+        following = EXACTLY_ONCE[following][Outcome.DONE]
+    return steps
+
+
+_ALWAYS = _straight() | {"process", "adopt", "acquire"}
+
+
 def _taking(choice: random.Random) -> Stop:
     """While a task is taken: between asking who has it and saying so above all."""
     name, most = choice.choice([("SET", 24), ("SET", 4), ("GET", 24), ("*", 48)])
@@ -77,7 +94,7 @@ def _taking(choice: random.Random) -> Stop:
 def _step(choice: random.Random, shape: str, often: float) -> Stop:
     step = choice.choice(steps_of(shape))
     name = step.partition(":")[2]
-    if name in straight() or name in ("process", "adopt"):
+    if name in _ALWAYS and name != "acquire":
         return Stop(f"step {step}", _times(choice, 300 / often))
     most = {"acquire": 4, "snapshot": 6, "collect": 4}.get(name, 20 if step == "heal" else 1)
     return Stop(f"step {step}", _times(choice, most))
@@ -93,15 +110,6 @@ def steps_of(shape: str) -> list[str]:
         for step in STEPS
         if step.partition(":")[2] not in foreign and not (shape == "stateless" and step == "heal")
     ]
-
-
-def straight() -> set[str]:
-    """The steps of a batch that nothing happens to."""
-    steps, following = set(), Step.STAGE
-    while isinstance(following, Step):
-        steps.add(following.value)
-        following = EXACTLY_ONCE[following][Outcome.DONE]
-    return steps
 
 
 def _times(choice: random.Random, most: float) -> int:
