@@ -32,7 +32,7 @@ def halt(stop: Stop) -> None:
 
 
 def _plant_steps(counts: Counts) -> None:
-    from processor import app
+    from processor.app import worker as app
 
     crash = app.crash_probe
 
