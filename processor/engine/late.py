@@ -20,6 +20,7 @@ from processor.errors import SettingsError
 from processor.model.batch import Result, Slice
 from processor.model.log import Extent, Message, TopicPartition
 from processor.operators.aggregate import MICROSECOND, WINDOW_START
+from processor.operators.aside import Aside
 from processor.operators.base import TASK, Context
 from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
@@ -92,7 +93,8 @@ def lateness(plan: nodes.Plan, scan: Scan, extents: Mapping[TopicPartition, Exte
             f"{plan.app} reads no event times, so nothing is ever late",
             remedy=f"say which column has them at {source.at}: event_time=...",
         )
-    decode = Decode(source.format, source.event_time, 0, "skip", "", None, plan.app, tagged=False)
+    aside = Aside(plan.app, "skip", "")
+    decode = Decode(source.format, source.event_time, 0, None, aside, tagged=False)
     grouped = _grouped(plan)
     records, found, groups = 0, [np.zeros(0, np.int64)], []
     for partition, extent in sorted(extents.items()):

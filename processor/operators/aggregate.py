@@ -134,7 +134,7 @@ class Aggregate:
 
         Rows come in the order of their tasks, and so do the groups.
         """
-        groups = self._group(frame)
+        groups = self.grouped(frame)
         tasks = groups[TASK].to_numpy()
         starts = np.searchsorted(tasks, np.arange(len(context.slices) + 1))
         parts: list[pl.DataFrame] = []
@@ -149,7 +149,8 @@ class Aggregate:
                 slab.free(closed)
         return pl.concat(parts)
 
-    def _group(self, frame: pl.DataFrame) -> pl.DataFrame:
+    def grouped(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """Partial results of these rows by task, window and keys; state is left alone."""
         keys: list[pl.Expr] = [pl.col(TASK)]
         if self._window:
             time = pl.col(self._window.column).cast(pl.Datetime("us")).to_physical()

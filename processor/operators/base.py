@@ -14,8 +14,22 @@ from processor.state.slab import Slab
 TASK: Final = "__task"
 """The column that says which slice of the batch a row is of, where a later operator has state."""
 
+ROW: Final = "__row"
+"""The column that numbers a batch's rows, where those that a step refuses are looked for."""
+
+HIDDEN: Final = (TASK, ROW)
+"""Columns of the processor's own, which no expression of a user's sees."""
+
 TaskState: TypeAlias = dict[str, Slab]
 """A task's state by operator name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a record is set aside, and by which step."""
+
+    step: str
+    reason: str
 
 
 @dataclass(slots=True)

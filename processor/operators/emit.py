@@ -8,7 +8,7 @@ import polars as pl
 
 from processor.formats.base import Format
 from processor.model.log import Output
-from processor.operators.base import TASK, Context
+from processor.operators.base import HIDDEN, Context
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Emit:
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """Add the rows to the batch's outputs; nothing goes on."""
         if not frame.is_empty():
-            rows = frame.select_seq(pl.exclude(TASK)) if TASK in frame.columns else frame
+            rows = frame.select_seq(pl.exclude(HIDDEN))
             keys = None
             if self.key is not None:
                 keys = rows[self.key].cast(pl.String).cast(pl.Binary).to_list()

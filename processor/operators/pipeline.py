@@ -5,17 +5,21 @@ Rows go down the plan's tree once, parents first; where two paths part, both get
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+import numpy as np
 import polars as pl
 
 from processor.errors import ProcessorError
+from processor.formats.base import Decoded
 from processor.model.batch import Result, Slice
 from processor.operators.aggregate import MICROSECOND, Aggregate, Term
-from processor.operators.base import Context, Operator, Stateful, TaskState
+from processor.operators.aside import Aside
+from processor.operators.base import ROW, Context, Operator, Refusal, Stateful, TaskState
 from processor.operators.emit import Emit
+from processor.operators.search import ROW_ERRORS, StepError, failing
 from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
 from processor.plan import nodes, schema
@@ -34,11 +38,22 @@ class ConservationError(ProcessorError):
     code = "conservation"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Step:
+    """``behind`` an aggregate rows are groups, and no longer records."""
+
     operator: Operator
     name: str
+    behind: bool
     children: list[_Step] = field(default_factory=list)
+
+
+class _RowsError(Exception):
+    """A step cannot compute some of its rows, which are records."""
+
+    def __init__(self, step: _Step) -> None:
+        super().__init__(step.name)
+        self.step = step
 
 
 class Pipeline:
@@ -79,15 +94,26 @@ class Pipeline:
 
         Raises:
             RecordError: a record is bad and the topology says to fail.
+            StepError: a step cannot compute the batch, but each of its records.
             ConservationError: a step made more or fewer rows out of its rows than it may.
         """
-        context = Context(slices, states, Result())
         if not slices:
-            return context.result
+            return Result()
         begins(self._source)
-        frame = self._decode.decode(context)
-        context.result.counts.contributed = frame.height
-        _descend(self._root, frame, context, begins)
+        decoded = self._decode.decode(slices)
+        refused: dict[int, Refusal] = {}
+        while True:
+            context = Context(slices, states, Result())
+            frame = self._decode.admit(decoded, refused, context)
+            context.result.counts.contributed = frame.height
+            try:
+                self._descend(self._root, frame, context, begins)
+                break
+            except _RowsError as error:
+                for state in states:
+                    for slab in state.values():
+                        slab.rollback()
+                refused |= self._refused(error.step, decoded, refused, slices)
         if not context.result.counts.balanced():
             raise ConservationError(
                 f"the records of a batch do not add up: {context.result.counts}",
@@ -95,22 +121,91 @@ class Pipeline:
             )
         return context.result
 
+    def _descend(
+        self,
+        steps: Iterable[_Step],
+        frame: pl.DataFrame,
+        context: Context,
+        begins: Callable[[str], None],
+    ) -> None:
+        for step in steps:
+            begins(step.name)
+            try:
+                rows = step.operator.process(frame, context)
+            except ProcessorError:
+                raise
+            except ROW_ERRORS as error:
+                if not step.behind:
+                    raise _RowsError(step) from error
+                rows = self._without_refused(step, frame, context)
+            if (
+                isinstance(step.operator, Select)
+                and not step.behind
+                and rows.height != frame.height
+            ):
+                raise ConservationError(
+                    f"a select made {rows.height} rows out of {frame.height}",
+                    remedy="select columns that are computed row by row",
+                )
+            if isinstance(step.operator, Filter) and step.operator.counted:
+                context.result.counts.filtered += frame.height - rows.height
+                context.result.counts.contributed -= frame.height - rows.height
+            self._descend(step.children, rows, context, begins)
 
-def _descend(
-    steps: Iterable[_Step], frame: pl.DataFrame, context: Context, begins: Callable[[str], None]
-) -> None:
+    def _refused(
+        self,
+        step: _Step,
+        decoded: Decoded,
+        refused: Mapping[int, Refusal],
+        slices: Sequence[Slice],
+    ) -> dict[int, Refusal]:
+        """The batch's rows that a step cannot compute, of those that come to it.
+
+        A row that is bad says nothing of the time, and so one behind it may be on time after all:
+        the batch is run again until there is none left. That ends where looking at one record
+        after the other would.
+        """
+        context = Context(slices, [], Result())
+        frame = self._decode.admit(decoded, refused, context, numbered=True)
+        for before in _way(self._root, step):
+            frame = before.operator.process(frame, context)
+        numbers = frame[ROW].to_list()
+        bad = _failing(step, frame, context)
+        return {numbers[row]: Refusal(step.name, reason) for row, reason in bad.items()}
+
+    def _without_refused(self, step: _Step, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+        """A step behind an aggregate, on the groups that it can compute."""
+        bad = _failing(step, frame, Context(context.slices, context.states, Result()))
+        self._decode.aside.groups(frame, bad, step.name, context)
+        good = np.ones(frame.height, np.bool_)
+        good[list(bad)] = False
+        return step.operator.process(frame.filter(pl.Series(good)), context)
+
+
+def _failing(step: _Step, frame: pl.DataFrame, context: Context) -> dict[int, str]:
+    """The rows of a frame that a step cannot compute; nothing is done with what it makes."""
+
+    def attempt(first: int, end: int) -> None:
+        part = frame[first:end]
+        if isinstance(step.operator, Aggregate):
+            step.operator.grouped(part)
+        else:
+            step.operator.process(part, context)
+
+    try:
+        return failing(attempt, frame.height)
+    except StepError as error:
+        raise StepError(f"{step.name}: {error.message}", remedy=error.remedy) from error
+
+
+def _way(steps: Iterable[_Step], wanted: _Step) -> list[_Step]:
+    """The steps from the source to one of them, without it."""
     for step in steps:
-        begins(step.name)
-        rows = step.operator.process(frame, context)
-        if isinstance(step.operator, Select) and rows.height != frame.height:
-            raise ConservationError(
-                f"a select made {rows.height} rows out of {frame.height}",
-                remedy="select columns that are computed row by row",
-            )
-        if isinstance(step.operator, Filter) and step.operator.counted:
-            context.result.counts.filtered += frame.height - rows.height
-            context.result.counts.contributed -= frame.height - rows.height
-        _descend(step.children, rows, context, begins)
+        if step is wanted:
+            return []
+        if (way := _way(step.children, wanted)) or wanted in step.children:
+            return [step, *way]
+    return []
 
 
 def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
@@ -119,8 +214,8 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
     delay_us = None if delay is None else delay // MICROSECOND
     tagged = any(isinstance(node, nodes.Aggregate) for node in plan.nodes())
     decode = Decode(
-        source.format, source.event_time, delay_us, source.on_error,
-        plan.dead_letters(), plan.late(), plan.app, tagged,
+        source.format, source.event_time, delay_us, plan.late(),
+        Aside(plan.app, source.on_error, plan.dead_letters()), tagged,
     )  # fmt: skip
     columns = schema.columns(plan)
     # Only on the way to a single sink is a filtered record gone for good, and so counted.
@@ -143,12 +238,13 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
             operator = Select(node.expressions)
         else:
             operator = Extend(node.expressions)
-        step = _Step(operator, f"{_NAMES[type(node)]} at {node.at}")
+        step = _Step(operator, f"{_NAMES[type(node)]} at {node.at}", _behind_aggregate(node))
         children[id(node.parent)].append(step)
         children[id(node)] = step.children
     for sink in plan.sinks:
+        behind = any(isinstance(node, nodes.Aggregate) for node in nodes.path(sink))
         emit = Emit(sink.topic, sink.format, sink.key)
-        children[id(sink.parent)].append(_Step(emit, f"write at {sink.at}"))
+        children[id(sink.parent)].append(_Step(emit, f"write at {sink.at}", behind))
     return decode, top
 
 

@@ -20,13 +20,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from processor.errors import RecordError
-from processor.formats.base import Format
+from processor.formats.base import Decoded, Format
 from processor.model.batch import Slice
-from processor.model.headers import headers_of
-from processor.model.log import Headers, Message, Output
-from processor.operators.base import TASK, Context
-from processor.plan.nodes import OnError
+from processor.model.log import Output
+from processor.operators.aside import Aside, messages_at, origin
+from processor.operators.base import ROW, TASK, Context, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,36 +32,53 @@ class Decode:
     """Turns a batch's messages into the first frame.
 
     Args:
-        app: the application, which headers and errors name with the step.
         delay_us: how far behind a record may be, in microseconds; ``None``: never late.
         late: the topic for late records; ``None``: they are counted only.
+        aside: what becomes of records that cannot be read.
         tagged: whether rows carry their slice's number, for state further down.
     """
 
     format: Format
     event_time: str | None
     delay_us: int | None
-    on_error: OnError
-    dead_letters: str
     late: str | None
-    app: str
+    aside: Aside
     tagged: bool
 
-    def decode(self, context: Context) -> pl.DataFrame:
-        """The batch's good and timely rows; the others are counted and sent where they belong."""
-        slices, result = context.slices, context.result
-        values = list(chain.from_iterable(s.values for s in slices))
-        result.counts.read = len(values)
-        decoded = self.format.decode(values)
-        sizes = [len(s.messages) for s in slices]
-        frame = decoded.frame
+    def decode(self, slices: Sequence[Slice]) -> Decoded:
+        """All records of a batch as columns, in the order of the slices."""
+        return self.format.decode(list(chain.from_iterable(s.values for s in slices)))
+
+    def admit(
+        self,
+        decoded: Decoded,
+        refused: Mapping[int, Refusal],
+        context: Context,
+        *,
+        numbered: bool = False,
+    ) -> pl.DataFrame:
+        """The batch's good and timely rows; the others are counted and sent where they belong.
+
+        Args:
+            decoded: what `decode` has made of the context's slices.
+            context: takes the counts, the partitions' largest event times, and what is published.
+            refused: rows that a step further down cannot compute: they are as bad as those that
+                cannot be read, and as these they say nothing of the time.
+            numbered: whether rows carry their number in the batch.
+        """
+        result, frame = context.result, decoded.frame
+        result.counts.read = frame.height
+        sizes = [len(s.messages) for s in context.slices]
         if self.tagged:
             tasks = np.repeat(np.arange(len(sizes), dtype=np.uint32), sizes)
             frame = frame.with_columns(pl.Series(TASK, tasks))
-        keep = np.ones(len(values), np.bool_)
-        if decoded.bad:
-            self._set_aside(decoded.bad, values, context)
-            keep[list(decoded.bad)] = False
+        if numbered:
+            frame = frame.with_row_index(ROW)
+        keep = np.ones(frame.height, np.bool_)
+        if decoded.bad or refused:
+            bad = {row: Refusal("decode", reason) for row, reason in decoded.bad.items()}
+            self.aside.records({**bad, **refused}, context)
+            keep[[*decoded.bad, *refused]] = False
         behind = self.behind(frame, sizes, keep, context)
         late = behind != 0
         result.counts.late = int(late.sum())
@@ -115,39 +130,11 @@ class Decode:
         known = np.maximum.accumulate(times)
         return known if before is None else np.maximum(known, before)
 
-    def _set_aside(
-        self, bad: Mapping[int, str], values: Sequence[bytes | None], context: Context
-    ) -> None:
-        rows = sorted(bad)
-        if self.on_error == "skip":
-            context.result.counts.skipped += len(rows)
-            return
-        messages = _messages(context.slices, rows)
-        if self.on_error == "fail":
-            message = messages[0]
-            raise RecordError(
-                f"{message.topic()}[{message.partition()}] offset {message.offset()}: step "
-                f"{self.app}/decode cannot read the record: {bad[rows[0]]}",
-                remedy='correct the producer, or set on_error to "dead_letter" or "skip"',
-            )
-        context.result.counts.dead_lettered += len(rows)
-        context.result.outputs.append(
-            Output(
-                self.dead_letters,
-                [values[row] for row in rows],
-                [message.key() for message in messages],
-                [
-                    _headers(m, f"{self.app}/decode", {"error": bad[row]})
-                    for m, row in zip(messages, rows, strict=True)
-                ],
-            )
-        )
-
     def _send_late(
         self, topic: str, frame: pl.DataFrame, behind: npt.NDArray[np.int64], context: Context
     ) -> None:
         rows: list[int] = np.flatnonzero(behind).tolist()
-        messages = _messages(context.slices, rows)
+        messages = messages_at(context.slices, rows)
         times = frame[str(self.event_time)].gather(rows).cast(pl.Datetime("us")).to_physical()
         context.result.outputs.append(
             Output(
@@ -155,40 +142,12 @@ class Decode:
                 [message.value() for message in messages],
                 [message.key() for message in messages],
                 [
-                    _headers(
+                    origin(
                         m,
-                        f"{self.app}/watermark",
+                        f"{self.aside.app}/watermark",
                         {"event-time": np.datetime64(time, "us"), "behind": behind[row] / 1e6},
                     )
                     for m, row, time in zip(messages, rows, times, strict=True)
                 ],
             )
         )
-
-
-def _headers(message: Message, stage: str, more: Mapping[str, object]) -> Headers:
-    """The record's own headers, and where it comes from, what set it aside and why."""
-    origin = {
-        "topic": message.topic(),
-        "partition": message.partition(),
-        "offset": message.offset(),
-        "timestamp": message.timestamp()[1],
-        "stage": stage,
-    }
-    told = {f"processor.{name}": str(value) for name, value in {**origin, **more}.items()}
-    # A reason may quote what no UTF-8 can be made of, and must not stop the run that it is told in.
-    encoded = [(name, text.encode(errors="backslashreplace")) for name, text in told.items()]
-    return [*headers_of(message), *encoded]
-
-
-def _messages(slices: Sequence[Slice], rows: Sequence[int]) -> list[Message]:
-    """The messages at these rows of the whole batch; rows ascend."""
-    found: list[Message] = []
-    start, wanted = 0, iter(rows)
-    row = next(wanted, None)
-    for part in slices:
-        while row is not None and row < start + len(part.messages):
-            found.append(part.messages[row - start])
-            row = next(wanted, None)
-        start += len(part.messages)
-    return found

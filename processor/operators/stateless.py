@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from processor.operators.base import TASK, Context
+from processor.operators.base import HIDDEN, Context
 
 
 def _together() -> bool:
@@ -19,6 +19,18 @@ def _together() -> bool:
     return pl.thread_pool_size() > 1
 
 
+def _selects(*expressions: pl.Expr) -> bool:
+    """Whether an expression picks columns by pattern or type, and so might see those not its own.
+
+    The column engine has no question for it, but shows all selectors in one way.
+    """
+    return any("cs." in str(expression) for expression in expressions)
+
+
+def _hidden(frame: pl.DataFrame) -> list[str]:
+    return [name for name in HIDDEN if name in frame.columns]
+
+
 @dataclass(frozen=True, slots=True)
 class Select:
     """These columns and no others."""
@@ -27,9 +39,14 @@ class Select:
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:  # noqa: ARG002 - as `Operator`
         """Rows with the chosen columns."""
-        keep = [pl.col(TASK)] if TASK in frame.columns else []
-        select = frame.select if _together() else frame.select_seq
-        rows = select(*keep, *self.expressions)
+        hidden = _hidden(frame)
+        if hidden and _selects(*self.expressions):
+            own = frame.select_seq(hidden).get_columns()
+            return self._select(frame.drop(hidden), self.expressions).hstack(own)
+        return self._select(frame, [*map(pl.col, hidden), *self.expressions])
+
+    def _select(self, frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> pl.DataFrame:
+        rows = (frame.select if _together() else frame.select_seq)(*expressions)
         if rows.height == 1 != frame.height:
             # Nothing but literals: they are the same in every row.
             rows = pl.concat([rows] * frame.height) if frame.height else rows.clear()
@@ -44,6 +61,10 @@ class Extend:
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:  # noqa: ARG002 - as `Operator`
         """Rows with more columns."""
+        hidden = _hidden(frame)
+        if hidden and _selects(*self.expressions):
+            own = frame.select_seq(hidden).get_columns()
+            return frame.drop(hidden).with_columns(*self.expressions).hstack(own)
         extend = frame.with_columns if _together() else frame.with_columns_seq
         return extend(*self.expressions)
 
@@ -57,4 +78,7 @@ class Filter:
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:  # noqa: ARG002 - as `Operator`
         """The rows that pass."""
+        hidden = _hidden(frame)
+        if hidden and _selects(self.predicate):
+            return frame.filter(frame.drop(hidden).select(self.predicate).to_series())
         return frame.filter(self.predicate)

@@ -10,6 +10,7 @@ from processor import Json
 from processor.errors import RecordError
 from processor.formats.base import Decoded
 from processor.model.batch import Result
+from processor.operators.aside import Aside
 from processor.operators.base import TASK, Context
 from processor.operators.source import Decode
 from tests.unit.messages import piece
@@ -30,13 +31,13 @@ def run(
     late: str | None = None,
 ) -> tuple[list[tuple[int, int]], Result]:
     delay_us = None if delay_s is None else delay_s * SECOND
-    step = Decode(FORM, "t", delay_us, on_error, "dlq", late, "app", tagged)  # type: ignore[arg-type]
+    step = Decode(FORM, "t", delay_us, late, Aside("app", on_error, "dlq"), tagged)  # type: ignore[arg-type]
     pieces = [
         piece(values, partition=i, start=100 * i, event_time_max=before)
         for i, (values, before) in enumerate(slices)
     ]
     context = Context(pieces, [{} for _ in pieces], Result())
-    frame = step.decode(context)
+    frame = step.admit(step.decode(pieces), {}, context)
     epoch = dt.datetime(1970, 1, 1)
     tags = frame[TASK].to_list() if tagged else [0] * frame.height
     seconds = [(t - epoch) // dt.timedelta(seconds=1) for t in frame["t"]]
@@ -162,7 +163,8 @@ class Quoting:
 
 
 def test_a_reason_of_any_characters_stops_nothing() -> None:
-    step = Decode(Quoting(), None, None, "dead_letter", "dlq", None, "app", tagged=False)  # type: ignore[arg-type]
+    step = Decode(Quoting(), None, None, None, Aside("app", "dead_letter", "dlq"), tagged=False)  # type: ignore[arg-type]
     result = Result()
-    step.decode(Context([piece([b"x"])], [{}], result))
+    context = Context([piece([b"x"])], [{}], result)
+    step.admit(step.decode(context.slices), {}, context)
     assert dict(result.outputs[0].headers[0])["processor.error"] == rb"no \udcff here"  # type: ignore[index]

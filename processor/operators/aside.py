@@ -1,0 +1,127 @@
+"""What becomes of a record that a step cannot take: it is published elsewhere, counted, or the end.
+
+A row behind an aggregate is no record but a group. It goes where records go, as the JSON of its
+columns, and its group stays in state as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+import polars as pl
+
+from processor.errors import RecordError
+from processor.model.batch import Slice
+from processor.model.headers import headers_of
+from processor.model.log import Headers, Message, Output
+from processor.operators.base import HIDDEN, TASK, Context, Refusal
+from processor.plan.nodes import OnError
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """Where refused records and groups of an application go.
+
+    Args:
+        app: the application, which headers and errors name with the step.
+        topic: the dead-letter topic.
+    """
+
+    app: str
+    on_error: OnError
+    topic: str
+
+    def records(self, bad: Mapping[int, Refusal], context: Context) -> None:
+        """Set rows of the batch aside; raises `RecordError` for the first if told to fail."""
+        rows = sorted(bad)
+        if self.on_error == "skip":
+            context.result.counts.skipped += len(rows)
+            return
+        messages = messages_at(context.slices, rows)
+        if self.on_error == "fail":
+            message, first = messages[0], bad[rows[0]]
+            raise RecordError(
+                f"{message.topic()}[{message.partition()}] offset {message.offset()}: step "
+                f"{self.app}/{first.step} cannot take the record: {first.reason}",
+                remedy="correct the producer or the step, filter such records out before it, or "
+                'set on_error to "dead_letter" or "skip"',
+            )
+        context.result.counts.dead_lettered += len(rows)
+        headers = [
+            origin(message, f"{self.app}/{bad[row].step}", {"error": bad[row].reason})
+            for message, row in zip(messages, rows, strict=True)
+        ]
+        values = [message.value() for message in messages]
+        keys = [message.key() for message in messages]
+        context.result.outputs.append(Output(self.topic, values, keys, headers))
+
+    def groups(
+        self, frame: pl.DataFrame, bad: Mapping[int, str], step: str, context: Context
+    ) -> None:
+        """Set rows behind an aggregate aside; raises `RecordError` for the first if told to fail.
+
+        Their headers name the last record that was read of the partition.
+        """
+        rows = sorted(bad)
+        refused = frame[rows]
+        slices = [context.slices[task] for task in refused[TASK].to_list()]
+        values = [
+            orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
+            for row in refused.drop(HIDDEN, strict=False).iter_rows(named=True)
+        ]
+        if self.on_error == "fail":
+            raise RecordError(
+                f"{slices[0].partition} up to offset {slices[0].end - 1}: step {self.app}/{step} "
+                f"cannot take the group {values[0].decode()}: {bad[rows[0]]}",
+                remedy="correct the step, filter such groups out before it, or set on_error to "
+                '"dead_letter" or "skip"',
+            )
+        if self.on_error == "dead_letter":
+            headers = [
+                _encoded(
+                    {
+                        "topic": part.partition.topic,
+                        "partition": part.partition.partition,
+                        "offset": part.end - 1,
+                        "stage": f"{self.app}/{step}",
+                        "error": bad[row],
+                    }
+                )
+                for part, row in zip(slices, rows, strict=True)
+            ]
+            context.result.outputs.append(Output(self.topic, values, None, headers))
+
+
+def origin(message: Message, stage: str, more: Mapping[str, object]) -> Headers:
+    """The record's own headers, and where it comes from, what set it aside and why."""
+    known = {
+        "topic": message.topic(),
+        "partition": message.partition(),
+        "offset": message.offset(),
+        "timestamp": message.timestamp()[1],
+        "stage": stage,
+    }
+    return [*headers_of(message), *_encoded({**known, **more})]
+
+
+def _encoded(told: Mapping[str, object]) -> Headers:
+    # A reason may quote what no UTF-8 can be made of, and must not stop the run that it is told in.
+    return [
+        (f"processor.{name}", str(value).encode(errors="backslashreplace"))
+        for name, value in told.items()
+    ]
+
+
+def messages_at(slices: Sequence[Slice], rows: Sequence[int]) -> list[Message]:
+    """The messages at these rows of the whole batch; rows ascend."""
+    found: list[Message] = []
+    start, wanted = 0, iter(rows)
+    row = next(wanted, None)
+    for part in slices:
+        while row is not None and row < start + len(part.messages):
+            found.append(part.messages[row - start])
+            row = next(wanted, None)
+        start += len(part.messages)
+    return found
