@@ -34,7 +34,7 @@ class StepError(ProcessorError):
 def failing(attempt: Callable[[int, int], object], rows: int) -> dict[int, str]:
     """The rows from which a step fails, with what it says of each; all others it can compute.
 
-    Takes at most ``k * (log2(n) + 2) + 1`` calls for k of n rows, with at most ``2 * k * n`` rows
+    Takes at most ``k * (log2(n) + 3) + 1`` calls for k of n rows, with at most ``2 * k * n`` rows
     together.
 
     Args:

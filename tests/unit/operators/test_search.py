@@ -36,7 +36,7 @@ def test_all_rows_that_fail_are_found_and_no_others(case):
 def test_the_search_takes_few_runs_and_few_rows(bad):
     step = Step(bad)
     failing(step, 4096)
-    assert step.calls <= len(bad) * (math.log2(4096) + 2) + 1
+    assert step.calls <= len(bad) * (math.log2(4096) + 3) + 1
     assert step.rows <= len(bad) * 2 * 4096
 
 
