@@ -10,6 +10,7 @@
     │   ├── StateLostError          the committed offset names a checkpoint that is not there
     │   └── StateMismatchError      the checkpoint belongs to another topology or partition count
     ├── InputLostError              the committed offset is no longer in the log
+    ├── InputReplacedError          the input topic was deleted and made anew
     ├── StoreError                  Redis refused
     │   └── StoreAwayError          Redis does not answer for now: the same call may be made again
     └── LogError                    Kafka did not answer, or refused
@@ -86,6 +87,12 @@ class InputLostError(ProcessorError):
     """The committed offset is older than what the topic still holds."""
 
     code = "input_lost"
+
+
+class InputReplacedError(ProcessorError):
+    """The input topic is another log than the one that the committed offset is of."""
+
+    code = "input_replaced"
 
 
 class StoreError(ProcessorError):

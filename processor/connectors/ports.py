@@ -8,7 +8,7 @@ takes its limit in seconds. What can go wrong is told by the errors of `processo
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -160,6 +160,15 @@ class Log(Protocol):
 
     def describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
         """The topics that exist, of those named."""
+        ...
+
+    def identity(self, topic: str) -> Callable[[], str]:
+        """Begin to ask what a topic's log calls itself; another one after it was made anew.
+
+        What is returned waits for the answer, which is of a moment after this call. It is empty
+        where the log has no name for itself. Raises `RetriableError` where none comes, and while
+        there is no such topic.
+        """
         ...
 
     def create(self, topics: Mapping[str, int], *, forever: bool = False) -> None:

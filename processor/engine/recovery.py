@@ -24,6 +24,7 @@ from typing import Final, Literal
 from processor.connectors.ports import Consumer, Former, Log, Owner, Store
 from processor.engine.checkpoint import Checkpointer
 from processor.engine.heal import Broken, Healer, restore
+from processor.engine.lineage import Lineage
 from processor.engine.task import Task, task_name
 from processor.engine.traces import filled, trace
 from processor.engine.upgrade import Upgrader
@@ -87,6 +88,7 @@ class Recovery:
         healer: Healer,
         upgrader: Upgrader,
         identity: Identity,
+        lineage: Lineage,
         timeout_s: float = 10.0,
         stable_s: float = STABLE_S,
         probe: Callable[[str], None] = lambda _: None,
@@ -101,6 +103,7 @@ class Recovery:
         self.healer = healer
         self._upgrader = upgrader
         self._identity = identity
+        self._lineage = lineage
         self._timeout_s = timeout_s
         self._stable_s = stable_s
 
@@ -116,7 +119,9 @@ class Recovery:
             return []
         former = self._acquire(names.values(), owner)
         try:
+            self._lineage.ask()
             heads = self._consumer.committed(ordered, self._stable_s)
+            self._lineage.check()
             missing = [p for p in ordered if heads[p] is None]
             if missing:
                 heads |= self._pinned(missing, {p: former[names[p]].begun for p in missing})
@@ -280,6 +285,7 @@ class Recovery:
 
     def _check(self, partition: TopicPartition, manifest: Manifest) -> None:
         identity = self._identity
+        self._lineage.check_head(partition, manifest.log)
         # Without state, which partition a key lies in does not matter.
         if self._pipeline.stateful and manifest.partitions != identity.partitions:
             raise StateMismatchError(

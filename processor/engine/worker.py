@@ -19,6 +19,7 @@ from processor.engine.changelog import Changelog, topic_of
 from processor.engine.checkpoint import Checkpointer, Prepared
 from processor.engine.committer import Commit, Committer, Probe, Work
 from processor.engine.heal import Healer
+from processor.engine.lineage import Lineage
 from processor.engine.options import Listener, Options
 from processor.engine.pace import Pace
 from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Verdict
@@ -82,12 +83,14 @@ class Worker:
             tuple(sink.topic for sink in plan.sinks), tuple(set_aside), own,
         )  # fmt: skip
         self._description = describe(plan)
+        self._lineage = Lineage(log, self._topic)
         self._changelog: Changelog | None = None
         if options.on_checkpoint_loss == "changelog" and self._pipeline.stateful:
             self._changelog = Changelog(log, plan.app, options.timeout_s)
         self._checkpointer = Checkpointer(
             store, executor, self._identity.fingerprint, partitions, instance,
-            changelog=self._changelog, description=str(self._description), probe=probe,
+            changelog=self._changelog, description=str(self._description),
+            lineage=lambda: self._lineage.identity, probe=probe,
         )  # fmt: skip
         self.pace = Pace(clock, records_max=options.limits.records_max, limit_s=math.inf)
         self._batches = 0
@@ -123,7 +126,7 @@ class Worker:
         self._recovery = Recovery(
             self._log, self._consumer, self._store, self._pipeline,
             checkpointer=self._checkpointer, healer=self._healer(), upgrader=self._upgrader(),
-            identity=self._identity, timeout_s=self._options.timeout_s,
+            identity=self._identity, lineage=self._lineage, timeout_s=self._options.timeout_s,
             stable_s=self._options.stable_s, probe=self._probe, note=self._listener.noted,
         )  # fmt: skip
         self._batcher = Batcher(self._consumer, self._topic, self._clock, self._options.limits)
@@ -270,6 +273,7 @@ class Worker:
         slices = [self._slice(p, shares[p]) for p in sorted(shares)]
         tasks = [self.tasks[part.partition] for part in slices]
         self._probe("before:process")
+        self._lineage.ask()
         self.pace.begin(slices)
         result = self._pipeline.run(slices, [task.state for task in tasks], self.pace.step)
         in_time = self.pace.done(result.counts.read)
@@ -287,8 +291,9 @@ class Worker:
         process_s = self._clock.monotonic_s() - started_s
         work = Work(prepared, [*result.outputs, *self._logged(prepared)])
         try:
+            self._lineage.check()
             commit = self._committer.commit(work)
-        except StoreAwayError:
+        except (StoreAwayError, RetriableError):
             self._go_back(tasks)
             raise
         if commit.verdict is not Verdict.ADOPT:

@@ -16,7 +16,7 @@ FORMAT: Final = "1"
 LENGTH_MAX: Final = 4_095
 _NONE: Final = "-"
 _TRAIL_MAX: Final = 32
-_FIELDS: Final = (9, 11)
+_FIELDS: Final = (9, 11, 12)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +30,12 @@ class Manifest:
     in microseconds since 1970, or ``None``. ``fingerprint`` names the plan's state layout,
     ``partitions`` the topic's partition count. ``origin`` is the offset at which the task began
     with nothing; ``trail`` names some of the deltas before, ``epoch:attempt:digest``, the newest
-    first: what can be gone back to when checkpoints are lost. Earlier manifests have neither.
+    first: what can be gone back to when checkpoints are lost. ``log`` is what the topic's log calls
+    itself. Earlier manifests have none of these.
 
     >>> m = Manifest(
-    ...     7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0", 0, ("6:b:cc",)
+    ...     7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0", 0, ("6:b:cc",),
+    ...     "Cf8mznqgQF-QUjUVzRHyDQ",
     ... )
     >>> Manifest.parse(str(m)) == m
     True
@@ -49,6 +51,7 @@ class Manifest:
     transactional_id: str
     origin: int | None = None
     trail: tuple[str, ...] = ()
+    log: str = ""
 
     def __str__(self) -> str:
         time = _NONE if self.event_time_max is None else str(self.event_time_max)
@@ -64,6 +67,7 @@ class Manifest:
             self.transactional_id,
             _NONE if self.origin is None else str(self.origin),
             ",".join(self.trail) or _NONE,
+            self.log or _NONE,
         )
         return ";".join(fields)
 
@@ -78,7 +82,7 @@ class Manifest:
                 "committed by another program or another version of this one",
             )
         _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, owner = fields[:9]
-        origin, trail = fields[9:] or (_NONE, _NONE)
+        origin, trail, log = (*fields[9:], _NONE, _NONE, _NONE)[:3]
         try:
             return cls(
                 int(epoch),
@@ -91,6 +95,7 @@ class Manifest:
                 owner,
                 None if origin == _NONE else int(origin),
                 tuple(trail.split(",")) if trail != _NONE else (),
+                _value(log),
             )
         except ValueError as error:
             raise StateMismatchError(

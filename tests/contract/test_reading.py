@@ -7,6 +7,7 @@ import time
 import pytest
 
 from processor.connectors.partitioner import partition
+from processor.errors import RetriableError
 from processor.model.log import TopicPartition
 from tests.contract.drive import WAIT_S, Bench, numbered, unique, until
 
@@ -231,3 +232,16 @@ def test_records_without_a_key_go_anywhere_but_none_is_lost(bench: Bench, keys):
     reader = bench.reader(topic)
     assert sorted(map(int, reader.read(30))) == list(range(30))
     assert {m.key() for m in reader.messages} == {None}
+
+
+def test_a_topic_keeps_its_identity_and_another_has_another(bench: Bench):
+    one, other = bench.topic(), bench.topic()
+    first = bench.log.identity(one)
+    assert first() == bench.log.identity(one)() != bench.log.identity(other)()
+    assert ";" not in bench.log.identity(one)()
+
+
+def test_a_topic_that_is_not_there_has_no_identity_for_now(bench: Bench):
+    answer = bench.log.identity(unique("nowhere"))
+    with pytest.raises(RetriableError):
+        answer()

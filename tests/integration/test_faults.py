@@ -353,3 +353,34 @@ def _workers(run):
         except psutil.Error:
             continue
     return found
+
+
+@pytest.mark.parametrize("running", [True, False], ids=["under a worker", "between two runs"])
+@pytest.mark.parametrize("topology", [ENRICH, POPULAR], ids=["without state", "with state"])
+def test_an_input_topic_that_was_made_anew_ends_the_run_by_name(bench, topology, running):
+    bench.create()
+    lines = trips(60)
+    source, output = (
+        (bench.trips, bench.enriched) if topology == ENRICH else (bench.enriched, bench.popular)
+    )
+    values, keys = (lines, None) if topology == ENRICH else enriched_lines(lines)
+    started = ("--instance", "a", *SMALL)
+    run = bench.run(topology, *started)
+    bench.topics.fill(source, values[:30], keys=keys and keys[:30])
+    run.until(lambda r: sum(e["records_in"] for e in r.events("batch")) == 30, "30 records")
+    if not running:
+        run.terminate().succeeds(20)
+    before = bench.topics.read(output)
+    admin = AdminClient({"bootstrap.servers": bench.kafka.bootstrap_servers, "log_level": 2})
+    for done in admin.delete_topics([source]).values():
+        done.result()
+    bench.topics.create(source)
+    bench.topics.fill(source, values[:60], keys=keys and keys[:60])
+    if not running:
+        run = bench.run(topology, *started)
+    assert run.exit_code(60) == 2, run.tail()
+    text = run.text()
+    # Kafka forgets the positions in a topic that is deleted, now or a little later.
+    assert "input_replaced" in text or "state_mismatch" in text, run.tail()
+    assert "processor reset" in text, run.tail()
+    assert len(bench.topics.read(output)) == len(before)

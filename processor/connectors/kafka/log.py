@@ -10,6 +10,7 @@ from confluent_kafka import (
     IsolationLevel,
     KafkaError,
     KafkaException,
+    TopicCollection,
     TopicPartition,
 )
 from confluent_kafka import admin as untyped_admin
@@ -119,6 +120,12 @@ class KafkaLog:
                 raise RetriableError(f"{name}: a partition has no leader")
             counts[name] = len(topic.partitions)
         return counts
+
+    def identity(self, topic: str) -> Callable[[], str]:
+        """Begin to ask for the topic's id."""
+        asked = TopicCollection([topic])
+        answer = self._client().describe_topics(asked, request_timeout=REQUEST_S)[topic]
+        return lambda: _topic_id(_result(answer, f"{topic}: asking for the topic's id"))
 
     def create(self, topics: Mapping[str, int], *, forever: bool = False) -> None:
         """Create topics with so many partitions; those that exist are left alone."""
@@ -265,6 +272,13 @@ def _made(make: Callable[[], Answer]) -> Answer:
         error = reason(problem)
         said = error.str() if error is not None else str(problem)
         raise LogError(f"Kafka client: {said}", remedy="check the Kafka settings") from problem
+
+
+def _topic_id(description: Any) -> str:
+    # Brokers before 2.8 have none: all its bits are 0.
+    topic_id = description.topic_id
+    known = topic_id.get_most_significant_bits() or topic_id.get_least_significant_bits()
+    return str(topic_id) if known else ""
 
 
 def _result(answer: Any, doing: str) -> Any:

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from threading import Condition
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 from processor.connectors.memory.group import Group
 from processor.errors import FencedError, LogError
@@ -110,6 +111,8 @@ class Broker:
         self.session_timeout_s = session_timeout_s
         self.changed = Condition()
         self.topics: dict[str, list[PartitionLog]] = {}
+        # A topic that is made anew has another.
+        self.names: dict[str, str] = {}
         self.groups: dict[str, Group] = {}
         self.identities: dict[str, Identity] = {}
         self._turn = 0
@@ -122,6 +125,7 @@ class Broker:
             raise LogError(f"the topic {topic!r} cannot have {partitions} partitions")
         names = [TopicPartition(topic, number) for number in range(partitions)]
         self.topics[topic] = [PartitionLog(name) for name in names]
+        self.names[topic] = uuid4().hex
         for group in self.groups.values():
             group.topics_changed(topic)
         self.changed.notify_all()

@@ -13,7 +13,7 @@ from processor.errors import FencedError, LogError, RetriableError
 from processor.model.log import Committed, Extent, Headers, TopicDescription, TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 _SCANNED = 10_000
 
@@ -55,6 +55,18 @@ class MemoryLog:
                 for topic in topics
                 if topic in self._broker.topics
             }
+
+    def identity(self, topic: str) -> Callable[[], str]:
+        """What the topic's log calls itself, as of now."""
+        with self._broker.changed:
+            found = self._broker.names.get(topic)
+
+        def answer() -> str:
+            if found is None:
+                raise RetriableError(f"there is no topic {topic!r}")
+            return found
+
+        return answer
 
     def create(self, topics: Mapping[str, int], *, forever: bool = False) -> None:  # noqa: ARG002
         """Create topics with so many partitions; those that exist are left alone."""
@@ -141,6 +153,11 @@ class MemoryLog:
         with self._broker.changed:
             self._broker.partition(partition).trim(low)
             self._broker.changed.notify_all()
+
+    def make_anew(self, topic: str) -> None:
+        """Delete a topic and create it again at once; groups keep their positions in it."""
+        with self._broker.changed:
+            self._broker.create(topic, len(self._broker.topics.pop(topic)))
 
     def evict(self, instance: str) -> None:
         """End the session of an identity in every group: its next poll tells it `Lost`."""
