@@ -17,6 +17,7 @@
         ├── RetriableError          the same call may be made again
         ├── AbortableError          the transaction must be aborted, the batch tried again
         ├── OutcomeUnknownError     the commit may have happened: ask the log
+        ├── StandbyError            another plan is at work in the group: wait outside of it
         └── FencedError             another worker has this identity: give up what is held
 
 An error is named for what its receiver must do. Each carries a ``code`` for logs and alerts, and
@@ -129,6 +130,12 @@ class OutcomeUnknownError(LogError):
     """A commit was asked for and not answered: it may or may not have happened."""
 
     code = "log_unknown"
+
+
+class StandbyError(LogError):
+    """The group runs another plan: wait outside of it."""
+
+    code = "standby"
 
 
 class FencedError(LogError):

@@ -182,12 +182,18 @@ class Log(Protocol):
         """Delete the records before ``low``; it is no error if they are gone already."""
         ...
 
-    def committed(self, group: str, topic: str) -> dict[TopicPartition, Committed]:
-        """The group's stable committed positions in a topic, seen from outside the group."""
+    def committed(
+        self, group: str, topic: str, *, stable: bool = True
+    ) -> dict[TopicPartition, Committed]:
+        """The group's committed positions in a topic, seen from outside the group.
+
+        Where a transaction holds one open: raises `RetriableError`, or tells the one before it,
+        if that need not be ``stable``.
+        """
         ...
 
-    def members(self, group: str) -> int:
-        """How many members a group has; 0 for one that is not there."""
+    def members(self, group: str) -> frozenset[str]:
+        """The identities of a group's members; none for one that is not there."""
         ...
 
     def reset(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:

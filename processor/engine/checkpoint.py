@@ -63,6 +63,7 @@ class Checkpointer:
     Args:
         executor: where snapshots are written; one thread, or the caller's own.
         changelog: where snapshots are written besides, and what is behind them is deleted.
+        plan: the identity of the whole topology.
         lineage: what the input's log calls itself, as far as it is known.
         description: what the topology keeps in state; every delta tells it.
         probe: called before and after ``snapshot`` and ``collect``; tests crash there.
@@ -78,12 +79,14 @@ class Checkpointer:
         *,
         changelog: Changelog | None = None,
         description: str = "",
+        plan: str = "",
         lineage: Callable[[], str] = str,
         probe: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._probe = probe
         self._changelog = changelog
         self._description = description
+        self._plan = plan
         self.lineage = lineage
         self._floors: dict[TopicPartition, int] = {}
         self._store = store
@@ -99,7 +102,7 @@ class Checkpointer:
         """The head of a task that has seen nothing and begins at ``offset``."""
         manifest = Manifest(
             0, "", "", "", None, self._fingerprint, self._partitions, self._transactional_id,
-            offset, log=self.lineage(),
+            offset, log=self.lineage(), plan=self._plan,
         )  # fmt: skip
         return Committed(offset, str(manifest))
 
@@ -130,7 +133,7 @@ class Checkpointer:
         manifest = Manifest(
             epoch, attempt, digest, link.snapshot, event_time_max, self._fingerprint,
             self._partitions, self._transactional_id, link.origin, link.trail,
-            self.lineage(),
+            self.lineage(), self._plan,
         )  # fmt: skip
         return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, texts)
 

@@ -11,8 +11,9 @@ from processor.clock import Clock
 from processor.connectors.ports import Log
 from processor.engine.patience import Patience
 from processor.engine.rubbish import collected_between_batches
+from processor.engine.succession import LOOK_S
 from processor.engine.worker import Worker
-from processor.errors import FencedError, RetriableError, StoreAwayError
+from processor.errors import FencedError, RetriableError, StandbyError, StoreAwayError
 from processor.model.log import TopicPartition
 
 FENCED_MAX: Final = 10
@@ -56,6 +57,11 @@ def run(
                 if worker.turn() or worker.idle:
                     patience.well()
                 adrift.check(worker)
+            except StandbyError:
+                worker.close(leave=True)
+                join = worker.start
+                patience.well()
+                patience.rest(LOOK_S)
             except StoreAwayError as error:
                 worker.member = False
                 patience.bear(error)

@@ -56,6 +56,10 @@ class Patience:
         self._since_s: float | None = None
         self._pause_s = 0.0
 
+    def rest(self, seconds: float) -> None:
+        """Wait for what is no fault."""
+        self._wait(seconds)
+
     def bear(self, error: ProcessorError) -> None:
         """Wait before the next try; raises the error when faults have lasted too long."""
         now_s = self._clock.monotonic_s()

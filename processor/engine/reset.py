@@ -25,7 +25,7 @@ from processor.engine.checkpoint import Checkpointer
 from processor.engine.task import task_name
 from processor.errors import LogError, RetriableError, SettingsError
 from processor.model.log import TopicPartition
-from processor.plan.fingerprint import fingerprint
+from processor.plan.fingerprint import fingerprint, identity
 from processor.plan.nodes import Plan
 
 
@@ -102,7 +102,9 @@ def reset(
     me = f"{plan.app}.reset"
     owner = Owner(f"{me};{secrets.token_hex(4)}", me, 0)
     with ThreadPoolExecutor(1) as executor:
-        pin = Checkpointer(store, executor, fingerprint(plan), len(wanted), me).pin
+        pin = Checkpointer(
+            store, executor, fingerprint(plan), len(wanted), me, plan=identity(plan)
+        ).pin
         probe("before:offsets")
         store.acquire({step.task: owner for step in wanted})
         log.reset(plan.app, {step.partition: pin(step.to) for step in wanted})
@@ -118,7 +120,7 @@ def check_idle(app: str, log: Log) -> None:
     members = log.members(app)
     if members:
         raise LogError(
-            f"{app} is at work: its group has {members} members",
+            f"{app} is at work: its group has {len(members)} members",
             remedy="stop its workers; one that was killed is a member until its session ends "
             "(--session-timeout)",
         )

@@ -25,6 +25,7 @@ from processor.engine.pace import Pace
 from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Verdict
 from processor.engine.recovery import Identity, Recovery
 from processor.engine.report import phases_of, report_of
+from processor.engine.succession import Succession
 from processor.engine.task import Task
 from processor.engine.upgrade import Upgrader
 from processor.errors import (
@@ -37,7 +38,7 @@ from processor.errors import (
 from processor.model.batch import Slice
 from processor.model.log import Assigned, Output, Rebalance, TopicPartition
 from processor.operators.pipeline import Pipeline
-from processor.plan.fingerprint import describe, fingerprint, layout
+from processor.plan.fingerprint import describe, fingerprint, identity, layout
 from processor.plan.nodes import Plan
 
 REDO_MAX: Final = 5
@@ -84,17 +85,21 @@ class Worker:
         )  # fmt: skip
         self._description = describe(plan)
         self._lineage = Lineage(log, self._topic)
+        self._succession = Succession(
+            log, self._app, self._topic, plan=identity(plan), instance=instance,
+            note=self._listener.noted,
+        )  # fmt: skip
         self._changelog: Changelog | None = None
         if options.on_checkpoint_loss == "changelog" and self._pipeline.stateful:
             self._changelog = Changelog(log, plan.app, options.timeout_s)
         self._checkpointer = Checkpointer(
             store, executor, self._identity.fingerprint, partitions, instance,
             changelog=self._changelog, description=str(self._description),
-            lineage=lambda: self._lineage.identity, probe=probe,
+            plan=identity(plan), lineage=lambda: self._lineage.identity, probe=probe,
         )  # fmt: skip
         self.pace = Pace(clock, records_max=options.limits.records_max, limit_s=math.inf)
         self._batches = 0
-        self._joined = False
+        self._joined = self.standby = False
         self._reset()
 
     # The state of a membership: all of it goes when the worker joins anew.
@@ -110,7 +115,13 @@ class Worker:
         self.member = False
 
     def start(self) -> None:
-        """Join the group. Ends what an earlier holder of this identity left open."""
+        """Join the group. Ends what an earlier holder of this identity left open.
+
+        Raises `StandbyError` while another plan is at work in the group.
+        """
+        self.standby = True
+        self._succession.check_start()
+        self.standby = False
         producer = self._new_producer()
         try:
             self._consumer: Consumer = self._log.consumer(self._app, self.instance, [self._topic])
@@ -187,8 +198,11 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether it is in the group and all that is assigned is loaded. Any thread may ask."""
-        return self.member and not self._pending
+        """Whether it is in the group and all that is assigned is loaded. Any thread may ask.
+
+        So is who waits until another plan's workers are gone: an upgrade waits for it.
+        """
+        return self.standby or (self.member and not self._pending)
 
     @property
     def idle(self) -> bool:
@@ -244,12 +258,16 @@ class Worker:
             self._batcher.open({task.partition: task.base.offset for task in tasks})
             self.tasks |= {task.partition: task for task in tasks}
             self._pending -= {task.partition for task in tasks}
+            former = [t.partition for t in tasks if self._succession.is_of_another(t.base)]
+            if former:
+                self._run(self._batcher.nothing(former))
 
     def _audit(self) -> None:
         """Now and then, see that the store has what the committed heads rest on."""
         if self._clock.monotonic_s() < self._audit_at_s:
             return
         self._probe("before:audit")
+        self._succession.check_running(self._consumer, self._identity.partitions, self.tasks)
         by_name = {task.name: task for task in self.tasks.values()}
         keys = {name: task.link.rests_on() for name, task in by_name.items()}
         gone = self._store.missing({name: asked for name, asked in keys.items() if asked})

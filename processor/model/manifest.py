@@ -16,7 +16,7 @@ FORMAT: Final = "1"
 LENGTH_MAX: Final = 4_095
 _NONE: Final = "-"
 _TRAIL_MAX: Final = 32
-_FIELDS: Final = (9, 11, 12)
+_FIELDS: Final = (9, 11, 13)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,11 @@ class Manifest:
     ``partitions`` the topic's partition count. ``origin`` is the offset at which the task began
     with nothing; ``trail`` names some of the deltas before, ``epoch:attempt:digest``, the newest
     first: what can be gone back to when checkpoints are lost. ``log`` is what the topic's log calls
-    itself. Earlier manifests have none of these.
+    itself, ``plan`` names the whole topology. Earlier manifests have none of these.
 
     >>> m = Manifest(
     ...     7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0", 0, ("6:b:cc",),
-    ...     "Cf8mznqgQF-QUjUVzRHyDQ",
+    ...     "Cf8mznqgQF-QUjUVzRHyDQ", "ab12",
     ... )
     >>> Manifest.parse(str(m)) == m
     True
@@ -52,6 +52,7 @@ class Manifest:
     origin: int | None = None
     trail: tuple[str, ...] = ()
     log: str = ""
+    plan: str = ""
 
     def __str__(self) -> str:
         time = _NONE if self.event_time_max is None else str(self.event_time_max)
@@ -68,6 +69,7 @@ class Manifest:
             _NONE if self.origin is None else str(self.origin),
             ",".join(self.trail) or _NONE,
             self.log or _NONE,
+            self.plan or _NONE,
         )
         return ";".join(fields)
 
@@ -82,7 +84,7 @@ class Manifest:
                 "committed by another program or another version of this one",
             )
         _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, owner = fields[:9]
-        origin, trail, log = (*fields[9:], _NONE, _NONE, _NONE)[:3]
+        origin, trail, log, plan = (*fields[9:], *[_NONE] * 4)[:4]
         try:
             return cls(
                 int(epoch),
@@ -96,6 +98,7 @@ class Manifest:
                 None if origin == _NONE else int(origin),
                 tuple(trail.split(",")) if trail != _NONE else (),
                 _value(log),
+                _value(plan),
             )
         except ValueError as error:
             raise StateMismatchError(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import orjson
 import polars as pl
@@ -18,6 +19,8 @@ from processor.model.headers import headers_of
 from processor.model.log import Headers, Message, Output
 from processor.operators.base import HIDDEN, TASK, Context, Refusal
 from processor.plan.nodes import OnError
+
+DECODE: Final = "decode"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,10 @@ class Aside:
         messages = messages_at(context.slices, rows)
         if self.on_error == "fail":
             message, first = messages[0], bad[rows[0]]
+            verb = "read" if first.step == DECODE else "compute"
             raise RecordError(
                 f"{message.topic()}[{message.partition()}] offset {message.offset()}: step "
-                f"{self.app}/{first.step} cannot take the record: {first.reason}",
+                f"{self.app}/{first.step} cannot {verb} the record: {first.reason}",
                 remedy="correct the producer or the step, filter such records out before it, or "
                 'set on_error to "dead_letter" or "skip"',
             )
@@ -74,7 +78,7 @@ class Aside:
         if self.on_error == "fail":
             raise RecordError(
                 f"{slices[0].partition} up to offset {slices[0].end - 1}: step {self.app}/{step} "
-                f"cannot take the group {values[0].decode()}: {bad[rows[0]]}",
+                f"cannot compute the group {values[0].decode()}: {bad[rows[0]]}",
                 remedy="correct the step, filter such groups out before it, or set on_error to "
                 '"dead_letter" or "skip"',
             )

@@ -23,7 +23,7 @@ import polars as pl
 from processor.formats.base import Decoded, Format
 from processor.model.batch import Slice
 from processor.model.log import Output
-from processor.operators.aside import Aside, messages_at, origin
+from processor.operators.aside import DECODE, Aside, messages_at, origin
 from processor.operators.base import ROW, TASK, Context, Refusal
 
 
@@ -76,7 +76,7 @@ class Decode:
             frame = frame.with_row_index(ROW)
         keep = np.ones(frame.height, np.bool_)
         if decoded.bad or refused:
-            bad = {row: Refusal("decode", reason) for row, reason in decoded.bad.items()}
+            bad = {row: Refusal(DECODE, reason) for row, reason in decoded.bad.items()}
             self.aside.records({**bad, **refused}, context)
             keep[[*decoded.bad, *refused]] = False
         behind = self.behind(frame, sizes, keep, context)

@@ -136,6 +136,20 @@ def fingerprint(plan: nodes.Plan) -> str:
     return _digest(str(description)) if description.operators else STATELESS
 
 
+def identity(plan: nodes.Plan) -> str:
+    """16 hexadecimal digits over all that a topology does, state or not.
+
+    What a function of the user's own computes is not seen, nor on which line a step stands.
+    """
+    source = plan.source()
+    found = [f"{source.topic} {source.event_time} {source.on_error} {plan.delay()} {plan.late()}"]
+    found += [plan.dead_letters(), str(describe(plan))]
+    for sink in plan.sinks:
+        way = [*_steps(sink), sink.topic, sink.format.describe(), str(sink.key), sink.mode]
+        found += [*way, *(type(node).__name__ for node in nodes.path(sink))]
+    return _digest("\n".join(found))
+
+
 def layout(plan: nodes.Plan) -> str:
     """What manifests carried before there were descriptions: the layout of state alone."""
     columns = schema.columns(plan)
@@ -180,7 +194,7 @@ def _cells(aggregation: nodes.Aggregation, have: dict[str, pl.DataType]) -> list
     return [Cell(name, function, column, text, dtype)]
 
 
-def _steps(node: nodes.Aggregate) -> list[str]:
+def _steps(node: nodes.Aggregate | nodes.Sink) -> list[str]:
     """The rows' way to the operator, from the source on, as text."""
     found: list[str] = []
     step = node.parent

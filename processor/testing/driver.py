@@ -6,6 +6,7 @@ is the same each time, and a worker can be crashed between any two steps of its 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Executor, Future
 from typing import Any
@@ -25,7 +26,7 @@ from processor.engine.protocol import Verdict
 from processor.engine.task import task_name
 from processor.engine.upgrade import Upgraded
 from processor.engine.worker import Worker
-from processor.errors import FencedError, ProcessorError, RetriableError
+from processor.errors import FencedError, ProcessorError, RetriableError, StandbyError
 from processor.metrics.progress import BatchReport
 from processor.model.log import Committed, TopicPartition
 
@@ -141,7 +142,13 @@ class TestDriver:
         running = self._workers[worker]
         outer, self._turning = self._turning, worker
         try:
+            if running.standby:
+                running.start()
             return do(running)
+        except StandbyError:
+            running.close(leave=True)
+            running.standby = True
+            return False
         except Crash:
             del self._workers[worker]
             raise
@@ -289,7 +296,8 @@ class TestDriver:
             ),
             probe=lambda step: self._passes(worker, step),
         )
-        started.start()
+        with contextlib.suppress(StandbyError):  # it waits, and begins with a later turn
+            started.start()
         return started
 
     def _instance(self, worker: int) -> str:

@@ -6,11 +6,14 @@ import pytest
 from confluent_kafka.admin import NewPartitions
 
 from tests.integration.running import (
+    ENRICH,
     POPULAR,
     Topics,
     bench,
+    enriched,
     enriched_lines,
     popular,
+    read_enriched,
     read_popular,
     trips,
     until,
@@ -62,3 +65,24 @@ def test_state_goes_through_changes_of_the_topology_and_of_the_partition_count(b
     run = bench.run(POPULAR, *rebuild, sets=longer).succeeds()
     assert [event["partitions"] for event in run.events("state dealt out anew")] == [6]
     assert read_popular(bench.topics.read(bench.popular)) == popular(trips(400))
+
+
+def test_another_topology_under_the_application_id_waits_ready_until_the_first_has_gone(bench):
+    bench.create()
+    bench.topics.create(other := f"other-{bench.id}")
+    lines = trips(120)
+    small = ("--batch-records-max", 30, "--interval", "10ms")
+    first = bench.run(ENRICH, "--instance", "a", *small)
+    bench.topics.fill(bench.trips, lines[:40])
+    first.until(lambda run: run.batches() > 0, "a batch")
+    second = bench.run(ENRICH, "--instance", "b", *small, sets={"output": other})
+    second.until(lambda run: "another topology runs under" in run.text(), "the second waits")
+    bench.topics.fill(bench.trips, lines[40:80])
+    with bench.topics.reader(bench.enriched) as reader:
+        reader.until(lambda m: read_enriched(m) == enriched(lines[:80]), "80", runs=[first, second])
+    first.terminate().succeeds(20)
+    bench.topics.fill(bench.trips, lines[80:])
+    with bench.topics.reader(other) as reader:
+        reader.until(lambda m: read_enriched(m) == enriched(lines[80:]), "40", runs=[second])
+    second.terminate().succeeds(20)
+    assert read_enriched(bench.topics.read(bench.enriched)) == enriched(lines[:80])

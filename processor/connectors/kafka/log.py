@@ -64,7 +64,7 @@ class KafkaLog:
             bootstrap_servers, dict(extra or {}), session_timeout_ms, transaction_timeout_ms
         )
         self._admin: Any = None
-        self._readers: dict[str, Any] = {}
+        self._readers: dict[tuple[str, bool], Any] = {}
 
     def __repr__(self) -> str:
         return f"KafkaLog({self._connection.bootstrap_servers!r})"
@@ -153,46 +153,52 @@ class KafkaLog:
         if missing:
             raise RetriableError(f"created, but not there yet: {', '.join(sorted(missing))}")
 
-    def committed(self, group: str, topic: str) -> dict[Partition, Committed]:
-        """The group's stable committed positions in a topic, seen from outside the group."""
-        return _retried(lambda: self._committed(group, topic))
+    def committed(
+        self, group: str, topic: str, *, stable: bool = True
+    ) -> dict[Partition, Committed]:
+        """The group's committed positions in a topic, seen from outside the group."""
+        return _retried(lambda: self._committed(group, topic, stable=stable))
 
-    def _committed(self, group: str, topic: str) -> dict[Partition, Committed]:
+    def _committed(self, group: str, topic: str, *, stable: bool) -> dict[Partition, Committed]:
         doing = f"committed positions of {group} in {topic}"
         asked = [TopicPartition(topic, i) for i in range(self._partitions().get(topic, 0))]
         if not asked:
             return {}
         try:
-            found = positions_of(self._reader(group).committed(asked, REQUEST_S), doing)
+            found = positions_of(
+                self._reader(group, stable=stable).committed(asked, REQUEST_S), doing
+            )
         except KafkaException as problem:
             raise classify(problem, doing) from problem
         return {partition: known for partition, known in found.items() if known is not None}
 
-    def _reader(self, group: str) -> Any:
+    def _reader(self, group: str, *, stable: bool) -> Any:
         """A consumer that never joins.
 
         The admin client's own call for this ends the process when the group's coordinator is not
         ready yet: librdkafka 2.16 dereferences the group that an admin client does not have.
         """
-        if group not in self._readers:
+        known = group, stable
+        if known not in self._readers:
             if len(self._readers) == READERS_MAX:
                 self._readers.pop(next(iter(self._readers))).close()
-            settings = reader_settings(self._connection, group, committed=True)
-            self._readers[group] = _made(lambda: Consumer(settings))
-        return self._readers[group]
+            settings = reader_settings(self._connection, group, committed=stable)
+            self._readers[known] = _made(lambda: Consumer(settings))
+        return self._readers[known]
 
-    def members(self, group: str) -> int:
-        """How many members a group has; 0 for one that is not there."""
+    def members(self, group: str) -> frozenset[str]:
+        """The identities of a group's members; none for one that is not there."""
         return _retried(lambda: self._members(group))
 
-    def _members(self, group: str) -> int:
+    def _members(self, group: str) -> frozenset[str]:
         answers = self._client().describe_consumer_groups([group], request_timeout=REQUEST_S)
         try:
-            return len(_result(answers[group], f"describing group {group}").members)
+            found = _result(answers[group], f"describing group {group}").members
+            return frozenset(member.group_instance_id or member.member_id for member in found)
         except LogError as problem:
             error = reason(problem.__cause__) if problem.__cause__ is not None else None
             if error is not None and error.code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return 0
+                return frozenset()
             raise
 
     def reset(self, group: str, offsets: Mapping[Partition, Committed]) -> None:

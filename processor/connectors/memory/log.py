@@ -74,22 +74,24 @@ class MemoryLog:
             for topic, partitions in topics.items():
                 self._broker.create(topic, partitions)
 
-    def committed(self, group: str, topic: str) -> dict[TopicPartition, Committed]:
-        """The group's committed positions; raises `RetriableError` while one is held open."""
+    def committed(
+        self, group: str, topic: str, *, stable: bool = True
+    ) -> dict[TopicPartition, Committed]:
+        """The group's committed positions; of one that is held open the former, or an error."""
         with self._broker.changed:
             if group not in self._broker.groups:
                 return {}
             members = self._broker.groups[group]
             names = [partition.name for partition in self._broker.topics.get(topic, ())]
-            if members.pending(names):
+            if stable and members.pending(names):
                 raise RetriableError(f"a transaction holds a position of {group!r} in {topic!r}")
             return {name: members.committed[name] for name in names if name in members.committed}
 
-    def members(self, group: str) -> int:
-        """How many members a group has."""
+    def members(self, group: str) -> frozenset[str]:
+        """The identities of a group's members."""
         with self._broker.changed:
             known = self._broker.groups.get(group)
-            return len(known.members) if known else 0
+            return frozenset(m.instance for m in known.members.values()) if known else frozenset()
 
     def reset(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit positions from outside the group; raises `FencedError` while it has members."""
