@@ -117,8 +117,8 @@ class CaughtUp:
         self._ask_at_s = 0.0
 
     def __call__(self) -> bool:
-        """Whether the run may end."""
-        if not self._worker.caught_up(self._ends):
+        """Whether the run may end: not before what was committed has been looked at."""
+        if not self._worker.settled or not self._worker.caught_up(self._ends):
             return False
         if self._worker.tasks.keys() >= self._ends.keys():
             return True

@@ -100,12 +100,13 @@ class Pace:
 
     def too_slow(self) -> TooSlowError:
         """The error that tells the step that takes so long, and the records that it is at."""
-        step, step_s = self._longest
+        (step, step_s), verb = self._longest, "took"
         if self.running:
             step, step_s = self.running, self._clock.monotonic_s() - self.since_s
+            verb = "has not ended after"
         where = ", ".join(_named(part) for part in self._slices if part.messages)
         return TooSlowError(
-            f"{where}: step {step} took {step_s:.1f} s; the group gives up a worker that "
+            f"{where}: step {step} {verb} {step_s:.1f} s; the group gives up a worker that "
             f"does not poll for {self.limit_s:g} s",
             remedy="make the step faster for such a record, filter the record out before it, or "
             "raise --kafka consumer.max.poll.interval.ms",

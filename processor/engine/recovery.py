@@ -44,8 +44,9 @@ from processor.state import chain
 
 STABLE_S: Final = 1.0
 LOST_OFFSETS: Final = (
-    "the group's offsets were deleted or have expired: restore them; or begin anew with `processor "
-    "reset`, which publishes again what it reads again; or give another application id"
+    "the group's offsets were deleted or have expired: begin anew with `processor reset`, which "
+    "publishes again what it reads again; or give another application id. Offsets that another "
+    "tool sets do not name the checkpoint that belongs to them"
 )
 RAISED: Final = (
     "start with --on-partitions-raised rebuild, which deals the state out anew by key where that "
@@ -183,11 +184,10 @@ class Recovery:
         pinned: dict[TopicPartition, Committed] = {}
         topic = next(iter(partitions)).topic
         heads = self._log.committed(self._identity.app, topic)
-        manifests = {p: Manifest.parse(head.metadata) for p, head in heads.items()}
+        manifests = {p: _manifest(p, head) for p, head in heads.items()}
         for partition, manifest in manifests.items():
             self._check(partition, manifest)
-        if not heads:
-            self._check_new(topic)
+        published = self._check_new(topic) if not heads else None
         former = min((m.partitions for m in manifests.values()), default=len(partitions))
         for partition in partitions:
             self._check_known(partition)
@@ -198,6 +198,8 @@ class Recovery:
             at = extent.low if added or self._identity.start_from == "earliest" else extent.high
             pinned[partition] = self._checkpointer.pin(at)
         self._consumer.commit(pinned, self._timeout_s)
+        if published:
+            self._note(published)
         return dict(pinned)
 
     def _check_first(self, partition: TopicPartition, *, begun: bool) -> None:
@@ -210,8 +212,11 @@ class Recovery:
                 remedy=LOST_OFFSETS,
             )
 
-    def _check_new(self, topic: str) -> None:
-        """That a group without any position is new, as far as the topics it writes can tell."""
+    def _check_new(self, topic: str) -> str | None:
+        """That a group without any position is new, as far as the topics it writes can tell.
+
+        What is not sure is told by what is returned.
+        """
         identity = self._identity
         found = trace(self._log, identity.app, topic, identity.set_aside, identity.changelog)
         # What another worker of the group has written since is told together with its position.
@@ -222,11 +227,12 @@ class Recovery:
                 remedy=LOST_OFFSETS,
             )
         there = filled(self._log, identity.outputs)
-        if there and not found:
-            self._note(
-                f"group {identity.app} begins anew, and there are records in {', '.join(there)} "
-                "already: if they are its own, they are published once more"
-            )
+        if not there or found:
+            return None
+        return (
+            f"group {identity.app} begins anew, and there are records in {', '.join(there)} "
+            "already: if they are its own, they are published once more"
+        )
 
     def _fence(self, transactional_ids: Collection[str]) -> None:
         """End the open transactions of the partitions' former owners, of this application only.
@@ -260,7 +266,7 @@ class Recovery:
     def _loaded(
         self, partition: TopicPartition, name: str, owner: Owner, head: Committed
     ) -> Task | None:
-        manifest = Manifest.parse(head.metadata)
+        manifest = _manifest(partition, head)
         self._check(partition, manifest)
         if self.healer.under_way(partition, head):
             return self.healer.go_on(partition, owner)
@@ -304,13 +310,20 @@ class Recovery:
             )
 
 
+def _manifest(partition: TopicPartition, head: Committed) -> Manifest:
+    try:
+        return Manifest.parse(head.metadata)
+    except StateMismatchError as error:
+        raise StateMismatchError(f"{partition}: {error.message}", remedy=error.remedy) from error
+
+
 def _check_offset(partition: TopicPartition, offset: int, extent: Extent) -> None:
     if offset < extent.low:
         raise InputLostError(
             f"{partition}: the committed offset {offset} is no longer in the topic, which begins "
             f"at {extent.low}: {extent.low - offset} records were deleted before they were read",
             remedy="keep records longer than the processor may be down; to go on without them, "
-            "reset the group's offsets or use another application id",
+            "begin anew with `processor reset`, or use another application id",
         )
     if offset > extent.high:
         raise InputLostError(

@@ -112,7 +112,7 @@ class Worker:
         self._poll_s = 0.0
         self._audit_at_s = self._clock.monotonic_s() + AUDIT_S
         # Whether the group counts this worker in, as of the last turn.
-        self.member = False
+        self.member = self.settled = False
 
     def start(self) -> None:
         """Join the group. Ends what an earlier holder of this identity left open.
@@ -163,6 +163,8 @@ class Worker:
         if self._pending:
             self._load()
         committed = self._batcher.due() and self._run(self._batcher.take())
+        # In the second turn as a member it knows what it was assigned.
+        self.settled = self.member
         self.member = committed or self._consumer.membership().generation >= 0
         return committed
 

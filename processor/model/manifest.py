@@ -80,8 +80,8 @@ class Manifest:
         if fields[0] != FORMAT or len(fields) not in _FIELDS:
             raise StateMismatchError(
                 f"the committed offset carries {text[:80]!r}, no manifest of format {FORMAT}",
-                remedy="use another application id, or reset the group's offsets: they were "
-                "committed by another program or another version of this one",
+                remedy="it was committed by another program, or by another version of this one: "
+                "begin anew with `processor reset`, or use another application id",
             )
         _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, owner = fields[:9]
         origin, trail, log, plan = (*fields[9:], *[_NONE] * 4)[:4]
@@ -103,7 +103,7 @@ class Manifest:
         except ValueError as error:
             raise StateMismatchError(
                 f"the manifest {text[:80]!r} is damaged: {error}",
-                remedy="reset the group's offsets to where it should go on",
+                remedy="begin anew with `processor reset`, or use another application id",
             ) from error
 
 

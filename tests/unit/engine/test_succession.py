@@ -21,7 +21,7 @@ def copying(output: str = "out", app: str = "a") -> Topology:
     return topology
 
 
-def counting(more: bool = False) -> Topology:
+def counting(*, more: bool = False) -> Topology:
     topology = Topology("a")
     rows = topology.read.kafka("in", format=FORM, partitioned_by="k")
     counts = rows.group_by("k").agg(c=F.count())
