@@ -17,7 +17,7 @@ import click
 from pydantic import SecretStr
 
 from processor.cli.job import Job
-from processor.cli.watch import Watch, signal_name
+from processor.cli.watch import DONE, Watch, signal_name
 from processor.clock import SystemClock
 from processor.errors import ProcessorError
 
@@ -130,6 +130,7 @@ def _work(job: Job, settings: Settings, number: int) -> None:
     threading.Thread(target=_follow_parent, args=(stop,), daemon=True).start()
     with signals(stop):
         work.in_child(settings, lambda: work.run_one(job, settings, number, stop))
+    sys.exit(DONE)
 
 
 def _follow_parent(stop: threading.Event) -> None:

@@ -26,6 +26,8 @@ SHORT_S: Final = 60.0
 FIRST_S: Final = 0.5
 MOST_S: Final = 30.0
 LIVES: Final = 10
+# How a worker's process says that its work is done: 0 may be a step's own ``os._exit(0)``.
+DONE: Final = 99
 LOOK_S: Final = 0.1  # so soon a stop is heard
 
 
@@ -139,9 +141,13 @@ class Watch:
             worker.process = None
             self._again(worker, f"was killed by {signal_name(-code)}", signal=-code)
             return
+        if code == 0 and not self._stopped():
+            worker.process = None
+            self._again(worker, "was ended by its own code, with exit code 0")
+            return
         self._workers.remove(worker)
         # Told to end, it may be before it has begun to listen, or when its work is done already.
-        if code and not (self._stopped() and code == -signal.SIGTERM):
+        if code not in (0, DONE) and not (self._stopped() and code == -signal.SIGTERM):
             self._failed += 1
             self._stop()
 

@@ -135,7 +135,7 @@ class _Windows:
         places: dict[str, _Place] = {}
         for message in self._messages(low, _ALL):
             key, number, count = _piece(message)
-            if chain.reachable(key, snapshot):
+            if key and chain.reachable(key, snapshot):
                 place = places.setdefault(key, _Place(count))
                 place.offsets[number] = message.offset() or 0
                 place.bytes += len(message.value() or b"")
@@ -191,6 +191,9 @@ class _Windows:
 
 
 def _piece(message: Message) -> tuple[str, int, int]:
-    """Of which blob, which piece, of how many."""
-    key, number, count = (message.key() or b"").decode().split("/")
-    return key, int(number), int(count)
+    """Of which blob, which piece, of how many; of none, where somebody else wrote it."""
+    try:
+        key, number, count = (message.key() or b"").decode().split("/")
+        return key, int(number), int(count)
+    except ValueError:
+        return "", 0, 0

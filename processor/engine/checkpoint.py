@@ -65,6 +65,7 @@ class Checkpointer:
         changelog: where snapshots are written besides, and what is behind them is deleted.
         plan: the identity of the whole topology.
         lineage: what the input's log calls itself, as far as it is known.
+        begun: how many partitions have all been seen to have begun.
         description: what the topology keeps in state; every delta tells it.
         probe: called before and after ``snapshot`` and ``collect``; tests crash there.
     """
@@ -81,13 +82,14 @@ class Checkpointer:
         description: str = "",
         plan: str = "",
         lineage: Callable[[], str] = str,
+        begun: Callable[[], int] = int,
         probe: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._probe = probe
         self._changelog = changelog
         self._description = description
         self._plan = plan
-        self.lineage = lineage
+        self.lineage, self.begun = lineage, begun
         self._floors: dict[TopicPartition, int] = {}
         self._store = store
         self._executor = executor
@@ -98,11 +100,14 @@ class Checkpointer:
         self._uncollected: set[TopicPartition] = set()
         self._superseded: dict[TopicPartition, set[str]] = {}
 
+    def _group(self) -> tuple[str, str]:
+        return self.lineage(), self._plan
+
     def pin(self, offset: int) -> Committed:
         """The head of a task that has seen nothing and begins at ``offset``."""
         manifest = Manifest(
             0, "", "", "", None, self._fingerprint, self._partitions, self._transactional_id,
-            offset, log=self.lineage(), plan=self._plan,
+            offset, (), *self._group(), offset, self.begun(),
         )  # fmt: skip
         return Committed(offset, str(manifest))
 
@@ -133,7 +138,7 @@ class Checkpointer:
         manifest = Manifest(
             epoch, attempt, digest, link.snapshot, event_time_max, self._fingerprint,
             self._partitions, self._transactional_id, link.origin, link.trail,
-            self.lineage(), self._plan,
+            *self._group(), part.end, self.begun(),
         )  # fmt: skip
         return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, texts)
 

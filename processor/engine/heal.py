@@ -23,6 +23,7 @@ from processor.clock import Clock
 from processor.connectors.ports import Log, Owner, Store
 from processor.engine.changelog import Changelog
 from processor.engine.checkpoint import Checkpointer
+from processor.engine.pace import FIRST
 from processor.engine.task import Task
 from processor.errors import InputLostError, RetriableError, StateLostError, StoreAwayError
 from processor.model.batch import Slice
@@ -36,6 +37,7 @@ from processor.state.slab import Rows
 Policy: TypeAlias = Literal["stop", "replay", "changelog"]
 How: TypeAlias = Literal["replay", "changelog", "memory"]
 STEP_S: Final = 0.5
+_FACTOR: Final = 4
 CHOICES: Final = (
     "restore the Redis data or the deleted records; or start anew under another application id, "
     "which counts from what the topic still holds; to be safe from it, keep the input for as long "
@@ -166,10 +168,13 @@ class Healer:
         Raises `InputLostError` when the input that is needed is no longer there.
         """
         replay = self._replays[partition]
-        deadline_s = self._clock.monotonic_s() + self._step_s
+        now_s = self._clock.monotonic_s()
+        deadline_s = now_s + self._step_s
         try:
             while not replay.step(self._pipeline, self._records_max, self._probe):
-                if self._clock.monotonic_s() >= deadline_s:
+                before_s, now_s = now_s, self._clock.monotonic_s()
+                replay.pace(now_s - before_s <= self._step_s / 2)
+                if now_s >= deadline_s:
                     return None
         except (RetriableError, StoreAwayError):
             if not replay.restored:
@@ -228,6 +233,7 @@ class _Replay:
         self.broken = broken
         self.restored = False
         self.records = 0
+        self._size = FIRST
         self.state = new_state()
         self.start = self._position = broken.head.offset
         self.event_time_max: int | None = None
@@ -256,6 +262,10 @@ class _Replay:
             restore(self.state, [rows])
         return False
 
+    def pace(self, fast: bool) -> None:
+        """The next batch is larger or smaller: in between the worker polls, or it is out."""
+        self._size = self._size * _FACTOR if fast else max(1, self._size // _FACTOR)
+
     def _begin(self, ancestor: chain.Ancestor | None) -> Iterator[Mapping[str, Rows]]:
         if ancestor is None:
             self.broken.error.remedy = CHANGED
@@ -280,7 +290,8 @@ class _Replay:
                     self._log.scan(self.broken.partition, self._position, self.broken.head.offset)
                 )
             self._waiting = next(self._runs, ())
-        messages, self._waiting = self._waiting[:records_max], self._waiting[records_max:]
+        size = min(self._size, records_max)
+        messages, self._waiting = self._waiting[:size], self._waiting[size:]
         if not messages:
             return True
         probe("heal")

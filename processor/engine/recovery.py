@@ -17,6 +17,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -159,7 +160,10 @@ class Recovery:
     def _me(self) -> Owner | None:
         generation = self._consumer.membership().generation
         me = self._identity.transactional_id
-        return None if generation < 0 else Owner(f"{me};{generation}", me, generation)
+        if generation < 0:
+            return None
+        # Generations begin anew with a group that was deleted: they alone tell nobody apart.
+        return Owner(f"{me};{generation};{secrets.token_hex(4)}", me, generation)
 
     def _acquire(self, names: Collection[str], owner: Owner) -> Mapping[str, Former]:
         self._probe("before:acquire")
@@ -189,9 +193,10 @@ class Recovery:
             self._check(partition, manifest)
         published = self._check_new(topic) if not heads else None
         former = min((m.partitions for m in manifests.values()), default=len(partitions))
+        known = max((m.begun for m in manifests.values()), default=0)
         for partition in partitions:
             self._check_known(partition)
-            self._check_first(partition, begun=begun[partition])
+            self._check_first(partition, begun=begun[partition] or partition.partition < known)
             extent = self._consumer.extent(partition, self._timeout_s)
             # Of a partition that was added while the group was at work, nothing was read yet.
             added = bool(manifests) and partition.partition >= former
@@ -207,8 +212,8 @@ class Recovery:
         name = task_name(self._identity.app, partition)
         if begun or self._store.blobs(name):
             raise StateMismatchError(
-                f"{partition}: group {self._identity.app} has no committed offset, but the store "
-                f"knows that it had, or has state of task {name}",
+                f"{partition}: group {self._identity.app} has no committed offset, but had one, as "
+                f"its other partitions or the store tell, or the store has state of task {name}",
                 remedy=LOST_OFFSETS,
             )
 
@@ -239,7 +244,7 @@ class Recovery:
 
         Whoever can write to the store must not have us end anybody's transactions.
         """
-        me, ours = self._identity.transactional_id, f"{self._identity.app}."
+        me, ours = self._identity.transactional_id, f"{self._identity.app}:"
         former = [name for name in transactional_ids if name.startswith(ours) and name != me]
         for transactional_id in sorted(former):
             producer = self._log.producer(transactional_id)
@@ -268,6 +273,13 @@ class Recovery:
     ) -> Task | None:
         manifest = _manifest(partition, head)
         self._check(partition, manifest)
+        if manifest.end not in (None, head.offset):
+            raise StateMismatchError(
+                f"{partition}: the committed offset {head.offset} was moved: its manifest belongs "
+                f"to {manifest.end}",
+                remedy="set it back; or begin anew with `processor reset`, which sets offsets and "
+                "state together",
+            )
         if self.healer.under_way(partition, head):
             return self.healer.go_on(partition, owner)
         extent = self._consumer.extent(partition, self._timeout_s)

@@ -32,6 +32,9 @@ class Succession:
         plan: the plan's identity.
         instance: the worker's, so that a former self is not taken for somebody else.
         note: hears once of each time of waiting.
+
+    ``begun`` is the number of partitions once all of them were seen to have a committed position:
+    from then on one without it has lost it.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class Succession:
         self.plan, self._instance, self._note = plan, instance, note
         self._before: dict[TopicPartition, str] = {}
         self._told = False
+        self.begun = 0
 
     def check_start(self) -> None:
         """Before joining; raises `StandbyError` while the group is another plan's."""
@@ -69,6 +73,8 @@ class Succession:
         except RetriableError:
             return
         plans = {p: _plan(head) for p, head in heads.items() if head is not None}
+        if len(plans) + len(own) == partitions:
+            self.begun = partitions
         new = {p: plan for p, plan in plans.items() if plan != self._before.get(p, plan)}
         rivals = {p: plan for p, plan in new.items() if plan not in ("", self.plan)}
         self._before = plans | dict.fromkeys(own, self.plan)

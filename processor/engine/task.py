@@ -42,6 +42,15 @@ class Task:
         return sum(slab.memory_bytes() for slab in self.state.values())
 
 
+def transactional_id(app: str, instance: str) -> str:
+    """The transactional id of a worker: no application can be named so that it has another's.
+
+    >>> transactional_id("rides", "rides.host-0")
+    'rides:host-0'
+    """
+    return f"{app}:{instance.removeprefix(app + '.')}"
+
+
 def task_name(app: str, partition: TopicPartition) -> str:
     """What the store calls the task."""
     return f"{app}/{partition.topic}/{partition.partition}"

@@ -26,7 +26,7 @@ from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Verdict
 from processor.engine.recovery import Identity, Recovery
 from processor.engine.report import phases_of, report_of
 from processor.engine.succession import Succession
-from processor.engine.task import Task
+from processor.engine.task import Task, transactional_id
 from processor.engine.upgrade import Upgrader
 from processor.errors import (
     FencedError,
@@ -49,7 +49,8 @@ class Worker:
     """One member of a topology's consumer group.
 
     Args:
-        instance: the stable identity over restarts: transactional id and group instance id.
+        instance: the stable identity over restarts: the group instance id, from which the
+            transactional id derives.
         partitions: the input topic's partition count.
     """
 
@@ -68,6 +69,7 @@ class Worker:
         probe: Probe = lambda _: None,
     ) -> None:
         self.instance = instance
+        self.transactional_id = transactional_id(plan.app, instance)
         self._app = plan.app
         self._topic = plan.source().topic
         self._delay = plan.delay()
@@ -80,7 +82,8 @@ class Worker:
         set_aside = filter(None, (plan.dead_letters(), plan.late()))
         own = topic_of(plan.app) if options.on_checkpoint_loss == "changelog" else None
         self._identity = Identity(
-            plan.app, instance, fingerprint(plan), partitions, options.start_from, layout(plan),
+            plan.app, self.transactional_id, fingerprint(plan), partitions, options.start_from,
+            layout(plan),
             tuple(sink.topic for sink in plan.sinks), tuple(set_aside), own,
         )  # fmt: skip
         self._description = describe(plan)
@@ -93,9 +96,10 @@ class Worker:
         if options.on_checkpoint_loss == "changelog" and self._pipeline.stateful:
             self._changelog = Changelog(log, plan.app, options.timeout_s)
         self._checkpointer = Checkpointer(
-            store, executor, self._identity.fingerprint, partitions, instance,
+            store, executor, self._identity.fingerprint, partitions, self.transactional_id,
             changelog=self._changelog, description=str(self._description),
-            plan=identity(plan), lineage=lambda: self._lineage.identity, probe=probe,
+            plan=identity(plan), lineage=lambda: self._lineage.identity,
+            begun=lambda: self._succession.begun, probe=probe,
         )  # fmt: skip
         self.pace = Pace(clock, records_max=options.limits.records_max, limit_s=math.inf)
         self._batches = 0
@@ -213,7 +217,7 @@ class Worker:
 
     def _new_producer(self) -> Producer:
         exactly_once = self._options.guarantee == "exactly-once"
-        producer = self._log.producer(self.instance if exactly_once else None)
+        producer = self._log.producer(self.transactional_id if exactly_once else None)
         try:
             producer.start(self._options.timeout_s)
         except BaseException:
@@ -272,6 +276,7 @@ class Worker:
         self._succession.check_running(self._consumer, self._identity.partitions, self.tasks)
         by_name = {task.name: task for task in self.tasks.values()}
         keys = {name: task.link.rests_on() for name, task in by_name.items()}
+        self._store.begin(list(by_name))  # an emptied store has forgotten that they have
         gone = self._store.missing({name: asked for name, asked in keys.items() if asked})
         self._audit_at_s = self._clock.monotonic_s() + AUDIT_S
         self._lost |= {by_name[name].partition for name in gone}

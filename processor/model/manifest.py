@@ -16,7 +16,7 @@ FORMAT: Final = "1"
 LENGTH_MAX: Final = 4_095
 _NONE: Final = "-"
 _TRAIL_MAX: Final = 32
-_FIELDS: Final = (9, 11, 13)
+_FIELDS: Final = (9, 11, 15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,11 +31,13 @@ class Manifest:
     ``partitions`` the topic's partition count. ``origin`` is the offset at which the task began
     with nothing; ``trail`` names some of the deltas before, ``epoch:attempt:digest``, the newest
     first: what can be gone back to when checkpoints are lost. ``log`` is what the topic's log calls
-    itself, ``plan`` names the whole topology. Earlier manifests have none of these.
+    itself, ``plan`` names the whole topology. ``end`` is the offset that it was committed with,
+    ``begun`` how many partitions of the topic have all been seen to have one. Earlier manifests
+    have none of these.
 
     >>> m = Manifest(
     ...     7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0", 0, ("6:b:cc",),
-    ...     "Cf8mznqgQF-QUjUVzRHyDQ", "ab12",
+    ...     "Cf8mznqgQF-QUjUVzRHyDQ", "ab12", 100, 4,
     ... )
     >>> Manifest.parse(str(m)) == m
     True
@@ -53,6 +55,8 @@ class Manifest:
     trail: tuple[str, ...] = ()
     log: str = ""
     plan: str = ""
+    end: int | None = None
+    begun: int = 0
 
     def __str__(self) -> str:
         time = _NONE if self.event_time_max is None else str(self.event_time_max)
@@ -70,6 +74,8 @@ class Manifest:
             ",".join(self.trail) or _NONE,
             self.log or _NONE,
             self.plan or _NONE,
+            _NONE if self.end is None else str(self.end),
+            str(self.begun),
         )
         return ";".join(fields)
 
@@ -84,7 +90,7 @@ class Manifest:
                 "begin anew with `processor reset`, or use another application id",
             )
         _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, owner = fields[:9]
-        origin, trail, log, plan = (*fields[9:], *[_NONE] * 4)[:4]
+        origin, trail, log, plan, end, begun = (*fields[9:], *[_NONE] * 6)[:6]
         try:
             return cls(
                 int(epoch),
@@ -99,6 +105,8 @@ class Manifest:
                 tuple(trail.split(",")) if trail != _NONE else (),
                 _value(log),
                 _value(plan),
+                None if end == _NONE else int(end),
+                0 if begun == _NONE else int(begun),
             )
         except ValueError as error:
             raise StateMismatchError(

@@ -23,7 +23,7 @@ from processor.engine.batcher import Limits
 from processor.engine.heal import Healed, Policy
 from processor.engine.options import Guarantee, Listener, Options
 from processor.engine.protocol import Verdict
-from processor.engine.task import task_name
+from processor.engine.task import task_name, transactional_id
 from processor.engine.upgrade import Upgraded
 from processor.engine.worker import Worker
 from processor.errors import FencedError, ProcessorError, RetriableError, StandbyError
@@ -222,7 +222,7 @@ class TestDriver:
     def expire(self, worker: int = 0) -> None:
         """A dead worker's session and transaction time out: the others get its partitions."""
         instance = self._instance(worker)
-        self.log.expire(instance)
+        self.log.expire(transactional_id(self.plan.app, instance))
         self.log.evict(instance)
 
     # What came of it.

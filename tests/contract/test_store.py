@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import redis
 
 from processor.connectors.ports import Blob, Former, Owner, Store
+from processor.connectors.redis.store import RedisStore
 from tests.contract.drive import unique
 
 
@@ -149,3 +151,18 @@ def test_blobs_are_found_without_the_index(store: Store, task: str):
 
 def test_a_store_that_is_up_answers(store: Store):
     store.ping()
+
+
+@pytest.mark.redis
+def test_what_others_put_into_the_index_or_under_the_tasks_prefix_harms_nothing(
+    redis_server, task: str
+):
+    store = RedisStore(redis_server.url)
+    store.stage({task: [Blob("d:1:a", b"x", 1, ())]})
+    with redis.Redis.from_url(redis_server.url) as client:
+        (index,) = (key for key in client.scan_iter(f"*{task}*") if client.type(key) == b"zset")
+        client.zadd(index, {b"\xff\xfe": 3, "d:9:b": float("inf"), "d:8:c": float("-inf")})
+        client.set(f"{{{task}}}:".encode() + b"\xff", b"of another")
+    assert store.blobs(task) == {"d:1:a": 1}
+    assert store.reindex(task) == {"d:1:a": 1}
+    store.close()

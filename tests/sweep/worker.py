@@ -129,7 +129,7 @@ def change_owner(client: redis.Redis, key: bytes, how: Disown, app: str) -> None
     client.delete(key)
     if how in ("another worker", "a later generation"):
         generation = 1 if how == "another worker" else 10**9
-        owner = {"token": "x", "transactional_id": f"{app}.x-9", "generation": generation}
+        owner = {"token": "x", "transactional_id": f"{app}:x-9", "generation": generation}
         client.set(key, json.dumps(owner))
     elif how == "no text":
         client.set(key, b"\xff\x00{")

@@ -14,6 +14,7 @@ is a script, which Redis runs in one step.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -170,7 +171,9 @@ class RedisStore:
         """The keys of the task's blobs with their epochs, orphans among them, from the index."""
         (pairs,) = self._pipeline([("ZRANGE", _index(task), 0, -1, "WITHSCORES")])
         flat = iter(pairs or ())
-        return {key.decode(): int(float(epoch)) for key, epoch in zip(flat, flat, strict=True)}
+        found = ((_name(key), float(epoch)) for key, epoch in zip(flat, flat, strict=True))
+        # What somebody else has put there is no blob of ours.
+        return {key: int(epoch) for key, epoch in found if key and math.isfinite(epoch)}
 
     def reindex(self, task: str) -> dict[str, int]:
         """The same, found by a scan of all keys; the index is made anew from it."""
@@ -181,7 +184,7 @@ class RedisStore:
         while True:
             ask = partial(self._redis.scan, cursor, match=pattern, count=_SCANNED_PER_CALL)
             cursor, names = self._call(ask)
-            for key in (name.decode().removeprefix(prefix) for name in names):
+            for key in (_name(name).removeprefix(prefix) for name in names):
                 _, _, behind = key.partition(":")
                 epoch = behind.partition(":")[0]
                 if epoch.isdecimal():
@@ -280,6 +283,14 @@ class RedisStore:
             return self._retry.call_with_retry(do, give_up)
         except redis.RedisError as error:
             raise told(error, self.address) from error
+
+
+def _name(data: bytes) -> str:
+    """A key as text; empty where it is none."""
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return ""
 
 
 def _key(task: str, key: str) -> str:

@@ -9,7 +9,7 @@ from itertools import pairwise
 import pytest
 from structlog.testing import capture_logs
 
-from processor.cli.watch import LIVES, LOOK_S, Watch
+from processor.cli.watch import DONE, LIVES, LOOK_S, Watch
 from processor.clock import ManualClock, SystemClock
 from processor.errors import ProcessorError
 
@@ -27,7 +27,7 @@ class Process:
     @property
     def exitcode(self):
         if self.told and self._lives_s is None:
-            return 0
+            return DONE
         lived_s = self._clock.monotonic_s() - self.begun_s
         return None if self._lives_s is None or lived_s < self._lives_s else self._code
 
@@ -73,7 +73,7 @@ class Bench:
         return [after - before - lives_s for before, after in pairwise(starts)]
 
 
-LASTS = (None, 0)
+LASTS = (None, DONE)
 
 
 @pytest.fixture
@@ -86,15 +86,23 @@ def about(*seconds):
 
 
 def test_workers_that_end_their_work_are_waited_for(bench):
-    bench.add("a", (1, 0))
-    bench.add("b", (500, 0))
+    bench.add("a", (1, DONE))
+    bench.add("b", (500, DONE))
     bench.watch.run()
     assert bench.clock.monotonic_s() == pytest.approx(500, abs=1)
     assert not bench.stop.is_set()
 
 
+def test_a_step_that_ends_the_process_with_exit_code_0_is_no_success():
+    bench = Bench()
+    bench.add("worker 0 of rides", (3, 0))
+    with pytest.raises(ProcessorError, match="ended by its own code, with exit code 0"):
+        bench.watch.run()
+    assert len(bench.made["worker 0 of rides"]) == LIVES
+
+
 def test_one_that_is_killed_once_is_back_within_a_second(bench):
-    bench.add("a", (20, -signal.SIGKILL), (10, 0))
+    bench.add("a", (20, -signal.SIGKILL), (10, DONE))
     bench.watch.run()
     assert bench.pauses("a", 20) == about(0.5)
 
@@ -124,7 +132,7 @@ def test_the_others_are_watched_all_the_while_and_stopped_in_order_at_the_end(be
 
 def test_a_long_life_is_started_again_at_once_and_the_short_ones_are_forgotten(bench):
     short, long = (1, -signal.SIGKILL), (61, -signal.SIGKILL)
-    bench.add("a", *[short] * 9, long, *[short] * 9, (1, 0))
+    bench.add("a", *[short] * 9, long, *[short] * 9, (1, DONE))
     bench.watch.run()
     pauses = bench.pauses("a", 1)
     assert pauses[8] == about(30)[0]
@@ -133,8 +141,8 @@ def test_a_long_life_is_started_again_at_once_and_the_short_ones_are_forgotten(b
 
 
 def test_each_worker_has_pauses_of_its_own(bench):
-    bench.add("a", *[(1, -signal.SIGKILL)] * 5, (1, 0))
-    bench.add("b", (1, -signal.SIGKILL), (200, 0))
+    bench.add("a", *[(1, -signal.SIGKILL)] * 5, (1, DONE))
+    bench.add("b", (1, -signal.SIGKILL), (200, DONE))
     bench.watch.run()
     assert bench.pauses("b", 1) == about(0.5)
 
@@ -165,7 +173,7 @@ def test_one_that_had_not_begun_to_listen_when_it_was_told_to_end_is_no_failure(
 
 
 def test_one_that_cannot_be_started_is_tried_again_and_told(bench):
-    bench.add("a", OSError(12, "Cannot allocate memory"), OSError(12, "Cannot"), (1, 0))
+    bench.add("a", OSError(12, "Cannot allocate memory"), OSError(12, "Cannot"), (1, DONE))
     bench.watch.run()
     assert bench.pauses("a", 0) == about(0.5, 1)
     other = Bench()
@@ -175,7 +183,7 @@ def test_one_that_cannot_be_started_is_tried_again_and_told(bench):
 
 
 def test_what_is_told_of_a_kill(bench):
-    bench.add("worker 0 of rides", (1, -signal.SIGSEGV), (1, 0))
+    bench.add("worker 0 of rides", (1, -signal.SIGSEGV), (1, DONE))
     with capture_logs() as told:
         bench.watch.run()
     assert told == [
@@ -193,7 +201,7 @@ def test_what_is_told_of_a_kill(bench):
 
 def test_real_processes_that_kill_themselves_are_started_again():
     spawn, made = multiprocessing.get_context("spawn"), []
-    lives = [(signal.raise_signal, signal.SIGSEGV), (os.abort,), (os.getpid,)]
+    lives = [(signal.raise_signal, signal.SIGSEGV), (os.abort,), (os._exit, 0), (os._exit, DONE)]
 
     def make():
         target, *args = lives[len(made)]
@@ -204,4 +212,4 @@ def test_real_processes_that_kill_themselves_are_started_again():
     watch = Watch(lambda: False, lambda: None, SystemClock())
     watch.add("a", make)
     watch.run()
-    assert [process.exitcode for process in made] == [-signal.SIGSEGV, -signal.SIGABRT, 0]
+    assert [process.exitcode for process in made] == [-signal.SIGSEGV, -signal.SIGABRT, 0, DONE]

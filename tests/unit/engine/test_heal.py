@@ -361,6 +361,38 @@ def test_with_a_changelog_neither_store_nor_input_is_needed(chains):
     assert state(driver) == before
 
 
+@pytest.mark.parametrize("key", [None, b"", b"no blob", b"\xff/0/1", b"d:1:a/x/1"])
+def test_what_others_write_to_the_changelog_is_passed_over(key):
+    driver = driven(_totals, on_checkpoint_loss="changelog")
+    before = state(driver)
+    driver.kill()
+    driver.store.lose()
+    driver.log.feed(CHANGES.topic, [b"of another"], [key], partition=0)
+    driver.restart()
+    driver.run()
+    assert state(driver) == before
+
+
+def test_a_replay_polls_after_small_batches_until_it_knows_how_long_they_take():
+    """Found by an oracle: ten thousand slow records without a poll, and the group gave it up."""
+    driver = driven(_totals, on_checkpoint_loss="replay")
+    driver.kill()
+    driver.store.lose()
+    driver.restart()
+    worker, sizes = driver._workers[0], []
+    run = worker._pipeline.run
+
+    def slow(slices, states, *more):
+        sizes.append(len(slices[0].messages))
+        driver.advance(1.0 * len(slices[0].messages))
+        return run(slices, states, *more)
+
+    worker._pipeline.run = slow
+    driver.run()
+    assert sizes[0] <= 32
+    assert max(sizes[3:]) <= 4
+
+
 def test_a_changelog_without_the_beginning_leaves_the_replay():
     driver = driven(_totals, on_checkpoint_loss="changelog")
     before = state(driver)

@@ -93,7 +93,10 @@ def test_a_step_that_does_not_end_is_stuck_and_named_from_another_thread():
     assert not pace.stuck()
     clock.advance(1)
     assert pace.stuck()
-    assert "in[0] offset 5 to 6: step select at a.py:2 has not ended after 301.0 s" in pace.too_slow().message
+    assert (
+        "in[0] offset 5 to 6: step select at a.py:2 has not ended after 301.0 s"
+        in pace.too_slow().message
+    )
 
 
 def test_between_batches_nothing_is_stuck():
