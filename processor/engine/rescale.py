@@ -31,7 +31,7 @@ from processor.engine.checkpoint import Checkpointer
 from processor.engine.heal import restore
 from processor.engine.reset import check_idle
 from processor.engine.task import Task, task_name
-from processor.errors import StateMismatchError
+from processor.errors import StateLostError, StateMismatchError
 from processor.model.batch import Slice
 from processor.model.log import Committed, Extent, Message, TopicPartition
 from processor.model.manifest import Manifest
@@ -56,6 +56,12 @@ class Rescaled:
     former: int
     partitions: int
     groups: int
+
+
+LOST: Final = (
+    "state of which a part is lost cannot be dealt out, and is not computed again for more "
+    "partitions: restore the Redis data, or begin anew with `processor reset`"
+)
 
 
 def rescale(
@@ -85,7 +91,10 @@ def rescale(
     former = _check(plan, manifests, partitions)
     check_idle(plan.app, log)
     extents = {TopicPartition(topic, p): e for p, e in log.describe([topic])[topic].extents.items()}
-    old = {p: _load(plan, pipeline, store, p, manifest) for p, manifest in manifests.items()}
+    old = {
+        p: _load(plan, pipeline, store, p, manifest, changelog=changelog)
+        for p, manifest in manifests.items()
+    }
     keys = _Keys(plan, former, partitions)
     keys.check_state(old)
     for partition, extent in extents.items():
@@ -134,12 +143,25 @@ def _check(plan: Plan, manifests: Mapping[TopicPartition, Manifest], partitions:
 
 
 def _load(
-    plan: Plan, pipeline: Pipeline, store: Store, partition: TopicPartition, manifest: Manifest
+    plan: Plan,
+    pipeline: Pipeline,
+    store: Store,
+    partition: TopicPartition,
+    manifest: Manifest,
+    *,
+    changelog: Changelog | None,
 ) -> TaskState:
+    """From the store, else from the changelog where there is one."""
     name = task_name(plan.app, partition)
-    loaded = chain.load(name, manifest, lambda keys: store.load(name, keys))
     state = pipeline.new_state()
-    restore(state, loaded.states)
+    try:
+        restore(state, chain.load(name, manifest, lambda keys: store.load(name, keys)).states)
+    except StateLostError as error:
+        if changelog is None:
+            raise StateLostError(error.message, remedy=LOST) from error
+        state = pipeline.new_state()
+        logged = changelog.loader(partition.partition, manifest)
+        restore(state, chain.load(name, manifest, logged).states)
     return state
 
 

@@ -195,8 +195,10 @@ def test_a_changed_topology_is_not_rebuilt_at_the_same_time():
 def test_a_missing_checkpoint_is_named():
     driver = raised(begun(totals()))
     driver.store.lose()
-    with pytest.raises(StateLostError):
+    with pytest.raises(StateLostError) as caught:
         rebuilt(driver)
+    assert "rebuild" not in caught.value.remedy
+    assert "processor reset" in caught.value.remedy
 
 
 def test_keys_of_several_columns_are_refused():
@@ -254,4 +256,20 @@ def test_with_a_changelog_the_rebuilt_state_is_in_it_too():
     feed(after, range(200, 300))
     after.run()
     assert {event.how for event in after.healed} == {"changelog"}
+    assert state(after) == state(begun(totals(), 300))
+
+
+def test_what_the_store_has_lost_is_dealt_out_from_the_changelog():
+    """Found by an oracle: the remedies of the loss and of the raise led to each other."""
+    driver = TestDriver(totals(), partitions=4, on_checkpoint_loss="changelog")
+    feed(driver, range(200))
+    driver.run()
+    raised(driver)
+    driver.store.lose()
+    topic = Changelog(driver.log, "totals", 0.0)
+    grow(driver, 8, topic.topic)
+    rebuilt(driver, changelog=topic)
+    after = again(driver, totals(), on_checkpoint_loss="changelog")
+    feed(after, range(200, 300))
+    after.run()
     assert state(after) == state(begun(totals(), 300))
