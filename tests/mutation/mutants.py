@@ -21,6 +21,8 @@ ROOMS = ("state", "operators", "engine", "connectors")
 
 # Calls that are there for people who read the log, and for tests that crash a worker at a step.
 _TOLD = ("logger.", "self._probe(", "probe(")
+# What is told about an object: its name in a log, and about how much memory it takes.
+_ABOUT = ("__repr__", "memory_bytes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +111,12 @@ def _quiet(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
             spans += [a.annotation for a in (*node.args, *node.kwonlyargs) if a.annotation]
         elif isinstance(node, ast.Call) and ast.unparse(node.func).startswith("logger."):
             spans += node.args
-        elif isinstance(node, ast.FunctionDef) and node.name == "__repr__":
+        elif isinstance(node, ast.Call):
+            # A second net under lists that are made equally long beside it.
+            spans += [k.value for k in node.keywords if k.arg == "strict"]
+        elif isinstance(node, ast.FunctionDef) and node.name in _ABOUT:
             spans += node.body
-    return [
-        ((s.lineno, s.col_offset), (s.end_lineno or 0, s.end_col_offset or 0)) for s in spans
-    ]
+    return [((s.lineno, s.col_offset), (s.end_lineno or 0, s.end_col_offset or 0)) for s in spans]
 
 
 class _Places(Visitor):

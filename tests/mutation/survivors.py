@@ -50,7 +50,9 @@ def stale(all_of_modules: Collection[Mutant], listed: Iterable[Entry]) -> list[E
     ]  # fmt: skip
 
 
-def found_by_now(killed: Collection[Mutant], survived: Collection[Mutant], listed: Iterable[Entry]) -> list[Entry]:
+def found_by_now(
+    killed: Collection[Mutant], survived: Collection[Mutant], listed: Iterable[Entry]
+) -> list[Entry]:
     """Entries whose mutants the tests find by now."""
     return [
         entry for entry in listed

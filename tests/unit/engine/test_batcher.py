@@ -240,3 +240,24 @@ def test_the_end_of_one_opening_is_not_that_of_the_next():
     assert batcher.end(FIRST) == 2
     batcher.open({FIRST: 0})
     assert batcher.end(FIRST) is None
+
+
+def test_an_undone_batch_takes_the_end_that_it_had_heard_of_with_it():
+    """Else a batch without records would pass over what is to be read again."""
+    batcher, log, _ = made(interval_s=0.0)
+    log.feed("in", [b"a", b"b"], partition=0)
+    for _ in range(3):
+        batcher.poll()
+    assert batcher.end(FIRST) == 2
+    shares = batcher.take()
+    assert shares[FIRST].end() == 2
+    batcher.open({FIRST: 0})
+    assert batcher.end(FIRST) is None
+    assert batcher.nothing([FIRST])[FIRST].end() == 0
+    # The other partition was not undone.
+    assert batcher.end(SECOND) == 0
+    for _ in range(3):
+        batcher.poll()
+    again = batcher.take()[FIRST]
+    again.check(FIRST, 0)
+    assert again.values == [b"a", b"b"]
