@@ -1,4 +1,4 @@
-"""What the consumer makes of what its client tells: no broker says it at the moment it is wanted."""
+"""What the consumer makes of what its client tells, at moments that no broker can be made to have."""
 
 from __future__ import annotations
 
