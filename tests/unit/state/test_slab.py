@@ -246,6 +246,37 @@ def test_what_is_frozen_stays_as_it_was_whatever_comes_after(slab: Slab) -> None
     assert content(restored) == before
 
 
+def test_what_is_freed_in_a_delta_is_gone_after_a_restart_whether_or_not_it_was_there(
+    slab: Slab,
+) -> None:
+    slots = fold(slab, {("first", 1): 1, ("second", 1): 2})
+    deltas = [slab.changed()]
+    commit(slab)
+    # The very first row, changed once more; and one that comes and goes within a batch.
+    fold(slab, {("first", 1): 5})
+    slab.free(slots[:1])
+    slab.free(fold(slab, {("passing", 1): 3}))
+    deltas.append(slab.changed())
+    assert (len(deltas[1].words), len(deltas[1].gone)) == (0, 2)
+    commit(slab)
+    again = Slab(KEYS, CELLS)
+    for delta in [*deltas, deltas[1]]:
+        again.restore(delta)
+    assert content(again) == content(slab) == {("second", 1): (2, 2.0, 2)}
+    assert again.rows() == slab.rows() == 1
+
+
+def test_what_was_restored_is_the_base_that_a_rollback_comes_back_to(slab: Slab) -> None:
+    fold(slab, {("a", 1): 1, ("b" * 60, 1): 2})
+    again = Slab(KEYS, CELLS)
+    again.restore(slab.all())
+    assert len(again.changed().words) == 0
+    fold(again, {("a", 1): 5, ("c" * 60, 1): 3})
+    assert len(again.changed().words) == 2
+    again.rollback()
+    assert content(again) == content(slab)
+
+
 def test_state_of_other_columns_is_refused(slab: Slab) -> None:
     other = Slab(KEYS, [Cell("n", "<i8", "add")])
     with pytest.raises(StateMismatchError, match="has the columns"):
