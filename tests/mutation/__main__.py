@@ -22,7 +22,7 @@ from pathlib import Path
 from tests.services import climb, kafka_rungs, redis_rungs
 
 try:
-    from tests.mutation.mutants import ROOT, ROOMS, Mutant, modules, mutants
+    from tests.mutation.mutants import ROOMS, ROOT, Mutant, modules, mutants
 except ModuleNotFoundError as error:
     sys.exit(f"{error.name} is missing: pip install --require-hashes -r requirements-test.lock")
 from tests.mutation import survivors

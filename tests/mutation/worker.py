@@ -7,13 +7,14 @@ a child would miss.
 
 Orders are JSON on standard input, answers JSON on standard output::
 
-    {"reach": true}                              → {"tests": {test: [seconds, [function, …]]}}
+    {"reach": true}  → {"tests": {test: [seconds, [function, …]]}}
     {"module": …, "function": …, "code": …, "tests": [test, …], "cpu_s": …, "wall_s": …}
-                                                 → {"outcome": "killed" | "hung" | "survived", "by": test}
+        → {"outcome": "killed" | "hung" | "survived", "by": test}
 """
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -92,10 +93,8 @@ class Server:
             text += piece
         os.close(read)
         # Also what its tests have started.
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(child, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
         _, status = os.waitpid(child, 0)
         lines = text.decode().splitlines()
         last: dict[str, Any] = json.loads(lines[-1]) if lines else {}
@@ -197,7 +196,7 @@ def reach(items: dict[str, pytest.Item]) -> dict[str, Any]:
             for c in ours
         )
         if wrong:
-            print(f"{item.nodeid} fails without any fault: {wrong[0][-500:]}", file=sys.stderr)
+            sys.stderr.write(f"{item.nodeid} fails without any fault: {wrong[0][-500:]}\n")
         else:
             found[item.nodeid] = [round(seconds, 3), sorted(set(names))]
     return found

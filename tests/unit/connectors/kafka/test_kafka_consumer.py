@@ -1,4 +1,4 @@
-"""What the consumer makes of what its client tells, at moments that no broker can be made to have."""
+"""What the consumer makes of what its client tells, at moments that no broker has to order."""
 
 from __future__ import annotations
 
