@@ -18,7 +18,8 @@ from tests.mutation.mutants import ROOT, Mutant
 
 TESTS = (
     "tests/unit/state", "tests/unit/operators", "tests/unit/engine", "tests/unit/connectors",
-    "tests/unit/app", "tests/unit/testing", "tests/contract", "tests/property",
+    "tests/unit/app", "tests/unit/testing", "tests/unit/test_doctests.py", "tests/contract",
+    "tests/property",
     "tests/simulation/test_chain.py", "tests/simulation/test_crash_sweep.py",
     "tests/simulation/test_simulator.py",
 )  # fmt: skip
