@@ -245,3 +245,20 @@ def test_the_lag_is_told_of_what_is_open_and_heard_of_and_never_below_nothing(co
     for answer, expected in [((0, 0), {FIRST: 0}), ((0, -1001), {}), (None, {})]:
         consumer._client.answers = [answer]
         assert consumer.lag({FIRST: 4}) == expected
+
+
+def test_what_was_taken_away_has_no_position_and_no_end_when_it_comes_back(consumer):
+    consumer.open({FIRST: 7})
+    assert consumer._client.asked[-1] == ("assign", [(0, 7)])
+    consumer._judge(end(FIRST, 9))
+    consumer._on_revoke(consumer._client, [Named(*FIRST), Named(*SECOND)])
+    # Only what it was handed is the client's to let go of.
+    assert consumer._client.asked[-1] == ("unassign", [0])
+    assert (consumer._opened, consumer._floors, consumer._ends) == (set(), {}, {})
+
+
+def test_a_partition_whose_commit_was_refused_is_no_success(consumer):
+    refused = type("Answer", (), {"error": KafkaError(KafkaError.REBALANCE_IN_PROGRESS)})()
+    consumer._client.answers = [[refused]]
+    with pytest.raises(FencedError, match="committing positions"):
+        consumer.commit({FIRST: Committed(5, "m")}, 1.0)
