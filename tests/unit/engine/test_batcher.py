@@ -3,7 +3,8 @@ import pytest
 from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
 from processor.engine.batcher import Batcher, ContinuityError, Limits, Opening, Share
-from processor.model.log import Output, TopicPartition
+from processor.model.log import Output, Polled, TopicPartition
+from tests.unit.messages import Fake
 
 FIRST, SECOND = TopicPartition("in", 0), TopicPartition("in", 1)
 
@@ -240,3 +241,139 @@ def test_the_end_of_one_opening_is_not_that_of_the_next():
     assert batcher.end(FIRST) == 2
     batcher.open({FIRST: 0})
     assert batcher.end(FIRST) is None
+
+
+def test_an_undone_batch_takes_the_end_that_it_had_heard_of_with_it():
+    """Else a batch without records would pass over what is to be read again."""
+    batcher, log, _ = made(interval_s=0.0)
+    log.feed("in", [b"a", b"b"], partition=0)
+    for _ in range(3):
+        batcher.poll()
+    assert batcher.end(FIRST) == 2
+    shares = batcher.take()
+    assert shares[FIRST].end() == 2
+    batcher.open({FIRST: 0})
+    assert batcher.end(FIRST) is None
+    assert batcher.nothing([FIRST])[FIRST].end() == 0
+    # The other partition was not undone.
+    assert batcher.end(SECOND) == 0
+    for _ in range(3):
+        batcher.poll()
+    again = batcher.take()[FIRST]
+    again.check(FIRST, 0)
+    assert again.values == [b"a", b"b"]
+
+
+def fake(batcher, number, at, body, **parts) -> Fake:
+    """A record that has come, without a log."""
+    message = Fake(body, at, number, **parts)
+    batcher._add(TopicPartition("in", number), [message])
+    return message
+
+
+def test_keys_and_headers_are_bytes_of_a_batch_too_and_it_is_due_with_the_last_of_them():
+    batcher, _, _ = made(interval_s=60.0, bytes_max=100)
+    batcher.take()
+    fake(batcher, 0, 0, b"v" * 10, name=b"k" * 20, tags=[("name", b"x" * 30), ("none", None)])
+    fake(batcher, 0, 1, None, name=None)
+    assert batcher._shares[FIRST].bytes == 68
+    assert not batcher.due()
+    fake(batcher, 1, 0, b"v" * 31)
+    assert not batcher.due()
+    fake(batcher, 1, 1, b"v")
+    assert batcher.due()
+    # The next batch begins with none.
+    batcher.take()
+    fake(batcher, 1, 2, b"v" * 99)
+    assert not batcher.due()
+    fake(batcher, 1, 3, b"v")
+    assert batcher.due()
+
+
+def test_of_many_records_each_sixteenth_is_looked_at_for_its_bytes_beside_the_value():
+    batcher, _, _ = made(interval_s=60.0)
+    for number, count in ((0, 64), (1, 320)):
+        sizes = [0 if at % 16 else 6 if at % 32 else 10 for at in range(count)]
+        keys = [b"k" * size for size in sizes]
+        messages = [Fake(b"", at, number, key) for at, key in enumerate(keys)]
+        batcher._add(TopicPartition("in", number), messages)
+    assert batcher._shares[FIRST].bytes == 32
+    assert batcher._shares[SECOND].bytes == 8 * 320
+
+
+def test_what_is_forgotten_of_a_batch_makes_room_in_it():
+    batcher, log, _ = made(interval_s=60.0, records_max=4, bytes_max=1000)
+    batcher.take()
+    log.feed("in", [b"x" * 300] * 2, partition=0)
+    log.feed("in", [b"y" * 300], partition=1)
+    for _ in range(4):
+        batcher.poll()
+    assert not batcher.due()
+    batcher.open({FIRST: 0})
+    for _ in range(4):
+        batcher.poll()
+    assert not batcher.due()
+    log.feed("in", [b"y"], partition=1)
+    for _ in range(2):
+        batcher.poll()
+    assert batcher.due()
+    assert sum(len(share.messages) for share in batcher.take().values()) == 4
+
+
+def test_the_consumer_is_told_what_is_shut(monkeypatch):
+    batcher, _, _ = made()
+    told = []
+    monkeypatch.setattr(batcher._consumer, "shut", told.append)
+    batcher.shut([FIRST])
+    assert told == [[FIRST]]
+
+
+def test_a_poll_into_a_batch_waits_no_longer_than_until_it_is_due(monkeypatch):
+    batcher, log, clock = made(interval_s=1.0)
+    clock.advance(100)
+    batcher.take()
+    log.feed("in", [b"a"], partition=0)
+    batcher.poll()
+    asked = []
+    monkeypatch.setattr(
+        batcher._consumer, "poll", lambda n, wait_s: (asked.append(round(wait_s, 6)), Polled())[1]
+    )
+    for step_s in (0.0, 0.99, 0.5):
+        clock.advance(step_s)
+        batcher.poll()
+    assert asked == [0.02, 0.01, 0.0]
+
+
+def test_a_full_batch_polls_no_more(monkeypatch):
+    batcher, log, _ = made(interval_s=60.0, records_max=2)
+    batcher.take()
+    log.feed("in", [b"a"] * 2, partition=0)
+    batcher.poll()
+    assert batcher.due()
+    monkeypatch.setattr(batcher._consumer, "poll", lambda *_: pytest.fail("it has no room"))
+    assert batcher.poll() == Polled()
+
+
+def test_what_is_ready_fills_a_batch_to_its_limit_at_once():
+    batcher, log, _ = made(interval_s=60.0, records_max=5)
+    batcher.take()
+    log.feed("in", [b"a"] * 9, partition=0)
+    batcher.poll()
+    assert batcher.due()
+
+
+def test_a_batch_without_a_known_end_ends_where_it_begins():
+    assert [Share(Opening(at), 0).end() for at in (0, 3)] == [0, 3]
+
+
+def test_a_share_lets_go_of_its_records():
+    batcher, log, _ = made()
+    share = one_batch(batcher, log, [b"a"])
+    share.clear()
+    assert (share.messages, share.values, share.end()) == ([], [], 1)
+
+
+def test_a_record_without_an_offset_is_refused_by_name():
+    batcher, _, _ = made()
+    with pytest.raises(ContinuityError, match="without its offset"):
+        fake(batcher, 0, None, b"a")

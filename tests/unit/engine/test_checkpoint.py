@@ -1,9 +1,14 @@
+from concurrent.futures import Future
+from dataclasses import replace
+
 import pytest
 
 from processor.connectors.ports import Owner
 from processor.engine import checkpoint
+from processor.errors import LogError, StoreAwayError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
+from processor.state import chain
 from processor.testing import Crash, TestDriver
 from tests.topologies import ride, stateless, totals, windowed
 from tests.unit.engine.test_committer import right
@@ -146,3 +151,94 @@ def test_blobs_that_a_lost_index_does_not_name_are_found_and_deleted(short):
     driver.run()
     assert not old & driver.store.reindex(driver.task()).keys()
     right(driver, 90)
+
+
+@pytest.mark.parametrize("topology", [totals, windowed])
+def test_at_every_batch_the_link_of_a_task_is_the_one_that_a_restart_would_find(short, topology):
+    driver = TestDriver(topology(), batch_records_max=2)
+    driver.feed(map(ride, range(40)))
+    named = set()
+    for _ in range(60):
+        driver.turn()
+        for task in driver._workers[0].tasks.values():
+            if task.epoch:
+                found = loaded(driver, task)
+                named.add(found.snapshot)
+                assert same(task.link, found)
+    assert len(named) > 3
+    right_link = driver._workers[0].tasks[RIDES].link
+    assert right_link.chain_length == len(right_link.deltas) < 8
+
+
+def loaded(driver: TestDriver, task) -> chain.Link:
+    def loader(keys):
+        return driver.store.load(task.name, keys)
+
+    return chain.load(task.name, Manifest.parse(task.base.metadata), loader).link
+
+
+def same(ours: chain.Link, found: chain.Link) -> bool:
+    # A snapshot's list of chunks comes last when it is written, first when it is read, and its
+    # own bytes are not counted then.
+    assert set(ours.chunks) == set(found.chunks)
+    assert found.snapshot_bytes <= ours.snapshot_bytes < found.snapshot_bytes + 200
+    return replace(ours, chunks=(), snapshot_bytes=0) == replace(found, chunks=(), snapshot_bytes=0)
+
+
+def test_what_is_behind_a_snapshot_is_collected_once_when_the_next_is_committed(short):
+    driver = TestDriver(totals(), batch_records_max=2)
+    driver.feed(map(ride, range(60)))
+    driver.run()
+    written = [report for report in driver.reports if report.snapshot_bytes]
+    assert {report.snapshot_bytes < 0 for report in driver.reports} == {False}
+    # Each batch after one that began a snapshot names it, and collects.
+    numbers = [report.batch for report in written]
+    assert numbers == list(range(numbers[0], 31, numbers[1] - numbers[0]))
+    assert driver.steps.count("before:collect") == len([n for n in numbers if n < 30])
+    assert driver.steps.count("before:snapshot") == len(numbers)
+
+
+@pytest.mark.parametrize("error", [StoreAwayError("away"), LogError("away")])
+def test_a_snapshot_that_could_not_be_written_is_left_out_and_the_next_one_is_taken(short, error):
+    driver = TestDriver(totals(), batch_records_max=2)
+    driver.feed(map(ride, range(60)))
+
+    def fail():
+        raise error
+
+    driver.pause_at("before:snapshot", 0, fail)
+    driver.run()
+    right(driver, 60)
+    assert Manifest.parse(driver.committed()[RIDES].metadata).snapshot
+    assert driver.reports[-1].batch == 30
+
+
+def test_a_changelog_is_cut_behind_what_a_committed_snapshot_holds(short):
+    driver = TestDriver(totals(), batch_records_max=2, on_checkpoint_loss="changelog")
+    driver.feed(map(ride, range(60)))
+    driver.run()
+    (topic,) = [t for t in driver.log._broker.topics if "changelog" in t]
+    extent = driver.log.describe([topic])[topic].extents[0]
+    assert extent.low > 20
+    driver.store.lose()
+    driver.kill()
+    driver.restart()
+    driver.feed(map(ride, range(60, 70)))
+    driver.run()
+    right(driver, 70)
+
+
+def test_of_a_task_that_is_gone_nothing_is_remembered(short):
+    """Else a snapshot of its former life would be named by the next."""
+    driver = TestDriver(totals(), batch_records_max=2, on_checkpoint_loss="changelog")
+    checkpointer = driver._workers[0]._checkpointer
+    checkpointer._writing[RIDES] = Future()
+    checkpointer._floors[RIDES] = 5
+    checkpointer._uncollected.add(RIDES)
+    checkpointer._superseded[RIDES] = {"d:1:a"}
+    checkpointer.forget(RIDES)
+    assert not checkpointer._writing
+    assert not checkpointer._floors
+    assert not checkpointer._uncollected
+    assert not checkpointer._superseded
+    checkpointer.forget(RIDES)

@@ -124,6 +124,37 @@ def test_input_that_is_no_longer_there_is_named():
         driver.run()
 
 
+def test_an_offset_beyond_the_end_is_named_and_one_at_the_end_is_not():
+    driver = TestDriver(totals())
+    driver.feed(map(ride, range(5)))
+    driver.run()
+    head = driver.committed()[RIDES]
+    driver.kill()
+    group = driver.log._broker.groups["totals"]
+    group.committed[RIDES] = Committed(head.offset + 1, head.metadata)
+    driver.restart()
+    with pytest.raises(InputLostError, match="the committed offset 6 is beyond the topic's end 5"):
+        driver.run()
+    assert driver.committed()[RIDES].offset == 6
+    driver.kill()
+    group.committed[RIDES] = head
+    driver.restart()
+    driver.run()
+    right(driver, 5)
+
+
+def test_input_that_begins_at_the_committed_offset_is_all_there():
+    driver = TestDriver(totals())
+    driver.feed(map(ride, range(5)))
+    driver.run()
+    driver.kill()
+    driver.feed(map(ride, range(5, 10)))
+    driver.log.trim(RIDES, 5)
+    driver.restart()
+    driver.run()
+    assert driver.committed()[RIDES].offset == 10
+
+
 def test_lost_offsets_beside_living_state_are_refused():
     driver = TestDriver(totals())
     driver.feed(map(ride, range(5)))

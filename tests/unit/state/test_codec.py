@@ -128,3 +128,33 @@ def test_blobs_of_the_former_format_are_read() -> None:
     header, state = codec.decode(told)
     assert header == HEADER
     same(state["one"], rows)
+
+
+def test_the_size_is_that_of_words_cells_keys_that_are_gone_and_texts() -> None:
+    made = slab("a", "b" * 60, "c" * 70)
+    made.free(made.live()[:1])
+    rows = made.changed()
+    width = rows.layout.words()
+    assert codec.size(rows) == 2 * 8 * (width + 2) + 8 * width + (60 + 16) + (70 + 16)
+
+
+def test_chunks_are_as_full_as_they_may_be_and_each_is_written_and_read_by_itself() -> None:
+    made = slab(*(f"{i}" * 60 for i in range(8)))
+    whole = made.all()
+    row = codec.size(whole) // 8 - 76
+    for limit, texts in ((2 * 76, 2), (2 * 76 - 1, 1), (3 * 76, 3)):
+        chunks = list(codec.split(whole, limit))
+        held = [len(chunk.texts) for chunk in chunks if chunk.texts]
+        assert held[:-1] == [texts] * (len(held) - 1)
+        assert sum(held) == 8
+        rows = [len(chunk.words) for chunk in chunks if len(chunk.words)]
+        assert rows[:-1] == [limit // row] * (len(rows) - 1)
+        other = slab()
+        for chunk in chunks:
+            _, state = codec.decode(codec.encode(HEADER, {"op": chunk}))
+            same(state["op"], chunk)
+            other.restore(state["op"])
+        assert sorted(map(str, other.dump())) == sorted(map(str, made.dump()))
+    assert len(list(codec.split(whole, codec.size(whole)))) == 1
+    single = codec.split(whole, 1)
+    assert {len(chunk.words) + len(chunk.texts) for chunk in single} == {1}

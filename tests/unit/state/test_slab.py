@@ -187,6 +187,47 @@ def test_a_long_text_that_comes_again_after_a_snapshot_is_told_in_it_or_in_the_d
     assert content(other) == content(slab)
 
 
+def test_long_texts_of_keys_survive_rollback_and_restart(slab: Slab) -> None:
+    first, second, third = "a" * 60, "b" * 60, "c" * 60
+    fold(slab, {(first, 1): 1})
+    deltas = [slab.changed()]
+    slab.commit(deltas[0].texts)
+    # A batch that was staged and did not happen: its checkpoint is nobody's, texts and all.
+    fold(slab, {(second, 1): 2})
+    assert list(slab.changed().texts.values()) == [second.encode()]
+    slab.rollback()
+    assert content(slab) == {(first, 1): (1, 1.0, 1)}
+    fold(slab, {(second, 1): 3, (third, 1): 4})
+    deltas.append(slab.changed())
+    assert sorted(deltas[1].texts.values()) == [second.encode(), third.encode()]
+    slab.commit(deltas[1].texts)
+    assert slab.changed().texts == {}
+    again = Slab(KEYS, CELLS)
+    for delta in deltas:
+        again.restore(delta)
+    assert content(again) == content(slab)
+    # The same key is the same row, and a new one takes no number that is taken.
+    fold(again, {(first, 1): 10, ("d" * 60, 1): 5})
+    deltas.append(again.changed())
+    assert list(deltas[2].texts.values()) == [b"d" * 60]
+    assert deltas[2].texts.keys().isdisjoint(deltas[0].texts.keys() | deltas[1].texts.keys())
+    assert {key[0][0]: values[0] for key, values in content(again).items()} == {
+        "a": 11, "b": 3, "c": 4, "d": 5
+    }  # fmt: skip
+    once_more = Slab(KEYS, CELLS)
+    for delta in deltas:
+        once_more.restore(delta)
+    assert content(once_more) == content(again)
+
+
+def test_only_the_long_texts_that_a_checkpoint_holds_are_saved_by_it(slab: Slab) -> None:
+    fold(slab, {("a" * 60, 1): 1})
+    texts = slab.changed().texts
+    fold(slab, {("b" * 60, 1): 1})
+    slab.commit(texts)
+    assert list(slab.changed().texts.values()) == [b"b" * 60]
+
+
 def test_what_is_frozen_stays_as_it_was_whatever_comes_after(slab: Slab) -> None:
     long = "x" * 50
     slots = fold(slab, {("a", 1): 1, (long, 1): 2, ("c", 1): 3})
@@ -203,6 +244,37 @@ def test_what_is_frozen_stays_as_it_was_whatever_comes_after(slab: Slab) -> None
     restored = Slab(KEYS, CELLS)
     restored.restore(frozen())
     assert content(restored) == before
+
+
+def test_what_is_freed_in_a_delta_is_gone_after_a_restart_whether_or_not_it_was_there(
+    slab: Slab,
+) -> None:
+    slots = fold(slab, {("first", 1): 1, ("second", 1): 2})
+    deltas = [slab.changed()]
+    commit(slab)
+    # The very first row, changed once more; and one that comes and goes within a batch.
+    fold(slab, {("first", 1): 5})
+    slab.free(slots[:1])
+    slab.free(fold(slab, {("passing", 1): 3}))
+    deltas.append(slab.changed())
+    assert (len(deltas[1].words), len(deltas[1].gone)) == (0, 2)
+    commit(slab)
+    again = Slab(KEYS, CELLS)
+    for delta in [*deltas, deltas[1]]:
+        again.restore(delta)
+    assert content(again) == content(slab) == {("second", 1): (2, 2.0, 2)}
+    assert again.rows() == slab.rows() == 1
+
+
+def test_what_was_restored_is_the_base_that_a_rollback_comes_back_to(slab: Slab) -> None:
+    fold(slab, {("a", 1): 1, ("b" * 60, 1): 2})
+    again = Slab(KEYS, CELLS)
+    again.restore(slab.all())
+    assert len(again.changed().words) == 0
+    fold(again, {("a", 1): 5, ("c" * 60, 1): 3})
+    assert len(again.changed().words) == 2
+    again.rollback()
+    assert content(again) == content(slab)
 
 
 def test_state_of_other_columns_is_refused(slab: Slab) -> None:

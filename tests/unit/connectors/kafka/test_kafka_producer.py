@@ -7,7 +7,7 @@ from confluent_kafka import KafkaError, KafkaException
 from processor.connectors.kafka import producer as module
 from processor.connectors.kafka.producer import KafkaProducer
 from processor.connectors.kafka.settings import Connection
-from processor.errors import AbortableError, FencedError
+from processor.errors import AbortableError, FencedError, OutcomeUnknownError
 from processor.model.log import Membership, Output
 
 
@@ -91,5 +91,66 @@ def test_a_record_that_was_not_delivered_is_told_before_what_follows_from_it(und
     with pytest.raises(AbortableError, match=told) as raised:
         producer.send_offsets({}, Membership(1, frozenset()), 5)
     assert bool(raised.value.remedy) == undelivered
+    producer._client = real
+    producer.close()
+
+
+class Unanswering:
+    """A client whose commit raises what it is told to, and which counts what it is asked for."""
+
+    def __init__(self, *problems: KafkaException) -> None:
+        self.problems, self.calls = list(problems), []
+
+    def begin_transaction(self) -> None:
+        self.calls.append("begin")
+
+    def poll(self, _: float) -> None:
+        pass
+
+    def commit_transaction(self, _: float) -> None:
+        self.calls.append("commit")
+        if self.problems:
+            raise self.problems.pop(0)
+
+    def abort_transaction(self, _: float) -> None:
+        self.calls.append("abort")
+
+
+def timed_out() -> KafkaException:
+    return KafkaException(KafkaError(KafkaError._TIMED_OUT, "no answer", retriable=True))
+
+
+def test_a_commit_that_timed_out_may_have_happened_and_is_no_refusal():
+    producer = KafkaProducer(Connection("127.0.0.1:1"), "one")
+    real, producer._client = producer._client, Unanswering(timed_out())
+    producer.begin()
+    with pytest.raises(OutcomeUnknownError, match="one: committing: no answer"):
+        producer.commit(0.0)
+    # It is open still: who gives up has something to abort.
+    producer.abort(5)
+    assert producer._client.calls == ["begin", "commit", "abort"]
+    producer._client = real
+    producer.close()
+
+
+def test_a_commit_that_timed_out_within_its_limit_is_made_again():
+    producer = KafkaProducer(Connection("127.0.0.1:1"), "one")
+    real, producer._client = producer._client, Unanswering(timed_out())
+    producer.begin()
+    producer.commit(60)
+    producer.abort(5)
+    assert producer._client.calls == ["begin", "commit", "commit"]
+    producer._client = real
+    producer.close()
+
+
+def test_a_commit_that_was_refused_is_told_as_such():
+    refused = KafkaException(KafkaError(KafkaError._STATE, "bad", txn_requires_abort=True))
+    producer = KafkaProducer(Connection("127.0.0.1:1"), "one")
+    real, producer._client = producer._client, Unanswering(refused)
+    producer.begin()
+    with pytest.raises(AbortableError, match="one: committing: bad"):
+        producer.commit(60)
+    assert producer._client.calls == ["begin", "commit"]
     producer._client = real
     producer.close()
