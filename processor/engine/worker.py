@@ -103,7 +103,8 @@ class Worker:
         )  # fmt: skip
         self.pace = Pace(clock, records_max=options.limits.records_max, limit_s=math.inf)
         self._batches = 0
-        self._joined = self.standby = False
+        self._joined = False
+        self.standby = False
         self._reset()
 
     # The state of a membership: all of it goes when the worker joins anew.

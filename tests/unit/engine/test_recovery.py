@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 
 from processor.connectors.ports import Owner
@@ -131,7 +133,8 @@ def test_an_offset_beyond_the_end_is_named_and_one_at_the_end_is_not():
     head = driver.committed()[RIDES]
     driver.kill()
     group = driver.log._broker.groups["totals"]
-    group.committed[RIDES] = Committed(head.offset + 1, head.metadata)
+    beyond = replace(Manifest.parse(head.metadata), end=head.offset + 1)
+    group.committed[RIDES] = Committed(head.offset + 1, str(beyond))
     driver.restart()
     with pytest.raises(InputLostError, match="the committed offset 6 is beyond the topic's end 5"):
         driver.run()
