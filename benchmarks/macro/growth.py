@@ -49,7 +49,7 @@ class Growing:
         started = time.thread_time()
         result = self.pipeline.run([part], [self.task.state])
         processed = time.thread_time()
-        prepared = self.checkpointer.prepare(self.task, part, result.event_times_max[0])
+        prepared = self.checkpointer.prepare(self.task, part, result.event_times_max[0], None)
         self.encode_s.append(time.thread_time() - processed)
         self.process_s.append(processed - started)
         self.bytes.append(prepared.bytes)

@@ -56,22 +56,26 @@ class Frame:
 
     where = filter  # noqa: A003 - the word that users of SQL look for
 
-    def with_watermark(self, delay: str | timedelta, *, late: str | None = None) -> Frame:
+    def with_watermark(
+        self,
+        delay: str | timedelta,
+        *,
+        late: str | None = None,
+        ahead: str | timedelta = nodes.AHEAD,
+    ) -> Frame:
         """Drop and count records that are behind their partition's largest event time by more.
 
         Args:
             delay: ``"2 days"``, ``"10 minutes"``, or a timedelta.
             late: a topic that such records go to, with their own bytes and key, and headers that
                 say where they come from and how late they are.
+            ahead: how far ahead of its record's own timestamp an event time may be. A record
+                beyond it is bad, as ``on_error`` says: one clock that is years ahead would make
+                all that follows late.
         """
         at = caller()
-        try:
-            length = duration.parse(delay) if isinstance(delay, str) else delay
-        except ValueError as error:
-            raise TopologyError(f"{at}: watermark: {error}", remedy='say "2 days"') from error
-        if length < timedelta(0):
-            raise TopologyError(f"{at}: the watermark's delay is negative", remedy='say "2 days"')
-        return self._next(nodes.Watermark(self._node, length, at, late))
+        length, bound = (_length(value, at) for value in (delay, ahead))
+        return self._next(nodes.Watermark(self._node, length, at, late, bound))
 
     def group_by(self, *keys: str | nodes.Window) -> Group:
         """Groups by column names and at most one ``F.window(...)``."""
@@ -146,6 +150,16 @@ class Writer:
         """
         sink = nodes.Sink(self._frame._node, topic, format or Json(), key, mode, caller())  # noqa: SLF001 - Writer is a part of Frame
         self._frame._topology._append(sink)  # noqa: SLF001
+
+
+def _length(value: str | timedelta, at: nodes.Location) -> timedelta:
+    try:
+        length = duration.parse(value) if isinstance(value, str) else value
+    except ValueError as error:
+        raise TopologyError(f"{at}: watermark: {error}", remedy='say "2 days"') from error
+    if length < timedelta(0):
+        raise TopologyError(f"{at}: the watermark's delay is negative", remedy='say "2 days"')
+    return length
 
 
 def _expressions(

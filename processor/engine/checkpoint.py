@@ -111,7 +111,9 @@ class Checkpointer:
         )  # fmt: skip
         return Committed(offset, str(manifest))
 
-    def prepare(self, task: Task, part: Slice, event_time_max: int | None) -> Prepared:
+    def prepare(
+        self, task: Task, part: Slice, event_time_max: int | None, log_time: int | None
+    ) -> Prepared:
         """The task's next head, with the delta of what the running batch did to its state."""
         self._name_snapshot(task)
         attempt = secrets.token_hex(4)
@@ -124,8 +126,8 @@ class Checkpointer:
             texts = {name: changed.texts for name, changed in rows.items()}
             header = codec.Header(
                 epoch, attempt, link.key, link.digest, part.start, part.end,
-                {"event_time_max": event_time_max, "snapshot": link.snapshot,
-                 "topology": self._description},
+                {"event_time_max": event_time_max, "log_time": log_time,
+                 "snapshot": link.snapshot, "topology": self._description},
             )  # fmt: skip
             key, digest, pieces = chain.encode_delta(header, rows)
             parent = f"{link.key.removeprefix('d:')}:{link.digest}" if link.key else ""
@@ -138,7 +140,7 @@ class Checkpointer:
         manifest = Manifest(
             epoch, attempt, digest, link.snapshot, event_time_max, self._fingerprint,
             self._partitions, self._transactional_id, link.origin, link.trail,
-            *self._group(), part.end, self.begun(),
+            *self._group(), part.end, self.begun(), log_time,
         )  # fmt: skip
         return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, texts)
 
@@ -148,7 +150,8 @@ class Checkpointer:
         if manifest.snapshot != Manifest.parse(task.base.metadata).snapshot:
             self._uncollected.add(task.partition)
         task.base, task.link = prepared.head, prepared.link
-        task.epoch, task.event_time_max = manifest.epoch, manifest.event_time_max
+        task.epoch = manifest.epoch
+        task.event_time_max, task.log_time = manifest.event_time_max, manifest.log_time
         for name, slab in task.state.items():
             slab.commit(prepared.texts[name])
 
@@ -272,5 +275,5 @@ def _frozen(task: Task) -> Frozen:
 
 
 def _snapshot_header(task: Task, attempt: str) -> codec.Header:
-    journal = {"event_time_max": task.event_time_max}
+    journal = {"event_time_max": task.event_time_max, "log_time": task.log_time}
     return codec.Header(task.epoch, attempt, "", "", 0, task.base.offset, journal)

@@ -51,12 +51,13 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A piece of the input that was recomputed at once, with the largest event time before it."""
+    """A piece of the input that was recomputed at once, with the largest times before it."""
 
     partition: TopicPartition
     start: int
     end: int
     event_time_max: int | None
+    log_time: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

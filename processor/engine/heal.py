@@ -142,7 +142,8 @@ class Healer:
             with contextlib.suppress(StateLostError):
                 walked = chain.walk(broken.name, manifest, loader)
                 offset = broken.head.offset
-                yield chain.Ancestor(walked.states(), offset, manifest.event_time_max)
+                times = manifest.event_time_max, manifest.log_time
+                yield chain.Ancestor(walked.states(), offset, *times)
         yield from chain.ancestors(broken.name, manifest, loader)
         if manifest.origin is not None:
             yield chain.Ancestor((), manifest.origin, None)
@@ -199,7 +200,7 @@ class Healer:
         link = chain.Link(trail=manifest.trail, origin=manifest.origin)
         task = Task(
             broken.name, broken.partition, owner, replay.state, broken.head, manifest.epoch,
-            manifest.event_time_max, link,
+            manifest.event_time_max, link, manifest.log_time,
         )  # fmt: skip
         self._checkpointer.rebase(task)
         offset = broken.head.offset
@@ -237,6 +238,7 @@ class _Replay:
         self.state = new_state()
         self.start = self._position = broken.head.offset
         self.event_time_max: int | None = None
+        self._log_time: int | None = None
         self._new_state, self._ancestors = new_state, ancestors
         self._pieces: Iterator[Mapping[str, Rows]] | None = None
         self._log = log
@@ -279,7 +281,7 @@ class _Replay:
             )
         self.state = self._new_state()
         self.start = self._position = ancestor.offset
-        self.event_time_max = ancestor.event_time_max
+        self.event_time_max, self._log_time = ancestor.event_time_max, ancestor.log_time
         self._pieces = iter(ancestor.states)
         return self._pieces
 
@@ -298,10 +300,11 @@ class _Replay:
         end = (messages[-1].offset() or 0) + 1
         values = [message.value() for message in messages]
         part = Slice(
-            self.broken.partition, messages, values, self._position, end, self.event_time_max
-        )
+            self.broken.partition, messages, values, self._position, end, self.event_time_max,
+            self._log_time,
+        )  # fmt: skip
         result = pipeline.run([part], [self.state])
-        (self.event_time_max,) = result.event_times_max
+        (self.event_time_max,), (self._log_time,) = result.event_times_max, result.log_times
         for slab in self.state.values():
             slab.commit(slab.changed().texts)
         self._position = end

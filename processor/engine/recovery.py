@@ -298,7 +298,7 @@ class Recovery:
             return None
         return Task(
             name, partition, owner, state, head, manifest.epoch, manifest.event_time_max,
-            walked.link(),
+            walked.link(), manifest.log_time,
         )  # fmt: skip
 
     def _check(self, partition: TopicPartition, manifest: Manifest) -> None:

@@ -102,6 +102,7 @@ def rescale(
     keys.check_evidence(old)
     dealt = _deal(old.values(), pipeline, keys.column, extents)
     times = [m.event_time_max for m in manifests.values() if m.event_time_max is not None]
+    log_times = [m.log_time for m in manifests.values() if m.log_time is not None]
     probe("before:rescale")
     new: dict[TopicPartition, Committed] = {}
     with ThreadPoolExecutor(1) as executor:
@@ -116,6 +117,7 @@ def rescale(
             task = Task(
                 task_name(plan.app, partition), partition, Owner("", "", 0), dealt[partition],
                 Committed(offset, str(base)), epoch, max(times, default=None), chain.Link(),
+                max(log_times, default=None),
             )  # fmt: skip
             new[partition] = _written(task, checkpointer, store, changelog)
             probe("after:deal")
@@ -200,8 +202,9 @@ def _written(
     """The task's checkpoint, in the store; the head that names it."""
     checkpointer.rebase(task)
     offset = task.base.offset
-    part = Slice(task.partition, (), (), offset, offset, task.event_time_max)
-    prepared = checkpointer.prepare(task, part, task.event_time_max)
+    times = task.event_time_max, task.log_time
+    part = Slice(task.partition, (), (), offset, offset, *times)
+    prepared = checkpointer.prepare(task, part, *times)
     store.stage({task.name: prepared.blobs})
     if changelog:
         changelog.write(task.partition.partition, {b.key: b.data for b in prepared.blobs})

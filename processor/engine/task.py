@@ -32,6 +32,7 @@ class Task:
     epoch: int
     event_time_max: int | None
     link: Link
+    log_time: int | None = None
 
     def rows(self) -> int:
         """Keys in state."""

@@ -97,7 +97,7 @@ class Upgrader:
         origin = manifest.origin if comparison.replayable else None
         task = Task(
             name, partition, owner, state, head, manifest.epoch, time,
-            chain.Link(origin=origin),
+            chain.Link(origin=origin), manifest.log_time,
         )  # fmt: skip
         self._checkpointer.rebase(task)
         self._probe("after:migrate")

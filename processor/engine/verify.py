@@ -50,6 +50,10 @@ class Span:
     committed: int
 
 
+Times: TypeAlias = tuple[int | None, int | None]
+"""A partition's largest event time, and the largest timestamp looked at."""
+
+
 @dataclass(slots=True)
 class Report:
     """What came of it: input records recomputed, output records compared, and what is amiss."""
@@ -121,13 +125,13 @@ def _recompute(  # noqa: PLR0917 - all that a partition's run needs
     slacks: Mapping[str, Slack],
 ) -> Iterator[tuple[Piece, int]]:
     state = pipeline.new_state()
-    time: int | None = None
+    times: Times = (None, None)
     # Where nothing is ever late, a record does not depend on those before it.
     first = span.low if plan.delay() is not None else max(span.low, span.start)
     for start, messages in _pieces(scan, partition, first, span):
         end = (messages[-1].offset() or 0) + 1
-        piece = Piece(partition, start, end, time)
-        outputs, time = _run(pipeline, state, piece, messages)
+        piece = Piece(partition, start, end, *times)
+        outputs, times = _run(pipeline, state, piece, messages)
         if start >= span.start:
             for output in outputs:
                 if output.topic in judges:
@@ -152,13 +156,16 @@ def _pieces(
 
 def _run(
     pipeline: Pipeline, state: TaskState, piece: Piece, messages: Sequence[Message]
-) -> tuple[list[Output], int | None]:
+) -> tuple[list[Output], Times]:
     values = [message.value() for message in messages]
-    part = Slice(piece.partition, messages, values, piece.start, piece.end, piece.event_time_max)
+    part = Slice(
+        piece.partition, messages, values, piece.start, piece.end, piece.event_time_max,
+        piece.log_time,
+    )  # fmt: skip
     result = pipeline.run([part], [state])
     for slab in state.values():
         slab.commit(slab.changed().texts)
-    return result.outputs, result.event_times_max[0]
+    return result.outputs, (result.event_times_max[0], result.log_times[0])
 
 
 class _Locator:
@@ -175,10 +182,10 @@ class _Locator:
         self._left -= 1
         batches = self._scan(piece.partition, piece.start, piece.end)
         messages = [message for batch in batches for message in batch]
-        time = piece.event_time_max
+        times: Times = piece.event_time_max, piece.log_time
         while len(messages) > 1:
             half = messages[: len(messages) // 2]
-            tried = Piece(piece.partition, 0, 0, time)
+            tried = Piece(piece.partition, 0, 0, *times)
             outputs, after = _run(self._pipeline, {}, tried, half)
             pairs = (
                 found
@@ -189,7 +196,7 @@ class _Locator:
             if pair in pairs:
                 messages = half
             else:
-                messages, time = messages[len(half) :], after
+                messages, times = messages[len(half) :], after
         return f"{piece.partition} offset {messages[0].offset()}" if messages else whole
 
 

@@ -265,8 +265,7 @@ class Worker:
             self._batcher.open({task.partition: task.base.offset for task in tasks})
             self.tasks |= {task.partition: task for task in tasks}
             self._pending -= {task.partition for task in tasks}
-            former = [t.partition for t in tasks if self._succession.is_of_another(t.base)]
-            if former:
+            if former := [t.partition for t in tasks if self._succession.is_of_another(t.base)]:
                 self._run(self._batcher.nothing(former))
 
     def _audit(self) -> None:
@@ -310,9 +309,10 @@ class Worker:
             return False
         for share in shares.values():  # makes room for the outputs on their way
             share.clear()
+        times = zip(result.event_times_max, result.log_times, strict=True)
         prepared = [
-            self._checkpointer.prepare(task, part, time)
-            for task, part, time in zip(tasks, slices, result.event_times_max, strict=True)
+            self._checkpointer.prepare(task, part, *both)
+            for task, part, both in zip(tasks, slices, times, strict=True)
         ]
         process_s = self._clock.monotonic_s() - started_s
         work = Work(prepared, [*result.outputs, *self._logged(prepared)])
@@ -355,7 +355,7 @@ class Worker:
         share.check(partition, task.base.offset)
         return Slice(
             partition, share.messages, share.values, task.base.offset, share.end(),
-            task.event_time_max,
+            task.event_time_max, task.log_time,
         )  # fmt: skip
 
     def _undo(self, tasks: list[Task], commit: Commit) -> None:

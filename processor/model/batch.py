@@ -14,7 +14,8 @@ class Slice:
 
     ``values`` are the messages' values, taken out once. ``start`` is the position before the batch,
     ``end`` the one after it. ``event_time_max`` is the
-    partition's largest event time before the batch, in microseconds since 1970.
+    partition's largest event time before the batch, in microseconds since 1970, ``log_time`` the
+    largest of the records' own timestamps that were looked at (`processor.operators.ahead`).
     """
 
     partition: TopicPartition
@@ -23,6 +24,7 @@ class Slice:
     start: int
     end: int
     event_time_max: int | None
+    log_time: int | None = None
 
 
 @dataclass(slots=True)
@@ -50,9 +52,11 @@ class Counts:
 class Result:
     """What the operators made of a batch.
 
-    ``event_times_max`` has the partitions' largest event times after it, in the order of slices.
+    ``event_times_max`` has the partitions' largest event times after it, in the order of slices,
+    ``log_times`` the largest timestamps looked at.
     """
 
     outputs: list[Output] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     event_times_max: list[int | None] = field(default_factory=list)
+    log_times: list[int | None] = field(default_factory=list)

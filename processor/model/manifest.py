@@ -16,7 +16,7 @@ FORMAT: Final = "1"
 LENGTH_MAX: Final = 4_095
 _NONE: Final = "-"
 _TRAIL_MAX: Final = 32
-_FIELDS: Final = (9, 11, 15)
+_FIELDS: Final = (9, 11, 16)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,12 @@ class Manifest:
     with nothing; ``trail`` names some of the deltas before, ``epoch:attempt:digest``, the newest
     first: what can be gone back to when checkpoints are lost. ``log`` is what the topic's log calls
     itself, ``plan`` names the whole topology. ``end`` is the offset that it was committed with,
-    ``begun`` how many partitions of the topic have all been seen to have one. Earlier manifests
-    have none of these.
+    ``begun`` how many partitions of the topic have all been seen to have one, ``log_time`` the
+    largest timestamp of a record that was looked at. Earlier manifests have none of these.
 
     >>> m = Manifest(
     ...     7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0", 0, ("6:b:cc",),
-    ...     "Cf8mznqgQF-QUjUVzRHyDQ", "ab12", 100, 4,
+    ...     "Cf8mznqgQF-QUjUVzRHyDQ", "ab12", 100, 4, 1406851200000000,
     ... )
     >>> Manifest.parse(str(m)) == m
     True
@@ -57,6 +57,7 @@ class Manifest:
     plan: str = ""
     end: int | None = None
     begun: int = 0
+    log_time: int | None = None
 
     def __str__(self) -> str:
         time = _NONE if self.event_time_max is None else str(self.event_time_max)
@@ -76,6 +77,7 @@ class Manifest:
             self.plan or _NONE,
             _NONE if self.end is None else str(self.end),
             str(self.begun),
+            _NONE if self.log_time is None else str(self.log_time),
         )
         return ";".join(fields)
 
@@ -90,7 +92,7 @@ class Manifest:
                 "begin anew with `processor reset`, or use another application id",
             )
         _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, owner = fields[:9]
-        origin, trail, log, plan, end, begun = (*fields[9:], *[_NONE] * 6)[:6]
+        origin, trail, log, plan, end, begun, log_time = (*fields[9:], *[_NONE] * 7)[:7]
         try:
             return cls(
                 int(epoch),
@@ -107,6 +109,7 @@ class Manifest:
                 _value(plan),
                 None if end == _NONE else int(end),
                 0 if begun == _NONE else int(begun),
+                None if log_time == _NONE else int(log_time),
             )
         except ValueError as error:
             raise StateMismatchError(

@@ -210,12 +210,13 @@ def _way(steps: Iterable[_Step], wanted: _Step) -> list[_Step]:
 
 def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
     source = plan.source()
-    delay = plan.delay()
+    delay, ahead = plan.delay(), plan.ahead()
     delay_us = None if delay is None else delay // MICROSECOND
     tagged = any(isinstance(node, nodes.Aggregate) for node in plan.nodes())
     decode = Decode(
         source.format, source.event_time, delay_us, plan.late(),
         Aside(plan.app, source.on_error, plan.dead_letters()), tagged,
+        None if ahead is None else ahead // MICROSECOND,
     )  # fmt: skip
     columns = schema.columns(plan)
     # Only on the way to a single sink is a filtered record gone for good, and so counted.

@@ -14,7 +14,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import chain
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +25,11 @@ import polars as pl
 from processor.formats.base import Decoded, Format
 from processor.model.batch import Slice
 from processor.model.log import Output
+from processor.operators.ahead import ahead
 from processor.operators.aside import DECODE, Aside, messages_at, origin
 from processor.operators.base import ROW, TASK, Context, Refusal
+
+_LOWEST: Final = np.iinfo(np.int64).min
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,7 @@ class Decode:
         delay_us: how far behind a record may be, in microseconds; ``None``: never late.
         late: the topic for late records; ``None``: they are counted only.
         aside: what becomes of records that cannot be read.
+        ahead_us: how far ahead of its record's timestamp an event time may be, in microseconds.
         tagged: whether rows carry their slice's number, for state further down.
     """
 
@@ -44,6 +50,7 @@ class Decode:
     late: str | None
     aside: Aside
     tagged: bool
+    ahead_us: int | None = None
 
     def decode(self, slices: Sequence[Slice]) -> Decoded:
         """All records of a batch as columns, in the order of the slices."""
@@ -75,10 +82,13 @@ class Decode:
         if numbered:
             frame = frame.with_row_index(ROW)
         keep = np.ones(frame.height, np.bool_)
-        if decoded.bad or refused:
-            bad = {row: Refusal(DECODE, reason) for row, reason in decoded.bad.items()}
-            self.aside.records({**bad, **refused}, context)
-            keep[[*decoded.bad, *refused]] = False
+        keep[[*decoded.bad, *refused]] = False
+        bad = {row: Refusal(DECODE, reason) for row, reason in decoded.bad.items()}
+        bad.update(refused)
+        bad.update(self._ahead(frame, sizes, keep, context))
+        if bad:
+            self.aside.records(bad, context)
+            keep[list(bad)] = False
         behind = self.behind(frame, sizes, keep, context)
         late = behind != 0
         result.counts.late = int(late.sum())
@@ -90,6 +100,37 @@ class Decode:
         mask = pl.Series(keep)
         # By column: the frame's own filter costs 137 us whatever its height, this 8.
         return pl.DataFrame([column.filter(mask) for column in frame.get_columns()])
+
+    def _ahead(
+        self,
+        frame: pl.DataFrame,
+        sizes: Sequence[int],
+        good: npt.NDArray[np.bool_],
+        context: Context,
+    ) -> dict[int, Refusal]:
+        """The rows whose event time is too far ahead; carries the partitions' log times on."""
+        context.result.log_times = [part.log_time for part in context.slices]
+        if self.event_time is None or self.ahead_us is None:
+            return {}
+        column = frame[self.event_time].cast(pl.Datetime("us")).cast(pl.Int64)
+        times = column.fill_null(_LOWEST).to_numpy()
+        found: dict[int, Refusal] = {}
+        start = 0
+        for i, (part, size) in enumerate(zip(context.slices, sizes, strict=True)):
+            here = slice(start, start + size)
+            rows, context.result.log_times[i] = ahead(
+                times[here], good[here], part.messages, self.ahead_us, part.log_time
+            )
+            for row in rows:
+                time = np.datetime64(int(times[start + row]), "us")
+                bound = timedelta(microseconds=self.ahead_us)
+                reason = (
+                    f"column {self.event_time!r}: {time} is more than {bound} ahead of when the "
+                    "record was written"
+                )
+                found[start + row] = Refusal("watermark", reason)
+            start += size
+        return found
 
     def behind(
         self,
@@ -105,7 +146,7 @@ class Decode:
         behind = np.zeros(frame.height, np.int64)
         maxima = [s.event_time_max for s in context.slices]
         if self.event_time is not None:
-            lowest = np.iinfo(np.int64).min
+            lowest = _LOWEST
             times = frame[self.event_time].cast(pl.Datetime("us")).cast(pl.Int64)
             if times.null_count():
                 times = times.fill_null(lowest)

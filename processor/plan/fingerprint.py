@@ -143,7 +143,7 @@ def identity(plan: nodes.Plan) -> str:
     """
     source = plan.source()
     found = [f"{source.topic} {source.event_time} {source.on_error} {plan.delay()} {plan.late()}"]
-    found += [plan.dead_letters(), str(describe(plan))]
+    found += [plan.dead_letters(), str(plan.ahead()), str(describe(plan))]
     for sink in plan.sinks:
         way = [*_steps(sink), sink.topic, sink.format.describe(), str(sink.key), sink.mode]
         found += [*way, *(type(node).__name__ for node in nodes.path(sink))]

@@ -13,11 +13,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import polars as pl
 
 from processor.formats.base import Format
+
+AHEAD: Final = timedelta(days=1)
+"""More than any zone is from another: local times that are read as UTC are not taken for wrong."""
 
 OnError: TypeAlias = Literal["dead_letter", "fail", "skip"]
 OutputMode: TypeAlias = Literal["append", "update", "complete"]
@@ -79,13 +82,15 @@ class Filter:
 class Watermark:
     """Records behind their partition's largest event time by more than ``delay`` are late.
 
-    They go to the topic ``late``, or nowhere.
+    They go to the topic ``late``, or nowhere. What is further ``ahead`` of its record's own
+    timestamp is bad.
     """
 
     parent: Node
     delay: timedelta
     at: Location
     late: str | None = None
+    ahead: timedelta = AHEAD
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +160,10 @@ class Plan:
     def delay(self) -> timedelta | None:
         """The watermark's delay; ``None`` where nothing is ever late."""
         return next((node.delay for node in self.nodes() if isinstance(node, Watermark)), None)
+
+    def ahead(self) -> timedelta | None:
+        """How far ahead of its record an event time may be; ``None`` without a watermark."""
+        return next((node.ahead for node in self.nodes() if isinstance(node, Watermark)), None)
 
     def late(self) -> str | None:
         """The topic for late records; ``None`` where they go nowhere."""

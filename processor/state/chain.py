@@ -93,6 +93,7 @@ class Ancestor:
     states: Iterable[Mapping[str, Rows]]
     offset: int
     event_time_max: int | None
+    log_time: int | None = None
 
 
 class Walk:
@@ -192,7 +193,7 @@ def _delta_ancestor(task: str, name: str, loader: Loader) -> Ancestor:
     if snapshot is None:
         raise StateLostError(f"checkpoint {key} of task {task} does not tell what it rests on")
     walked = _walk(task, name, Link(snapshot=snapshot), loader)
-    return Ancestor(walked.states(), header.offset_to, header.journal["event_time_max"])
+    return _ancestor(walked.states(), header)
 
 
 def _snapshot_ancestor(task: str, name: str, loader: Loader) -> Ancestor:
@@ -201,7 +202,13 @@ def _snapshot_ancestor(task: str, name: str, loader: Loader) -> Ancestor:
     if "event_time_max" not in header.journal:
         raise StateLostError(f"snapshot {name} of task {task} does not tell where it stands")
     states = Walk(task, loader, Link(snapshot=name), ()).states()
-    return Ancestor(states, header.offset_to, header.journal["event_time_max"])
+    return _ancestor(states, header)
+
+
+def _ancestor(states: Iterable[Mapping[str, Rows]], header: codec.Header) -> Ancestor:
+    journal = header.journal
+    times = journal["event_time_max"], journal.get("log_time")
+    return Ancestor(states, header.offset_to, *times)
 
 
 def _walk(task: str, head: str, link: Link, loader: Loader) -> Walk:

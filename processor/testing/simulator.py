@@ -26,7 +26,7 @@ from processor.errors import (
     OutcomeUnknownError,
     StoreAwayError,
 )
-from processor.testing.driver import Crash, TestDriver
+from processor.testing.driver import START_MS, Crash, TestDriver
 from processor.testing.faults import FaultyLog, SteppedStore
 from processor.testing.judge import compare
 from processor.testing.run import Run, Scenario, SimulationError
@@ -74,7 +74,7 @@ _AFTER: Final[dict[str, tuple[type[LogError], ...]]] = {
 
 def simulate(scenario: Scenario, seed: int, guarantee: Guarantee = "exactly-once") -> list[str]:
     """Run one seed; returns its script, or raises `SimulationError`."""
-    log, store = FaultyLog(ManualClock()), SteppedStore()
+    log, store = FaultyLog(ManualClock(START_MS)), SteppedStore()
     driver = TestDriver(
         scenario.topology(), partitions=scenario.partitions, workers=0, guarantee=guarantee,
         batch_records_max=8, log=log, store=store,

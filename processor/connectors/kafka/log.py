@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import (
@@ -40,6 +42,8 @@ admin: Any = untyped_admin
 
 # A single request, and all its tries: a topic just created is not known everywhere at once.
 REQUEST_S = 5.0
+# What a broker puts behind a member's own name to tell it from others.
+_MEMBER = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 # Each is a connection and three threads.
 READERS_MAX = 4
 RETRY_S = 10.0
@@ -191,9 +195,28 @@ class KafkaLog:
         return _retried(lambda: self._members(group))
 
     def _members(self, group: str) -> frozenset[str]:
+        doing = f"describing group {group}"
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", DeprecationWarning)
+                # The call that is to be used instead ends the process when a broker goes away
+                # while it waits: confluentinc/librdkafka#4605.
+                answers = self._client().list_groups(group, timeout=REQUEST_S)
+        except KafkaException as problem:
+            raise classify(problem, doing) from problem
+        found = next((answer for answer in answers if answer.id == group), None)
+        if found is None:
+            return frozenset()
+        if found.error is not None:
+            raise classify(KafkaException(found.error), doing)
+        if found.state == "Dead":  # or of the next protocol, of which that call knows nothing
+            return self._members_described(group, doing)
+        return frozenset(_MEMBER.sub("", member.id) for member in found.members)
+
+    def _members_described(self, group: str, doing: str) -> frozenset[str]:
         answers = self._client().describe_consumer_groups([group], request_timeout=REQUEST_S)
         try:
-            found = _result(answers[group], f"describing group {group}").members
+            found = _result(answers[group], doing).members
             return frozenset(member.group_instance_id or member.member_id for member in found)
         except LogError as problem:
             error = reason(problem.__cause__) if problem.__cause__ is not None else None

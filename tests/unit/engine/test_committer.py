@@ -13,12 +13,13 @@ from processor.errors import (
     StoreAwayError,
 )
 from processor.testing import TestDriver
+from processor.testing.driver import START_MS
 from processor.testing.faults import FaultyLog
 from tests.topologies import ride, stateless, totals
 
 
 def driven(topology, **options) -> tuple[TestDriver, FaultyLog]:
-    log = FaultyLog(ManualClock())
+    log = FaultyLog(ManualClock(START_MS))
     driver = TestDriver(topology, log=log, **options)
     return driver, log
 

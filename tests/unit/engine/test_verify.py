@@ -194,10 +194,10 @@ def test_a_range_of_times_is_that_of_the_records():
     driver.advance(3600)
     driver.feed([ride(3)])
     driver.run()
-    # The driver's clock begins at 2023-11-14T22:13:20Z.
-    assert judged(driver, "2023-11-14T23:00:00Z").recomputed == 1
-    assert judged(driver, None, "2023-11-14T23:00:00").recomputed == 2
-    assert judged(driver, "2024-01-01").recomputed == 0
+    # The driver's clock begins at 2096-10-02T07:06:40Z.
+    assert judged(driver, "2096-10-02T08:00:00Z").recomputed == 1
+    assert judged(driver, None, "2096-10-02T08:00:00").recomputed == 2
+    assert judged(driver, "2097-01-01").recomputed == 0
     with pytest.raises(SettingsError, match="neither an offset nor a time"):
         judged(driver, "soon")
 
