@@ -85,6 +85,6 @@ def masked(text: str) -> str:
     """
     for secret in sorted(_known, key=len, reverse=True):
         text = text.replace(secret, MASK)
-    for part in _parts:
+    for part in sorted(_parts, key=len, reverse=True):
         text = re.sub(rf"(?<!\w){re.escape(part)}(?!\w)", lambda _: MASK, text)
     return _ASSIGNED.sub(rf"\g<1>{MASK}", _USER_INFO.sub(rf"\g<1>{MASK}@", text))

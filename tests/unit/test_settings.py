@@ -156,12 +156,12 @@ def test_made_in_code_they_do_not_look_around(monkeypatch):
 @pytest.mark.parametrize(
     ("variable", "told"),
     [
-        ("PROCESSOR_WORKRES", "PROCESSOR_WORKRES: there is no such setting; did you mean "
-         "PROCESSOR_WORKERS?"),
+        ("PROCESSOR_WORKRES", ("PROCESSOR_WORKRES: there is no such setting; did you mean "
+         "PROCESSOR_WORKERS?")),
         ("PROCESSOR_REDIS", "PROCESSOR_REDIS: there is no such setting"),
         ("PROCESSOR_ISOLATION_LEVEL", "PROCESSOR_ISOLATION_LEVEL: there is no such setting"),
-        ("PROCESSOR_WORKERS__x", "PROCESSOR_WORKERS__x: there is no such setting; did you mean "
-         "PROCESSOR_WORKERS?"),
+        ("PROCESSOR_WORKERS__x", ("PROCESSOR_WORKERS__x: there is no such setting; did you mean "
+         "PROCESSOR_WORKERS?")),
     ],
 )  # fmt: skip
 def test_an_unknown_variable_is_refused_with_the_nearest(monkeypatch, variable, told):
