@@ -129,10 +129,14 @@ class Definition:
         self.name = function.__name__
         self.parameters = inspect.signature(function).parameters
         for parameter in self.parameters.values():
-            if parameter.default is parameter.empty or _kind(parameter) not in {*_TYPES, "bool"}:
+            bare = (
+                parameter.default is parameter.empty or parameter.kind is parameter.POSITIONAL_ONLY
+            )
+            if bare or _kind(parameter) not in {*_TYPES, "bool"}:
                 raise TopologyError(
                     f"{self._where()}: parameter {parameter.name!r} needs a default and a type",
-                    remedy=f"one of {', '.join((*_TYPES, 'bool'))}",
+                    remedy=f'write it as in {parameter.name}: str = "..."; the type is one of '
+                    f"{', '.join((*_TYPES, 'bool'))}",
                 )
 
     def build(self, values: Mapping[str, str] | None = None) -> Topology:
@@ -144,7 +148,13 @@ class Definition:
                 f"{self._where()}: {self.name} has no parameter {unknown[0]!r}",
                 remedy=f"its parameters are: {', '.join(self.parameters)}",
             )
-        return self._function(**{n: self._convert(n, text) for n, text in values.items()})
+        made: object = self._function(**{n: self._convert(n, text) for n, text in values.items()})
+        if not isinstance(made, Topology):
+            what = "nothing" if made is None else f"a {type(made).__name__}, no Topology"
+            raise TopologyError(
+                f"{self._where()}: {self.name} returns {what}", remedy="end it in: return topology"
+            )
+        return made
 
     def describe(self) -> dict[str, tuple[str, str]]:
         """Type and default of each parameter."""
