@@ -20,6 +20,7 @@ from processor.connectors.ports import Log
 from processor.engine import changelog, rescale
 from processor.errors import ProcessorError, SettingsError
 from processor.model.log import Output
+from processor.plan import roles
 from processor.plan.nodes import Plan
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def run_here(
     names: Sequence[str], settings: Settings, feed: Mapping[str, str], stop: threading.Event
 ) -> None:
     """Run topologies in this process, a thread for each worker."""
-    plans = app.load_topologies(names, settings.set)
+    plans = _loaded(names, settings)
     with ExitStack() as stack:
         used = _used(settings, stop, stack)
         if used is None:
@@ -54,7 +55,7 @@ def run_here(
 
 def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) -> list[Job] | None:
     """What is to be run, where it ends is known of the first; ``None`` when told to stop."""
-    plans = app.load_topologies(names, settings.set)
+    plans = _loaded(names, settings)
 
     def prepare() -> list[Job]:
         with app.backends(settings) as used:
@@ -64,6 +65,13 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
             return jobs
 
     return app.patiently(settings, stop, prepare)
+
+
+def _loaded(names: Sequence[str], settings: Settings) -> list[Plan]:
+    plans = app.load_topologies(names, settings.set)
+    for note in roles.together(plans):
+        log_lines.warning("see whether this is right", what=note)
+    return plans
 
 
 def with_ends(job: Job, settings: Settings, stop: threading.Event) -> Job | None:
