@@ -95,6 +95,10 @@ REMEDIES = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant this principal access to the cluster",
     KafkaError.SASL_AUTHENTICATION_FAILED: "check the user and the password",
     KafkaError._AUTHENTICATION: "check the user, the password and the certificates",  # noqa: SLF001
+    KafkaError.INVALID_RECORD: (
+        "a topic with cleanup.policy=compact takes no record without a key: write with key=..., "
+        "and filter out rows whose key is null"
+    ),
     KafkaError.OFFSET_METADATA_TOO_LARGE: "raise offset.metadata.max.bytes on the brokers",
     KafkaError.MSG_SIZE_TOO_LARGE: (
         "raise max.message.bytes of the topic (and --kafka message.max.bytes for more than 10 MB), "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from confluent_kafka import (
@@ -31,7 +32,7 @@ from processor.model.log import Committed, Extent, TopicDescription
 from processor.model.log import TopicPartition as Partition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from processor.model.log import Message
 
@@ -152,6 +153,24 @@ class KafkaLog:
         missing = set(topics) - self._partitions().keys()
         if missing:
             raise RetriableError(f"created, but not there yet: {', '.join(sorted(missing))}")
+
+    def compacted(self, topics: Collection[str]) -> frozenset[str]:
+        """Those of the topics that keep the last record of each key only, so that each needs one.
+
+        A topic whose settings the broker does not show (they take a right of their own) counts as
+        not compacted.
+        """
+        asked = [admin.ConfigResource(admin.ConfigResource.Type.TOPIC, name) for name in topics]
+        if not asked:
+            return frozenset()
+        answers = self._client().describe_configs(asked, request_timeout=REQUEST_S)
+        found = set()
+        for resource, answer in answers.items():
+            with contextlib.suppress(KafkaException, TimeoutError):
+                policy = answer.result(REQUEST_S + 1).get("cleanup.policy")
+                if policy is not None and "compact" in (policy.value or ""):
+                    found.add(resource.name)
+        return frozenset(found)
 
     def committed(
         self, group: str, topic: str, *, stable: bool = True
