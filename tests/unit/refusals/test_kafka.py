@@ -53,7 +53,7 @@ def test_what_the_engine_sets_itself_would_pass():
     made = [
         consumer_settings(connection, "g", "i", print),
         producer_settings(connection, "t", print, print),
-        admin_settings(connection),
+        admin_settings(connection, print),
     ]
     own = {"bootstrap.servers", "group.id", "group.instance.id", "transactional.id", "log_level",
            "transaction.timeout.ms"}  # fmt: skip
