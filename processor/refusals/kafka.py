@@ -107,6 +107,17 @@ _PROMISES: Final[Mapping[str, tuple[Fits, str]]] = {
     ),
 }
 
+# The client's own names for what is mostly given by another, as it tells of them.
+ALIASES: Final[Mapping[str, str]] = {
+    "queue.buffering.max.ms": "linger.ms",
+    "compression.codec": "compression.type",
+    "request.required.acks": "acks",
+    "message.send.max.retries": "retries",
+    "message.timeout.ms": "delivery.timeout.ms",
+    "fetch.message.max.bytes": "max.partition.fetch.bytes",
+    "sasl.mechanisms": "sasl.mechanism",
+}
+
 # What text can be given for. For the nearest name only: a newer client may know more.
 _NAMES: Final = tuple(
     """

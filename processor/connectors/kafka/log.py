@@ -32,7 +32,7 @@ from processor.connectors.kafka.settings import (
 from processor.errors import AbortableError, FencedError, LogError, RetriableError
 from processor.model.log import Committed, Extent, TopicDescription
 from processor.model.log import TopicPartition as Partition
-from processor.refusals.kafka import nearest
+from processor.refusals.kafka import ALIASES, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -339,7 +339,8 @@ def _correction(said: str) -> str:
         return f"did you mean {meant}?" if meant else "its names are those of librdkafka"
     if "SASL mechanism" in said:
         return "say --kafka sasl.mechanism=PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
-    return (
+    also = [f"{other} is the same; " for name, other in ALIASES.items() if f'"{name}"' in said]
+    return "".join(also) + (
         "correct it: it stands in --kafka, in a variable PROCESSOR_KAFKA__… or below [kafka] in "
         "the settings file"
     )

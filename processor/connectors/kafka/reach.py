@@ -64,16 +64,13 @@ _WORDS: Final[Sequence[_Told]] = (
         "correct --kafka sasl.username and sasl.password",
     ),
     (
-        r"certificate verify failed.*?(hostname|IP address) mismatch",
-        LogError,
-        "its certificate is for another name",
-        "give the name that the certificate has in --bootstrap-servers",
-    ),
-    (
         r"certificate verify failed",
         LogError,
-        "its certificate is signed by an authority that is not known here",
-        "say --kafka ssl.ca.location=FILE, with the authority's certificate",
+        "its certificate is signed by an authority that is not known here, or is for another name",
+        (
+            "say --kafka ssl.ca.location=FILE, with the authority's certificate, and in "
+            "--bootstrap-servers the name that the certificate has"
+        ),
     ),
     (r"wrong version number|http request|packet length too long", LogError, *_TLS_PLAIN),
     (r"connecting to a PLAINTEXT broker listener", RetriableError, *_TLS_PLAIN),
