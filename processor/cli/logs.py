@@ -7,6 +7,7 @@ Everything goes the same way, also what libraries say through `logging`. Secrets
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 import orjson
 import structlog
 
-from processor import masking
+from processor import masking, telling
 
 if TYPE_CHECKING:
     from structlog.typing import Processor
@@ -29,12 +30,15 @@ KAFKA_LOGGER: Final = "librdkafka"
 def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
     """Set the log up; a second call replaces the first.
 
-    ``auto`` writes text to a terminal and JSON to anything else.
+    ``auto`` writes text to a terminal and JSON to anything else. With ``json`` what is told beside
+    the log is JSON too. There are no colours where ``NO_COLOR`` is set.
 
     >>> configure("json", "warning")
     >>> structlog.get_logger().info("batch committed", records_in=500)  # below the level
     """
     text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    telling.use_json(wanted=log_format == "json")
+    colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     number = getattr(logging, level.upper())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -47,7 +51,7 @@ def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
     ]
     last: Processor = (
         structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
+            colors=colours,
             exception_formatter=structlog.dev.plain_traceback,  # what `format_exc_info` asks for
         )
         if text

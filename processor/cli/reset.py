@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import click
 
-from processor import app
+from processor import app, telling
 from processor.engine.reset import Step, steps
 from processor.engine.reset import reset as carry_out
 from processor.settings import Settings
@@ -17,7 +17,7 @@ def reset(name: str, settings: Settings, to: str, *, sure: bool) -> None:
     (plan,) = app.load_topologies([name], settings.set)
     app.reading(settings).close()
     with app.backends(settings) as used:
-        click.echo(used.line, err=True)
+        telling.line(used.line)
         wanted = steps(plan, used.log, used.store, to)
         click.echo(_text(plan.app, wanted))
         if not sure:
