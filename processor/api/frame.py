@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -197,14 +197,21 @@ class Writer:
 
 
 def _expressions(
-    columns: Sequence[str | pl.Expr], named: dict[str, pl.Expr], at: nodes.Location
+    columns: Sequence[str | pl.Expr], named: Mapping[str, pl.Expr | str], at: nodes.Location
 ) -> tuple[pl.Expr, ...]:
+    for name, value in named.items():
+        if isinstance(value, str):
+            raise TopologyError(
+                f"{at}: {name}={value!r} is no Polars expression",
+                remedy=f'say {name}=pl.col("{value}") for the column, or pl.lit("{value}")',
+            )
     plain = [pl.col(c) if isinstance(c, str) else c for c in columns]
-    for expression in (*plain, *named.values()):
+    whole: list[object] = [*plain, *named.values()]
+    for expression in whole:
         if not isinstance(expression, pl.Expr):
             raise TopologyError(
                 f"{at}: {expression!r} is no Polars expression",
                 remedy='say pl.col("n") for a column, pl.col("n") > 0 for a condition, pl.lit(5) '
                 "for a value",
             )
-    return (*plain, *(expression.alias(name) for name, expression in named.items()))
+    return (*plain, *(pl.Expr.alias(expression, name) for name, expression in named.items()))

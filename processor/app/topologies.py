@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -33,7 +34,7 @@ def load_topologies(names: Sequence[str], parameters: Mapping[str, str]) -> list
     if unknown:
         raise TopologyError(
             f"no topology here has a parameter {unknown[0]!r}",
-            remedy=f"there are: {', '.join(sorted(known)) or 'none'}",
+            remedy=f"{_meant(unknown[0], known)}there are: {', '.join(sorted(known)) or 'none'}",
         )
     if len(found) > 1:
         shared = {
@@ -62,6 +63,11 @@ def load_topologies(names: Sequence[str], parameters: Mapping[str, str]) -> list
 
 
 _OWN = ("app", "input", "output")
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def _takes(found: Topology | Definition, parameter: str) -> bool:

@@ -36,7 +36,7 @@ def told(name: str) -> Iterator[None]:
         if _PLACED.match(error.message):
             raise
         found = place(error)
-        where = f"{found[0]}: " if found else f"{name}: "
+        where = f"{found[0]}: " if found else "" if name in error.message else f"{name}: "
         raise TopologyError(f"{where}{error.message}", remedy=error.remedy) from error
     except (ProcessorError, KeyboardInterrupt, GeneratorExit):
         raise

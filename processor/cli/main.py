@@ -80,7 +80,7 @@ def _pairs(
         if not equals or not name.strip():
             # What stands there may be a password behind another sign.
             shown = re.split(r"[^\w.-]", name, maxsplit=1)[0]
-            raise click.BadParameter(f"{shown!r}: give name=value", ctx=ctx, param=parameter)
+            raise click.BadParameter(f"give name=value, not {shown!r}", ctx=ctx, param=parameter)
         pairs[name.strip()] = text
     return pairs or None
 

@@ -36,14 +36,16 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
     if isinstance(sink.format, Json):
         for name, kind in have.items():
             if _holds(kind, _NO_JSON):
-                raise _refusal(sink, f"column {name!r} is {kind}", "JSON has no such values")
+                raise _refusal(
+                    sink, f"column {name!r}, which is {kind},", "JSON has no such values"
+                )
     nothing = {name: pl.Series(name, [None], kind) for name, kind in have.items()}
-    _try(sink, pl.DataFrame(list(nothing.values())), "rows cannot be written")
+    _try(sink, pl.DataFrame(list(nothing.values())), "rows")
     for name, kind in have.items():
         value = _value(kind)
         if value is not None:
             row = nothing | {name: pl.Series(name, [value], kind)}
-            _try(sink, pl.DataFrame(list(row.values())), f"column {name!r} is {kind}")
+            _try(sink, pl.DataFrame(list(row.values())), f"column {name!r}, which is {kind},")
 
 
 def _try(sink: nodes.Sink, row: pl.DataFrame, what: str) -> None:
@@ -60,7 +62,7 @@ def _try(sink: nodes.Sink, row: pl.DataFrame, what: str) -> None:
 def _refusal(sink: nodes.Sink, what: str, why: str) -> TopologyError:
     kind = sink.format.describe().partition("(")[0]
     return TopologyError(
-        f"{sink.at}: {what}, which cannot be written to {sink.topic!r} as {kind}: {why}",
+        f"{sink.at}: {what} cannot be written to {sink.topic!r} as {kind}: {why}",
         remedy="leave it out with select(...), or make a column of it that the format can write "
         "(text, numbers, times, booleans) with with_columns(...)",
     )

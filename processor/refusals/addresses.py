@@ -7,7 +7,9 @@ import re
 from typing import Final
 from urllib.parse import parse_qsl, urlsplit
 
-REDIS_FORM: Final = "redis://user:password@host:6379/0, rediss://… for TLS, or unix:///path"
+REDIS_FORM: Final = (
+    "redis://host:6379/0, with user:password@ before the host, rediss://… for TLS, or unix:///path"
+)
 KAFKA_FORM: Final = "host:9092,host:9092; an IPv6 address in brackets: [::1]:9092"
 # What changes a connection, and nothing of what is sent over it.
 _OPTIONS: Final = frozenset(
@@ -27,8 +29,8 @@ def redis_fault(url: str) -> str | None:
     """Why a URL is no address of a Redis; ``None`` where it is one.
 
     >>> redis_fault("redis://cache/abc")
-    "its database is no number; write redis://user:password@host:6379/0, rediss://… for TLS, \
-or unix:///path"
+    "its database is no number; write redis://host:6379/0, with user:password@ before the host, \
+rediss://… for TLS, or unix:///path"
     >>> redis_fault("redis://me:secret@cache:6379/0") is None
     True
     """
@@ -118,7 +120,7 @@ def _broker_fault(server: str) -> str | None:
 
 _BRACKETS: Final = "an IPv6 address has no brackets, so that its port cannot be told"
 _USER: Final = (
-    "it has a user or a password in it; these go to --kafka sasl.username=… and sasl.password=…"
+    "it has a user or a password in it; these are settings: --kafka sasl.username and sasl.password"
 )
 
 

@@ -135,7 +135,7 @@ _SAID: Final = (
     (
         r"Authentication required|NOAUTH",
         "wants a password",
-        "give it in --redis-url: redis://:password@host, or redis://user:password@host",
+        "give it in --redis-url, before the host: user:password@",
     ),
     (
         r"without any password configured",

@@ -108,7 +108,7 @@ def test_a_format_that_takes_null_only_is_found_and_its_column_named():
     app.read.kafka("in", format=READ).select("n").write.kafka("out", format=Moody())
     message = refused(app).message
     assert message.endswith(
-        "column 'n' is Int64, which cannot be written to 'out' as moody: no numbers today"
+        "column 'n', which is Int64, cannot be written to 'out' as moody: no numbers today"
     )
 
 
