@@ -206,12 +206,14 @@ def _expressions(
                 remedy=f'say {name}=pl.col("{value}") for the column, or pl.lit("{value}")',
             )
     plain = [pl.col(c) if isinstance(c, str) else c for c in columns]
-    whole: list[object] = [*plain, *named.values()]
-    for expression in whole:
+    expressions = [*plain, *named.values()]
+    for expression in expressions:
         if not isinstance(expression, pl.Expr):
             raise TopologyError(
                 f"{at}: {expression!r} is no Polars expression",
                 remedy='say pl.col("n") for a column, pl.col("n") > 0 for a condition, pl.lit(5) '
                 "for a value",
             )
-    return (*plain, *(pl.Expr.alias(expression, name) for name, expression in named.items()))
+    made = [e for e in expressions if isinstance(e, pl.Expr)]
+    names = [None] * len(plain) + [*named]
+    return tuple(e if n is None else e.alias(n) for e, n in zip(made, names, strict=True))
