@@ -18,7 +18,8 @@
         ├── AbortableError          the transaction must be aborted, the batch tried again
         ├── OutcomeUnknownError     the commit may have happened: ask the log
         ├── StandbyError            another plan is at work in the group: wait outside of it
-        └── FencedError             another worker has this identity: give up what is held
+        └── FencedError             another worker has this identity or these partitions
+            └── IdentityTakenError  another worker runs under this very identity
 
 An error is named for what its receiver must do. Each carries a ``code`` for logs and alerts, and
 a ``remedy`` for the person who reads it. No text of one shows a secret (`processor.masking`).
@@ -144,3 +145,7 @@ class FencedError(LogError):
     """Another worker has taken this identity or these partitions."""
 
     code = "log_fenced"
+
+
+class IdentityTakenError(FencedError):
+    """Another worker has joined the group under this worker's identity, just now."""

@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 from processor.errors import (
     AbortableError,
     FencedError,
+    IdentityTakenError,
     LogError,
     OutcomeUnknownError,
     RetriableError,
@@ -134,9 +135,17 @@ def classify(problem: BaseException, doing: str) -> LogError:
     return told(error, doing)
 
 
+def fenced(text: str) -> type[FencedError]:
+    """Which error it is to have been fenced, by what the client says of it."""
+    return IdentityTakenError if "group.instance.id" in text else FencedError
+
+
 def told(error: Any, doing: str) -> LogError:
     """The project's error for a `KafkaError` that was handed over, not raised."""
-    return kind(error)(f"{doing}: {error.str()} ({error.name()})", remedy=remedy(error))
+    sort = kind(error)
+    if sort is FencedError:
+        sort = fenced(error.str())
+    return sort(f"{doing}: {error.str()} ({error.name()})", remedy=remedy(error))
 
 
 def remedy(error: Any) -> str:

@@ -152,7 +152,7 @@ TOPOLOGIES = [
     Row("the same twice", "topology", (f"mistake.py:{LINE - 2}", "one application id, 'mine'"),
         args=("run", "mistake", "mistake")),
     # Parameters.
-    Row("an unknown parameter", "topology", ("parameter 'sise'", "did you mean size?", "app, pass"), DEFINED,
+    Row("an unknown parameter", "topology", ("parameter 'sise'", "did you mean size?"), DEFINED,
         ("run", "mistake", "--set", "sise=1")),
     Row("a parameter of another type", "topology", ("mistake.py:2: size='five' is no int",),
         DEFINED, ("run", "mistake", "--set", "size=five")),
