@@ -18,15 +18,18 @@
         ├── AbortableError          the transaction must be aborted, the batch tried again
         ├── OutcomeUnknownError     the commit may have happened: ask the log
         ├── StandbyError            another plan is at work in the group: wait outside of it
-        └── FencedError             another worker has this identity: give up what is held
+        └── FencedError             another worker has this identity or these partitions
+            └── IdentityTakenError  another worker runs under this very identity
 
 An error is named for what its receiver must do. Each carries a ``code`` for logs and alerts, and
-a ``remedy`` for the person who reads it.
+a ``remedy`` for the person who reads it. No text of one shows a secret (`processor.masking`).
 """
 
 from __future__ import annotations
 
 from typing import ClassVar
+
+from processor.masking import masked
 
 
 class ProcessorError(Exception):
@@ -40,9 +43,9 @@ class ProcessorError(Exception):
     code: ClassVar[str] = "error"
 
     def __init__(self, message: str, *, remedy: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.remedy = remedy
+        self.message = masked(message)
+        self.remedy = masked(remedy)
+        super().__init__(self.message)
 
     def __str__(self) -> str:
         return f"{self.message}\n  remedy: {self.remedy}" if self.remedy else self.message
@@ -142,3 +145,7 @@ class FencedError(LogError):
     """Another worker has taken this identity or these partitions."""
 
     code = "log_fenced"
+
+
+class IdentityTakenError(FencedError):
+    """Another worker has joined the group under this worker's identity, just now."""

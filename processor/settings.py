@@ -9,7 +9,8 @@ command line       environment                       ``processor.toml``
 =================  ================================  ===========================
 
 ``set`` and ``kafka`` are merged name by name; anything else is taken whole from the first that
-gives it. A fault names where it stands, what stands there and what would be right.
+gives it. A fault names where it stands, what stands there and what would be right, but no secret. A
+setting of the Kafka client that would break a promise is a fault too.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -26,12 +27,21 @@ import orjson
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from processor import masking
 from processor.errors import SettingsError
 from processor.model import duration
+from processor.refusals import addresses
+from processor.refusals import kafka as client
 
 PREFIX: Final = "PROCESSOR_"
 FILE: Final = "processor.toml"
 _TABLES: Final = ("set", "kafka")
+# Variables that are no settings: the file's name, where a test kills a worker, what tests run
+# against, and what Windows sets.
+_OTHERS: Final = frozenset(
+    {"CONFIG", "CRASH_AT", "ARCHITECTURE", "ARCHITEW6432", "IDENTIFIER", "LEVEL", "REVISION"}
+)
+_OF_TESTS: Final = "TEST_"
 
 
 def _duration(value: object) -> object:
@@ -149,6 +159,8 @@ def load(config: Path | None = None, **cli: object) -> Settings:
     """
     file, name = _file(config)
     given = {key: value for key, value in cli.items() if value is not None}
+    _conceal(file)
+    _conceal(given)
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
     for layer, origin in (
@@ -164,11 +176,52 @@ def load(config: Path | None = None, **cli: object) -> Settings:
             else:
                 merged[field] = value
                 origins[field] = origin(field)
+    faults = _refused(merged, origins)
     try:
-        return Settings(**merged)
+        settings = Settings(**merged)
     except ValidationError as error:
-        faults = [_fault(fault, merged, origins) for fault in error.errors()]
-        raise SettingsError("\n".join(faults), remedy=_REMEDY) from None
+        faults = [_fault(fault, merged, origins) for fault in error.errors()] + faults
+    if faults:
+        raise SettingsError("\n".join(faults), remedy=_REMEDY)
+    return settings
+
+
+def conceal(settings: Settings) -> None:
+    """See that no message of this process shows a secret of the settings; `load` does so itself."""
+    _conceal(settings.model_dump())
+
+
+def _conceal(layer: Mapping[str, Any]) -> None:
+    for field in ("redis_url", "bootstrap_servers"):
+        value = layer.get(field)
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if isinstance(text, str):
+            masking.conceal_address(text)
+    for field, secret in (("kafka", client.secret), ("set", masking.secret_name)):
+        table = layer.get(field)
+        if isinstance(table, Mapping):
+            for name, text in _flat(table):
+                if secret(_table_key(field, name)):
+                    masking.conceal(text)
+
+
+def _refused(merged: Mapping[str, Any], origins: Mapping[str, str]) -> list[str]:
+    """Addresses that cannot be meant, and settings of the client that would break a promise."""
+    faults = []
+    for field, fault in (
+        ("bootstrap_servers", addresses.kafka_fault),
+        ("redis_url", addresses.redis_fault),
+    ):
+        value = merged.get(field)
+        why = fault(value) if isinstance(value, str) else None
+        if why is not None:
+            faults.append(f"{origins[field]}: {why}")
+    table = merged.get("kafka")
+    for name, value in table.items() if isinstance(table, Mapping) else ():
+        why = client.broken(name, value)
+        if why is not None:
+            faults.append(f"{origins[f'kafka.{name}']}={value} is not possible: {why}")
+    return faults
 
 
 _REMEDY: Final = "correct the setting; `processor run --help` lists them all"
@@ -201,7 +254,9 @@ def _file(config: Path | None) -> tuple[dict[str, Any], str]:
     settings: dict[str, Any] = {}
     for key, value in values.items():
         plain = key.replace("-", "_")
-        if plain in known:
+        if plain in _TABLES and not isinstance(value, Mapping):
+            faults.append(f"{path}: {plain} is a table: write [{plain}], and name = value below it")
+        elif plain in known:
             settings[known[plain]] = value
         else:
             faults.append(f"{path}: there is no setting {key}{_nearest(plain, known)}")
@@ -211,29 +266,34 @@ def _file(config: Path | None) -> tuple[dict[str, Any], str]:
 
 
 def _environment() -> dict[str, Any]:
-    """The settings among the environment's variables.
-
-    Others with the prefix are let be: Windows has some, like ``PROCESSOR_ARCHITECTURE``.
-    """
+    """The settings among the environment's variables; one that means nothing is refused."""
     known = {_written(field): field for field in Settings.model_fields}
     settings: dict[str, Any] = {}
     tables: dict[str, dict[str, str]] = {}
-    for variable, value in os.environ.items():
+    faults = []
+    for variable, value in sorted(os.environ.items()):
         if not variable.startswith(PREFIX) or not value:
             continue  # compose files pass on what is not set as empty
         name, _, key = variable[len(PREFIX) :].partition("__")
         field = known.get(name.lower())
-        if field is None:
+        if field is None or (key and field not in _TABLES):
+            whole = variable[len(PREFIX) :]
+            if whole not in _OTHERS and not whole.startswith(_OF_TESTS):
+                near = _nearest(name.lower(), known, _variable)
+                faults.append(f"{variable}: there is no such setting{near}")
             continue
         if field in _TABLES and key:
             # Written all in capitals, as variables are, a name is meant in small letters.
             tables.setdefault(field, {})[key.lower() if key.isupper() else key] = value
         elif field in _TABLES:
             settings[field] = _json(variable, value)
-        elif not key:
+        else:
             settings[field] = value
     for field, table in tables.items():
         settings[field] = {**settings.get(field, {}), **table}
+    _conceal(settings)
+    if faults:
+        raise SettingsError("\n".join(faults), remedy=_REMEDY)
     return settings
 
 
@@ -267,14 +327,16 @@ def _fault(fault: Any, merged: Mapping[str, Any], origins: Mapping[str, str]) ->
     path = ".".join([field, *rest])
     where = origins.get(path) or origins.get(field) or _option(field)
     value = merged.get(field)
-    shown = "" if field in ("kafka", "redis_url") else f" = {value!r}"
+    shown = "" if field in (*_TABLES, "redis_url") else f" = {value!r}"
     message = str(fault["msg"]).removeprefix("Value error, ")
     return f"{where}{shown}: {message[:1].lower()}{message[1:]}"
 
 
-def _nearest(name: str, known: Mapping[str, object]) -> str:
+def _nearest(
+    name: str, known: Mapping[str, object], written: Callable[[str], str] | None = None
+) -> str:
     near = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {_written(near[0])}?" if near else ""
+    return f"; did you mean {(written or _written)(near[0])}?" if near else ""
 
 
 def _written(field: str) -> str:

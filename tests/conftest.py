@@ -7,12 +7,20 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from processor import masking
 from tests.services import Unavailable, climb, kafka_rungs, redis_rungs
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
 USED: dict[str, str] = {}
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_secret() -> Iterator[None]:
+    """What one test said to be secret is none for the next."""
+    yield
+    masking.forget()
 
 
 def _serve(name: str, rungs: Sequence[Callable[[], Any]]) -> Iterator[Any]:

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import polars as pl
 
+from processor.api import arguments, ways
 from processor.api.functions import Aggregator
 from processor.api.location import caller
 from processor.errors import TopologyError
 from processor.formats.base import Format
 from processor.formats.json import Json
-from processor.model import duration
 from processor.plan import nodes
 
 if TYPE_CHECKING:
     from processor.api.topology import Topology
+
+_WHERE: Final = "`processor run --bootstrap-servers` says where Kafka is"
 
 
 class Frame:
@@ -48,6 +50,7 @@ class Frame:
         at = caller()
         return self._next(nodes.Extend(self._node, _expressions(columns, named, at), at))
 
+    @arguments.told('filter(pl.col("n") > 0); for several, (first) & (second)')
     def filter(self, predicate: pl.Expr) -> Frame:
         """Rows for which the predicate is true."""
         at = caller()
@@ -56,6 +59,9 @@ class Frame:
 
     where = filter  # noqa: A003 - the word that users of SQL look for
 
+    @arguments.told(
+        'with_watermark("10 minutes"); which column has the event times is said at read.kafka'
+    )
     def with_watermark(
         self,
         delay: str | timedelta,
@@ -74,9 +80,16 @@ class Frame:
                 all that follows late.
         """
         at = caller()
-        length, bound = (_length(value, at) for value in (delay, ahead))
+        length = arguments.length(delay, "the watermark's delay", at, '"2 days"')
+        bound = arguments.length(ahead, "ahead", at, '"1 hour"')
+        if late is not None:
+            arguments.text(late, "late", at, 'give a topic\'s name: late="trips-late"')
+        if length < timedelta(0) or bound < timedelta(0):
+            name = "the watermark's delay" if length < timedelta(0) else "ahead"
+            raise TopologyError(f"{at}: {name} is negative", remedy='say "2 days"')
         return self._next(nodes.Watermark(self._node, length, at, late, bound))
 
+    @arguments.told('group_by(F.window("dt", "1 hour"), "cluster")')
     def group_by(self, *keys: str | nodes.Window) -> Group:
         """Groups by column names and at most one ``F.window(...)``."""
         return Group(self, keys, caller())
@@ -85,6 +98,17 @@ class Frame:
     def write(self) -> Writer:
         """Where the rows go."""
         return Writer(self)
+
+    if not TYPE_CHECKING:  # to a type checker there is no such name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise ways.missing("a frame", name, ways.FRAME, ways.public(Frame))
+
+    def __getitem__(self, name: object) -> NoReturn:
+        raise TopologyError(
+            f"{caller()}: a frame has no rows or columns to take out",
+            remedy='a column is written pl.col("a"); ' + ways.FRAME["show"],
+        )
 
     def _next(self, node: nodes.Node) -> Frame:
         return Frame(self._topology, node)
@@ -96,6 +120,9 @@ class Group:
     def __init__(
         self, frame: Frame, keys: Sequence[str | nodes.Window], at: nodes.Location
     ) -> None:
+        for key in keys:
+            if not isinstance(key, nodes.Window):
+                arguments.column(key, "a key of group_by", at)
         windows = [key for key in keys if isinstance(key, nodes.Window)]
         texts = [key for key in keys if isinstance(key, str)]
         if len(windows) > 1 or not keys or len(windows) + len(texts) != len(keys):
@@ -108,6 +135,7 @@ class Group:
         self._keys = tuple(texts)
         self._at = at
 
+    @arguments.told("agg(n=F.count()): each aggregate has a name")
     def agg(self, **aggregates: Aggregator) -> Frame:
         """Named aggregates: ``agg(trips=F.count(), lat=F.mean("lat"))``.
 
@@ -118,11 +146,17 @@ class Group:
         for name, aggregate in aggregates.items():
             if not isinstance(aggregate, Aggregator):
                 raise TopologyError(
-                    f"{self._at}: {name}={aggregate} is no aggregate", remedy="say F.count()"
+                    f"{self._at}: {name}={aggregate} is no aggregate",
+                    remedy="say F.count(), F.sum, F.min, F.max or F.mean of a column's name",
                 )
         named = tuple(nodes.Aggregation(n, a.function, a.column) for n, a in aggregates.items())
         node = nodes.Aggregate(self._frame._node, self._window, self._keys, named, self._at)  # noqa: SLF001 - Group is a part of Frame
         return self._frame._next(node)  # noqa: SLF001
+
+    if not TYPE_CHECKING:  # to a type checker there is no such name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise ways.missing("a group", name, ways.GROUP, ways.public(Group))
 
 
 class Writer:
@@ -131,6 +165,16 @@ class Writer:
     def __init__(self, frame: Frame) -> None:
         self._frame = frame
 
+    @arguments.told(
+        'write.kafka("topic", key="user", mode="update", format=Json())',
+        bootstrap_servers=_WHERE, servers=_WHERE, bootstrapServers=_WHERE,
+        outputMode='mode="update"', output_mode='mode="update"', value="format=Text() or Json()",
+        partitioned_by='key="user"', partition_by='key="user"', partition='key="user"',
+        keys='key is one column: with_columns(k=pl.concat_str(...)), key="k"',
+        partitions="`processor run --create-topics N` makes topics of N partitions",
+        checkpointLocation="`processor run --redis-url` says where checkpoints are kept",
+        trigger="`processor run --interval 500ms`",
+    )  # fmt: skip
     def kafka(
         self,
         topic: str,
@@ -148,28 +192,39 @@ class Writer:
                 key is the right one; ``complete``: all groups with every batch.
             format: how rows become bytes; JSON if left out.
         """
-        sink = nodes.Sink(self._frame._node, topic, format or Json(), key, mode, caller())  # noqa: SLF001 - Writer is a part of Frame
+        at = caller()
+        arguments.text(topic, "the topic", at, 'give its name: write.kafka("totals")')
+        if key is not None:
+            arguments.column(key, "key", at)
+        if format is not None:
+            arguments.format_(format, at)
+        sink = nodes.Sink(self._frame._node, topic, format or Json(), key, mode, at)  # noqa: SLF001 - Writer is a part of Frame
         self._frame._topology._append(sink)  # noqa: SLF001
 
+    if not TYPE_CHECKING:  # to a type checker there is no such name
 
-def _length(value: str | timedelta, at: nodes.Location) -> timedelta:
-    try:
-        length = duration.parse(value) if isinstance(value, str) else value
-    except ValueError as error:
-        raise TopologyError(f"{at}: watermark: {error}", remedy='say "2 days"') from error
-    if length < timedelta(0):
-        raise TopologyError(f"{at}: the watermark's delay is negative", remedy='say "2 days"')
-    return length
+        def __getattr__(self, name: str) -> NoReturn:
+            raise ways.missing("write", name, ways.WRITER, ways.public(Writer))
 
 
 def _expressions(
-    columns: Sequence[str | pl.Expr], named: dict[str, pl.Expr], at: nodes.Location
+    columns: Sequence[str | pl.Expr], named: Mapping[str, pl.Expr | str], at: nodes.Location
 ) -> tuple[pl.Expr, ...]:
+    for name, value in named.items():
+        if isinstance(value, str):
+            raise TopologyError(
+                f"{at}: {name}={value!r} is no Polars expression",
+                remedy=f'say {name}=pl.col("{value}") for the column, or pl.lit("{value}")',
+            )
     plain = [pl.col(c) if isinstance(c, str) else c for c in columns]
-    for expression in (*plain, *named.values()):
+    expressions = [*plain, *named.values()]
+    for expression in expressions:
         if not isinstance(expression, pl.Expr):
             raise TopologyError(
                 f"{at}: {expression!r} is no Polars expression",
-                remedy='say pl.col("name") for a column, pl.lit(value) for a value',
+                remedy='say pl.col("n") for a column, pl.col("n") > 0 for a condition, pl.lit(5) '
+                "for a value",
             )
-    return (*plain, *(expression.alias(name) for name, expression in named.items()))
+    made = [e for e in expressions if isinstance(e, pl.Expr)]
+    names = [None] * len(plain) + [*named]
+    return tuple(e if n is None else e.alias(n) for e, n in zip(made, names, strict=True))

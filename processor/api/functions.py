@@ -7,18 +7,26 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from processor.api import arguments, ways
 from processor.api.location import caller
 from processor.errors import TopologyError
-from processor.model import duration
 from processor.plan.nodes import Function, Window
 
 _SIZE_MAX: Final = timedelta(days=365_000)
+_TUMBLING: Final = "windows are tumbling: leave it out, and count by smaller windows instead"
+_THERE: Final = ["centroids", "count", "max", "mean", "min", "nearest", "sum", "window"]
+
+
+if not TYPE_CHECKING:  # to a type checker there is no such name
+
+    def __getattr__(name: str) -> NoReturn:
+        raise ways.missing("F", name, ways.FUNCTIONS, _THERE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +37,16 @@ class Aggregator:
     column: str | None
 
 
+@arguments.told(
+    'window("dt", "1 hour")',
+    **dict.fromkeys(("slide", "slideDuration", "every", "hop", "step", "advance"), _TUMBLING),
+    **dict.fromkeys(("gap", "session"), f"{_TUMBLING}; there are no sessions"),
+    **dict.fromkeys(
+        ("offset", "start", "startTime"), "windows begin at whole multiples since 1970"
+    ),
+    **dict.fromkeys(("windowDuration", "duration", "length"), "it is called size"),
+    grace="records are waited for by with_watermark(delay)",
+)
 def window(column: str, size: str | timedelta) -> Window:
     """A tumbling window of event time.
 
@@ -42,60 +60,63 @@ def window(column: str, size: str | timedelta) -> Window:
     datetime.timedelta(seconds=3600)
     """
     at = caller()
-    try:
-        length = duration.parse(size) if isinstance(size, str) else size
-    except ValueError as error:
-        raise TopologyError(
-            f"{at}: window size: {error}", remedy='say "1 hour" or "90s"'
-        ) from error
+    arguments.column(column, "the window's column", at)
+    length = arguments.length(size, "window size", at, '"1 hour" or "90s"')
     if not timedelta(0) < length <= _SIZE_MAX:
         raise TopologyError(f"{at}: window size {size!r} is out of bounds", remedy='say "1 hour"')
     return Window(column, length)
 
 
+@arguments.told("F.count()")
 def count(column: str | None = None) -> Aggregator:
     """Records of the group; with a column, those where it is not null.
 
     >>> count("base")
     Aggregator(function='count', column='base')
     """
+    if column is not None:
+        arguments.column(column, "F.count", caller())
     return Aggregator("count", column)
 
 
+@arguments.told('F.sum("amount")')
 def sum(column: str) -> Aggregator:  # noqa: A001 - the name that every user looks for
     """Sum of a column; integers stay integers, of 64 bits. Without a value it is 0.
 
     >>> sum("amount")
     Aggregator(function='sum', column='amount')
     """
-    return Aggregator("sum", column)
+    return Aggregator("sum", arguments.column(column, "F.sum", caller()))
 
 
+@arguments.told('F.min("amount")')
 def min(column: str) -> Aggregator:  # noqa: A001 - the name that every user looks for
     """Smallest value of a column; null without one.
 
     >>> min("amount")
     Aggregator(function='min', column='amount')
     """
-    return Aggregator("min", column)
+    return Aggregator("min", arguments.column(column, "F.min", caller()))
 
 
+@arguments.told('F.max("amount")')
 def max(column: str) -> Aggregator:  # noqa: A001 - the name that every user looks for
     """Largest value of a column; null without one.
 
     >>> max("amount")
     Aggregator(function='max', column='amount')
     """
-    return Aggregator("max", column)
+    return Aggregator("max", arguments.column(column, "F.max", caller()))
 
 
+@arguments.told('F.mean("amount")')
 def mean(column: str) -> Aggregator:
     """Mean of a column, a float; null without a value.
 
     >>> mean("amount")
     Aggregator(function='mean', column='amount')
     """
-    return Aggregator("mean", column)
+    return Aggregator("mean", arguments.column(column, "F.mean", caller()))
 
 
 def centroids(path: str | Path) -> list[tuple[float, float]]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
+from processor.api import arguments, ways
 from processor.api.frame import Frame
 from processor.api.location import caller
 from processor.errors import TopologyError
@@ -16,6 +17,9 @@ from processor.plan.validate import validate
 
 _TYPES: Mapping[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float, "Path": Path}
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+_WHERE: Final = "`processor run --bootstrap-servers` says where Kafka is"
+_FORMAT: Final = 'format=Json({"user": pl.String}) has the columns and their types'
 
 
 class Topology:
@@ -32,6 +36,7 @@ class Topology:
 
     def __init__(self, app: str) -> None:
         self._at = caller()
+        arguments.text(app, "the application id", self._at, 'give a name: Topology("rides")')
         if not app or not set(app) <= _NAME:
             raise TopologyError(
                 f"{self._at}: application id {app!r} cannot be used",
@@ -67,6 +72,11 @@ class Topology:
         """
         return Definition(build)
 
+    if not TYPE_CHECKING:  # to a type checker there is no such name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise ways.missing("a topology", name, ways.TOPOLOGY, ways.public(Topology))
+
     def _append(self, sink: nodes.Sink) -> None:
         self._sinks.append(sink)
 
@@ -77,6 +87,17 @@ class Reader:
     def __init__(self, topology: Topology) -> None:
         self._topology = topology
 
+    @arguments.told(
+        'read.kafka("trips", format=Json({"user": pl.String}))',
+        bootstrap_servers=_WHERE, servers=_WHERE, bootstrapServers=_WHERE,
+        topics="a topology reads one topic: make one for each", subscribe="the topic is the first "
+        "argument, without a name", schema=_FORMAT, columns=_FORMAT, value_format=_FORMAT,
+        startingOffsets="`processor run --from earliest|latest`", from_="`processor run --from "
+        "earliest|latest`", group="the group is the application's: Topology(\"name\")",
+        group_id="the group is the application's: Topology(\"name\")", key='partitioned_by="user"',
+        timestamp='event_time="dt"', watermark='frame.with_watermark("10 minutes")',
+        key_by='partitioned_by="user"', partition_by='partitioned_by="user"',
+    )  # fmt: skip
     def kafka(
         self,
         topic: str,
@@ -100,15 +121,27 @@ class Reader:
                 ``skip`` counts it.
             dead_letters: the topic for them; ``<app>-dead-letters`` if left out.
         """
-        keys = (partitioned_by,) if isinstance(partitioned_by, str) else tuple(partitioned_by)
+        at = caller()
+        arguments.text(topic, "the topic", at, 'give its name: read.kafka("trips", format=...)')
+        arguments.format_(format, at)
+        if event_time is not None:
+            arguments.column(event_time, "event_time", at)
+        keys = arguments.columns(partitioned_by, "partitioned_by", at)
+        if dead_letters is not None:
+            arguments.text(dead_letters, "dead_letters", at, 'give a topic\'s name: "trips-dead"')
         if on_error not in ("dead_letter", "fail", "skip"):
             raise TopologyError(
-                f"{caller()}: on_error={on_error!r}", remedy="say dead_letter, fail or skip"
+                f"{at}: on_error={on_error!r}", remedy="say dead_letter, fail or skip"
             )
         source = nodes.Source(
-            topic, format, event_time, keys, cast("nodes.OnError", on_error), dead_letters, caller()
+            topic, format, event_time, keys, cast("nodes.OnError", on_error), dead_letters, at
         )
         return Frame(self._topology, source)
+
+    if not TYPE_CHECKING:  # to a type checker there is no such name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise ways.missing("read", name, ways.READER, ways.public(Reader))
 
 
 class Definition:
@@ -129,10 +162,14 @@ class Definition:
         self.name = function.__name__
         self.parameters = inspect.signature(function).parameters
         for parameter in self.parameters.values():
-            if parameter.default is parameter.empty or _kind(parameter) not in {*_TYPES, "bool"}:
+            bare = (
+                parameter.default is parameter.empty or parameter.kind is parameter.POSITIONAL_ONLY
+            )
+            if bare or _kind(parameter) not in {*_TYPES, "bool"}:
                 raise TopologyError(
                     f"{self._where()}: parameter {parameter.name!r} needs a default and a type",
-                    remedy=f"one of {', '.join((*_TYPES, 'bool'))}",
+                    remedy=f'write it as in {parameter.name}: str = "..."; the type is one of '
+                    f"{', '.join((*_TYPES, 'bool'))}",
                 )
 
     def build(self, values: Mapping[str, str] | None = None) -> Topology:
@@ -144,7 +181,13 @@ class Definition:
                 f"{self._where()}: {self.name} has no parameter {unknown[0]!r}",
                 remedy=f"its parameters are: {', '.join(self.parameters)}",
             )
-        return self._function(**{n: self._convert(n, text) for n, text in values.items()})
+        made: object = self._function(**{n: self._convert(n, text) for n, text in values.items()})
+        if not isinstance(made, Topology):
+            what = "nothing" if made is None else f"a {type(made).__name__}, no Topology"
+            raise TopologyError(
+                f"{self._where()}: {self.name} returns {what}", remedy="end it in: return topology"
+            )
+        return made
 
     def describe(self) -> dict[str, tuple[str, str]]:
         """Type and default of each parameter."""

@@ -7,9 +7,9 @@ import threading
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
-import click
 import structlog
 
+from processor import telling
 from processor.clock import Clock
 from processor.engine.worker import Worker
 from processor.metrics.catalogue import Metrics
@@ -55,7 +55,7 @@ def watchdog(worker: Worker, ended: threading.Event) -> None:
     while not ended.wait(LOOK_S):
         if worker.pace.stuck():
             error = worker.pace.too_slow()
-            click.echo(f"error ({error.code}): {error}", err=True)
+            telling.error(error)
             os._exit(2)
 
 

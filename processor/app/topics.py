@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
 from processor.model.log import TopicPartition
+from processor.plan import compacted as without_key
 from processor.plan.nodes import Plan
 from processor.settings import Settings
 
@@ -39,6 +40,9 @@ def prepare_topics(log: Log, plans: Sequence[Plan], settings: Settings) -> dict[
         count = settings.create_topics if type(settings.create_topics) is int else PARTITIONS
         log.create(dict.fromkeys(missing, count))
         have = log.describe(needed)
+    compacted = log.compacted({topic for plan in plans for topic in topics_of(plan)[1]})
+    for plan in plans:
+        without_key.check(plan, compacted)
     return {plan.app: len(have[topics_of(plan)[0]].extents) for plan in plans}
 
 

@@ -2,31 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import difflib
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
 
 from processor.api.topology import Definition, Topology
+from processor.app import usercode
 from processor.errors import TopologyError
 from processor.plan.nodes import Plan
 
 
 def load_topology(name: str, parameters: Mapping[str, str]) -> Plan:
-    """The plan of ``package.module`` or ``package.module:attribute``; raises `TopologyError`.
-
-    Parameters that another topology of the same run declares may be among ``parameters``.
-    """
-    return _built(_found(name), parameters).plan()
+    """The plan of one topology, named as in `load_topologies`; raises `TopologyError`."""
+    return _plan(name, _found(name), parameters)
 
 
 def load_topologies(names: Sequence[str], parameters: Mapping[str, str]) -> list[Plan]:
-    """The plans of several topologies that share ``parameters``: each takes those it declares."""
+    """The plans of several topologies that share ``parameters``: each takes those it declares.
+
+    A name is ``package.module`` or a file, ``./module.py``, with ``:attribute`` behind it where
+    there are several topologies in it. Modules are looked for beside the user first. Raises
+    `TopologyError` with the line, also for whatever the module itself raises.
+    """
     found = [_found(name) for name in names]
     known = {p for f in found if isinstance(f, Definition) for p in f.parameters}
     unknown = sorted(set(parameters) - known)
     if unknown:
         raise TopologyError(
             f"no topology here has a parameter {unknown[0]!r}",
-            remedy=f"there are: {', '.join(sorted(known)) or 'none'}",
+            remedy=f"{_meant(unknown[0], known)}there are: {', '.join(sorted(known)) or 'none'}",
         )
     if len(found) > 1:
         shared = {
@@ -39,14 +47,27 @@ def load_topologies(names: Sequence[str], parameters: Mapping[str, str]) -> list
                 f"--set {many[0]}=... would be taken by {len(shared[many[0]])} topologies at once",
                 remedy="run them one by one, each with its own",
             )
-    plans = [_built(f, {k: v for k, v in parameters.items() if _takes(f, k)}).plan() for f in found]
+    plans = [
+        _plan(name, f, {k: v for k, v in parameters.items() if _takes(f, k)})
+        for name, f in zip(names, found, strict=True)
+    ]
     apps = [plan.app for plan in plans]
     if len(set(apps)) < len(apps):
-        raise TopologyError(f"two topologies have one application id: {', '.join(apps)}")
+        twice = next(app for app in apps if apps.count(app) > 1)
+        raise TopologyError(
+            f"{', '.join(str(plan.at) for plan in plans if plan.app == twice)}: two topologies "
+            f"have one application id, {twice!r}",
+            remedy='give each its own: Topology("..."), or --set app=... in runs of their own',
+        )
     return plans
 
 
 _OWN = ("app", "input", "output")
+
+
+def _meant(name: str, known: Collection[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {near[0]}? " if near else ""
 
 
 def _takes(found: Topology | Definition, parameter: str) -> bool:
@@ -59,28 +80,99 @@ def taken(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in parameters.items() if _takes(found, k)}
 
 
-def _built(found: Topology | Definition, parameters: Mapping[str, str]) -> Topology:
-    return found.build(parameters) if isinstance(found, Definition) else found
+def _plan(name: str, found: Topology | Definition, parameters: Mapping[str, str]) -> Plan:
+    with usercode.told(name):
+        built = found.build(parameters) if isinstance(found, Definition) else found
+        return built.plan()
 
 
 def _found(name: str) -> Topology | Definition:
+    # A drive's letter would have a colon too; there is no run on such a system.
     module_name, _, attribute = name.partition(":")
+    with usercode.told(name):
+        module = _module(module_name)
+    return _chosen(name, module, attribute)
+
+
+def _module(name: str) -> ModuleType:
+    if name.endswith(".py") or "/" in name:
+        return _file(Path(name))
+    if not all(name.split(".")):
+        raise TopologyError(f"{name!r} is no module's name", remedy=_GIVE)
+    _look_in(Path.cwd())
     try:
-        module = import_module(module_name)
+        return import_module(name)
     except ModuleNotFoundError as error:
-        if error.name is None or not module_name.startswith(error.name):
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
+        shadow = Path.cwd() / "topologies"
+        hides = name.startswith("topologies.") and shadow.is_dir()
         raise TopologyError(
-            f"there is no module {module_name!r}",
-            remedy="give a module that Python can import from here, as in topologies.uber.enrich",
+            f"there is no module {name!r}",
+            remedy=f"{shadow} hides the processor's own package of that name: call yours otherwise"
+            if hides
+            else _GIVE,
         ) from None
-    candidates = {n: v for n, v in vars(module).items() if isinstance(v, Topology | Definition)}
-    if attribute:
-        candidates = {n: v for n, v in candidates.items() if n == attribute}
-    if len(candidates) != 1:
-        have = ", ".join(candidates) or "none"
+
+
+_GIVE = (
+    "give a module that Python can import from here, as in topologies.uber.enrich, or a file, as "
+    "in ./rides.py"
+)
+
+
+def _file(path: Path) -> ModuleType:
+    if not path.is_file():
+        meant = path.with_suffix(".py") if path.name else path
         raise TopologyError(
-            f"{name}: one topology is needed, there are {len(candidates)}: {have}",
-            remedy="say which: package.module:name",
+            f"there is no file {path}",
+            remedy=f"give ./{meant}"
+            if meant.is_file()
+            else "give the path of a Python file from here, as in ./rides.py",
         )
-    return next(iter(candidates.values()))
+    whole = path.resolve()
+    loaded = sys.modules.get(path.stem)
+    if loaded is not None and getattr(loaded, "__file__", None) == str(whole):
+        return loaded
+    _look_in(whole.parent)
+    # Another module of that name may be in use, of Python itself even.
+    name = path.stem if loaded is None else f"{path.stem} at {whole}"
+    spec = spec_from_file_location(name, whole)
+    if spec is None or spec.loader is None:
+        raise TopologyError(f"{path} is no Python file", remedy="give a file as in ./rides.py")
+    module = sys.modules[name] = module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _look_in(directory: Path) -> None:
+    """Let modules of this directory be found, before others."""
+    if str(directory) not in sys.path:
+        sys.path.insert(0, str(directory))
+
+
+def _chosen(name: str, module: ModuleType, attribute: str) -> Topology | Definition:
+    found = {n: v for n, v in vars(module).items() if isinstance(v, Topology | Definition)}
+    place = getattr(module, "__file__", None) or name
+    if attribute in found:
+        return found[attribute]
+    names = list({id(v): n for n, v in found.items()}.values())
+    if len(names) == 1 and not attribute:
+        return found[names[0]]
+    what = f"no topology is called {attribute!r}" if attribute else "one topology is needed"
+    raise TopologyError(
+        f"{place}: {what}, there are {len(names)}: {', '.join(names) or 'none'}",
+        remedy=f"say which: package.module:name, as in {name.partition(':')[0]}:{names[0]}"
+        if names
+        else _MAKE,
+    )
+
+
+_MAKE = (
+    'make one in the module: topology = Topology("rides"), or a function that returns one, with '
+    "@Topology.define above it"
+)

@@ -161,6 +161,8 @@ def _names(settings: Settings) -> dict[str, str]:
 
 
 def _plans(names: Mapping[str, str], centroids: Path) -> list[Plan]:
+    import topologies.uber  # noqa: F401 - the processor's own, whatever lies beside the user
+
     enrich = {
         "app": names["uber-enrich"],
         "input": names["trips"],

@@ -1,19 +1,21 @@
 """The log: one line per event on standard error, as JSON for machines or as text for people.
 
-Everything goes the same way, also what libraries say through `logging`. Secrets are masked by the
-name of the field and, in addresses, by their place.
+Everything goes the same way, also what libraries say through `logging`. Secrets are masked
+(`processor.masking`), and by the name of their field.
 """
 
 from __future__ import annotations
 
 import logging
-import re
+import os
 import sys
 from collections.abc import MutableMapping
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
 import orjson
 import structlog
+
+from processor import masking, telling
 
 if TYPE_CHECKING:
     from structlog.typing import Processor
@@ -24,23 +26,19 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 KAFKA_LOGGER: Final = "librdkafka"
 """Clients get ``logger=logging.getLogger(KAFKA_LOGGER)``, else librdkafka prints by itself."""
 
-_MASK: Final = "***"
-_SECRET_NAME: Final = re.compile(
-    r"passw|secret|credential|api_?key|private|sasl\.username|ssl\.key|jaas", re.IGNORECASE
-)
-_USER_INFO: Final = re.compile(r"(?<=://)[^/@\s]+(?=@)")
-_ASSIGNED: Final = re.compile(r"(password['\"]?\s*[=:]\s*)['\"]?[^\s'\",;&}]+", re.IGNORECASE)
-
 
 def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
     """Set the log up; a second call replaces the first.
 
-    ``auto`` writes text to a terminal and JSON to anything else.
+    ``auto`` writes text to a terminal and JSON to anything else. With ``json`` what is told beside
+    the log is JSON too. There are no colours where ``NO_COLOR`` is set.
 
     >>> configure("json", "warning")
     >>> structlog.get_logger().info("batch committed", records_in=500)  # below the level
     """
     text = log_format == "text" or (log_format == "auto" and sys.stderr.isatty())
+    telling.use_json(wanted=log_format == "json")
+    colours = sys.stderr.isatty() and not os.environ.get("NO_COLOR")
     number = getattr(logging, level.upper())
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -53,7 +51,7 @@ def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
     ]
     last: Processor = (
         structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(),
+            colors=colours,
             exception_formatter=structlog.dev.plain_traceback,  # what `format_exc_info` asks for
         )
         if text
@@ -97,10 +95,10 @@ def mask(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> Mutable
 
 
 def _masked(name: str, value: Any) -> Any:
-    if _SECRET_NAME.search(name) and value is not None:
-        return _MASK
+    if masking.secret_name(name) and value is not None:
+        return masking.MASK
     if isinstance(value, str):
-        return _ASSIGNED.sub(rf"\g<1>{_MASK}", _USER_INFO.sub(_MASK, value))
+        return masking.masked(value)
     if isinstance(value, dict):
         return {key: _masked(str(key), inner) for key, inner in value.items()}
     if isinstance(value, list):

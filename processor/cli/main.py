@@ -2,23 +2,67 @@
 
 from __future__ import annotations
 
+import errno
+import itertools
+import os
+import re
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
+from processor import telling
 from processor.errors import ProcessorError
 
 
 class _Group(click.Group):
-    """Tells the processor's own errors in words, with exit code 2, and nothing else."""
+    """Tells every error in words: one that a user can mend has exit code 2 and no traceback."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except ProcessorError as error:
-            click.echo(f"error ({error.code}): {error}", err=True)
+            telling.error(error)
             ctx.exit(2)
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,  # noqa: FBT002 - as click has it
+        **extra: Any,
+    ) -> Any:
+        if not standalone_mode:
+            return super().main(args, prog_name, complete_var, standalone_mode=False, **extra)
+        given = list(sys.argv[1:] if args is None else args)
+        telling.use_json(wanted=_json_asked(given))
+        try:
+            code = super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
+        except click.ClickException as error:
+            telling.usage(error)
+            code = error.exit_code
+        except click.Abort:
+            code = 1
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - a panic of the column engine is no Exception
+            if isinstance(error, OSError) and error.errno == errno.EPIPE:
+                code = 1  # who read our lines has gone
+            else:
+                telling.bug(error)
+                code = 1
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _json_asked(given: Sequence[str]) -> bool:
+    """Whether lines are to be JSON, as far as can be seen before the settings are read."""
+    pairs = itertools.pairwise([*given, ""])
+    asked = [b for a, b in pairs if a == "--log-format"]
+    asked += [a.partition("=")[2] for a in given if a.startswith("--log-format=")]
+    return (asked or [os.environ.get("PROCESSOR_LOG_FORMAT", "")])[-1] == "json"
 
 
 @click.group(cls=_Group)
@@ -30,11 +74,14 @@ def cli() -> None:
 def _pairs(
     ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
 ) -> dict[str, str] | None:
-    del ctx
-    pairs = dict(value.partition("=")[::2] for value in values)
-    for name, value in zip(pairs, values, strict=False):
-        if not name or "=" not in value:
-            raise click.BadParameter(f"{value!r}: give name=value", param=parameter)
+    pairs = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name.strip():
+            # What stands there may be a password behind another sign.
+            shown = re.split(r"[^\w.-]", name, maxsplit=1)[0]
+            raise click.BadParameter(f"give name=value, not {shown!r}", ctx=ctx, param=parameter)
+        pairs[name.strip()] = text
     return pairs or None
 
 

@@ -6,18 +6,23 @@ from collections.abc import Sequence
 
 import click
 
-from processor import app
+from processor import app, telling
 from processor.engine.reset import Step, steps
 from processor.engine.reset import reset as carry_out
+from processor.errors import SettingsError
 from processor.settings import Settings
 
 
 def reset(name: str, settings: Settings, to: str, *, sure: bool) -> None:
     """Tell what would be done; with ``sure`` do it."""
+    if to not in ("earliest", "latest") and not to.isdecimal():
+        raise SettingsError(
+            f"--to {to!r} is neither an offset nor a place", remedy="say earliest, latest or 1200"
+        )
     (plan,) = app.load_topologies([name], settings.set)
     app.reading(settings).close()
     with app.backends(settings) as used:
-        click.echo(used.line, err=True)
+        telling.line(used.line)
         wanted = steps(plan, used.log, used.store, to)
         click.echo(_text(plan.app, wanted))
         if not sure:

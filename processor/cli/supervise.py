@@ -13,9 +13,9 @@ from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from typing import TYPE_CHECKING, Any, Final
 
-import click
 from pydantic import SecretStr
 
+from processor import telling
 from processor.cli.job import Job
 from processor.cli.watch import DONE, Watch, signal_name
 from processor.clock import SystemClock
@@ -56,7 +56,7 @@ def embedded_redis(settings: Settings) -> Iterator[Settings]:
 
     directory = state_directory()
     with EmbeddedRedis(directory) as server:
-        click.echo(f"checkpoints: embedded Redis in {directory} (no --redis-url given)", err=True)
+        telling.line(f"checkpoints: embedded Redis in {directory} (no --redis-url given)")
         yield settings.model_copy(update={"redis_url": SecretStr(server.url)})
 
 

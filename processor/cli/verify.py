@@ -28,6 +28,9 @@ def verify(
 ) -> int:
     """Compare, tell, and return the exit code: 0 where all is right, 3 where not."""
     (plan,) = app.load_topologies([name], settings.set)
+    for option, text in (("--from", from_), ("--to", to)):
+        if text is not None and not text.isdecimal():
+            when(text, option)
     log = app.reading(settings)
     try:
         report = verified(plan, log, from_, to)
@@ -106,7 +109,7 @@ def _offset(log: Log, partition: TopicPartition, extent: Extent, text: str) -> i
     return extent.high
 
 
-def when(text: str) -> int:
+def when(text: str, option: str = "") -> int:
     """Milliseconds since 1970 of an ISO time; UTC where it names no zone.
 
     >>> when("1970-01-01T00:00:01")
@@ -116,7 +119,8 @@ def when(text: str) -> int:
         time = datetime.fromisoformat(text)
     except ValueError:
         raise SettingsError(
-            f"{text!r} is neither an offset nor a time", remedy="say 1200 or 2026-08-01T12:00:00"
+            f"{option} {text!r} is neither an offset nor a time".strip(),
+            remedy="say 1200 or 2026-08-01T12:00:00",
         ) from None
     return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 

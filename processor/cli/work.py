@@ -11,16 +11,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import click
 import structlog
 
-from processor import app
+from processor import app, telling
 from processor.cli.job import Job
 from processor.connectors.ports import Log
 from processor.engine import changelog, rescale
 from processor.errors import ProcessorError, SettingsError
 from processor.model.log import Output
+from processor.plan import roles
 from processor.plan.nodes import Plan
+from processor.settings import conceal
 
 if TYPE_CHECKING:
     from processor.settings import Settings
@@ -33,7 +34,7 @@ def run_here(
     names: Sequence[str], settings: Settings, feed: Mapping[str, str], stop: threading.Event
 ) -> None:
     """Run topologies in this process, a thread for each worker."""
-    plans = app.load_topologies(names, settings.set)
+    plans = _loaded(names, settings)
     with ExitStack() as stack:
         used = _used(settings, stop, stack)
         if used is None:
@@ -54,7 +55,7 @@ def run_here(
 
 def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) -> list[Job] | None:
     """What is to be run, where it ends is known of the first; ``None`` when told to stop."""
-    plans = app.load_topologies(names, settings.set)
+    plans = _loaded(names, settings)
 
     def prepare() -> list[Job]:
         with app.backends(settings) as used:
@@ -64,6 +65,13 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
             return jobs
 
     return app.patiently(settings, stop, prepare)
+
+
+def _loaded(names: Sequence[str], settings: Settings) -> list[Plan]:
+    plans = app.load_topologies(names, settings.set)
+    for note in roles.together(plans):
+        log_lines.warning("see whether this is right", what=note)
+    return plans
 
 
 def with_ends(job: Job, settings: Settings, stop: threading.Event) -> Job | None:
@@ -93,15 +101,21 @@ def _used(settings: Settings, stop: threading.Event, stack: ExitStack) -> app.Ba
 
 
 def in_child(settings: Settings, make: Callable[[], Answer]) -> Answer:
-    """Make it in a process of its own: a `ProcessorError` is told there, and ends it."""
+    """Make it in a process of its own: what goes wrong is told there, and ends it."""
     from processor.cli import logs
 
+    conceal(settings)
     logs.configure(settings.log_format, settings.log_level)
     try:
         return make()
     except ProcessorError as error:
-        click.echo(f"error ({error.code}): {error}", err=True)
+        telling.error(error)
         sys.exit(2)
+    except (SystemExit, KeyboardInterrupt):
+        raise
+    except BaseException as error:  # noqa: BLE001 - a panic of the column engine is no Exception
+        telling.bug(error)
+        sys.exit(1)
 
 
 def plan_of(name: str, settings: Settings) -> Plan:
@@ -116,7 +130,7 @@ def _prepared(
     used: app.Backends,
     feed: Mapping[str, str],
 ) -> list[Job]:
-    click.echo(used.line, err=True)
+    telling.line(used.line)
     counts = app.prepare_topics(used.log, plans, settings)
     if settings.on_checkpoint_loss == "changelog":
         create = bool(settings.create_topics) or settings.bootstrap_servers is None

@@ -178,6 +178,13 @@ class Log(Protocol):
         """
         ...
 
+    def compacted(self, topics: Collection[str]) -> frozenset[str]:
+        """Those of the topics that keep the last record of each key only, so that each needs one.
+
+        A topic whose settings the log does not show counts as not compacted.
+        """
+        ...
+
     def trim(self, partition: TopicPartition, low: int) -> None:
         """Delete the records before ``low``; it is no error if they are gone already."""
         ...

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Final
+from typing import Final, NoReturn
 
 from processor.clock import Clock
 from processor.connectors.ports import Log
@@ -13,11 +13,19 @@ from processor.engine.patience import Patience
 from processor.engine.rubbish import collected_between_batches
 from processor.engine.succession import LOOK_S
 from processor.engine.worker import Worker
-from processor.errors import FencedError, RetriableError, StandbyError, StoreAwayError
+from processor.errors import (
+    FencedError,
+    IdentityTakenError,
+    RetriableError,
+    StandbyError,
+    StoreAwayError,
+)
 from processor.model.log import TopicPartition
 
 FENCED_MAX: Final = 10
 FENCED_S: Final = 120.0
+TAKEN_MAX: Final = 5
+TAKEN_S: Final = 600.0
 ASK_S: Final = 0.25
 ADRIFT_S: Final = 45.0
 
@@ -38,10 +46,11 @@ def run(
     A worker whose identity or partitions were taken, or whom the log did not answer, or who has
     been in no group for `ADRIFT_S`, joins anew; one whose store does not answer goes on polling
     and tries again. Both are borne by ``patience``. Who is fenced `FENCED_MAX` times within
-    `FENCED_S` has a twin: that error goes up. ``alive`` is called with every turn.
+    `FENCED_S`, or has lost its identity to another member `TAKEN_MAX` times within `TAKEN_S`, has a
+    twin: that error goes up. ``alive`` is called with every turn.
     """
     adrift = _Adrift(clock)
-    fenced: deque[float] = deque(maxlen=FENCED_MAX)
+    twins = _Twins(clock, worker.instance)
     join: Callable[[], None] | None = worker.start
     with ExitStack() as stack:
         stack.callback(worker.close, leave=True)
@@ -68,19 +77,44 @@ def run(
             except (FencedError, RetriableError) as error:
                 join, worker.member = worker.rejoin, False
                 if isinstance(error, FencedError):
-                    _check_twin(fenced, clock.monotonic_s(), error)
+                    twins.check(error)
                 patience.bear(error)
             tidy()
             alive()
 
 
-def _check_twin(fenced: deque[float], now_s: float, error: FencedError) -> None:
-    if len(fenced) == FENCED_MAX and now_s - fenced[0] < FENCED_S:
+class _Twins:
+    """Sees that two workers run under one identity, and fence each other."""
+
+    def __init__(self, clock: Clock, instance: str) -> None:
+        self._clock, self._instance = clock, instance
+        self._fenced: deque[float] = deque(maxlen=FENCED_MAX)
+        self._taken: deque[float] = deque(maxlen=TAKEN_MAX)
+
+    def check(self, error: FencedError) -> None:
+        now_s = self._clock.monotonic_s()
+        if isinstance(error, IdentityTakenError):
+            # Nobody else than a twin does this; of the rest some may be by turns of the group.
+            self._taken.append(now_s)
+            if len(self._taken) == TAKEN_MAX and now_s - self._taken[0] < TAKEN_S:
+                self._give_up(self._taken, error)
+        if len(self._fenced) == FENCED_MAX and now_s - self._fenced[0] < FENCED_S:
+            self._give_up(self._fenced, error)
+        self._fenced.append(now_s)
+
+    def _give_up(self, times: Sequence[float], error: FencedError) -> NoReturn:
+        lasted_s = self._clock.monotonic_s() - times[0]
         raise FencedError(
-            error.message,
-            remedy=error.remedy or "see that no two workers run under one identity (--instance)",
+            f"another worker runs under the identity {self._instance}, or takes all that it has: "
+            f"{len(times)} times within {lasted_s:.0f} s ({error.message})",
+            remedy=_TWINS,
         ) from error
-    fenced.append(now_s)
+
+
+_TWINS: Final = (
+    "see that no two workers run under one identity: it is --instance, else the name of the host; "
+    "give each machine or container one of its own, or stop the worker that is left over"
+)
 
 
 class _Adrift:

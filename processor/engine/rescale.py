@@ -33,7 +33,7 @@ from processor.engine.reset import check_idle
 from processor.engine.task import Task, task_name
 from processor.errors import StateLostError, StateMismatchError
 from processor.model.batch import Slice
-from processor.model.log import Committed, Extent, Message, TopicPartition
+from processor.model.log import NULL_KEYS, Committed, Extent, Message, TopicPartition
 from processor.model.manifest import Manifest
 from processor.operators.base import TaskState
 from processor.operators.pipeline import Pipeline
@@ -180,7 +180,7 @@ def _deal(
         keys = slab.keys(live)
         cells = {cell: slab.gather(cell, live) for cell in slab.changed().cells}
         count = len(partitions)
-        numbers = np.array([partition_of(key, count) for key in _texts(keys[column])], np.int64)
+        numbers = np.array([_belongs(key, count) for key in _texts(keys[column])], np.int64)
         for partition, state in new.items():
             ours = numbers == partition.partition
             if ours.any():
@@ -191,9 +191,13 @@ def _deal(
     return new
 
 
-def _texts(column: pl.Series) -> list[bytes]:
+def _texts(column: pl.Series) -> list[bytes | None]:
     """Keys as their records have them."""
-    return [text.encode() for text in column.cast(pl.String).fill_null("").to_list()]
+    return column.cast(pl.String).cast(pl.Binary).to_list()
+
+
+def _belongs(key: bytes | None, count: int) -> int:
+    return NULL_KEYS if key is None else partition_of(key, count)
 
 
 def _written(
@@ -256,7 +260,7 @@ class _Keys:
             )
 
     def _check_record(
-        self, partition: TopicPartition, message: Message, text: bytes, read: int
+        self, partition: TopicPartition, message: Message, text: bytes | None, read: int
     ) -> None:
         offset, key = message.offset() or 0, message.key()
         what = f"the record at offset {offset}"
@@ -269,8 +273,8 @@ class _Keys:
         self._seen += 1
         self._check(text, partition, self._former if offset < read else self._partitions, what)
 
-    def _check(self, key: bytes, partition: TopicPartition, count: int, what: str) -> None:
-        belongs = partition_of(key, count)
+    def _check(self, key: bytes | None, partition: TopicPartition, count: int, what: str) -> None:
+        belongs = _belongs(key, count)
         if belongs != partition.partition:
             raise StateMismatchError(
                 f"{partition}: {what} with the key {key!r} belongs to partition {belongs} of "

@@ -380,9 +380,10 @@ class Worker:
                 "else who deletes or flushes",
             )
         if commit.verdict is Verdict.REJOIN:
-            raise FencedError(
-                f"{self.instance}: {commit.error or 'its transaction cannot go on'}"
-            ) from commit.error
+            error = commit.error
+            sort = type(error) if isinstance(error, FencedError) else FencedError
+            said = error.message if error else "its transaction cannot go on"
+            raise sort(f"{self.instance}: {said}", remedy=error.remedy if error else "") from error
         if commit.verdict is Verdict.RELOAD:
             partitions = {task.partition for task in tasks}
             self._forget(partitions)

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol, TypeAlias
+from typing import Final, NamedTuple, Protocol, TypeAlias
+
+# Where rows go whose key column is null: one partition, so that the last of a group is the last. It
+# is there whatever the count is.
+NULL_KEYS: Final = 0
 
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 

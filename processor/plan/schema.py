@@ -12,6 +12,14 @@ from processor.plan import nodes
 Columns: TypeAlias = dict[int, dict[str, pl.DataType]]
 """Column names and types by ``id`` of the node."""
 
+_WORDS = {
+    nodes.Source: "read",
+    nodes.Select: "select",
+    nodes.Extend: "with_columns",
+    nodes.Filter: "filter",
+    nodes.Watermark: "with_watermark",
+    nodes.Aggregate: "agg",
+}
 _NUMBERS_ONLY = ("sum", "mean")
 _TOO_WIDE = (pl.UInt64, pl.Int128, pl.UInt128)  # cells of state have 64 bits and a sign
 
@@ -35,8 +43,9 @@ def columns(plan: nodes.Plan) -> Columns:
         # An expression may run the user's own functions, and those may raise anything.
         except (Exception, pl.exceptions.PanicException) as error:
             have = frames[id(node.parent)].columns if not isinstance(node, nodes.Source) else []
+            said = str(error).strip().partition("\n")[0] or type(error).__name__
             raise TopologyError(
-                f"{node.at}: {type(node).__name__.lower()} cannot be computed: {error}",
+                f"{node.at}: {_WORDS[type(node)]} cannot be computed: {said}",
                 remedy=f"the columns here are: {', '.join(have)}; a step is tried on no rows first",
             ) from error
     return {key: dict(frame.schema) for key, frame in frames.items()}

@@ -8,7 +8,7 @@ from datetime import timedelta
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.plan import nodes, schema
+from processor.plan import nodes, roles, schema, written
 
 _KEY_TYPES = (pl.String, pl.Boolean)
 _MODES = ("append", "update", "complete")
@@ -40,6 +40,8 @@ def validate(plan: nodes.Plan) -> None:
             _aggregate(plan, node, columns)
     for sink in plan.sinks:
         _sink(plan, sink, columns)
+        written.check(sink, columns[id(sink.parent)])
+    roles.check(plan)
 
 
 def _one_source(plan: nodes.Plan) -> None:
@@ -78,12 +80,6 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
     _topic(source.topic, source.at)
     if source.dead_letters is not None:
         _topic(source.dead_letters, source.at)
-    outputs = {sink.topic for sink in plan.sinks}
-    if source.topic in outputs | {plan.dead_letters()}:
-        raise TopologyError(
-            f"{source.at}: {source.topic!r} is read and written by one topology, without end",
-            remedy="write to another topic",
-        )
 
 
 def _topic(name: str, at: nodes.Location) -> None:
@@ -264,13 +260,3 @@ def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
             f"{sink.at}: append of an aggregate needs windows that close",
             remedy='group by F.window(...) behind with_watermark(...), or use mode="update"',
         )
-    try:
-        row = pl.DataFrame(schema=have).clear(1)
-        sink.format.encode(row)
-        if sink.key is not None:
-            row[sink.key].cast(pl.String)
-    except (pl.exceptions.PolarsError, ValueError, TypeError) as error:
-        raise TopologyError(
-            f"{sink.at}: rows cannot be written to {sink.topic!r}: {error}",
-            remedy="select columns that the format can write",
-        ) from error

@@ -151,3 +151,77 @@ def test_passwords_are_in_no_text(monkeypatch):
 def test_made_in_code_they_do_not_look_around(monkeypatch):
     monkeypatch.setenv("PROCESSOR_WORKERS", "3")
     assert Settings().workers == 1
+
+
+@pytest.mark.parametrize(
+    ("variable", "told"),
+    [
+        ("PROCESSOR_WORKRES", ("PROCESSOR_WORKRES: there is no such setting; did you mean "
+         "PROCESSOR_WORKERS?")),
+        ("PROCESSOR_REDIS", "PROCESSOR_REDIS: there is no such setting"),
+        ("PROCESSOR_ISOLATION_LEVEL", "PROCESSOR_ISOLATION_LEVEL: there is no such setting"),
+        ("PROCESSOR_WORKERS__x", ("PROCESSOR_WORKERS__x: there is no such setting; did you mean "
+         "PROCESSOR_WORKERS?")),
+    ],
+)  # fmt: skip
+def test_an_unknown_variable_is_refused_with_the_nearest(monkeypatch, variable, told):
+    monkeypatch.setenv(variable, "2")
+    with pytest.raises(SettingsError) as raised:
+        load()
+    assert raised.value.message.startswith(told)
+
+
+@pytest.mark.parametrize("name", ["kafka", "set"])
+def test_a_text_in_the_place_of_a_table_is_refused(name):
+    write(f'{name} = "sasl.password=hidden"')
+    with pytest.raises(SettingsError) as raised:
+        load(**{name: {"a": "b"}})
+    assert raised.value.message == (
+        f"processor.toml: {name} is a table: write [{name}], and name = value below it"
+    )
+
+
+@pytest.mark.parametrize(
+    ("place", "told"),
+    [
+        ("option", "--kafka isolation.level=read_uncommitted is not possible: records of aborted"),
+        ("variable", "PROCESSOR_KAFKA__isolation.level=read_uncommitted is not possible: "),
+        ("file", "processor.toml: kafka.isolation.level=read_uncommitted is not possible: "),
+    ],
+)
+def test_a_setting_of_the_client_that_breaks_a_promise_is_refused_where_it_stands(
+    monkeypatch, place, told
+):
+    given = {}
+    if place == "option":
+        given = {"kafka": {"isolation.level": "read_uncommitted"}}
+    elif place == "variable":
+        monkeypatch.setenv("PROCESSOR_KAFKA__ISOLATION_LEVEL", "read_uncommitted")
+    else:
+        write('[kafka]\nisolation.level = "read_uncommitted"')
+    with pytest.raises(SettingsError) as raised:
+        load(**given)
+    assert raised.value.message.startswith(told)
+    assert raised.value.remedy
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"redis_url": "redis//:hunter2@host"},
+        {"redis_url": "redis://user:hun/ter2@host"},
+        {"redis_url": "redis://host/hunter2"},
+        {"bootstrap_servers": "redis://:hunter2@host:6379"},
+        {"bootstrap_servers": "me:hunter2@host:6379"},
+        {"kafka": {"sasl.password": "hunter2", "acks": "1"}},
+        {"kafka": {"sasl.pasword": "hunter2"}, "instance": "hunter2 "},
+        {"set": {"password": "hunter2"}, "interval": "hunter2"},
+        {"redis_url": "redis://:hunter2@host", "instance": "redis://:hunter2@host"},
+    ],
+    ids=str,
+)
+def test_no_refusal_shows_a_secret(given):
+    with pytest.raises(SettingsError) as raised:
+        load(**given)
+    for part in ("hunter2", "ter2"):
+        assert part not in f"{raised.value} {raised.value.args}"

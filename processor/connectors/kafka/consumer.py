@@ -12,7 +12,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 
 from processor.connectors.kafka import settings
 from processor.connectors.kafka.closing import end, leave_group
-from processor.connectors.kafka.errors import classify, kind, reason, remedy, told
+from processor.connectors.kafka.errors import classify, fenced, kind, reason, remedy, told
 from processor.errors import AbortableError, FencedError, LogError, RetriableError
 from processor.model.log import (
     Assigned,
@@ -134,7 +134,9 @@ class KafkaConsumer:
         except (KafkaException, SystemError) as problem:
             raise classify(problem, f"{self._name}: reading") from problem
         if self._fatal:
-            raise FencedError(f"{self._name}: {self._fatal}", remedy="join with a new consumer")
+            raise fenced(self._fatal)(
+                f"{self._name}: {self._fatal}", remedy="join with a new consumer"
+            )
         if not found:
             return []
         messages: list[Message] = found

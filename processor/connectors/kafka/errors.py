@@ -13,6 +13,7 @@ from confluent_kafka import KafkaError, KafkaException
 from processor.errors import (
     AbortableError,
     FencedError,
+    IdentityTakenError,
     LogError,
     OutcomeUnknownError,
     RetriableError,
@@ -95,6 +96,10 @@ REMEDIES = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant this principal access to the cluster",
     KafkaError.SASL_AUTHENTICATION_FAILED: "check the user and the password",
     KafkaError._AUTHENTICATION: "check the user, the password and the certificates",  # noqa: SLF001
+    KafkaError.INVALID_RECORD: (
+        "a topic with cleanup.policy=compact takes no record without a key: write with key=..., "
+        "and filter out rows whose key is null"
+    ),
     KafkaError.OFFSET_METADATA_TOO_LARGE: "raise offset.metadata.max.bytes on the brokers",
     KafkaError.MSG_SIZE_TOO_LARGE: (
         "raise max.message.bytes of the topic (and --kafka message.max.bytes for more than 10 MB), "
@@ -130,9 +135,17 @@ def classify(problem: BaseException, doing: str) -> LogError:
     return told(error, doing)
 
 
+def fenced(text: str) -> type[FencedError]:
+    """Which error it is to have been fenced, by what the client says of it."""
+    return IdentityTakenError if "group.instance.id" in text else FencedError
+
+
 def told(error: Any, doing: str) -> LogError:
     """The project's error for a `KafkaError` that was handed over, not raised."""
-    return kind(error)(f"{doing}: {error.str()} ({error.name()})", remedy=remedy(error))
+    sort = kind(error)
+    if sort is FencedError:
+        sort = fenced(error.str())
+    return sort(f"{doing}: {error.str()} ({error.name()})", remedy=remedy(error))
 
 
 def remedy(error: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -21,6 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 from processor.connectors.kafka.consumer import KafkaConsumer, positions_of
 from processor.connectors.kafka.errors import classify, reason
 from processor.connectors.kafka.producer import KafkaProducer
+from processor.connectors.kafka.reach import Heard
 from processor.connectors.kafka.reader import scan
 from processor.connectors.kafka.settings import (
     RECORD_BYTES_MAX,
@@ -31,9 +33,10 @@ from processor.connectors.kafka.settings import (
 from processor.errors import AbortableError, FencedError, LogError, RetriableError
 from processor.model.log import Committed, Extent, TopicDescription
 from processor.model.log import TopicPartition as Partition
+from processor.refusals.kafka import ALIASES, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
     from processor.model.log import Message
 
@@ -42,6 +45,7 @@ admin: Any = untyped_admin
 
 # A single request, and all its tries: a topic just created is not known everywhere at once.
 REQUEST_S = 5.0
+FIRST_S = 1.0
 # What a broker puts behind a member's own name to tell it from others.
 _MEMBER = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 # Each is a connection and three threads.
@@ -68,6 +72,8 @@ class KafkaLog:
             bootstrap_servers, dict(extra or {}), session_timeout_ms, transaction_timeout_ms
         )
         self._admin: Any = None
+        self._heard = Heard()
+        self._met = False
         self._readers: dict[tuple[str, bool], Any] = {}
 
     def __repr__(self) -> str:
@@ -83,7 +89,14 @@ class KafkaLog:
 
     def describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
         """The topics that exist, of those named."""
-        return _retried(lambda: self._describe(frozenset(topics)))
+        try:
+            return _retried(lambda: self._describe(frozenset(topics)))
+        except RetriableError as problem:
+            # The address that was given may answer, and those that the brokers give may not.
+            self._client().poll(0)
+            if self._heard:
+                raise self._why() from problem
+            raise
 
     def _describe(self, topics: frozenset[str]) -> dict[str, TopicDescription]:
         counts = {name: n for name, n in self._partitions().items() if name in topics}
@@ -156,6 +169,24 @@ class KafkaLog:
         missing = set(topics) - self._partitions().keys()
         if missing:
             raise RetriableError(f"created, but not there yet: {', '.join(sorted(missing))}")
+
+    def compacted(self, topics: Collection[str]) -> frozenset[str]:
+        """Those of the topics that keep the last record of each key only, so that each needs one.
+
+        A topic whose settings the broker does not show (they take a right of their own) counts as
+        not compacted.
+        """
+        asked = [admin.ConfigResource(admin.ConfigResource.Type.TOPIC, name) for name in topics]
+        if not asked:
+            return frozenset()
+        answers = self._client().describe_configs(asked, request_timeout=REQUEST_S)
+        found = set()
+        for resource, answer in answers.items():
+            with contextlib.suppress(KafkaException, TimeoutError):
+                policy = answer.result(REQUEST_S + 1).get("cleanup.policy")
+                if policy is not None and "compact" in (policy.value or ""):
+                    found.add(resource.name)
+        return frozenset(found)
 
     def committed(
         self, group: str, topic: str, *, stable: bool = True
@@ -264,22 +295,34 @@ class KafkaLog:
         return str(self._metadata(timeout_s).cluster_id)
 
     def _metadata(self, timeout_s: float) -> Any:
-        try:
-            return self._client().list_topics(timeout=timeout_s)
-        except KafkaException as problem:
-            error = classify(problem, "asking for topics")
-            if not isinstance(error, RetriableError):
-                raise error from problem
-            servers = self._connection.bootstrap_servers
-            raise RetriableError(
-                f"no Kafka broker answered at {servers} within {timeout_s:g} s",
-                remedy="check the address, and that the broker runs and can be reached from here",
-            ) from problem
+        # What never passes is known after a moment; then there is no use in waiting for the rest.
+        self._client().poll(0)
+        self._heard.clear()
+        first_s = min(FIRST_S, timeout_s)
+        for limit_s in (first_s, timeout_s - first_s):
+            try:
+                found = self._client().list_topics(timeout=max(0.001, limit_s))
+            except KafkaException as problem:
+                error = classify(problem, "asking for topics")
+                if not isinstance(error, RetriableError):
+                    raise error from problem
+            else:
+                self._met = True
+                return found
+            self._client().poll(0)
+            if self._heard.lasting:
+                break
+        raise self._why()
+
+    def _why(self) -> LogError:
+        servers, protocol = self._connection.bootstrap_servers, self._connection.protocol()
+        return self._heard.why(servers, protocol, first=not self._met)
 
     def _client(self) -> Any:
         # One for the log's life: futures of a client that is thrown away never resolve.
         if self._admin is None:
-            self._admin = _made(lambda: admin.AdminClient(admin_settings(self._connection)))
+            settings = admin_settings(self._connection, self._heard)
+            self._admin = _made(lambda: admin.AdminClient(settings))
         return self._admin
 
     def close(self) -> None:
@@ -300,7 +343,7 @@ def _made(make: Callable[[], Answer]) -> Answer:
     except KafkaException as problem:
         error = reason(problem)
         said = error.str() if error is not None else str(problem)
-        raise LogError(f"Kafka client: {said}", remedy="check the Kafka settings") from problem
+        raise LogError(f"Kafka client: {said}", remedy=_correction(said)) from problem
 
 
 def _topic_id(description: Any) -> str:
@@ -308,6 +351,21 @@ def _topic_id(description: Any) -> str:
     topic_id = description.topic_id
     known = topic_id.get_most_significant_bits() or topic_id.get_least_significant_bits()
     return str(topic_id) if known else ""
+
+
+def _correction(said: str) -> str:
+    """What to do about a setting that the client does not take."""
+    unknown = re.search(r'No such configuration property: "(.*?)"', said)
+    if unknown is not None:
+        meant = nearest(unknown[1])
+        return f"did you mean {meant}?" if meant else "its names are those of librdkafka"
+    if "SASL mechanism" in said:
+        return "say --kafka sasl.mechanism=PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
+    also = [f"{other} is the same; " for name, other in ALIASES.items() if f'"{name}"' in said]
+    return "".join(also) + (
+        "correct it: it stands in --kafka, in a variable PROCESSOR_KAFKA__… or below [kafka] in "
+        "the settings file"
+    )
 
 
 def _result(answer: Any, doing: str) -> Any:

@@ -59,6 +59,10 @@ class Connection:
         alone = {k.removeprefix(own): v for k, v in self.extra.items() if k.startswith(own)}
         return shared | alone
 
+    def protocol(self) -> str:
+        """How questions are sent: ``plaintext``, ``ssl``, ``sasl_plaintext`` or ``sasl_ssl``."""
+        return self.extras("admin").get("security.protocol", "plaintext").lower()
+
 
 def _common(connection: Connection) -> dict[str, Any]:
     return {
@@ -150,10 +154,15 @@ def producer_settings(
     return settings | connection.extras("producer")
 
 
-def admin_settings(connection: Connection) -> dict[str, Any]:
-    """For questions and for creating topics."""
+def admin_settings(connection: Connection, error_cb: Callable[[Any], None]) -> dict[str, Any]:
+    """For questions and for creating topics; ``error_cb`` hears why brokers cannot be reached."""
     # Its log is never served by a poll, and what goes wrong is told by its calls.
-    return {**_common(connection), "log_level": 2, **connection.extras("admin")}
+    return {
+        **_common(connection),
+        "log_level": 2,
+        "error_cb": error_cb,
+        **connection.extras("admin"),
+    }
 
 
 def reader_settings(connection: Connection, group: str, *, committed: bool) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from processor.connectors.memory.group import MemberToken
-from processor.errors import FencedError, LogError, RetriableError
+from processor.errors import FencedError, IdentityTakenError, LogError, RetriableError
 from processor.model.log import (
     Committed,
     Extent,
@@ -204,4 +204,4 @@ class MemoryConsumer:
     def _check_identity(self) -> None:
         holder = self._group.members.get(self._instance)
         if holder is not None and holder is not self._member:
-            raise FencedError(f"another member has taken the identity {self._instance!r}")
+            raise IdentityTakenError(f"another member has taken the identity {self._instance!r}")

@@ -13,7 +13,7 @@ from processor.errors import FencedError, LogError, RetriableError
 from processor.model.log import Committed, Extent, Headers, TopicDescription, TopicPartition
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
 _SCANNED = 10_000
 
@@ -32,6 +32,8 @@ class MemoryLog:
 
     def __init__(self, clock: Clock | None = None, session_timeout_s: float = 10.0) -> None:
         self._broker = Broker(clock or SystemClock(), session_timeout_s)
+        # Nothing is compacted here; a test says of which topics it is to look so.
+        self.compacting: set[str] = set()
 
     def consumer(self, group: str, instance: str, topics: Sequence[str]) -> MemoryConsumer:
         """A new member of ``group``, or the one that takes over the identity ``instance``."""
@@ -55,6 +57,10 @@ class MemoryLog:
                 for topic in topics
                 if topic in self._broker.topics
             }
+
+    def compacted(self, topics: Collection[str]) -> frozenset[str]:
+        """Those of the topics that `compacting` names."""
+        return frozenset(topics) & self.compacting
 
     def identity(self, topic: str) -> Callable[[], str]:
         """What the topic's log calls itself, as of now."""

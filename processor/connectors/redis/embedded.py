@@ -41,8 +41,8 @@ _SOCKET_PATH_MAX: Final = 100  # the system's limit is 104 to 108 bytes
 
 _FILES: Final = ("redis.lock", "redis.log", "appendonlydir")
 _REMEDY: Final = (
-    "it has to be a directory of yours: set XDG_STATE_HOME to one, or use a Redis that runs by "
-    "itself (--redis-url)"
+    "without --redis-url checkpoints are kept on this machine: give the URL of a Redis that runs "
+    "by itself (--redis-url, PROCESSOR_REDIS_URL), or set XDG_STATE_HOME to a directory of yours"
 )
 
 # Asks the kernel for SIGTERM when the starting thread ends, then becomes the server, whose files
@@ -61,8 +61,13 @@ os.execv(sys.argv[2], sys.argv[2:])
 
 def state_directory() -> Path:
     """Where checkpoints are kept that are to be there at the next run."""
-    home = os.environ.get("XDG_STATE_HOME") or str(Path.home() / ".local" / "state")
-    return Path(home) / "processor"
+    home = os.environ.get("XDG_STATE_HOME")
+    if home:
+        return Path(home) / "processor"
+    try:
+        return Path.home() / ".local" / "state" / "processor"
+    except RuntimeError as error:
+        raise SettingsError(f"this user has no home directory: {error}", remedy=_REMEDY) from None
 
 
 class EmbeddedRedis:

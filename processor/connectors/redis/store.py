@@ -78,6 +78,7 @@ class RedisStore:
     ) -> None:
         self.address: Final = address(url)
         self._retry_s = retry_s
+        self._met = False
         self._clock = clock or SystemClock()
         # redis-py tries again when it connects and, around that, when it sends: the two multiply.
         # So its client is told not to, and the one loop is here, with a deadline.
@@ -280,9 +281,11 @@ class RedisStore:
                 self._redis.connection_pool.disconnect(inuse_connections=False)
 
         try:
-            return self._retry.call_with_retry(do, give_up)
+            answer = self._retry.call_with_retry(do, give_up)
         except redis.RedisError as error:
-            raise told(error, self.address) from error
+            raise told(error, self.address, first=not self._met) from error
+        self._met = True
+        return answer
 
 
 def _name(data: bytes) -> str:

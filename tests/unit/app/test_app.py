@@ -61,7 +61,7 @@ def test_one_of_several_is_found_by_its_name(module):
         ("no.such.module", "there is no module 'no.such.module'"),
         ("topologies.uber.nothing", "there is no module"),
         ("json", "there are 0: none"),
-        (f"{ENRICH}:nothing", "there are 0: none"),
+        (f"{ENRICH}:nothing", "no topology is called 'nothing', there are 1: enrich"),
     ],
 )
 def test_a_name_that_leads_nowhere_is_refused(name, words):
@@ -70,8 +70,10 @@ def test_a_name_that_leads_nowhere_is_refused(name, words):
 
 
 def test_a_module_that_lacks_a_module_says_which(module):
-    with pytest.raises(ModuleNotFoundError, match="not_there_at_all"):
+    with pytest.raises(TopologyError, match="No module named 'not_there_at_all'") as raised:
         app.load_topology(module("import not_there_at_all"), {})
+    assert "made_for_test.py:1: " in str(raised.value)
+    assert "    import not_there_at_all" in str(raised.value).splitlines()
 
 
 def test_parameters_are_shared_out_to_those_that_have_them():

@@ -3,7 +3,7 @@ import pytest
 from processor.clock import ManualClock
 from processor.engine import loop
 from processor.engine.patience import Patience
-from processor.errors import FencedError, RetriableError, StoreAwayError
+from processor.errors import FencedError, IdentityTakenError, RetriableError, StoreAwayError
 from processor.model.log import Output, TopicPartition
 from processor.testing import TestDriver
 from tests.topologies import ride, totals
@@ -68,6 +68,41 @@ def test_a_worker_that_is_fenced_again_and_again_gives_up_with_the_reason():
         run(worker, stop=lambda: False)
     assert worker.calls.count("rejoin") == loop.FENCED_MAX
     assert "one identity" in caught.value.remedy
+
+
+class Slow(Scripted):
+    """Each turn takes its time, so that nothing happens often."""
+
+    def __init__(self, turns, clock, seconds) -> None:
+        super().__init__(turns)
+        self.clock, self.seconds = clock, seconds
+
+    def turn(self) -> bool:
+        self.clock.advance(self.seconds)
+        return super().turn()
+
+    def rejoin(self) -> None:
+        super().rejoin()
+        self.member = True
+
+
+@pytest.mark.parametrize("apart_s", [0.5, 30, 100])
+def test_two_workers_under_one_identity_are_told_by_name_however_slowly_they_fence(apart_s):
+    clock = ManualClock()
+    taken = IdentityTakenError("fenced by another with the same group.instance.id")
+    worker = Slow([taken, None] * 20, clock, apart_s / 2)
+    with pytest.raises(FencedError, match=r"runs under the identity scripted\.0") as c:
+        run(worker, clock, stop=lambda: not worker.turns)
+    assert "5 times within" in c.value.message
+    assert worker.calls.count("rejoin") == loop.TAKEN_MAX - 1
+    assert "--instance" in c.value.remedy
+
+
+def test_an_identity_that_is_taken_now_and_then_is_no_twin():
+    clock = ManualClock()
+    worker = Slow([IdentityTakenError("x"), None] * 20, clock, loop.TAKEN_S / 7)
+    run(worker, clock, stop=lambda: not worker.turns)
+    assert worker.calls.count("rejoin") == 20
 
 
 @pytest.mark.parametrize("error", [RetriableError("no answer"), StoreAwayError("no answer")])

@@ -1,0 +1,112 @@
+"""Arguments that are wrong, told at the line that gives them."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import Any, Final, ParamSpec, TypeVar
+
+import polars as pl
+
+from processor.api.location import caller
+from processor.errors import TopologyError
+from processor.model import duration
+from processor.plan.nodes import Location
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_CONCAT: Final = 'with_columns(k=pl.concat_str("a", "b", separator="|")), and name that: "k"'
+
+
+def told(usage: str, **ways: str) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """A function whose wrong arguments are a `TopologyError` at the user's line.
+
+    Args:
+        usage: how it is called rightly.
+        ways: for arguments that it does not take, the nearest way.
+    """
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R]:
+        signature = inspect.signature(function)
+        name = function.__name__
+
+        @functools.wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> R:
+            try:
+                signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TopologyError(
+                    f"{caller()}: {name}: {error}", remedy=_way(kwargs, signature, ways, usage)
+                ) from None
+            return function(*args, **kwargs)
+
+        return call
+
+    return decorate
+
+
+def _way(
+    given: Mapping[str, Any], signature: inspect.Signature, ways: Mapping[str, str], usage: str
+) -> str:
+    """The way for the first argument that is not taken; how it is called, where that is no help."""
+    unknown = [name for name in given if name not in signature.parameters]
+    return next((ways[name] for name in unknown if name in ways), f"call it as in {usage}")
+
+
+def text(value: object, what: str, at: Location, right: str) -> str:
+    """The value, if it is text; ``right`` says what to write."""
+    if isinstance(value, str):
+        return value
+    raise TopologyError(f"{at}: {what} is {shown(value)}", remedy=right)
+
+
+def column(value: object, what: str, at: Location) -> str:
+    """The value, if it is a column's name."""
+    if isinstance(value, pl.Expr):
+        right = 'compute it before, with_columns(k=expression), and give the name: "k"'
+    elif isinstance(value, list | tuple | set):
+        right = f"it is one column; of several make one: {_CONCAT}"
+    else:
+        right = 'give a column\'s name, as in "user"'
+    return text(value, what, at, right)
+
+
+def columns(value: object, what: str, at: Location) -> tuple[str, ...]:
+    """The value, if it is a column's name or several."""
+    many = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)
+    return tuple(column(one, what, at) for one in many)
+
+
+def length(value: object, what: str, at: Location, right: str) -> timedelta:
+    """A length of time, given as text or as a timedelta."""
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str):
+        raise TopologyError(f"{at}: {what} is {shown(value)}", remedy=f"say {right}")
+    try:
+        return duration.parse(value)
+    except ValueError as error:
+        raise TopologyError(f"{at}: {what}: {error}", remedy=f"say {right}") from error
+
+
+def format_(value: object, at: Location) -> None:
+    """Refuse what is no format, the class of one among it."""
+    if isinstance(value, type) or not all(
+        hasattr(value, name) for name in ("decode", "encode", "describe", "columns")
+    ):
+        raise TopologyError(
+            f"{at}: format is {shown(value)}",
+            remedy='make one: Json({"user": pl.String}), Csv({"user": pl.String}) or Text()',
+        )
+
+
+def shown(value: object) -> str:
+    """A value as it is named in a message, with its kind."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    kind = type(value).__name__
+    told = "None" if value is None else f"{value!r}"
+    return f"{told[:80]} ({kind})" if value is not None else "None"

@@ -1,0 +1,182 @@
+"""What users of other systems look for, and the nearest way here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Final
+
+from processor.api.location import caller
+from processor.errors import TopologyError
+
+
+class NoSuchError(TopologyError, AttributeError):
+    """A method that there is not; to Python it is an attribute that is missing."""
+
+
+_ONE_INPUT: Final = "a topology reads one topic: join before it, and write the result to a topic"
+_ROWS: Final = "one row stays one row: let the producer write a record for each element"
+_LOOK: Final = 'nothing is computed here: frame.write.kafka("topic"), then `processor run`'
+_COLUMNS: Final = "with_columns(name=expression)"
+_STARTS: Final = "a topology is a description: `processor run my_module` starts it"
+_SELECT: Final = 'select("a", "b") names those that stay'
+_ORDER: Final = "rows keep the order of their records; there is no other"
+_ONCE: Final = 'count them in state: group_by("key").agg(n=F.count())'
+_NULLS: Final = 'filter(pl.col("a").is_not_null()), or with_columns(pl.col("a").fill_null(value))'
+_UNION: Final = "a topology reads one topic: let both producers write to it"
+_EXPRESSION: Final = "with_columns(name=expression), with expressions of Polars (pl.col, pl.when)"
+_WINDOWS: Final = 'group_by(F.window("dt", "1 hour"), "key").agg(n=F.count())'
+_AGGREGATE: Final = 'group_by("key").agg(n=F.count()), by keys or F.window("dt", "1 hour")'
+_ONLY_KAFKA: Final = 'rows go to Kafka: write.kafka("topic", format=Json()); read it from there'
+_ONLY_FROM: Final = 'records come from Kafka: read.kafka("topic", format=Json({"a": pl.String}))'
+_OPTIONS: Final = "options of a run are those of `processor run --help`"
+_NO_AGGREGATE: Final = "there are F.count, F.sum, F.min, F.max and F.mean"
+_HASHES: Final = "this is no function of the processor: expressions are Polars', as in pl."
+_OWN_STATE: Final = "state is what aggregates keep: " + _AGGREGATE
+
+FRAME: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("join", "crossJoin", "cross_join", "join_asof", "cogroup"), _ONE_INPUT),
+    **dict.fromkeys(("explode", "flat_map", "flatMap", "unnest", "posexplode"), _ROWS),
+    **dict.fromkeys(
+        ("show", "collect", "head", "take", "tail", "first", "toPandas", "to_pandas", "toDF",
+         "print", "limit", "fetch", "to_dicts", "rows", "item", "toLocalIterator"), _LOOK,
+    ),
+    **dict.fromkeys(("withColumn", "withColumns", "with_column", "assign"), _COLUMNS),
+    **dict.fromkeys(
+        ("withColumnRenamed", "withColumnsRenamed", "rename"),
+        'select("a", b=pl.col("old")) or with_columns(b=pl.col("old"))',
+    ),
+    **dict.fromkeys(("drop", "dropColumns"), _SELECT),
+    **dict.fromkeys(("groupBy", "groupby", "cube", "rollup", "pivot"), _AGGREGATE),
+    **dict.fromkeys(("agg", "count", "sum", "mean", "min", "max", "reduce", "describe"),
+                    _AGGREGATE),
+    **dict.fromkeys(
+        ("window", "group_by_dynamic", "rolling", "tumbling_window", "hopping_window",
+         "sliding_window"), _WINDOWS,
+    ),
+    **dict.fromkeys(("withWatermark", "watermark"), 'with_watermark("10 minutes")'),
+    **dict.fromkeys(("writeStream", "writeTo", "to_topic", "sink", "to", "publish"),
+                    'write.kafka("topic")'),
+    **dict.fromkeys(("orderBy", "sort", "sort_values", "reverse", "sortWithinPartitions"), _ORDER),
+    **dict.fromkeys(
+        ("distinct", "dropDuplicates", "drop_duplicates", "dropDuplicatesWithinWatermark",
+         "unique", "deduplicate"), _ONCE,
+    ),
+    **dict.fromkeys(("dropna", "drop_nulls", "fillna", "fill_null", "na", "fill_nan"), _NULLS),
+    **dict.fromkeys(("union", "unionAll", "unionByName", "concat", "vstack", "merge"), _UNION),
+    **dict.fromkeys(("intersect", "subtract", "exceptAll", "minus"), _ONE_INPUT),
+    **dict.fromkeys(
+        ("map", "apply", "map_rows", "map_batches", "mapInPandas", "transform", "pipe", "udf",
+         "selectExpr", "cast", "foreach", "foreachBatch", "process", "update"), _EXPRESSION,
+    ),
+    **dict.fromkeys(
+        ("repartition", "coalesce", "partitionBy", "key_by", "keyBy", "rekey"),
+        'write.kafka("topic", key="a"), and read that topic with partitioned_by="a" in a '
+        "topology of its own",
+    ),
+    **dict.fromkeys(
+        ("schema", "columns", "dtypes", "printSchema", "explain", "collect_schema"),
+        "`processor describe my_module` prints the plan",
+    ),
+    **dict.fromkeys(("start", "run", "awaitTermination", "isStreaming"), _STARTS),
+    **dict.fromkeys(("cache", "persist", "checkpoint", "unpersist"),
+                    "state is kept by itself; take the call out"),
+    **dict.fromkeys(("sample", "randomSplit"), 'filter(pl.col("key").hash() % 10 == 0)'),
+    **dict.fromkeys(("createOrReplaceTempView", "sql"), _EXPRESSION),
+    "alias": "there is one frame only; columns are named by expression.alias",
+    "stateful": _OWN_STATE,
+}  # fmt: skip
+GROUP: Final[Mapping[str, str]] = {
+    **{name: f'agg(n=F.{name}("a"))' for name in ("sum", "min", "max", "mean")},
+    **dict.fromkeys(("count", "len", "size"), "agg(n=F.count())"),
+    "avg": 'agg(n=F.mean("a"))',
+    "aggregate": "agg(n=F.count())",
+    **dict.fromkeys(
+        ("apply", "applyInPandas", "applyInPandasWithState", "mapGroupsWithState",
+         "flatMapGroupsWithState", "transformWithState", "reduce", "map_groups"),
+        f"agg(n=F.count()); {_NO_AGGREGATE}",
+    ),
+    **dict.fromkeys(("pivot", "cogroup", "first", "last", "head"),
+                    f"agg(n=F.count()); {_NO_AGGREGATE}"),
+    **dict.fromkeys(("write", "select", "filter", "with_columns", "having"),
+                    "aggregate first: agg(n=F.count()), which gives a frame"),
+}  # fmt: skip
+READER: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("csv", "json", "text", "parquet", "delta", "jdbc", "table", "socket", "rate", "file",
+         "redis", "orc", "topic", "stream", "load", "format", "iceberg"), _ONLY_FROM,
+    ),
+    **dict.fromkeys(("option", "options"), _OPTIONS),
+    "schema": 'a format has the columns: format=Json({"a": pl.String})',
+}  # fmt: skip
+WRITER: Final[Mapping[str, str]] = {
+    **dict.fromkeys(
+        ("csv", "json", "text", "parquet", "delta", "jdbc", "table", "toTable", "redis", "orc",
+         "memory", "format", "file", "save", "saveAsTable", "iceberg", "topic"), _ONLY_KAFKA,
+    ),
+    **dict.fromkeys(("foreach", "foreachBatch"), _ONLY_KAFKA),
+    **dict.fromkeys(("mode", "outputMode"), 'write.kafka("topic", mode="update")'),
+    **dict.fromkeys(("option", "options", "queryName"), _OPTIONS),
+    "trigger": "`processor run --interval 500ms`",
+    "start": _STARTS,
+    "partitionBy": 'write.kafka("topic", key="a")',
+}  # fmt: skip
+TOPOLOGY: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("run", "start", "execute", "awaitTermination", "main", "stop"), _STARTS),
+    **dict.fromkeys(("readStream", "stream", "source", "topic", "input", "from_", "dataframe"),
+                    _ONLY_FROM),
+    **dict.fromkeys(("write", "sink", "output", "to"),
+                    'a frame is written: frame.write.kafka("topic")'),
+    **dict.fromkeys(("table", "sql", "agent"), _ONLY_FROM),
+}  # fmt: skip
+FUNCTIONS: Final[Mapping[str, str]] = {
+    **{name: f"pl.{name}" for name in ("col", "lit", "when", "struct", "concat_str", "coalesce")},
+    **dict.fromkeys(("avg", "average"), "F.mean"),
+    "concat": "pl.concat_str",
+    **dict.fromkeys(
+        ("first", "last", "median", "stddev", "std", "var", "variance", "quantile", "any_value",
+         "percentile_approx", "collect_list", "collect_set", "mode", "product", "sumDistinct",
+         "countDistinct", "count_distinct", "approx_count_distinct", "n_unique", "sum_distinct",
+         "max_by", "min_by", "array_agg", "corr"), _NO_AGGREGATE,
+    ),
+    **dict.fromkeys(
+        ("session_window", "sliding_window", "hopping_window", "tumbling_window", "session",
+         "sliding", "hopping", "tumbling"),
+        'windows are tumbling: F.window("dt", "1 hour")',
+    ),
+    **dict.fromkeys(("explode", "explode_outer", "posexplode", "flatten"), _ROWS),
+    **dict.fromkeys(("from_json", "from_csv", "from_avro", "schema_of_json"),
+                    'read.kafka("topic", format=Json({"a": pl.String})) makes the columns'),
+    **dict.fromkeys(("to_json", "to_csv", "to_avro"), 'write.kafka("topic", format=Json())'),
+    **dict.fromkeys(("udf", "pandas_udf"), 'pl.col("a").map_elements(function, return_dtype=...)'),
+    **dict.fromkeys(("to_timestamp", "to_date", "unix_timestamp"),
+                    'a format reads times, and so does pl.col("a").str.to_datetime()'),
+    **dict.fromkeys(("current_timestamp", "now", "rand", "uuid", "current_date", "randn"),
+                    "a result must be the same when it is computed again: take it from the record"),
+    **dict.fromkeys(("row_number", "rank", "lag", "lead", "dense_rank", "over"),
+                    f"a row is computed from itself; for more, {_AGGREGATE}"),
+    **dict.fromkeys(("expr", "asc", "desc", "broadcast"), _EXPRESSION),
+    **{name: f'pl.col("a").str.{to}()' for name, to in
+       {"upper": "to_uppercase", "lower": "to_lowercase", "trim": "strip_chars"}.items()},
+    **dict.fromkeys(("date_trunc", "trunc"), 'pl.col("dt").dt.truncate("1h")'),
+    **dict.fromkeys(("sha2", "md5", "hash", "xxhash64"), 'pl.col("a").hash()'),
+}  # fmt: skip
+
+
+def missing(what: str, name: str, ways: Mapping[str, str], there: list[str]) -> AttributeError:
+    """The error for a name that ``what`` does not have; ``there`` is what it has.
+
+    >>> print(missing("a frame", "withColumn", FRAME, []).remedy)
+    with_columns(name=expression)
+    """
+    if name.startswith("_"):  # Python itself asks, and takes the answer for a no
+        return AttributeError(name)
+    near = difflib.get_close_matches(name, there, n=1)
+    known = ways.get(name) or (f"did you mean {near[0]}? " if near else "")
+    remedy = known if name in ways else f"{known}there are: {', '.join(sorted(there))}"
+    return NoSuchError(f"{caller()}: {what} has no {name!r}", remedy=remedy)
+
+
+def public(owner: type) -> list[str]:
+    """The methods that users call."""
+    return [name for name in dir(owner) if not name.startswith("_")]

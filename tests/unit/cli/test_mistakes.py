@@ -1,0 +1,414 @@
+"""What users get wrong, and what they read: never a traceback, never a secret.
+
+Each row is a module beside the user (or none), a command line, and what has to be told: the code,
+the place, the cause. Every answer has exit code 2, and says what to do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import sys
+import textwrap
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from click.testing import CliRunner
+
+from processor.cli.main import cli
+from processor.connectors.kafka import log as kafka_log
+from tests.services.handle import Unavailable
+from tests.services.listeners import Listener, closed
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+HEAD = """\
+import polars as pl
+from processor import Csv, Json, Text, Topology
+from processor import functions as F
+COLUMNS = {"user": pl.String, "n": pl.Int64, "x": pl.Float64, "dt": pl.Datetime("us")}
+topology = Topology("mine")
+rows = topology.read.kafka("in", format=Json(COLUMNS), event_time="dt", partitioned_by="user")
+"""
+LINE = HEAD.count("\n") + 1
+GOOD = 'rows.write.kafka("out")'
+DEFINED = """\
+from processor import Text, Topology
+@Topology.define
+def mine(*, app: str = "mine", size: int = 5, password: int = 1) -> Topology:
+    topology = Topology(app)
+    topology.read.kafka("in", format=Text()).write.kafka("out", format=Text())
+    return topology
+"""
+SECRETS = ("hunter2", "hun", "ter2")
+
+
+@dataclass
+class Row:
+    """One mistake."""
+
+    name: str
+    code: str
+    words: Sequence[str]
+    module: str = HEAD + GOOD
+    args: Sequence[str] = ("run", "mistake", "--until-caught-up")
+    env: dict[str, str] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def line(text: str, *words: str) -> Row:
+    """A line that is wrong in a module that is right: told at the line."""
+    place = f"mistake.py:{LINE}: "
+    return Row(text, "topology", (place, *words), HEAD + text, ("describe", "mistake"))
+
+
+def option(name: str, *words: str, args: Sequence[str], **more: Any) -> Row:
+    return Row(name, "settings", words, args=("run", "mistake", "--until-caught-up", *args), **more)
+
+
+def usage(name: str, *words: str, args: Sequence[str], **more: Any) -> Row:
+    return Row(name, "usage", words, args=args, **more)
+
+
+TOPOLOGIES = [
+    # What a line of a topology asks for.
+    line("rows.write.kafka('out', mode='overwrite')", "mode='overwrite'", "append, update"),
+    line("rows.write.kafka('out', key='nope')", "key='nope' is no column", "user, n, x, dt"),
+    line("rows.write.kafka('out', key=['user', 'n'])", "key is ['user', 'n'] (list)"),
+    line("rows.write.kafka(['out'])", "the topic is ['out'] (list)"),
+    line("rows.write.kafka('out', format='json')", "format is 'json' (str)"),
+    line("rows.write.kafka('out', format=Text())", "text is one column"),
+    line("rows.write.kafka('out topic')", "'out topic' cannot be a topic"),
+    line("rows.write.kafka('out'); rows.write.kafka('out')", "is written a second time"),
+    Row("dead letters into an output", "topology", (f"mistake.py:{LINE - 1}: ", "dead letters"),
+        HEAD + "rows.write.kafka('mine-dead-letters')", ("describe", "mistake")),
+    line("rows.select(k=pl.concat_list('n', 'n')).write.kafka('out', key='k')",
+         "key='k' is List(Int64), which cannot be a key"),
+    line("rows.select(k=pl.struct('n', 'x')).write.kafka('o', format=Csv({'k': pl.String}))",
+         "cannot be written to 'o' as csv"),
+    line("rows.select(k=pl.col('user').cast(pl.Binary)).write.kafka('o')",
+         "column 'k', which is Binary, cannot be written to 'o' as json"),
+    line("rows.write.kafka('out', mode='update')", "without an aggregate"),
+    line("rows.write.parquet('out')", "write has no 'parquet'", "rows go to Kafka"),
+    line("rows.select('nope').write.kafka('out')", 'unable to find column "nope"', "user, n, x"),
+    line("rows.select(n='user').write.kafka('out')", "n='user' is no Polars", 'n=pl.col("user")'),
+    line("rows.select(5).write.kafka('out')", "5 is no Polars expression"),
+    line("rows.select('user', 'user').write.kafka('out')", "duplicate output name 'user'"),
+    line("rows.select(y=pl.col('n').sum()).write.kafka('out')", "looks at other rows"),
+    line("rows.with_columns(y=pl.col('user') + 1).write.kafka('o')", "with_columns cannot be"),
+    line("rows.with_columns('n' + 1).write.kafka('o')", "TypeError: can only concatenate"),
+    line("rows.filter('n > 1').write.kafka('o')", 'unable to find column "n > 1"'),
+    line("rows.filter(pl.col('n')).write.kafka('o')", "must be of type `Boolean`"),
+    line("rows.filter(True)", "True is no Polars expression"),
+    line("rows.with_watermark(5)", "the watermark's delay is 5 (int)", '"2 days"'),
+    line("rows.with_watermark('soon')", "is not a duration"),
+    line("rows.with_watermark('dt', '5 minutes')", "too many positional", "read.kafka"),
+    line("rows.join(rows)", "a frame has no 'join'", "reads one topic"),
+    line("rows.explode('n')", "a frame has no 'explode'", "stays one row"),
+    line("rows.withColumn('y', rows.n)", "a frame has no 'withColumn'", "with_columns"),
+    line("rows['user']", "no rows or columns to take out", 'pl.col("a")'),
+    line("rows.group_by(['user'])", "a key of group_by is ['user'] (list)"),
+    line("rows.group_by('user').agg(F.count())", "too many positional", "agg(n=F.count())"),
+    line("rows.group_by('user').count()", "a group has no 'count'", "agg(n=F.count())"),
+    line("rows.group_by('user').agg(c=F.sum('user')).write.kafka('o', mode='update')",
+         "sum of 'user' is not possible: it is String"),
+    line("rows.group_by('nope').agg(c=F.count()).write.kafka('o', mode='update')",
+         "agg cannot be computed", "user, n, x, dt"),
+    line("rows.group_by('n').agg(c=F.count()).write.kafka('o', mode='update')",
+         "may lie in different partitions", "partitioned_by"),
+    line("rows.group_by('user').agg(c=F.count()).write.kafka('o')", "windows that close"),
+    line("F.window('dt', '1 hour', slide='5 minutes')", "'slide'", "windows are tumbling"),
+    line("F.avg('n')", "F has no 'avg'", "F.mean"),
+    line("F.sum(pl.col('n'))", "F.sum is ", "with_columns"),
+    line("Json({'a': int})", "column 'a' cannot be read as"),
+    line("topology.run()", "a topology has no 'run'", "processor run"),
+    line("topology.readStream", "a topology has no 'readStream'", "read.kafka"),
+    line("Topology('my app')", "application id 'my app' cannot be used"),
+    # What a module does.
+    line("raise RuntimeError('hidden reasons')", "RuntimeError: hidden reasons"),
+    line("print(undefined)", "NameError: name 'undefined'", "    print(undefined)"),
+    line("import not_there_at_all", "No module named 'not_there_at_all'", "spelt"),
+    line("x = 1 +", "SyntaxError: invalid syntax"),
+    line("import sys; sys.exit(5)", "SystemExit: 5"),
+    line("int('five')", "ValueError: invalid literal"),
+    line("rows.write.kafka('out', key='user', headers={})", "'headers'", "call it as in"),
+    Row("writes nowhere", "topology", (f"mistake.py:{LINE - 2}: ", "writes nowhere"), HEAD,
+        ("describe", "mistake")),
+    Row("a forgotten return", "topology", ("mistake.py:2: f returns nothing", "return topology"),
+        "from processor import Topology\n@Topology.define\ndef f(*, a: str = 'x'):\n  Topology(a)"),
+    Row("a parameter without a type", "topology", ("mistake.py:2: parameter 'a' needs",),
+        "from processor import Topology\n@Topology.define\ndef f(a='x'):\n  return Topology(a)"),
+    Row("no topology", "topology", ("mistake.py: one topology is needed", "@Topology.define"), ""),
+    Row("two topologies", "topology", ("mistake.py: ", "there are 2: topology, b", "say which"),
+        HEAD + "b = Topology('b')"),
+    Row("another attribute", "topology", ("mistake.py: no topology is called 'other'",),
+        args=("describe", "mistake:other")),
+    Row("no such module", "topology", ("there is no module 'mistakes'",), args=("run", "mistakes")),
+    Row("no such file", "topology", ("there is no file mistakes.py",),
+        args=("run", "./mistakes.py")),
+    Row("the same twice", "topology", (f"mistake.py:{LINE - 2}", "one application id, 'mine'"),
+        args=("run", "mistake", "mistake")),
+    # Parameters.
+    Row("an unknown parameter", "topology", ("parameter 'sise'", "did you mean size?"), DEFINED,
+        ("run", "mistake", "--set", "sise=1")),
+    Row("a parameter of another type", "topology", ("mistake.py:2: size='five' is no int",),
+        DEFINED, ("run", "mistake", "--set", "size=five")),
+    Row("a secret parameter", "topology", ("mistake.py:2: password=", "is no int"), DEFINED,
+        ("run", "mistake", "--set", "password=hunter2")),
+]  # fmt: skip
+OPTIONS = [
+    usage("no topology is named", "Missing argument 'TOPOLOGY...'", args=("run",)),
+    usage("an unknown command", "No such command 'start'", args=("start", "mistake")),
+    usage("an unknown option", "'--worker'. Did you mean '--workers'?",
+          args=("run", "mistake", "--worker", "2")),
+    usage("a word for a number", "'--workers': 'many'", args=("run", "x", "--workers", "many")),
+    usage("a guarantee", "'--guarantee': 'always'", args=("run", "x", "--guarantee", "always")),
+    usage("a pair", "'--set': give name=value, not 'window'", args=("run", "x", "--set", "window")),
+    usage("a password behind a colon", "'--kafka': give name=value, not 'sasl.password'",
+          args=("run", "x", "--kafka", "sasl.password:hunter2")),
+    usage("a password in a number", "'--workers'", args=("run", "x", "--workers", "r://:hunter2@h")),
+    option("workers", "--workers = 0", args=("--workers", "0")),
+    option("interval", "--interval = 'soon'", "500ms", args=("--interval", "soon")),
+    option("port", "--metrics-port = 70000", args=("--metrics-port", "70000")),
+    option("instance", "--instance = 'my host'", args=("--instance", "my host")),
+    option("create", "--create-topics = 'many'", args=("--create-topics", "many")),
+    option("no settings file", "none.toml does not exist", args=("--config", "none.toml")),
+    option("a directory", "settings file . cannot be read", args=("--config", ".")),
+    option("a promise", "--kafka isolation.level=read_uncommitted", "aborted transactions",
+           args=("--kafka", "isolation.level=read_uncommitted")),
+    option("another partitioner", "--kafka partitioner=random", "murmur2",
+           args=("--kafka", "partitioner=random")),
+    option("a Redis database", "--redis-url: its database is no number", "redis://host:6379/0",
+           args=("--redis-url", "redis://cache/abc")),
+    option("a Redis scheme", "--redis-url: it begins with no redis://",
+           args=("--redis-url", "redis//:hunter2@cache")),
+    option("a slash in a password", "--redis-url: its host and port cannot be told apart", "%2F",
+           args=("--redis-url", "redis://me:hun/ter2@cache")),
+    option("a hash in a password", "--redis-url: ", "%23",
+           args=("--redis-url", "redis://me:hun#ter2@cache")),
+    option("Redis for Kafka", "--bootstrap-servers: it has a user or a password in it",
+           args=("--bootstrap-servers", "redis://:hunter2@cache:6379")),
+    option("a port of Kafka", "--bootstrap-servers: the port of broker", "host:9092",
+           args=("--bootstrap-servers", "broker:kafka")),
+    option("an IPv6 address", "--bootstrap-servers: ", "[::1]:9092",
+           args=("--bootstrap-servers", "::1:9092")),
+    option("an unknown variable", "PROCESSOR_WOKERS: there is no such setting; did you mean "
+           "PROCESSOR_WORKERS?", args=(), env={"PROCESSOR_WOKERS": "2"}),
+    option("a variable", "PROCESSOR_WORKERS = 'two'", args=(), env={"PROCESSOR_WORKERS": "two"}),
+    option("a variable that is no table", "PROCESSOR_KAFKA is no JSON object", args=(),
+           env={"PROCESSOR_KAFKA": "sasl.password=hunter2"}),
+    option("a promise in a variable", "PROCESSOR_KAFKA__acks=1 is not possible", args=(),
+           env={"PROCESSOR_KAFKA__ACKS": "1", "PROCESSOR_KAFKA__SASL_PASSWORD": "hunter2"}),
+    option("no TOML", "processor.toml is no TOML", "line 1", args=(),
+           files={"processor.toml": "workers = two"}),
+    option("an unknown key", "processor.toml: there is no setting wokers; did you mean workers?",
+           args=(), files={"processor.toml": "wokers = 2"}),
+    option("a text for a table", "processor.toml: kafka is a table", args=(),
+           files={"processor.toml": 'kafka = "sasl.password=hunter2"'}),
+    option("a promise in the file", "processor.toml: kafka.enable.auto.commit=true", args=(),
+           files={"processor.toml": "[kafka]\nenable.auto.commit = true\n"
+                                    'sasl.password = "hunter2"\n'}),
+    option("a list for a URL", "processor.toml: redis_url: ", args=(),
+           files={"processor.toml": 'redis-url = ["redis://:hunter2@cache"]'}),
+    option("a feed for Kafka", "--feed puts lines into the embedded log only",
+           args=("--feed", "in=x", "--bootstrap-servers", "broker:9092")),
+    option("no home", "/dev/null/.local/state/processor cannot be used", "--redis-url",
+           args=("--workers", "2", "--bootstrap-servers", "broker:9092"),
+           env={"HOME": "/dev/null", "XDG_STATE_HOME": ""}),
+    option("a state directory", "/proc/none/processor cannot be used", "--redis-url",
+           args=("--workers", "2", "--bootstrap-servers", "broker:9092"),
+           env={"XDG_STATE_HOME": "/proc/none"}),
+    Row("verify without Kafka", "settings", ("embedded log is empty", "--bootstrap-servers"),
+        args=("verify", "mistake")),
+    Row("late without Kafka", "settings", ("embedded log is empty", "--bootstrap-servers"),
+        args=("late", "mistake")),
+    Row("reset without Kafka", "settings", ("embedded log is empty", "--bootstrap-servers"),
+        args=("reset", "mistake")),
+    Row("a time", "settings", ("--from 'yesterday'", "2026-08-01T12:00:00"),
+        args=("verify", "mistake", "--from", "yesterday", "--bootstrap-servers", "broker:9092")),
+    Row("a place", "settings", ("--to 'yesterday'", "earliest, latest"),
+        args=("reset", "mistake", "--to", "yesterday", "--bootstrap-servers", "broker:9092")),
+    Row("delays", "settings", ("--delays: ", "is not a duration", "10m,1h,2d"),
+        args=("late", "mistake", "--delays", "soon", "--bootstrap-servers", "broker:9092")),
+    Row("an input of the demo", "settings", ("--input none.csv cannot be read",),
+        args=("demo", "--input", "none.csv")),
+    Row("an output of the demo", "settings", ("--output /proc/none cannot be made",),
+        args=("demo", "--output", "/proc/none")),
+    Row("centroids of the demo", "topology", ("centroid file none.json",),
+        args=("demo", "--centroids", "none.json")),
+    Row("a bad record", "record", ("in[", "offset 0", "no JSON", "dead_letter"),
+        HEAD.replace('partitioned_by="user"', 'on_error="fail"') + GOOD,
+        args=("run", "mistake", "--until-caught-up", "--feed", "in=bad.json"),
+        files={"bad.json": "{\n"}),
+]  # fmt: skip
+ROWS = [*TOPOLOGIES, *OPTIONS]
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """An empty directory to be in, and nothing in the environment."""
+    import os
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [p for p in sys.path if p != ""])
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    for name in [name for name in os.environ if name.startswith("PROCESSOR_")]:
+        monkeypatch.delenv(name)
+    yield tmp_path
+    sys.modules.pop("mistake", None)
+
+
+def told(row: Row, place: Any, **patched: str) -> str:
+    """What a user reads; checks what holds for every mistake."""
+    (place / "mistake.py").write_text(textwrap.dedent(row.module))
+    for name, text in row.files.items():
+        (place / name).write_text(text)
+    args = [patched.get(arg, arg) for arg in row.args]
+    done = CliRunner().invoke(cli, args, env=row.env)
+    assert done.exit_code == 2, done.output
+    assert "Traceback" not in done.output
+    assert not [secret for secret in SECRETS if secret in done.output], done.output
+    if row.code == "usage":
+        assert "Usage: " in done.output
+        assert "--help" in done.output
+        assert "Error: " in done.output
+    else:
+        assert f"error ({row.code}): " in done.output
+        assert "\n  remedy: " in done.output
+        assert done.output.partition("\n  remedy: ")[2].strip()
+    for word in row.words:
+        assert word in done.output, done.output
+    return done.output
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name[:60])
+def test_a_mistake_is_told_with_its_place_its_cause_and_a_remedy(row, place):
+    told(row, place)
+
+
+def test_there_are_many_and_each_is_another():
+    names = [row.name for row in ROWS]
+    assert len(names) == len(set(names)) >= 60
+
+
+@pytest.mark.parametrize("row", OPTIONS, ids=lambda row: row.name)
+def test_where_json_was_asked_for_every_line_is_json(row, place):
+    for name, text in row.files.items():
+        (place / name).write_text(text)
+    (place / "mistake.py").write_text(row.module)
+    args = [*row.args] if row.name == "an unknown command" else [*row.args, "--log-format", "json"]
+    env = {**row.env, "PROCESSOR_LOG_FORMAT": "json"}
+    done = CliRunner().invoke(cli, args, env=env)
+    assert done.exit_code == 2
+    lines = [json.loads(line) for line in done.output.splitlines()]
+    assert lines[-1]["code"] == row.code
+    assert lines[-1]["level"] == "error"
+    assert not [secret for secret in SECRETS if secret in done.output]
+
+
+# Servers that are not there, or are something else.
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    monkeypatch.setattr(kafka_log, "REQUEST_S", 0.6)
+    monkeypatch.setattr(kafka_log, "FIRST_S", 0.3)
+    monkeypatch.setattr("processor.connectors.listening.TRY_S", 0.3)
+
+
+KAFKA = ("run", "mistake", "--give-up-after", "0s", "--redis-url", "REDIS", "--bootstrap-servers")
+REDIS = ("run", "mistake", "--give-up-after", "0s", "--redis-url")
+TLS = ("--kafka", "security.protocol=ssl")
+SASL = ("--kafka", "security.protocol=sasl_plaintext", "--kafka", "sasl.mechanism=PLAIN",
+        "--kafka", "sasl.username=me", "--kafka", "sasl.password=hunter2")  # fmt: skip
+CONNECTIONS: dict[str, tuple[Any, str, Sequence[str], Sequence[str]]] = {
+    "Kafka: a wrong port": (None, "log_retriable", ("AT", "nothing listens there"),
+                            (*KAFKA, "AT")),
+    "Kafka: a wrong port, with a password": (None, "log_retriable", ("nothing listens there",),
+                                             (*KAFKA, "AT", *SASL)),
+    "Kafka: an unknown host": (None, "log_retriable", ("nohost.invalid", "no such host is known"),
+                               (*KAFKA, "nohost.invalid:9092")),
+    "Kafka: nothing answers": ("silent", "log_retriable", ("AT", "gives no answer"),
+                               (*KAFKA, "AT")),
+    "Kafka: a Redis": ("redis", "log", ("AT", "no Kafka broker"), (*KAFKA, "AT")),
+    "Kafka: plain to TLS": ("tls", "log", ("AT", "it speaks TLS", "security.protocol=ssl"),
+                            (*KAFKA, "AT")),
+    "Kafka: TLS to plain": ("redis", "log", ("AT", "does not speak TLS"), (*KAFKA, "AT", *TLS)),
+    "Kafka: an unknown authority": ("tls", "log", ("AT", "authority that is not known"),
+                                    (*KAFKA, "AT", *TLS)),
+    "Kafka: no such authority's file": (None, "log", ("ssl.ca.location", "--kafka"),
+                                        (*KAFKA, "AT", *TLS, "--kafka", "ssl.ca.location=none")),
+    "Kafka: a name with a slip": (None, "log", ('"sasl.pasword"', "did you mean sasl.password?"),
+                                  (*KAFKA, "AT", "--kafka", "sasl.pasword=hunter2")),
+    "Kafka: an unknown mechanism": (None, "log", ("mechanism", "SCRAM-SHA-256"),
+                                    (*KAFKA, "AT", *SASL, "--kafka", "sasl.mechanism=PLAINN")),
+    "Kafka: an unknown protocol": (None, "log", ('"security.protocol"',),
+                                   (*KAFKA, "AT", "--kafka", "security.protocol=tls")),
+    "Redis: a wrong port": (None, "store_away", ("AT", "nothing listens there"),
+                            (*REDIS, "redis://me:hunter2@AT/0")),
+    "Redis: an unknown host": (None, "store_away", ("nohost.invalid", "no such host is known"),
+                               (*REDIS, "redis://me:hun@ter2@nohost.invalid")),
+    "Redis: nothing answers": ("hangs up", "store_away", ("AT", "may be no Redis"),
+                               (*REDIS, "redis://:hunter2@AT")),
+    "Redis: plain to TLS": ("tls", "store", ("AT", "it speaks TLS", "rediss://"),
+                            (*REDIS, "redis://:hunter2@AT")),
+    "Redis: an unknown authority": ("tls", "store", ("AT", "authority that is not known"),
+                                    (*REDIS, "rediss://:hunter2@AT")),
+    "Redis: TLS to plain": ("says no", "store", ("AT", "does not speak TLS"),
+                            (*REDIS, "rediss://:hunter2@AT")),
+    "Redis: a wrong password": ("no password", "store", ("AT", "refused the user or the password"),
+                                (*REDIS, "redis://:hunter2@AT")),
+    "Redis: no password": ("wants one", "store", ("AT", "wants a password"),
+                           (*REDIS, "redis://AT")),
+    "Redis: no such socket": (None, "store_away", ("/none.sock", "no such file"),
+                              (*REDIS, "unix:///none.sock")),
+}  # fmt: skip
+SAYS = {
+    "silent": lambda _: b"",
+    "hangs up": lambda _: None,
+    "redis": lambda _: b"-ERR unknown command\r\n",
+    "says no": lambda _: b"-ERR unknown command\r\n",
+    "no password": lambda _: b"-WRONGPASS invalid username-password pair\r\n" * 3,
+    "wants one": lambda _: b"-NOAUTH Authentication required.\r\n" * 3,
+}
+
+
+@pytest.mark.parametrize("name", CONNECTIONS)
+def test_a_server_that_cannot_be_had_is_told_by_its_cause(name, soon, place):
+    kind, code, words, args = CONNECTIONS[name]
+    with contextlib.ExitStack() as stack:
+        address = closed()
+        if kind is not None:
+            try:
+                made = Listener(tls=True) if kind == "tls" else Listener(SAYS[kind])
+            except Unavailable as reason:
+                pytest.skip(str(reason))
+            address = stack.enter_context(made).address
+        filled = [a.replace("AT", address) for a in args]
+        filled = [f"redis://{closed()}" if a == "REDIS" else a for a in filled]
+        wanted = [w.replace("AT", address) for w in words]
+        told(Row(name, code, wanted, args=filled), place)
+
+
+def test_a_port_that_is_taken_is_named(place):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        args = ("run", "mistake", "--until-caught-up", "--metrics-port", port)
+        told(Row("port", "settings", (f"127.0.0.1:{port}", "already in use"), args=args), place)
+
+
+def test_a_fault_of_ours_has_a_traceback_and_says_whose_it_is(place, monkeypatch):
+    def broken(*_: object) -> None:
+        raise RuntimeError("redis://:hunter2@cache cannot be")
+
+    monkeypatch.setattr("processor.app.load_topologies", broken)
+    (place / "mistake.py").write_text(HEAD + GOOD)
+    done = CliRunner().invoke(cli, ["run", "mistake"])
+    assert done.exit_code == 1
+    assert "Traceback" in done.output
+    assert "error (bug): RuntimeError: redis://***@cache cannot be" in done.output
+    assert "this is a fault of the processor" in done.output
+    assert "hunter2" not in done.output
