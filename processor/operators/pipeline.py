@@ -12,11 +12,11 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from processor.errors import ProcessorError
+from processor.errors import ProcessorError, RecordError
 from processor.formats.base import Decoded
 from processor.model.batch import Result, Slice
-from processor.operators.aggregate import MICROSECOND, Aggregate, Term
-from processor.operators.aside import Aside
+from processor.operators.aggregate import MICROSECOND, Aggregate, SumError, Term
+from processor.operators.aside import Aside, messages_at
 from processor.operators.base import ROW, Context, Operator, Refusal, Stateful, TaskState
 from processor.operators.emit import Emit
 from processor.operators.search import ROW_ERRORS, StepError, failing
@@ -56,6 +56,14 @@ class _RowsError(Exception):
         self.step = step
 
 
+class _TotalError(Exception):
+    """A total of a step would leave its type."""
+
+    def __init__(self, step: _Step, cause: SumError) -> None:
+        super().__init__(step.name)
+        self.step, self.cause = step, cause
+
+
 class Pipeline:
     """A compiled plan: pure, and the same for every task.
 
@@ -93,7 +101,8 @@ class Pipeline:
         is told of every step before it is done, as in ``filter at rides.py:12``.
 
         Raises:
-            RecordError: a record is bad and the topology says to fail.
+            RecordError: a record is bad and the topology says to fail, or it would take a sum out
+                of its type, whatever the topology says.
             StepError: a step cannot compute the batch, but each of its records.
             ConservationError: a step made more or fewer rows out of its rows than it may.
         """
@@ -114,6 +123,8 @@ class Pipeline:
                     for slab in state.values():
                         slab.rollback()
                 refused |= self._refused(error.step, decoded, refused, slices)
+            except _TotalError as error:
+                raise self._told(error, decoded, refused, slices) from error.cause
         if not context.result.counts.balanced():
             raise ConservationError(
                 f"the records of a batch do not add up: {context.result.counts}",
@@ -134,6 +145,8 @@ class Pipeline:
                 rows = step.operator.process(frame, context)
             except ProcessorError:
                 raise
+            except SumError as error:
+                raise _TotalError(step, error) from error
             except ROW_ERRORS as error:
                 if not step.behind:
                     raise _RowsError(step) from error
@@ -166,12 +179,40 @@ class Pipeline:
         after the other would.
         """
         context = Context(slices, [], Result())
-        frame = self._decode.admit(decoded, refused, context, numbered=True)
-        for before in _way(self._root, step):
-            frame = before.operator.process(frame, context)
+        frame = self._numbered(step, decoded, refused, context)
         numbers = frame[ROW].to_list()
         bad = _failing(step, frame, context)
         return {numbers[row]: Refusal(step.name, reason) for row, reason in bad.items()}
+
+    def _numbered(
+        self,
+        step: _Step,
+        decoded: Decoded,
+        refused: Mapping[int, Refusal],
+        context: Context,
+    ) -> pl.DataFrame:
+        """The rows that come to a step, with their numbers in the batch."""
+        frame = self._decode.admit(decoded, refused, context, numbered=True)
+        for before in _way(self._root, step):
+            frame = before.operator.process(frame, context)
+        return frame
+
+    def _told(
+        self,
+        error: _TotalError,
+        decoded: Decoded,
+        refused: Mapping[int, Refusal],
+        slices: Sequence[Slice],
+    ) -> RecordError:
+        """The error with the record at which it comes."""
+        frame = self._numbered(error.step, decoded, refused, Context(slices, [], Result()))
+        (message,) = messages_at(slices, [frame[ROW][error.cause.row]])
+        return RecordError(
+            f"{message.topic()}[{message.partition()}] offset {message.offset()}: step "
+            f"{self._decode.aside.app}/{error.step.name} cannot add the record: {error.cause}",
+            remedy="filter such records out before the step, or add up numbers that have room: "
+            "pl.col(...).cast(pl.Float64), or a larger unit",
+        )
 
     def _without_refused(self, step: _Step, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """A step behind an aggregate, on the groups that it can compute."""

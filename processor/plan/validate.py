@@ -204,6 +204,8 @@ def _names(node: nodes.Aggregate) -> None:
         names.append(aggregation.name)
         if aggregation.function == "mean":
             names += [f"{aggregation.name}.sum", f"{aggregation.name}.count"]
+        elif aggregation.function in ("min", "max"):
+            names.append(f"{aggregation.name}.known")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise TopologyError(
