@@ -183,6 +183,7 @@ class Aggregate:
         self._others = list(keys)
         self._keys = ({WINDOW_START: pl.Datetime("us")} if window else {}) | keys
         self._terms = tuple(terms)
+        self._totals = [term for term in terms if term.total() is not None]
         self._known = [expression for term in terms for expression in term.known()]
         self._mode = mode
         self._delay_us = None if mode == "complete" else delay_us
@@ -201,13 +202,13 @@ class Aggregate:
         tasks = groups[TASK].to_numpy()
         starts = np.searchsorted(tasks, np.arange(len(context.slices) + 1))
         parts: list[pl.DataFrame] = []
-        reaches = [term.reach(frame) for term in self._terms]
+        reaches = [term.reach(frame) for term in self._totals]
         for i, state in enumerate(context.states):
             slab = state[self.name]
             part = groups[int(starts[i]) : int(starts[i + 1])]
             slots = self._fold(slab, part)
-            for term, reach in zip(self._terms, reaches, strict=True):
-                if term.total() is not None and len(slots):
+            for term, reach in zip(self._totals, reaches, strict=True):
+                if len(slots):
                     self._look(term, reach, frame, slab, slots, first=int(starts[i]))
             closed = self._closed(slab, part, context.result.event_times_max[i])
             rows = self._emit(slab, part, slots, closed)

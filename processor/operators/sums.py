@@ -36,9 +36,9 @@ def reach(values: pl.Series) -> float:
     >>> reach(pl.Series([-3, 2, None]))
     9.0
     """
-    low: Any = values.min()
-    if values.dtype not in _WIDE or low is None:
+    if values.dtype not in _WIDE or values.null_count() == len(values):
         return 0.0
+    low: Any = values.min()
     high: Any = values.max()
     return max(abs(float(low)), abs(float(high))) * len(values)
 

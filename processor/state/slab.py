@@ -118,14 +118,15 @@ class Slab:
         changes = self._changes
         changes.slots.append(slots)
         changes.old.append({c.name: self._columns[c.name][slots] for c in self._cells})
-        for cell in self._cells:
-            column, partial = self._columns[cell.name], partials[cell.name]
-            if cell.fold == "add":
-                column[slots] += partial
-            else:
-                # These pass over NaN, as the batch's own minimum and maximum do.
-                pick = np.fmin if cell.fold == "min" else np.fmax
-                column[slots] = pick(column[slots], partial)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for cell in self._cells:
+                column, partial = self._columns[cell.name], partials[cell.name]
+                if cell.fold == "add":
+                    column[slots] += partial
+                else:
+                    # These pass over NaN, as the batch's own minimum and maximum do.
+                    pick = np.fmin if cell.fold == "min" else np.fmax
+                    column[slots] = pick(column[slots], partial)
         return slots
 
     def gather(self, name: str, slots: Slots) -> Column:
