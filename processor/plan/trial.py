@@ -54,7 +54,9 @@ def _differs(expression: pl.Expr, frame: pl.DataFrame) -> bool:
     turned = _tried(expression, frame[good[::-1]])
     if together is None or turned is None:
         return True
-    return not (_same(together, one_by_one) and _same(turned[list(range(len(good)))[::-1]], one_by_one))
+    return not (
+        _same(together, one_by_one) and _same(turned[list(range(len(good)))[::-1]], one_by_one)
+    )
 
 
 def _tried(expression: pl.Expr, rows: pl.DataFrame) -> pl.DataFrame | None:
