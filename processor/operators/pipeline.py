@@ -19,6 +19,7 @@ from processor.operators.aggregate import MICROSECOND, Aggregate, SumError, Term
 from processor.operators.aside import Aside, messages_at
 from processor.operators.base import ROW, Context, Operator, Refusal, Stateful, TaskState
 from processor.operators.emit import Emit
+from processor.operators.fit import fit_of
 from processor.operators.search import ROW_ERRORS, StepError, failing
 from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
@@ -273,12 +274,9 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
         if isinstance(node, nodes.Aggregate):
             operator: Operator = _aggregate(plan, node, columns, aggregates, delay_us)
             aggregates += 1
-        elif isinstance(node, nodes.Filter):
-            operator = Filter(node.predicate, counted=single and not _behind_aggregate(node))
-        elif isinstance(node, nodes.Select):
-            operator = Select(node.expressions)
         else:
-            operator = Extend(node.expressions)
+            counted = single and not _behind_aggregate(node)
+            operator = _stateless(node, columns[id(node.parent)], counted=counted)
         step = _Step(operator, f"{_NAMES[type(node)]} at {node.at}", _behind_aggregate(node))
         children[id(node.parent)].append(step)
         children[id(node)] = step.children
@@ -287,6 +285,18 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
         emit = Emit(sink.topic, sink.format, sink.key)
         children[id(sink.parent)].append(_Step(emit, f"write at {sink.at}", behind))
     return decode, top
+
+
+def _stateless(
+    node: nodes.Select | nodes.Extend | nodes.Filter,
+    columns: Mapping[str, pl.DataType],
+    *,
+    counted: bool,
+) -> Operator:
+    fit, expressions = fit_of(node.at, nodes.expressions(node), columns)
+    if isinstance(node, nodes.Filter):
+        return Filter(expressions[0], counted, fit)
+    return (Select if isinstance(node, nodes.Select) else Extend)(expressions, fit)
 
 
 def _aggregate(

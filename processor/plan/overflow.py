@@ -208,7 +208,7 @@ def _scopes(node: pl.Expr, inner: Sequence[pl.Expr], scope: _Scope) -> list[_Sco
     if len(inner) == 2:
         of, value = inner
         for is_it, place, lists in _INSIDE:
-            if any(_equal(node, make, of, value) for make in is_it):
+            if any(wraps.equal(node, make, of, value) for make in is_it):
                 return [scope, scope.within(partial(place, of), lists=lists)]
     return [scope] * len(inner)
 
@@ -240,20 +240,14 @@ _INSIDE: Final[list[tuple[list[wraps.Make], wraps.Make, bool]]] = [
 ]  # fmt: skip
 
 
-def _equal(node: pl.Expr, make: wraps.Make, *inner: pl.Expr) -> bool:
-    try:
-        return node.meta.eq(make(*inner))
-    except (TypeError, ValueError):
-        return False
-
-
 def _plain(node: pl.Expr, scope: _Scope) -> bool:
     """Whether it has one result, and its parts as many values: then one may leave another out."""
     if len(scope.types(node)) != 1:
         return False
     try:
         return not scope.lists or all(
-            part.meta.is_row_separable() and part.meta.is_length_preserving()
+            part.meta.is_row_separable()
+            and (part.meta.is_length_preserving() or part.meta.is_scalar())
             for part in (node, *parts(node))
         )
     except pl.exceptions.PolarsError:

@@ -19,9 +19,11 @@ from processor.errors import TopologyError
 from processor.plan import trial
 from processor.plan.nodes import Location
 
-_FUNCTION: Final = "python_udf"
+FUNCTION: Final = "python_udf"
+"""How the column engine shows a function of the user's own."""
+
 _REMEDY: Final = "compute each row from itself; for more, group_by(...).agg(...)"
-_FUNCTIONS: Final = (
+_OTHERWISE: Final = (
     "use map_elements, or say is_elementwise=True of a function that computes each row from itself "
     "alone: others see a whole batch"
 )
@@ -61,7 +63,7 @@ def refusal(expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> tuple[pl
         if _numbers_of_categories(part, columns):
             return part, "cast it to pl.String: the numbers of categories change with what was seen"
     plain = expression.meta.is_column_selection(allow_aliasing=True)
-    if not plain and _FUNCTION not in str(expression) and trial.differs(expression, columns):
+    if not plain and FUNCTION not in str(expression) and trial.differs(expression, columns):
         return expression, _REMEDY
     return None
 
@@ -119,8 +121,8 @@ def _culprit(expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> pl.Expr
 
 def _remedy(part: pl.Expr) -> str:
     text = str(part)
-    if text.endswith((f"{_FUNCTION}()", ")])")) and f".{_FUNCTION}(" in text:
-        return _FUNCTIONS
+    if text.endswith((f"{FUNCTION}()", ")])")) and f".{FUNCTION}(" in text:
+        return _OTHERWISE
     return _TIMES if ".strptime(" in text else _REMEDY
 
 

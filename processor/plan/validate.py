@@ -8,7 +8,7 @@ from datetime import timedelta
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.plan import nodes, rowwise, schema
+from processor.plan import nodes, overflow, rowwise, schema
 
 _KEY_TYPES = (pl.String, pl.Boolean)
 _MODES = ("append", "update", "complete")
@@ -105,6 +105,7 @@ def _columns(node: nodes.Node, columns: schema.Columns) -> None:
         return
     for expression in nodes.expressions(node):
         rowwise.check(node.at, expression, columns[id(node.parent)])
+        overflow.checks(node.at, [expression], columns[id(node.parent)])
 
 
 def _watermark(plan: nodes.Plan) -> None:

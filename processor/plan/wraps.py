@@ -158,13 +158,16 @@ def known(node: pl.Expr, inner: Sequence[pl.Expr]) -> Wrap | None:
     >>> known(a * b, [a, b]) is None, known(a & b, [a, b]) is None
     (False, True)
     """
-    for wrap in WRAPS if inner else ():
-        try:
-            if node.meta.eq(wrap.make(*inner)):
-                return wrap
-        except (TypeError, ValueError):  # of another number of parts
-            continue
-    return None
+    found = (wrap for wrap in WRAPS if inner and equal(node, wrap.make, *inner))
+    return next(found, None)
+
+
+def equal(node: pl.Expr, make: Make, *inner: pl.Expr) -> bool:
+    """Whether a node is what would be made of its parts."""
+    try:
+        return node.meta.eq(make(*inner))
+    except (TypeError, ValueError):  # of another number of parts
+        return False
 
 
 def bounded(kind: pl.DataType) -> bool:
