@@ -41,11 +41,13 @@ def hoist(expressions: Sequence[pl.Expr]) -> tuple[dict[str, pl.Expr], list[pl.E
     functions: dict[str, pl.Expr] = {}
     if any(_SELECTOR in str(expression) for expression in expressions):
         return functions, list(expressions)
-    return functions, [
-        # The name of a result is that of its first column, which may be a new one now.
-        _rest(expression, functions).alias(expression.meta.output_name())
-        for expression in expressions
-    ]
+    return functions, [_named(_rest(each, functions), each) for each in expressions]
+
+
+def _named(rest: pl.Expr, expression: pl.Expr) -> pl.Expr:
+    """The name of a result is that of its first column, which may be a new one now."""
+    name = expression.meta.output_name()
+    return rest if rest.meta.output_name() == name else rest.alias(name)
 
 
 def _rest(node: pl.Expr, functions: dict[str, pl.Expr]) -> pl.Expr:
