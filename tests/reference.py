@@ -13,7 +13,10 @@ from typing import Any
 
 @dataclass
 class Outcome:
-    """``groups`` by (window start or None, key); ``closed`` those whose window is over."""
+    """``groups`` by (window start or None, key); ``closed`` those whose window is over.
+
+    ``leaves`` is the number of the first record that takes a sum out of 64 bits.
+    """
 
     groups: dict[tuple[int | None, str | None], dict[str, Any]] = field(default_factory=dict)
     closed: set[tuple[int | None, str | None]] = field(default_factory=set)
@@ -22,6 +25,7 @@ class Outcome:
     late: int = 0
     filtered: int = 0
     time_max: int | None = None
+    leaves: int | None = None
 
 
 def _record(value: bytes | None) -> tuple[int, str | None, int | None] | None:
@@ -58,7 +62,7 @@ def interpret(
 ) -> Outcome:
     """One partition from beginning to end; times in seconds, ``at_least`` filters by ``v``."""
     out = Outcome()
-    for value in values:
+    for offset, value in enumerate(values):
         out.read += 1
         record = _record(value)
         if record is None:
@@ -74,7 +78,10 @@ def interpret(
             continue
         start = None if window is None else time // window * window
         new = {"n": 0, "values": 0, "sum": 0, "min": None, "max": None}
-        _fold(out.groups.setdefault((start, key), new), number)
+        group = out.groups.setdefault((start, key), new)
+        _fold(group, number)
+        if out.leaves is None and not -(2**63) <= group["sum"] < 2**63:
+            out.leaves = offset
     for group in out.groups.values():
         group["mean"] = group["sum"] / group["values"] if group["values"] else None
     if window is not None and delay is not None and out.time_max is not None:

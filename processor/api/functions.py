@@ -154,7 +154,7 @@ def nearest(lat: str, lon: str, points: Sequence[tuple[float, float]]) -> pl.Exp
         x, y = (column.to_numpy() for column in columns)
         return pl.Series(_nearest(x, y, points))
 
-    return pl.map_batches([lat, lon], numbers, return_dtype=pl.Int64)
+    return pl.map_batches([lat, lon], numbers, return_dtype=pl.Int64, is_elementwise=True)
 
 
 def _nearest(

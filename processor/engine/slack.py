@@ -23,6 +23,8 @@ from processor.model.log import Output
 from processor.plan import nodes, schema
 
 _EPSILON: Final = sys.float_info.epsilon
+# Sums of sizes up to it do not overflow, however many there are.
+_SIZE_MAX: Final = 2.0**960
 _COUNT, _SIZE, _ODD = "processor.count", "processor.size", "processor.odd"
 
 
@@ -113,7 +115,10 @@ def _sizes(aggregate: nodes.Aggregate, measured: Sequence[str]) -> nodes.Aggrega
     for name in measured:
         count, size, odd = (f"{kind}.{name}" for kind in (_COUNT, _SIZE, _ODD))
         numbers = pl.col(name).cast(pl.Float64)
-        before += [numbers.abs().alias(size), (~numbers.is_finite()).cast(pl.Int64).alias(odd)]
+        before += [
+            numbers.abs().clip(0, _SIZE_MAX).alias(size),
+            (~numbers.is_finite()).cast(pl.Int64).alias(odd),
+        ]
         sizes += [
             nodes.Aggregation(count, "count", name),
             nodes.Aggregation(size, "sum", size),
@@ -127,7 +132,7 @@ def _bound(row: Mapping[str, Any], aggregation: nodes.Aggregation) -> float:
     count, size, odd = (row[f"{kind}.{aggregation.column}"] for kind in (_COUNT, _SIZE, _ODD))
     if int(odd):
         return 0.0  # infinite or no number, in any order
-    if size is None or not math.isfinite(float(size)):
+    if size is None or float(size) >= _SIZE_MAX:
         return math.inf  # the order decides whether it overflows on the way
     # A mean is the sum divided by the count.
     return 2 * _EPSILON * float(size) * (int(count) if aggregation.function == "sum" else 1)

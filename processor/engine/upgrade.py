@@ -177,6 +177,8 @@ def _rows(rows: Rows, finding: Finding) -> Rows:
         # What has no history is filled up; rows of it are refused once all has been applied.
         cell: np.zeros(len(rows.words), np.int64) if source is None else rows.cells[source]
         for cell, source in finding.cells.items()
+        # One that tells of another is not in every piece: see `Slab.restore`.
+        if source is None or source in rows.cells
     }
     if order == sorted(order):
         return replace(rows, cells=cells)

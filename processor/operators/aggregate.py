@@ -14,7 +14,7 @@ that are over can be freed; only ``complete``, which promises all groups for eve
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
@@ -22,6 +22,7 @@ from typing import Final, Literal
 import numpy as np
 import polars as pl
 
+from processor.operators import sums
 from processor.operators.base import TASK, Context
 from processor.plan.nodes import Aggregation, OutputMode, Window
 from processor.state.index import Slots
@@ -30,6 +31,16 @@ from processor.state.slab import NUMBER_MAX, Cell, Column, Slab
 WINDOW_START: Final = "window_start"
 WINDOW_END: Final = "window_end"
 MICROSECOND: Final = timedelta(microseconds=1)
+_AT: Final = "__at"
+_VALUE: Final = "__value"
+
+
+class SumError(Exception):
+    """A record takes a sum out of its type; ``row`` is its place among the rows of the step."""
+
+    def __init__(self, message: str, row: int) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +54,19 @@ class Term:
     kind: pl.DataType
 
     def cells(self) -> list[Cell]:
-        """The stored columns: one, or a sum and a count for a mean."""
+        """The stored columns: one for a count or a sum, else two."""
         name, function = self.aggregation.name, self.aggregation.function
         if function == "count":
             return [Cell(name, "<i8", "add")]
         if function == "mean":
             return [Cell(f"{name}.sum", "<f8", "add"), Cell(f"{name}.count", "<i8", "add")]
         dtype: Literal["<f8", "<i8"] = "<f8" if self.kind.is_float() else "<i8"
-        return [Cell(name, dtype, "add" if function == "sum" else function)]
+        if function == "sum":
+            return [Cell(name, dtype, "add")]
+        return [Cell(name, dtype, function), Cell(f"{name}.known", "|u1", "max", tells=name)]
 
     def partials(self) -> list[pl.Expr]:
-        """The same columns computed for a batch's group."""
+        """The columns of a batch's groups, as they are computed from its rows."""
         name, function, column = (
             self.aggregation.name,
             self.aggregation.function,
@@ -62,29 +75,77 @@ class Term:
         if function == "count":
             count = pl.len() if column is None else pl.col(column).count()
             return [count.cast(pl.Int64).alias(name)]
-        values = pl.col(str(column))
+        values = self._numbers()
         if function == "mean":
-            total = values.cast(pl.Float64).sum().alias(f"{name}.sum")
+            total = values.sum().alias(f"{name}.sum")
             return [total, values.count().cast(pl.Int64).alias(f"{name}.count")]
-        cell = self.cells()[0]
-        stored = pl.Float64 if cell.dtype == "<f8" else pl.Int64
-        numbers = values.to_physical().cast(stored)
-        folded = {"sum": numbers.sum(), "min": numbers.min(), "max": numbers.max()}[function]
-        return [folded.fill_null(cell.identity()).alias(name)]
+        folded = {"sum": values.sum(), "min": values.min(), "max": values.max()}[function]
+        return [folded.alias(name)]
+
+    def known(self) -> list[pl.Expr]:
+        """What is computed from the groups: whether there is a smallest or largest value.
+
+        What is not a number is none.
+        """
+        name = self.aggregation.name
+        if self.aggregation.function not in ("min", "max"):
+            return []
+        value = pl.col(name)
+        known = value.is_not_null()
+        if self.kind.is_float():
+            known &= value.is_not_nan().fill_null(value=False)
+        identity = self.cells()[0].identity()
+        return [value.fill_null(identity), known.cast(pl.UInt8).alias(f"{name}.known")]
+
+    def total(self) -> str | None:
+        """The stored column that is a sum of numbers which may leave its type."""
+        name, function = self.aggregation.name, self.aggregation.function
+        if function == "count":
+            return name
+        if function == "mean":
+            return f"{name}.sum"
+        return name if function == "sum" else None
+
+    def reach(self, frame: pl.DataFrame) -> float:
+        """How far from zero the sum of some of the rows can be."""
+        column = self.aggregation.column
+        if self.aggregation.function == "count" or column is None:
+            return frame.height
+        if self.aggregation.function == "mean" and self.kind.is_integer():
+            return 0  # as Float64, which no sum of integers leaves
+        return sums.reach(frame[column])
+
+    def values(self) -> pl.Expr:
+        """What each row adds to the total; null for one that adds nothing."""
+        if self.aggregation.function == "count":
+            given = pl.lit(1) if self.aggregation.column is None else self._given()
+            return given.cast(pl.Int64)
+        return self._numbers()
 
     def output(self, slab: Slab, slots: Slots) -> pl.Series:
         """The aggregate's values now."""
         name, function = self.aggregation.name, self.aggregation.function
         if function == "mean":
             totals, counts = slab.gather(f"{name}.sum", slots), slab.gather(f"{name}.count", slots)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                return pl.Series(name, totals / counts).fill_nan(None)
+            none = counts == 0
+            means = pl.Series(name, totals / np.where(none, 1, counts))
+            return means.set(pl.Series(none), None) if none.any() else means
         column: Column = slab.gather(name, slots)
         values = pl.Series(name, column)
         if function in ("min", "max"):
-            identity = self.cells()[0].identity()
-            values = values.set(values == identity, None).cast(self.kind)
+            known = slab.gather(f"{name}.known", slots) != 0
+            if not known.all():
+                values = values.set(pl.Series(~known), None)
+            values = values.cast(self.kind)
         return values
+
+    def _given(self) -> pl.Expr:
+        return pl.when(pl.col(str(self.aggregation.column)).is_not_null()).then(1)
+
+    def _numbers(self) -> pl.Expr:
+        floating = self.aggregation.function == "mean" or self.kind.is_float()
+        values = pl.col(str(self.aggregation.column)).to_physical()
+        return values.cast(pl.Float64 if floating else pl.Int64)
 
 
 class Aggregate:
@@ -122,6 +183,8 @@ class Aggregate:
         self._others = list(keys)
         self._keys = ({WINDOW_START: pl.Datetime("us")} if window else {}) | keys
         self._terms = tuple(terms)
+        self._totals = [term for term in terms if term.total() is not None]
+        self._known = [expression for term in terms for expression in term.known()]
         self._mode = mode
         self._delay_us = None if mode == "complete" else delay_us
 
@@ -132,16 +195,21 @@ class Aggregate:
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """Fold the rows in; the groups that the mode asks for go on.
 
-        Rows come in the order of their tasks, and so do the groups.
+        Rows come in the order of their tasks, and so do the groups. Raises `SumError`; then what
+        was folded has to be rolled back.
         """
         groups = self.grouped(frame)
         tasks = groups[TASK].to_numpy()
         starts = np.searchsorted(tasks, np.arange(len(context.slices) + 1))
         parts: list[pl.DataFrame] = []
+        reaches = [term.reach(frame) for term in self._totals]
         for i, state in enumerate(context.states):
             slab = state[self.name]
             part = groups[int(starts[i]) : int(starts[i + 1])]
             slots = self._fold(slab, part)
+            for term, reach in zip(self._totals, reaches, strict=True):
+                if len(slots):
+                    self._look(term, reach, frame, slab, slots, first=int(starts[i]))
             closed = self._closed(slab, part, context.result.event_times_max[i])
             rows = self._emit(slab, part, slots, closed)
             parts.append(rows.with_columns_seq(pl.lit(i, pl.UInt32).alias(TASK)))
@@ -150,16 +218,27 @@ class Aggregate:
         return pl.concat(parts)
 
     def grouped(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """Partial results of these rows by task, window and keys; state is left alone."""
+        """Partial results of these rows by task, window and keys; state is left alone.
+
+        Raises `OverflowError` for a window that has no end among the times there are.
+        """
+        partials = [expression for term in self._terms for expression in term.partials()]
+        # Rows come by task, and the order of first appearance keeps them so.
+        groups = frame.group_by(self._by(), maintain_order=True).agg(partials)
+        if self._window and groups.height:
+            # Also one that begins before the first time there is: its beginning has wrapped around.
+            last = int(groups[WINDOW_START].to_physical().max())  # type: ignore[arg-type]
+            if last > NUMBER_MAX - self._size_us:
+                raise OverflowError("the window of the event time has no end that is a Datetime")
+        return groups.with_columns_seq(self._known) if self._known else groups
+
+    def _by(self) -> list[pl.Expr]:
         keys: list[pl.Expr] = [pl.col(TASK)]
         if self._window:
             time = pl.col(self._window.column).cast(pl.Datetime("us")).to_physical()
             start = time.floordiv(self._size_us) * self._size_us
             keys.append(start.cast(pl.Datetime("us")).alias(WINDOW_START))
-        keys += [pl.col(name) for name in self._others]
-        partials = [expression for term in self._terms for expression in term.partials()]
-        # Rows come by task, and the order of first appearance keeps them so.
-        return frame.group_by(keys, maintain_order=True).agg(partials)
+        return keys + [pl.col(name) for name in self._others]
 
     def _fold(self, slab: Slab, part: pl.DataFrame) -> Slots:
         if part.is_empty():
@@ -168,6 +247,36 @@ class Aggregate:
         return slab.fold(
             part.select_seq(list(self._keys)), {name: part[name].to_numpy() for name in cells}
         )
+
+    def _look(
+        self, term: Term, reach: float, frame: pl.DataFrame, slab: Slab, slots: Slots, *, first: int
+    ) -> None:
+        """See that no total of the groups from ``first`` on has left its type on the way."""
+        name = str(term.total())
+        totals = slab.gather(name, slots)
+        suspects = sums.beyond(totals)
+        if reach > sums.limit(totals):
+            suspects[:] = True
+        if not suspects.any():
+            return
+        places = np.flatnonzero(suspects)
+        dtype = pl.Float64 if totals.dtype.kind == "f" else pl.Int64
+        rows = frame.with_row_index(_AT).with_columns_seq(term.values().alias(_VALUE))
+        groups = rows.group_by(self._by(), maintain_order=True).agg(_AT, _VALUE)[places + first]
+        for place, group in zip(places, groups.iter_rows(named=True), strict=True):
+            values = pl.Series(group[_VALUE], dtype=dtype)
+            given = values.is_not_null()
+            numbers, before = values.filter(given).to_numpy(), slab.before(name)[place]
+            if (at := sums.leaves(before, numbers)) is not None:
+                row = pl.Series(group[_AT]).filter(given)[at]
+                raise SumError(self._told(term, group, str(dtype)), row)
+            if dtype is pl.Float64:
+                slab.amend(name, slots[[place]], np.array([sums.total_of(before, numbers)]))
+
+    def _told(self, term: Term, group: Mapping[str, object], dtype: str) -> str:
+        of = ", ".join(f"{key}={group[key]!s}" for key in self._keys)
+        called, function = term.aggregation.name, term.aggregation.function
+        return f"it takes {called!r}, the {function} of the group {of}, out of {dtype}"
 
     def _closed(self, slab: Slab, part: pl.DataFrame, event_time_max: int | None) -> Slots:
         """The slots whose window the watermark has passed."""

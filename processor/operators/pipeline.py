@@ -12,13 +12,14 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from processor.errors import ProcessorError
+from processor.errors import ProcessorError, RecordError
 from processor.formats.base import Decoded
 from processor.model.batch import Result, Slice
-from processor.operators.aggregate import MICROSECOND, Aggregate, Term
-from processor.operators.aside import Aside
+from processor.operators.aggregate import MICROSECOND, Aggregate, SumError, Term
+from processor.operators.aside import Aside, messages_at
 from processor.operators.base import ROW, Context, Operator, Refusal, Stateful, TaskState
 from processor.operators.emit import Emit
+from processor.operators.fit import fit_of
 from processor.operators.search import ROW_ERRORS, StepError, failing
 from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
@@ -54,6 +55,14 @@ class _RowsError(Exception):
     def __init__(self, step: _Step) -> None:
         super().__init__(step.name)
         self.step = step
+
+
+class _TotalError(Exception):
+    """A total of a step would leave its type."""
+
+    def __init__(self, step: _Step, cause: SumError) -> None:
+        super().__init__(step.name)
+        self.step, self.cause = step, cause
 
 
 class Pipeline:
@@ -93,7 +102,8 @@ class Pipeline:
         is told of every step before it is done, as in ``filter at rides.py:12``.
 
         Raises:
-            RecordError: a record is bad and the topology says to fail.
+            RecordError: a record is bad and the topology says to fail, or it would take a sum out
+                of its type, whatever the topology says.
             StepError: a step cannot compute the batch, but each of its records.
             ConservationError: a step made more or fewer rows out of its rows than it may.
         """
@@ -114,6 +124,8 @@ class Pipeline:
                     for slab in state.values():
                         slab.rollback()
                 refused |= self._refused(error.step, decoded, refused, slices)
+            except _TotalError as error:
+                raise self._told(error, decoded, refused, slices) from error.cause
         if not context.result.counts.balanced():
             raise ConservationError(
                 f"the records of a batch do not add up: {context.result.counts}",
@@ -134,6 +146,8 @@ class Pipeline:
                 rows = step.operator.process(frame, context)
             except ProcessorError:
                 raise
+            except SumError as error:
+                raise _TotalError(step, error) from error
             except ROW_ERRORS as error:
                 if not step.behind:
                     raise _RowsError(step) from error
@@ -166,12 +180,40 @@ class Pipeline:
         after the other would.
         """
         context = Context(slices, [], Result())
-        frame = self._decode.admit(decoded, refused, context, numbered=True)
-        for before in _way(self._root, step):
-            frame = before.operator.process(frame, context)
+        frame = self._numbered(step, decoded, refused, context)
         numbers = frame[ROW].to_list()
         bad = _failing(step, frame, context)
         return {numbers[row]: Refusal(step.name, reason) for row, reason in bad.items()}
+
+    def _numbered(
+        self,
+        step: _Step,
+        decoded: Decoded,
+        refused: Mapping[int, Refusal],
+        context: Context,
+    ) -> pl.DataFrame:
+        """The rows that come to a step, with their numbers in the batch."""
+        frame = self._decode.admit(decoded, refused, context, numbered=True)
+        for before in _way(self._root, step):
+            frame = before.operator.process(frame, context)
+        return frame
+
+    def _told(
+        self,
+        error: _TotalError,
+        decoded: Decoded,
+        refused: Mapping[int, Refusal],
+        slices: Sequence[Slice],
+    ) -> RecordError:
+        """The error with the record at which it comes."""
+        frame = self._numbered(error.step, decoded, refused, Context(slices, [], Result()))
+        (message,) = messages_at(slices, [frame[ROW][error.cause.row]])
+        return RecordError(
+            f"{message.topic()}[{message.partition()}] offset {message.offset()}: step "
+            f"{self._decode.aside.app}/{error.step.name} cannot add the record: {error.cause}",
+            remedy="filter such records out before the step, or add up numbers that have room: "
+            "pl.col(...).cast(pl.Float64), or a larger unit",
+        )
 
     def _without_refused(self, step: _Step, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """A step behind an aggregate, on the groups that it can compute."""
@@ -233,12 +275,9 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
         if isinstance(node, nodes.Aggregate):
             operator: Operator = _aggregate(plan, node, columns, aggregates, delay_us)
             aggregates += 1
-        elif isinstance(node, nodes.Filter):
-            operator = Filter(node.predicate, counted=single and not _behind_aggregate(node))
-        elif isinstance(node, nodes.Select):
-            operator = Select(node.expressions)
         else:
-            operator = Extend(node.expressions)
+            counted = single and not _behind_aggregate(node)
+            operator = _stateless(node, columns[id(node.parent)], counted=counted)
         step = _Step(operator, f"{_NAMES[type(node)]} at {node.at}", _behind_aggregate(node))
         children[id(node.parent)].append(step)
         children[id(node)] = step.children
@@ -247,6 +286,18 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
         emit = Emit(sink.topic, sink.format, sink.key)
         children[id(sink.parent)].append(_Step(emit, f"write at {sink.at}", behind))
     return decode, top
+
+
+def _stateless(
+    node: nodes.Select | nodes.Extend | nodes.Filter,
+    columns: Mapping[str, pl.DataType],
+    *,
+    counted: bool,
+) -> Operator:
+    fit, expressions = fit_of(node.at, nodes.expressions(node), columns)
+    if isinstance(node, nodes.Filter):
+        return Filter(expressions[0], counted, fit)
+    return (Select if isinstance(node, nodes.Select) else Extend)(expressions, fit)
 
 
 def _aggregate(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from processor.operators.base import HIDDEN, Context
+from processor.operators.fit import Fit
 
 
 def _together() -> bool:
@@ -36,6 +37,7 @@ class Select:
     """These columns and no others."""
 
     expressions: Sequence[pl.Expr]
+    fit: Fit | None = None
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:  # noqa: ARG002 - as `Operator`
         """Rows with the chosen columns."""
@@ -46,10 +48,14 @@ class Select:
         return self._select(frame, [*map(pl.col, hidden), *self.expressions])
 
     def _select(self, frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> pl.DataFrame:
+        if self.fit:
+            frame = self.fit.before(frame)
         rows = (frame.select if _together() else frame.select_seq)(*expressions)
         if rows.height == 1 != frame.height:
             # Nothing but literals: they are the same in every row.
             rows = pl.concat([rows] * frame.height) if frame.height else rows.clear()
+        if self.fit:
+            self.fit.check(frame)
         return rows
 
 
@@ -58,15 +64,24 @@ class Extend:
     """These columns beside the others."""
 
     expressions: Sequence[pl.Expr]
+    fit: Fit | None = None
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:  # noqa: ARG002 - as `Operator`
         """Rows with more columns."""
         hidden = _hidden(frame)
         if hidden and _selects(*self.expressions):
             own = frame.select_seq(hidden).get_columns()
-            return frame.drop(hidden).with_columns(*self.expressions).hstack(own)
-        extend = frame.with_columns if _together() else frame.with_columns_seq
-        return extend(*self.expressions)
+            return self._extend(frame.drop(hidden)).hstack(own)
+        return self._extend(frame)
+
+    def _extend(self, frame: pl.DataFrame) -> pl.DataFrame:
+        if self.fit:
+            frame = self.fit.before(frame)
+        rows = (frame.with_columns if _together() else frame.with_columns_seq)(*self.expressions)
+        if self.fit:
+            self.fit.check(frame)
+            return self.fit.after(rows)
+        return rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +90,18 @@ class Filter:
 
     predicate: pl.Expr
     counted: bool
+    fit: Fit | None = None
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:  # noqa: ARG002 - as `Operator`
         """The rows that pass."""
         hidden = _hidden(frame)
         if hidden and _selects(self.predicate):
-            return frame.filter(frame.drop(hidden).select(self.predicate).to_series())
+            own = frame.drop(hidden)
+            if self.fit:
+                self.fit.check(own)
+            return frame.filter(own.select(self.predicate).to_series())
+        if self.fit:
+            frame = self.fit.before(frame)
+            self.fit.check(frame)
+            return self.fit.after(frame.filter(self.predicate))
         return frame.filter(self.predicate)

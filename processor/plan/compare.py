@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from processor.plan.fingerprint import FORMAT, Description, Operator
+from processor.plan.fingerprint import FORMAT, KNOWN, Cell, Description, Operator
 
 
 class Verdict(StrEnum):
@@ -148,8 +148,8 @@ def _pairs(
     pairs: list[tuple[Operator, Operator]] = []
     before, now = list(old), list(new)
     likenesses: list[tuple[Callable[[Operator], Hashable], bool]] = [
-        (lambda o: (o.sinks, o.window, o.keys, o.cells, o.steps), True),
-        (lambda o: (o.window, o.keys, o.cells, o.steps), True),
+        (lambda o: (o.sinks, o.window, o.keys, _told(o), o.steps), True),
+        (lambda o: (o.window, o.keys, _told(o), o.steps), True),
         (lambda o: (o.sinks, o.window, frozenset(o.keys)), False),
         (lambda o: (o.steps, o.window, frozenset(o.keys)), False),
         (lambda o: o.sinks, False),
@@ -176,12 +176,17 @@ def _operator(old: Operator, new: Operator) -> Finding:
     cells = {
         cell.name: cell.name if by_name.get(cell.name) == cell.content else stored.get(cell.content)
         for cell in new.cells
+        # Earlier versions did not have it; then state that is loaded tells.
+        if cell.content in stored or not cell.function.endswith(KNOWN)
     }
     keys = tuple(old.keys.index(key) for key in new.keys)
-    found = [f"{c} has no history" for c in new.cells if cells[c.name] is None]
-    found += [f"{c} comes from {cells[c.name]}" for c in new.cells
-              if cells[c.name] not in (None, c.name)]  # fmt: skip
-    found += [f"{c} is left out" for c in old.cells if c.name not in cells.values()]
+    told = [cell for cell in new.cells if not cell.function.endswith(KNOWN)]
+    found = [f"{c} has no history" for c in told if cells[c.name] is None]
+    found += [
+        f"{c} comes from {cells[c.name]}" for c in told if cells[c.name] not in (None, c.name)
+    ]
+    found += [f"{c} is left out" for c in old.cells
+              if c.name not in cells.values() and not c.function.endswith(KNOWN)]  # fmt: skip
     if old.keys != new.keys:
         found.append("keys in another order")
     if new.frees and not old.frees:
@@ -192,6 +197,11 @@ def _operator(old: Operator, new: Operator) -> Finding:
     if old.sinks != new.sinks:
         found.append(f"written to {_names(new.sinks)}, before to {_names(old.sinks)}")
     return Finding(_label(new), verdict, tuple(found), old.name, new.name, keys, cells)
+
+
+def _told(operator: Operator) -> tuple[Cell, ...]:
+    """Its cells, without those that only tell of another one whether it holds a value."""
+    return tuple(cell for cell in operator.cells if not cell.function.endswith(KNOWN))
 
 
 def _incompatible(old: Operator, new: Operator) -> list[str]:

@@ -20,6 +20,8 @@ from processor.plan import nodes, schema
 
 FORMAT: Final = 1
 STATELESS: Final = "stateless"
+KNOWN: Final = " is known"
+"""What the function of a cell ends with that only tells whether another one holds a value."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]+")
 
@@ -191,7 +193,10 @@ def _cells(aggregation: nodes.Aggregation, have: dict[str, pl.DataType]) -> list
             Cell(f"{name}.count", "count", column, text, "<i8"),
         ]
     dtype = "<f8" if kind is not None and kind.is_float() else "<i8"
-    return [Cell(name, function, column, text, dtype)]
+    cells = [Cell(name, function, column, text, dtype)]
+    if function in ("min", "max"):
+        cells.append(Cell(f"{name}.known", f"{function}{KNOWN}", column, text, "|u1"))
+    return cells
 
 
 def _steps(node: nodes.Aggregate | nodes.Sink) -> list[str]:

@@ -180,3 +180,10 @@ def path(sink: Sink) -> list[Node]:
     while not isinstance(nodes[-1], Source):
         nodes.append(nodes[-1].parent)
     return nodes[::-1]
+
+
+def expressions(node: Node) -> tuple[pl.Expr, ...]:
+    """What a step computes of its rows; nothing for one that has no expression."""
+    if isinstance(node, Select | Extend):
+        return node.expressions
+    return (node.predicate,) if isinstance(node, Filter) else ()

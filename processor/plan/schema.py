@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TypeAlias
 
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.plan import nodes
+from processor.plan import nodes, rowwise
 
 Columns: TypeAlias = dict[int, dict[str, pl.DataType]]
 """Column names and types by ``id`` of the node."""
@@ -42,7 +43,10 @@ def columns(plan: nodes.Plan) -> Columns:
             raise
         # An expression may run the user's own functions, and those may raise anything.
         except (Exception, pl.exceptions.PanicException) as error:
-            have = frames[id(node.parent)].columns if not isinstance(node, nodes.Source) else []
+            have = {} if isinstance(node, nodes.Source) else frames[id(node.parent)].schema
+            for expression in nodes.expressions(node):
+                with contextlib.suppress(pl.exceptions.PolarsError, pl.exceptions.PanicException):
+                    rowwise.check(node.at, expression, have)
             said = str(error).strip().partition("\n")[0] or type(error).__name__
             raise TopologyError(
                 f"{node.at}: {_WORDS[type(node)]} cannot be computed: {said}",

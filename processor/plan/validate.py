@@ -8,7 +8,7 @@ from datetime import timedelta
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.plan import nodes, roles, schema, written
+from processor.plan import nodes, overflow, roles, rowwise, schema, written
 
 _KEY_TYPES = (pl.String, pl.Boolean)
 _MODES = ("append", "update", "complete")
@@ -97,31 +97,11 @@ def _columns(node: nodes.Node, columns: schema.Columns) -> None:
             f"{node.at}: a column's name begins with two underscores",
             remedy="call it otherwise: such names are the processor's own",
         )
-    expressions: tuple[pl.Expr, ...] = ()
-    if isinstance(node, nodes.Select | nodes.Extend):
-        expressions = node.expressions
-    elif isinstance(node, nodes.Filter):
-        expressions = (node.predicate,)
-    for expression in expressions:
-        if not _by_row(expression):
-            raise TopologyError(
-                f"{node.at}: {expression} looks at other rows, so that its result would change "
-                "with the way that records fall into batches",
-                remedy="compute each row from itself; for more, group_by(...).agg(...)",
-            )
-
-
-def _by_row(expression: pl.Expr) -> bool:
-    meta = expression.meta
-    try:
-        if meta.is_literal(allow_aliasing=True):
-            return True
-        if not meta.is_row_separable() or not (meta.is_length_preserving() or meta.is_scalar()):
-            return False
-    except (AttributeError, pl.exceptions.PolarsError):
-        # Functions of the user's own and selectors are not looked into.
-        return True
-    return all(_by_row(part) for part in meta.pop())
+    if isinstance(node, nodes.Source):
+        return
+    for expression in nodes.expressions(node):
+        rowwise.check(node.at, expression, columns[id(node.parent)])
+        overflow.checks(node.at, [expression], columns[id(node.parent)])
 
 
 def _watermark(plan: nodes.Plan) -> None:
@@ -200,6 +180,8 @@ def _names(node: nodes.Aggregate) -> None:
         names.append(aggregation.name)
         if aggregation.function == "mean":
             names += [f"{aggregation.name}.sum", f"{aggregation.name}.count"]
+        elif aggregation.function in ("min", "max"):
+            names.append(f"{aggregation.name}.known")
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
         raise TopologyError(

@@ -30,19 +30,23 @@ NUMBER_MAX: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One stored column: its type (``<i8`` or ``<f8``) and how partial values are folded in.
+    """One stored column: its type and how partial values are folded in.
+
+    ``tells`` names the cell of which this one says whether it holds a value (1) or none yet (0):
+    the value that folding leaves alone may be one of the data's own.
 
     >>> Cell("n", "<i8", "add").identity(), Cell("low", "<f8", "min").identity()
     (0, inf)
     """
 
     name: str
-    dtype: Literal["<i8", "<f8"]
+    dtype: Literal["<i8", "<f8", "|u1"]
     fold: Fold
+    tells: str | None = None
 
     def identity(self) -> float | int:
         """The value that folding leaves alone."""
-        if self.fold == "add":
+        if self.fold == "add" or self.dtype == "|u1":
             return 0
         if self.dtype == "<f8":
             return np.inf if self.fold == "min" else -np.inf
@@ -108,25 +112,34 @@ class Slab:
         """Fold one partial value per key into each column; every key once. Returns their slots.
 
         ``keys`` has a row per key, ``partials`` an array of as many values for each cell. Sums of
-        integers wrap around beyond 64 bits.
+        integers wrap around beyond 64 bits: who folds looks at `before`, and at what came of it.
         """
         slots = self._slots(self._encode(keys))
         changes = self._changes
         changes.slots.append(slots)
         changes.old.append({c.name: self._columns[c.name][slots] for c in self._cells})
-        for cell in self._cells:
-            column, partial = self._columns[cell.name], partials[cell.name]
-            if cell.fold == "add":
-                column[slots] += partial
-            else:
-                # These pass over NaN, as the batch's own minimum and maximum do.
-                pick = np.fmin if cell.fold == "min" else np.fmax
-                column[slots] = pick(column[slots], partial)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for cell in self._cells:
+                column, partial = self._columns[cell.name], partials[cell.name]
+                if cell.fold == "add":
+                    column[slots] += partial
+                else:
+                    # These pass over NaN, as the batch's own minimum and maximum do.
+                    pick = np.fmin if cell.fold == "min" else np.fmax
+                    column[slots] = pick(column[slots], partial)
         return slots
 
     def gather(self, name: str, slots: Slots) -> Column:
         """Values of a column."""
         return self._columns[name][slots]
+
+    def before(self, name: str) -> Column:
+        """Values of a column as the last `fold` found them, in the order of its keys."""
+        return self._changes.old[-1][name]
+
+    def amend(self, name: str, slots: Slots, values: Column) -> None:
+        """Put values in place of those that the last `fold` made."""
+        self._columns[name][slots] = values
 
     def keys(self, slots: Slots) -> pl.DataFrame:
         """Keys of slots, as columns."""
@@ -205,9 +218,11 @@ class Slab:
     def restore(self, rows: Rows) -> None:
         """Apply a checkpoint's rows on top of what is there.
 
-        Raises `StateMismatchError` for rows of other keys or other columns.
+        Raises `StateMismatchError` for rows of other keys or other columns. In a checkpoint of an
+        earlier version, which had no cells that tell of others, what folding leaves alone was none.
         """
-        if set(rows.cells) != set(self._columns):
+        told = {cell.name for cell in self._cells if cell.tells is not None}
+        if not self._columns.keys() - told <= rows.cells.keys() <= self._columns.keys():
             raise StateMismatchError(
                 f"the checkpoint has the columns {sorted(rows.cells)}, not {sorted(self._columns)}",
                 remedy="run the topology that wrote it, or use another application id",
@@ -221,8 +236,13 @@ class Slab:
             slots = self._index.find(gone, self._words)
             self._drop(slots[slots >= 0])
         slots = self._slots(self._codec.relayout(rows.words, rows.layout))
+        kinds = {cell.name: cell for cell in self._cells}
         for cell in self._cells:
-            self._columns[cell.name][slots] = rows.cells[cell.name]
+            if cell.name in rows.cells:
+                values = rows.cells[cell.name]
+            else:
+                values = rows.cells[str(cell.tells)] != kinds[str(cell.tells)].identity()
+            self._columns[cell.name][slots] = values
         self._changes = _Changes()
         self.low = NUMBER_MIN
 

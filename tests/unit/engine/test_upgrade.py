@@ -10,6 +10,8 @@ from processor import functions as F
 from processor.errors import StateLostError, StateMismatchError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
+from processor.operators.aggregate import Term
+from processor.plan import fingerprint as plan_fingerprint
 from processor.plan.fingerprint import fingerprint, layout
 from processor.testing import Crash, TestDriver
 
@@ -323,3 +325,81 @@ def test_a_checkpoint_of_an_earlier_version_and_another_layout_is_refused():
     driver = changed(driver, rides(sum=F.sum("n")))
     with pytest.raises(StateMismatchError, match="an earlier version of the processor"):
         driver.run()
+
+
+EXTREMES = {"n": F.count(), "low": F.min("n"), "high": F.max("n")}
+LEAST, MOST = -(2**63), 2**63 - 1
+
+
+@pytest.fixture
+def former(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """As a version that took what folding leaves alone for no value; ``undo`` brings this one."""
+    cells, told = Term.cells, plan_fingerprint._cells
+    monkeypatch.setattr(Term, "cells", lambda t: [c for c in cells(t) if c.tells is None])
+
+    def filled(term: Term) -> list[pl.Expr]:
+        if term.aggregation.function not in ("min", "max"):
+            return []
+        return [pl.col(term.aggregation.name).fill_null(term.cells()[0].identity())]
+
+    monkeypatch.setattr(Term, "known", filled)
+    monkeypatch.setattr(
+        Term, "output", lambda t, slab, slots: pl.Series(t.aggregation.name,
+                                                         slab.gather(t.aggregation.name, slots))
+    )  # fmt: skip
+    monkeypatch.setattr(
+        plan_fingerprint,
+        "_cells",
+        lambda *given: [c for c in told(*given) if not c.function.endswith("known")],
+    )
+    return monkeypatch
+
+
+@pytest.mark.parametrize("renamed", [False, True])
+@pytest.mark.parametrize("described", [False, True])
+def test_extremes_of_an_earlier_version_are_taken_over(
+    former: pytest.MonkeyPatch, *, renamed: bool, described: bool
+):
+    driver = TestDriver(rides(**EXTREMES), batch_records_max=7)
+    if not described:
+        earlier(driver, rides(**EXTREMES))
+    go_on(driver, 0, 30)
+    former.undo()
+    driver = go_on(changed(driver, rides(**EXTREMES)))
+    if described:
+        assert "migrated" not in driver.upgraded[0].table
+    assert state(driver) == whole(rides(**EXTREMES), 40)
+    after = {"n": F.count(), "a": F.max("n"), "low": F.min("n")} if renamed else EXTREMES
+    driver.feed([{"k": "k9", "c": "b", "t": "2024-01-01T03:00:00", "n": n} for n in (MOST, MOST)])
+    driver = changed(driver, rides(**after))
+    driver.feed([{"k": "k9", "c": "b", "t": "2024-01-01T03:00:00", "n": MOST}])
+    driver.run()
+    row = driver.json("out")[-1]
+    assert (row["k"], row["n"], row["low"], row["a" if renamed else "high"]) == (
+        "k9",
+        3,
+        MOST,
+        MOST,
+    )
+
+
+def test_no_value_of_an_earlier_version_is_still_none(former: pytest.MonkeyPatch):
+    form = Json({"k": pl.String, "n": pl.Int64, "x": pl.Float64}, optional=("n", "x"))
+
+    def topology() -> Topology:
+        app = Topology("app")
+        rows = app.read.kafka("rides", format=form, partitioned_by="k")
+        rows.group_by("k").agg(low=F.min("n"), high=F.max("x")).write.kafka("out", mode="update")
+        return app
+
+    driver = TestDriver(topology())
+    driver.feed([{"k": "a"}, {"k": "b", "n": 5, "x": 2.5}, {"k": "c", "n": 7, "x": 7.0}])
+    driver.run()
+    former.undo()
+    driver = changed(driver, topology())
+    driver.feed([{"k": "a"}, {"k": "b"}, {"k": "c", "n": LEAST, "x": 8.0}])
+    driver.run()
+    assert driver.json("out")[-3:] == [
+        {"k": "a", "low": None, "high": None}, {"k": "b", "low": 5, "high": 2.5},
+        {"k": "c", "low": LEAST, "high": 8.0},
+    ]  # fmt: skip

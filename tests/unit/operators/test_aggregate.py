@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,25 @@ def values(function: str, kind: Any, *batches: list) -> Any:
 
 
 DAY = dt.date(2014, 8, 1)
+LOW, HIGH = -(2**63), 2**63 - 1
+
+
+def at(*times: int) -> pl.DataFrame:
+    count = len(times)
+    columns = {TASK: pl.Series([0] * count, dtype=pl.UInt32), "t": times, "k": ["a"] * count}
+    return pl.DataFrame(columns).with_columns(pl.col("t").cast(pl.Datetime("us")))
+
+
+@pytest.mark.parametrize("time", [HIGH // (60 * US) * 60 * US, LOW])
+def test_a_window_that_has_no_end_among_the_times_there_are_is_an_error(time: int) -> None:
+    with pytest.raises(OverflowError, match="window"):
+        operator().grouped(at(0, time))
+
+
+def test_windows_near_the_ends_of_time_are_right() -> None:
+    times = [0, HIGH - 120 * US, LOW + 60 * US]
+    starts = operator().grouped(at(*times))["window_start"].to_physical().to_list()
+    assert starts == [time // (60 * US) * 60 * US for time in times]
 
 
 @pytest.mark.parametrize(
@@ -201,6 +221,19 @@ DAY = dt.date(2014, 8, 1)
         ("max", pl.Date(), ([DAY], [None]), DAY, pl.Date),
         ("min", pl.Datetime("ms"), ([dt.datetime(2014, 8, 1)],), dt.datetime(2014, 8, 1),
          pl.Datetime("ms")),
+        ("min", pl.Int64(), ([HIGH], [None], [HIGH]), HIGH, pl.Int64),
+        ("max", pl.Int64(), ([None, LOW],), LOW, pl.Int64),
+        ("min", pl.Int64(), ([None], [LOW, HIGH]), LOW, pl.Int64),
+        ("min", pl.Float64(), ([math.inf], [math.inf]), math.inf, pl.Float64),
+        ("max", pl.Float64(), ([None], [-math.inf]), -math.inf, pl.Float64),
+        ("max", pl.Float64(), ([math.nan], [None]), None, pl.Float64),
+        ("max", pl.Float64(), ([math.nan, 1.0], [math.nan]), 1.0, pl.Float64),
+        ("min", pl.Float32(), ([math.inf],), math.inf, pl.Float32),
+        ("min", pl.UInt32(), ([2**32 - 1],), 2**32 - 1, pl.UInt32),
+        ("max", pl.Duration("us"), ([None], [DAY - DAY]), DAY - DAY, pl.Duration("us")),
+        ("mean", pl.Int64(), ([HIGH, HIGH], [HIGH]), 2.0**63, pl.Float64),
+        ("mean", pl.Float64(), ([1e308], [-1e308, 1e308]), 1e308 / 3, pl.Float64),
+        ("mean", pl.Float64(), ([math.inf], [1.0]), math.inf, pl.Float64),
         ("mean", pl.Int64(), ([1, 2], [None, 6]), 3.0, pl.Float64),
         ("mean", pl.Float64(), ([None],), None, pl.Float64),
     ],

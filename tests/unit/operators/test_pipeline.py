@@ -105,7 +105,7 @@ def test_a_select_of_constants_has_a_row_for_each_record(count: int) -> None:
 
 def test_a_step_that_loses_records_stops_the_batch() -> None:
     topology = Topology("a")
-    shrink = pl.col("v").map_batches(lambda s: s[:2], return_dtype=pl.Int64)
+    shrink = pl.col("v").map_batches(lambda s: s[:2], return_dtype=pl.Int64, is_elementwise=True)
     rows(topology).select(v=shrink).write.kafka("out")
     with pytest.raises(ConservationError, match="made 2 rows out of 3"):
         run(topology, *[value(1, "a", 1)] * 3)

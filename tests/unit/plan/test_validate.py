@@ -115,8 +115,8 @@ REFUSED: list[tuple[Callable[[Topology], object], str]] = [
     (lambda a: read(a).select(y=pl.col("n").sum()).write.kafka("x"), "other rows"),
     (lambda a: read(a).filter(pl.col("n") > pl.col("n").shift()).write.kafka("x"), "other rows"),
     (lambda a: read(a).with_columns(
-        y=pl.col("n").map_batches(lambda s: 1 // 0, return_dtype=pl.Int64)).write.kafka("x"),
-     "cannot be computed"),
+        y=pl.col("n").map_batches(lambda s: 1 // 0, return_dtype=pl.Int64, is_elementwise=True)
+     ).write.kafka("x"), "cannot be computed"),
 ]  # fmt: skip
 
 

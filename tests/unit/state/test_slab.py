@@ -313,3 +313,13 @@ def test_the_lower_bound_is_forgotten_by_whatever_may_bring_rows_back(slab: Slab
 )
 def test_folding_into_the_identity_is_the_value(cell: Cell, identity: float) -> None:
     assert cell.identity() == identity
+
+
+def test_a_checkpoint_without_what_tells_of_a_cell_has_none_where_folding_left_it_alone() -> None:
+    former = Slab({"n": pl.Int64()}, [Cell("low", "<i8", "min")])
+    former.fold(pl.DataFrame({"n": [1, 2]}), {"low": np.array([5, NUMBER_MAX])})
+    now = Slab({"n": pl.Int64()}, [*former._cells, Cell("low.known", "|u1", "max", tells="low")])
+    now.restore(former.all())
+    assert now.gather("low.known", now.live()).tolist() == [1, 0]
+    with pytest.raises(StateMismatchError):
+        former.restore(now.all())

@@ -1,0 +1,147 @@
+"""Whether an expression computes each row from that row alone.
+
+What looks at other rows would have results that change with the way that records fall into batches.
+The column engine knows it of every function of its own: only what goes row by row lets it take a
+slice before it computes and not after. So it is asked for its plan of a slice behind the
+expression. That sees through patterns and selectors, and it is what a function of the user's own
+declares of itself. What it says is tried on a few made-up rows besides (`processor.plan.trial`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+from processor.errors import TopologyError
+from processor.plan import trial
+from processor.plan.nodes import Location
+
+FUNCTION: Final = "python_udf"
+"""How the column engine shows a function of the user's own."""
+
+_REMEDY: Final = "compute each row from itself; for more, group_by(...).agg(...)"
+_OTHERWISE: Final = (
+    "use map_elements, or say is_elementwise=True of a function that computes each row from itself "
+    "alone: others see a whole batch"
+)
+_TIMES: Final = "give the form of the text: without one it is guessed from the first row"
+
+
+def check(at: Location, expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> None:
+    """Raise `TopologyError` for an expression that looks at other rows; ``at`` is its line.
+
+    >>> check(Location("t.py", 3), pl.col("n").shift(), {"n": pl.Int64()})
+    Traceback (most recent call last):
+    processor.errors.TopologyError: t.py:3: col("n").shift([dyn int: 1]) looks at other rows, ...
+      remedy: compute each row from itself; for more, group_by(...).agg(...)
+    """
+    if (found := refusal(expression, columns)) is not None:
+        part, remedy = found
+        raise TopologyError(
+            f"{at}: {part} looks at other rows, so that its result would change with the way that "
+            "records fall into batches",
+            remedy=remedy,
+        )
+
+
+def refusal(expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> tuple[pl.Expr, str] | None:
+    """The part of an expression that looks at other rows and what to do; ``None`` if none does.
+
+    >>> n = pl.col("n")
+    >>> part, remedy = refusal(n - pl.col("^n$").mean(), {"n": pl.Int64()})
+    >>> print(part)
+    cs.matches("^n$").mean()
+    >>> refusal(n - 1, {"n": pl.Int64()})
+    """
+    if not separable(expression, columns):
+        part = _culprit(expression, columns)
+        return part, _remedy(part)
+    for part in _nodes(expression):
+        if _numbers_of_categories(part, columns):
+            return part, "cast it to pl.String: the numbers of categories change with what was seen"
+    plain = expression.meta.is_column_selection(allow_aliasing=True)
+    if not plain and FUNCTION not in str(expression) and trial.differs(expression, columns):
+        return expression, _REMEDY
+    return None
+
+
+def separable(expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> bool:
+    """Whether the column engine takes a slice before it computes the expression.
+
+    >>> separable(pl.col("n") + 1, {"n": pl.Int64()}), separable(pl.len(), {"n": pl.Int64()})
+    (True, False)
+    """
+    frame = pl.LazyFrame(schema=dict(columns))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        plan = frame.with_columns(expression).slice(1, 1).explain()
+    return not plan.startswith("SLICE") or _by_business_days(expression, columns)
+
+
+def parts(expression: pl.Expr) -> list[pl.Expr]:
+    """What an expression is directly made of, in order.
+
+    >>> [str(part) for part in parts(pl.col("a") - pl.col("b"))]
+    ['col("a")', 'col("b")']
+    """
+    return expression.meta.pop()[::-1]
+
+
+def _nodes(expression: pl.Expr) -> list[pl.Expr]:
+    return [expression, *(node for part in parts(expression) for node in _nodes(part))]
+
+
+def _by_business_days(expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> bool:
+    """Whether what keeps the slice behind are only the holidays that business days skip."""
+    if "business_day" not in str(expression):
+        return False
+    inner = parts(expression)
+    meta = expression.meta
+    return (
+        bool(inner)
+        and meta.is_row_separable()
+        and meta.is_length_preserving()
+        and all(part.meta.is_literal() or separable(part, columns) for part in inner)
+    )
+
+
+def _culprit(expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> pl.Expr:
+    """The smallest part that looks at other rows."""
+    for part in parts(expression):
+        try:
+            if not separable(part, columns):
+                return _culprit(part, columns)
+        except pl.exceptions.PolarsError:
+            continue  # it has a meaning only where it stands
+    return expression
+
+
+def _remedy(part: pl.Expr) -> str:
+    text = str(part)
+    if text.endswith((f"{FUNCTION}()", ")])")) and f".{FUNCTION}(" in text:
+        return _OTHERWISE
+    return _TIMES if ".strptime(" in text else _REMEDY
+
+
+def _numbers_of_categories(part: pl.Expr, columns: Mapping[str, pl.DataType]) -> bool:
+    inner = parts(part)
+    if not inner or _type(inner[0], columns) != pl.Categorical:
+        return False
+    kind, of = _type(part, columns), inner[0]
+    casts = [of.cast(kind, strict=strict) for strict in (True, False)] if kind else []
+    numbers = [of.to_physical(), of.cat.physical(), *casts]
+    return (
+        kind is not None and kind.is_numeric() and any(part.meta.eq(number) for number in numbers)
+    )
+
+
+def _type(part: pl.Expr, columns: Mapping[str, pl.DataType]) -> pl.DataType | None:
+    """The type of a part with one result, as far as it has a meaning by itself."""
+    try:
+        found = pl.LazyFrame(schema=dict(columns)).select(part).collect_schema().dtypes()
+    except pl.exceptions.PolarsError:
+        return None
+    return found[0] if len(found) == 1 else None

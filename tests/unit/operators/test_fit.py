@@ -1,0 +1,123 @@
+"""A value that does not fit its type is what a row that cannot be computed is."""
+
+from __future__ import annotations
+
+import json
+
+import polars as pl
+import polars.selectors as cs
+import pytest
+
+from processor import Json, Topology
+from processor import functions as F
+from processor.errors import RecordError
+from processor.testing import TestDriver
+
+M = 2**63 - 1
+FORM = Json({"t": pl.Datetime("us"), "k": pl.String, "c": pl.Int64, "i": pl.Int8},
+            millis=frozenset({"t"}))  # fmt: skip
+CELLS = [1, M, 2, -M - 1, 3, M // 2 + 1]
+GOOD = [1, 2, 3]
+
+
+def record(c: int, k: str = "a", i: int = 1) -> bytes:
+    return json.dumps({"t": 0, "k": k, "c": c, "i": i}).encode()
+
+
+def source(topology: Topology, on_error: str = "dead_letter"):
+    return topology.read.kafka("in", format=FORM, event_time="t", partitioned_by="k",
+                               on_error=on_error)  # fmt: skip
+
+
+def called(value: int) -> int:
+    return value
+
+
+STEPS = {
+    "with_columns": lambda rows: rows.with_columns(w=pl.col("c") * 2),
+    "select": lambda rows: rows.select("c", "k", w=pl.col("c") * 2),
+    "filter": lambda rows: rows.filter(pl.col("c") * 2 != 7),
+    "selector": lambda rows: rows.with_columns((cs.integer() * 2).name.suffix("2")),
+    "pattern": lambda rows: rows.select("k", pl.col("^c$"), (pl.col("^c$") * 2).name.suffix("2")),
+    "function": lambda rows: rows.with_columns(
+        w=pl.col("c").map_elements(called, return_dtype=pl.Int64) * 2
+    ),
+    "function in a select": lambda rows: rows.select(
+        "k", "c", w=pl.col("c").map_elements(called, return_dtype=pl.Int64) * 2
+    ),
+    "function in a filter": lambda rows: rows.filter(
+        pl.col("c").map_elements(called, return_dtype=pl.Int64) * 2 != 7
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [1, 4, 100])
+@pytest.mark.parametrize("step", STEPS)
+@pytest.mark.filterwarnings("ignore::polars.exceptions.PolarsInefficientMapWarning")
+def test_a_row_whose_value_does_not_fit_is_a_dead_letter_and_its_neighbours_go_on(
+    step: str, size: int
+) -> None:
+    topology = Topology("a")
+    STEPS[step](source(topology)).write.kafka("out")
+    driver = TestDriver(topology, batch_records_max=size)
+    driver.feed([record(c) for c in CELLS])
+    driver.run()
+    assert [row["c"] for row in driver.json("out")] == GOOD
+    dead = driver.dead_letters()
+    assert [json.loads(m.value())["c"] for m in dead] == [c for c in CELLS if c not in GOOD]
+    headers = {name: text.decode() for name, text in dead[0].headers()}
+    assert headers["processor.offset"] == "1"
+    assert "does not fit Int64" in headers["processor.error"]
+    assert headers["processor.error"].startswith("OverflowError: ")
+    assert "test_fit.py:" in headers["processor.stage"]
+
+
+def test_a_topology_that_is_to_fail_names_the_record_the_step_and_the_value() -> None:
+    topology = Topology("a")
+    source(topology, "fail").with_columns(w=pl.col("i") + 1).write.kafka("out")
+    driver = TestDriver(topology)
+    driver.feed([record(1, i=126), record(1, i=127)])
+    told = r"in\[0\] offset 1: step a/with_columns at .*test_fit.py:\d+ .*does not fit Int8"
+    with pytest.raises(RecordError, match=told):
+        driver.run()
+
+
+def test_state_behind_it_is_as_if_the_record_had_not_been_there() -> None:
+    topology = Topology("a")
+    doubled = source(topology).with_columns(w=pl.col("c") * 2)
+    doubled.group_by("k").agg(n=F.count(), s=F.sum("w")).write.kafka("out", mode="update")
+    driver = TestDriver(topology, batch_records_max=4)
+    driver.feed([record(c) for c in CELLS])
+    driver.run()
+    assert driver.json("out")[-1] == {"k": "a", "n": 3, "s": 12}
+    assert len(driver.dead_letters()) == 3
+
+
+def test_a_group_whose_value_does_not_fit_is_set_aside_and_stays_in_state() -> None:
+    topology = Topology("a")
+    totals = source(topology).group_by("k").agg(s=F.sum("c"))
+    totals.with_columns(w=pl.col("s") * 2).write.kafka("out", mode="update")
+    driver = TestDriver(topology)
+    driver.feed([record(M - 5, "x"), record(4, "y")])
+    driver.run()
+    assert driver.json("out") == [{"k": "y", "s": 4, "w": 8}]
+    assert [json.loads(m.value())["k"] for m in driver.dead_letters()] == ["x"]
+    assert sum(len(rows) for of in driver.state().values() for rows in of.values()) == 2
+
+
+@pytest.mark.filterwarnings("ignore::polars.exceptions.PolarsInefficientMapWarning")
+def test_a_function_is_called_once_for_each_row_though_its_value_is_looked_at() -> None:
+    calls: list[int] = []
+
+    def noted(value: int) -> int:
+        calls.append(value)
+        return value
+
+    topology = Topology("a")
+    step = pl.col("c").map_elements(noted, return_dtype=pl.Int64)
+    source(topology).with_columns(w=step * 2, v=step + 1).filter(step * 3 > 0).write.kafka("out")
+    driver = TestDriver(topology)
+    driver.feed([record(c) for c in (1, 2, 3)])
+    driver.run()
+    assert calls == [1, 2, 3, 1, 2, 3]
+    assert [row["w"] for row in driver.json("out")] == [2, 4, 6]
