@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from processor.errors import WriteError
 from processor.formats.base import Format
 from processor.model.log import Output
 from processor.operators.base import TASK, Context
@@ -18,6 +19,7 @@ class Emit:
     topic: str
     format: Format
     key: str | None
+    at: str = ""
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """Add the rows to the batch's outputs; nothing goes on."""
@@ -26,5 +28,13 @@ class Emit:
             keys = None
             if self.key is not None:
                 keys = rows[self.key].cast(pl.String).cast(pl.Binary).to_list()
-            context.result.outputs.append(Output(self.topic, self.format.encode(rows), keys))
+            context.result.outputs.append(Output(self.topic, self._encode(rows), keys))
         return frame.clear()
+
+    def _encode(self, rows: pl.DataFrame) -> list[bytes]:
+        try:
+            return self.format.encode(rows)
+        except WriteError as error:
+            raise WriteError(
+                f"{self.at}: rows for {self.topic!r}: {error.message}", remedy=error.remedy
+            ) from error

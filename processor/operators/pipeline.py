@@ -147,7 +147,7 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
         children[id(node.parent)].append(step)
         children[id(node)] = step.children
     for sink in plan.sinks:
-        emit = Emit(sink.topic, sink.format, sink.key)
+        emit = Emit(sink.topic, sink.format, sink.key, str(sink.at))
         children[id(sink.parent)].append(_Step(emit, f"write at {sink.at}"))
     return decode, top
 

@@ -18,21 +18,12 @@ from typing import Literal, TypeAlias
 import polars as pl
 
 from processor.formats.base import Format
+from processor.model import location
 
+Location: TypeAlias = location.Location
 OnError: TypeAlias = Literal["dead_letter", "fail", "skip"]
 OutputMode: TypeAlias = Literal["append", "update", "complete"]
 Function: TypeAlias = Literal["count", "sum", "min", "max", "mean"]
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """The line of the user's file that asked for a node."""
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.plan import nodes, schema
+from processor.plan import nodes, outputs, schema
 
 _KEY_TYPES = (pl.String, pl.Boolean)
 _MODES = ("append", "update", "complete")
@@ -264,6 +264,7 @@ def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
             f"{sink.at}: append of an aggregate needs windows that close",
             remedy='group by F.window(...) behind with_watermark(...), or use mode="update"',
         )
+    outputs.check(sink, have)
     try:
         row = pl.DataFrame(schema=have).clear(1)
         sink.format.encode(row)
