@@ -8,7 +8,7 @@ from datetime import timedelta
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.plan import nodes, overflow, roles, rowwise, schema, written
+from processor.plan import nodes, outputs, overflow, roles, rowwise, schema, written
 
 _KEY_TYPES = (pl.String, pl.Boolean)
 _MODES = ("append", "update", "complete")
@@ -242,3 +242,4 @@ def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
             f"{sink.at}: append of an aggregate needs windows that close",
             remedy='group by F.window(...) behind with_watermark(...), or use mode="update"',
         )
+    outputs.check(sink, have)
