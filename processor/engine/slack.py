@@ -24,8 +24,8 @@ from processor.model.log import Output
 from processor.plan import nodes, schema
 
 _EPSILON: Final = sys.float_info.epsilon
-# Sums of sizes up to it do not overflow, however many there are.
-_SIZE_MAX: Final = 2.0**960
+# Sums of sizes up to it do not overflow before there are sixteen million.
+_SIZE_MAX: Final = 2.0**1000
 _COUNT, _SIZE, _ODD = "processor.count", "processor.size", "processor.odd"
 
 

@@ -60,9 +60,17 @@ def _same(
         if have[name] != full(kind):
             raise TopologyError(
                 f"{wrong}{name!r} is {have[name]}, and {full(kind)} in the format",
-                remedy=f"say {_shown(have[name])} in the format, or before the sink "
-                f'.with_columns(pl.col("{name}").cast({_shown(kind)}))',
+                remedy=_remedy(name, have[name], kind),
             )
+
+
+def _remedy(name: str, have: pl.DataType, wanted: DataType) -> str:
+    if have.is_nested():
+        return f'make text of it before the sink: .with_columns(pl.col("{name}").cast(pl.String))'
+    return (
+        f"say {_shown(have)} in the format, or before the sink "
+        f'.with_columns(pl.col("{name}").cast({_shown(wanted)}))'
+    )
 
 
 def _numbers(sink: nodes.Sink, form: Json, have: Mapping[str, pl.DataType]) -> None:

@@ -40,6 +40,7 @@ def validate(plan: nodes.Plan) -> None:
             _aggregate(plan, node, columns)
     for sink in plan.sinks:
         _sink(plan, sink, columns)
+        outputs.check(sink, columns[id(sink.parent)])
         written.check(sink, columns[id(sink.parent)])
     roles.check(plan)
 
@@ -242,4 +243,3 @@ def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
             f"{sink.at}: append of an aggregate needs windows that close",
             remedy='group by F.window(...) behind with_watermark(...), or use mode="update"',
         )
-    outputs.check(sink, have)

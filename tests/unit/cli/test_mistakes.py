@@ -88,7 +88,7 @@ TOPOLOGIES = [
     line("rows.select(k=pl.concat_list('n', 'n')).write.kafka('out', key='k')",
          "key='k' is List(Int64), which cannot be a key"),
     line("rows.select(k=pl.struct('n', 'x')).write.kafka('o', format=Csv({'k': pl.String}))",
-         "cannot be written to 'o' as csv"),
+         "cannot be written to 'o'"),
     line("rows.select(k=pl.col('user').cast(pl.Binary)).write.kafka('o')",
          "column 'k', which is Binary, cannot be written to 'o' as json"),
     line("rows.write.kafka('out', mode='update')", "without an aggregate"),
