@@ -18,6 +18,7 @@
         ├── RetriableError          the same call may be made again
         ├── AbortableError          the transaction must be aborted, the batch tried again
         ├── OutcomeUnknownError     the commit may have happened: ask the log
+        ├── TopicGoneError          a topic that is needed is not there, and does not come back
         ├── StandbyError            another plan is at work in the group: wait outside of it
         └── FencedError             another worker has this identity or these partitions
             └── IdentityTakenError  another worker runs under this very identity
@@ -156,3 +157,9 @@ class FencedError(LogError):
 
 class IdentityTakenError(FencedError):
     """Another worker has joined the group under this worker's identity, just now."""
+
+
+class TopicGoneError(LogError):
+    """A topic that the topology reads or writes is not there, and has not come back."""
+
+    code = "topic_gone"

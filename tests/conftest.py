@@ -51,6 +51,19 @@ def redis_server() -> Iterator[Any]:
     yield from _serve("Redis", redis_rungs())
 
 
+@pytest.fixture(scope="session")
+def promtool() -> Any:
+    """Prometheus' tool for rules: `run(directory, *args)`."""
+    from tests.services.promtool import promtool
+
+    try:
+        return promtool()
+    except Unavailable as error:
+        if os.environ.get("CI", "").lower() in ("1", "true"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line on which servers the tests ran against."""
     if USED:

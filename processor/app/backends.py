@@ -32,11 +32,13 @@ RETRY_RUNNING_S = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """The log and the store in use, and one line that says which they are."""
+    """The log and the store in use, one line that says which they are, and the name of each."""
 
     log: Log
     store: Store
     line: str
+    log_name: str = "the log"
+    store_name: str = "the store"
 
 
 @contextmanager
@@ -51,7 +53,8 @@ def backends(settings: Settings, *, running: bool = False) -> Iterator[Backends]
         store, store_name = _store(settings, stack, RETRY_RUNNING_S if running else RETRY_S)
         stack.callback(store.close)
         store.ping()
-        yield Backends(log, store, f"log: {log_name}; checkpoints: {store_name}")
+        line = f"log: {log_name}; checkpoints: {store_name}"
+        yield Backends(log, store, line, log_name, store_name)
 
 
 def reading(settings: Settings) -> Log:

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 
 import structlog
 
 from processor import telling
+from processor.app.lookout import BOUND_S, Lookout
 from processor.clock import Clock
 from processor.engine.worker import Worker
 from processor.metrics.catalogue import Metrics
+from processor.metrics.standing import Health, Standing
 from processor.settings import Settings
 
 LIVE_S = 60.0
@@ -25,15 +28,37 @@ log_lines = structlog.get_logger("processor")
 
 @dataclass(slots=True)
 class Pulse:
-    """What the health checks look at: when the loop last moved, and whether state is loaded."""
+    """What the health checks look at: when the loop last moved, what it has, who answers."""
 
     clock: Clock
     moved_s: float
     worker: Worker | None = None
+    lookout: Lookout | None = None
+    _failing: tuple[float, str] | None = None
 
     def beat(self) -> None:
         """The loop has come to a step."""
         self.moved_s = self.clock.monotonic_s()
+
+    def turned(self, give_up_after_s: float) -> None:
+        """The loop has made a turn; raises when what it needs has been gone for so long."""
+        self.beat()
+        worker, lookout = self.worker, self.lookout
+        if worker is None or lookout is None:
+            return
+        if worker.idle:
+            self.well()
+        lookout.has(worker.tasks.keys())
+        lookout.check(give_up_after_s)
+
+    def failed(self, why: str) -> None:
+        """A batch came to nothing, or a server did not answer; it will be tried again."""
+        since_s = self._failing[0] if self._failing else self.clock.monotonic_s()
+        self._failing = since_s, why
+
+    def well(self) -> None:
+        """A batch was committed, or there is none to commit."""
+        self._failing = None
 
     def live(self) -> bool:
         """Whether the loop moves; a step may take as long as the group waits for a poll."""
@@ -43,16 +68,58 @@ class Pulse:
         return now_s - self.moved_s < LIVE_S
 
     def ready(self) -> bool:
-        """Whether the worker has joined and loaded all that it was given."""
-        return self.live() and self.worker is not None and self.worker.ready
+        """Whether it is assigned (or rightly waits), loaded, and both servers have answered."""
+        return not self.why()
+
+    def why(self) -> str:
+        """Why it is not ready; empty when it is."""
+        worker, lookout = self.worker, self.lookout
+        if worker is None or lookout is None:
+            return "the worker has not begun"
+        if not self.live():
+            return "the worker makes no progress"
+        for _, trouble in lookout.troubles():
+            return trouble
+        return self._not_at_work(worker.standing(), standby=lookout.standby)
+
+    def _not_at_work(self, standing: Standing, *, standby: bool) -> str:
+        failing = self._failing
+        if standing.standby:  # an upgrade waits for it to be ready
+            return ""
+        if not standing.member:
+            what = "the worker is in no group, or waits"
+            return f"{what}: {failing[1]}" if failing else what
+        if standing.pending:
+            return f"the state of {standing.pending} partitions is being taken over"
+        if not standing.assigned and not standby:
+            return "the worker has no partitions, and others have not all of them"
+        lasted_s = self.clock.monotonic_s() - failing[0] if failing else 0.0
+        if failing is not None and lasted_s >= BOUND_S:
+            return f"batches have failed for {lasted_s:.0f} s: {failing[1]}"
+        return ""
+
+    def health(self) -> Health:
+        """All of it, for the metrics."""
+        worker, lookout, now_ms = self.worker, self.lookout, self.clock.now_ms()
+        if worker is None or lookout is None:
+            return Health(Standing(), now_ms)
+        standing = worker.standing()
+        return Health(
+            standing, now_ms, self.ready(), lookout.broker.up(), lookout.store.up(),
+            lookout.topics(), lookout.lag(standing), lookout.held(standing),
+        )  # fmt: skip
 
 
-def watchdog(worker: Worker, ended: threading.Event) -> None:
+def watchdog(
+    worker: Worker, ended: threading.Event, tell: Callable[[], None] = lambda: None
+) -> None:
     """End the process, by name, when a step of the worker never ends; returns with ``ended``.
 
-    Nothing can stop a step from outside. Its partitions have gone to others long since.
+    Nothing can stop a step from outside. Its partitions have gone to others long since. ``tell`` is
+    called with every look.
     """
     while not ended.wait(LOOK_S):
+        tell()
         if worker.pace.stuck():
             error = worker.pace.too_slow()
             telling.error(error)
@@ -70,7 +137,7 @@ def metrics_server(
     port = settings.metrics_port + number if settings.metrics_port else 0
     stack = ExitStack()
     host = settings.metrics_host
-    server = serve(metrics.registry, port, host, live=pulse.live, ready=pulse.ready)
+    server = serve(metrics.registry, port, host, live=pulse.live, ready=pulse.ready, why=pulse.why)
     log_lines.info("metrics", host=host, port=server.port)
     stack.callback(server.close)
     return stack

@@ -6,34 +6,44 @@ from collections.abc import Callable
 
 import structlog
 
+from processor.app.health import Pulse
 from processor.engine.heal import Healed
 from processor.engine.options import Listener
 from processor.engine.pace import TooSlowError
 from processor.engine.protocol import Verdict
 from processor.engine.upgrade import Upgraded
 from processor.errors import ProcessorError
-from processor.metrics.catalogue import AbortReason, Metrics, RebalanceKind
+from processor.metrics.catalogue import AbortReason, CheckpointKind, Metrics, RebalanceKind
 from processor.metrics.progress import BatchReport
 from processor.model.log import Assigned, Rebalance, Revoked
 
 log_lines = structlog.get_logger("processor")
 
 
-def listener(app: str, metrics: Metrics, on_batch: Callable[[BatchReport], None]) -> Listener:
-    """Metrics and log lines of the application ``app``; ``on_batch`` hears of batches besides."""
+def listener(
+    app: str,
+    metrics: Metrics,
+    on_batch: Callable[[BatchReport], None],
+    pulse: Pulse,
+) -> Listener:
+    """Metrics and log lines of the application ``app``; ``on_batch`` hears of batches besides.
+
+    ``pulse`` hears of what goes well and what does not.
+    """
 
     def batch(report: BatchReport) -> None:
         metrics.observe(report)
+        pulse.well()
         log_lines.info("batch", **report.log_fields())
         on_batch(report)
 
     def change(event: Rebalance) -> None:
         kinds: dict[type[Rebalance], RebalanceKind] = {Assigned: "assigned", Revoked: "revoked"}
         kind = kinds.get(type(event), "lost")
-        if kind != "assigned":
-            metrics.forget(event.partitions)
         metrics.rebalanced(app, kind)
-        log_lines.info(
+        # Who loses partitions was away from the group for too long, and does not know it yet.
+        tell = log_lines.warning if kind == "lost" else log_lines.info
+        tell(
             "partitions changed", kind=kind, topology=app,
             partitions=sorted(map(str, event.partitions)),
         )  # fmt: skip
@@ -44,6 +54,7 @@ def listener(app: str, metrics: Metrics, on_batch: Callable[[BatchReport], None]
             reason = "too_slow" if isinstance(error, TooSlowError) else "log"
         metrics.aborted(app, reason)
         message = error.message if error else "its partitions were on the move"
+        pulse.failed(message)
         log_lines.warning("batch undone", topology=app, verdict=verdict.value, reason=message)
 
     def healed(event: Healed) -> None:
@@ -61,4 +72,11 @@ def listener(app: str, metrics: Metrics, on_batch: Callable[[BatchReport], None]
     def noted(what: str) -> None:
         log_lines.warning("see whether this is right", topology=app, what=what)
 
-    return Listener(batch, change, undone, healed, upgraded, noted)
+    def unsaved(kind: CheckpointKind, error: ProcessorError) -> None:
+        metrics.unsaved(app, kind)
+        if kind == "delta":
+            metrics.aborted(app, "store")
+            pulse.failed(error.message)
+        log_lines.warning("checkpoint not taken", topology=app, kind=kind, reason=error.message)
+
+    return Listener(batch, change, undone, healed, upgraded, noted, unsaved)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
+from processor.metrics.standing import Role
 from processor.model.log import TopicPartition
 from processor.plan import compacted as without_key
 from processor.plan.nodes import Plan
@@ -23,6 +24,27 @@ def topics_of(plan: Plan) -> tuple[str, set[str]]:
     if (late := plan.late()) is not None:
         written.add(late)
     return source.topic, written
+
+
+def roles_of(plan: Plan, *, changelog: str | None = None) -> dict[str, Role]:
+    """The topics that a plan needs, and what for.
+
+    >>> from processor import Text, Topology
+    >>> topology = Topology("copy")
+    >>> topology.read.kafka("a", format=Text()).write.kafka("b", format=Text())
+    >>> roles_of(topology.plan())
+    {'a': 'input', 'b': 'output', 'a-dead-letters': 'dead_letters'}
+    """
+    source, late = plan.source(), plan.late()
+    roles: dict[str, Role] = {source.topic: "input"}
+    roles |= dict.fromkeys((sink.topic for sink in plan.sinks), "output")
+    if source.on_error == "dead_letter":
+        roles[plan.dead_letters()] = "dead_letters"
+    if late is not None:
+        roles[late] = "late"
+    if changelog is not None:
+        roles[changelog] = "changelog"
+    return roles
 
 
 def prepare_topics(log: Log, plans: Sequence[Plan], settings: Settings) -> dict[str, int]:

@@ -7,20 +7,26 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 
 import structlog
 
 from processor.app.backends import Backends, tell_wait
 from processor.app.health import Pulse, metrics_server, watchdog
 from processor.app.listener import listener
+from processor.app.lookout import Lookout
+from processor.app.topics import roles_of
 from processor.clock import SystemClock
 from processor.engine import loop
 from processor.engine.batcher import Limits
+from processor.engine.changelog import topic_of
 from processor.engine.options import Options
 from processor.engine.patience import Patience
 from processor.engine.worker import Worker
+from processor.errors import ProcessorError
 from processor.metrics.catalogue import Metrics
 from processor.metrics.progress import BatchReport
+from processor.metrics.standing import Role
 from processor.model.log import TopicPartition
 from processor.plan.nodes import Aggregate, Plan
 from processor.settings import Settings
@@ -47,6 +53,8 @@ def run_worker(
     """One worker, from joining the group to leaving it; blocks until ``stop`` or caught up."""
     clock, metrics = SystemClock(), Metrics()
     pulse = Pulse(clock, clock.monotonic_s())
+    metrics.begin(plan.app)
+    metrics.shows(plan.app, pulse.health)
     slot = Slot(plan.app, settings.instance)
     with ExitStack() as stack:
         stack.callback(slot.close)
@@ -61,24 +69,39 @@ def run_worker(
         worker = Worker(
             plan, used.log, used.store, clock, executor, instance=slot.instance,
             partitions=partitions, options=options_of(settings, plan),
-            listener=listener(plan.app, metrics, on_batch),
+            listener=listener(plan.app, metrics, on_batch, pulse),
             probe=probe,
         )  # fmt: skip
-        pulse.worker = worker
+        lookout = Lookout(
+            plan.app, _roles(plan, settings), used.log, used.store, clock,
+            names=(used.log_name, used.store_name), worker=worker,
+        )  # fmt: skip
+        pulse.worker, pulse.lookout = worker, lookout
         ended = threading.Event()
-        threading.Thread(target=watchdog, args=(worker, ended), daemon=True).start()
+        threading.Thread(target=watchdog, args=(worker, ended, lookout.tell), daemon=True).start()
         stack.callback(ended.set)
         caught_up = loop.CaughtUp(worker, used.log, clock, plan.app, ends) if ends else None
         log_lines.info("worker starts", topology=plan.app, worker=slot.instance)
         if ends is not None and caught_up is None:
             return
+        stack.enter_context(lookout.asking())
         give_up_s = settings.give_up_after.total_seconds()
-        patience = Patience(clock, stop.wait, give_up_after_s=give_up_s, tell=tell_wait)
+
+        def tell(error: ProcessorError, pause_s: float) -> None:
+            pulse.failed(error.message)
+            tell_wait(error, pause_s)
+
+        patience = Patience(clock, stop.wait, give_up_after_s=give_up_s, tell=tell)
         loop.run(
             worker, clock, patience, stop=stop.is_set, done=caught_up or (lambda: False),
-            alive=pulse.beat,
+            alive=partial(pulse.turned, give_up_s),
         )  # fmt: skip
         log_lines.info("worker stopped", topology=plan.app, worker=slot.instance)
+
+
+def _roles(plan: Plan, settings: Settings) -> dict[str, Role]:
+    changelog = topic_of(plan.app) if settings.on_checkpoint_loss == "changelog" else None
+    return roles_of(plan, changelog=changelog)
 
 
 def options_of(settings: Settings, plan: Plan) -> Options:

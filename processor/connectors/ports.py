@@ -21,6 +21,7 @@ from processor.model.log import (
     Polled,
     TopicDescription,
     TopicPartition,
+    View,
 )
 
 
@@ -169,6 +170,19 @@ class Log(Protocol):
         where the log has no name for itself. Raises `RetriableError` where none comes, and while
         there is no such topic.
         """
+        ...
+
+    def look(
+        self, topics: Collection[str], ends_of: Collection[TopicPartition], timeout_s: float
+    ) -> View:
+        """How topics and partitions stand now, asked once. Asking creates no topic.
+
+        Raises `RetriableError` unless an answer came within ``timeout_s``. Any thread may ask.
+        """
+        ...
+
+    def held(self, group: str, timeout_s: float) -> frozenset[TopicPartition]:
+        """The partitions that members of a group have, asked once; as `look` otherwise."""
         ...
 
     def create(self, topics: Mapping[str, int], *, forever: bool = False) -> None:

@@ -138,6 +138,8 @@ class Batcher:
         self._due_s = clock.monotonic_s()
         # Less than the limit while batches take too long.
         self.records_max = limits.records_max
+        # Seconds that its records took to come into the last batch, without waiting for the first.
+        self.fetched_s = self._fetched_s = 0.0
 
     def open(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read these partitions from these positions on; what was polled of them is forgotten."""
@@ -155,17 +157,22 @@ class Batcher:
         room = self.records_max - self._records
         if room <= 0:
             return Polled()
+        began_s = self._clock.monotonic_s()
         if self._records:
-            left_s = self._due_s - self._clock.monotonic_s()
+            left_s = self._due_s - began_s
             polled = self._consumer.poll(min(room, _AT_ONCE), max(0.0, min(_FILL_S, left_s)))
         else:
             polled = self._consumer.poll(1, self._limits.wait_s)
+            began_s = self._clock.monotonic_s()
         self._take(polled)
         if len(polled.messages) == 1 == self._records:
             # The first record of a batch: what is ready behind it comes along.
             more = self._consumer.poll(min(room - 1, _AT_ONCE), 0.0)
             self._take(more)
-            return Polled((), [*polled.changes, *more.changes])
+            polled = Polled((), [*polled.changes, *more.changes])
+        elif not polled.messages:
+            return polled
+        self._fetched_s += self._clock.monotonic_s() - began_s
         return polled
 
     def due(self) -> bool:
@@ -181,11 +188,13 @@ class Batcher:
         """The batch; the next one begins to fill."""
         shares = self._shares
         self._shares, self._records, self._bytes = {}, 0, 0
+        self.fetched_s, self._fetched_s = self._fetched_s, 0.0
         self._due_s = self._clock.monotonic_s() + self._limits.interval_s
         return shares
 
     def nothing(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Share]:
         """A batch without records, which leaves alone those that wait for the next one."""
+        self.fetched_s = 0.0
         openings = {partition: self._openings[partition] for partition in partitions}
         return {p: Share(opening, opening.taken) for p, opening in openings.items()}
 
@@ -193,6 +202,24 @@ class Batcher:
         """Where an open partition ends, when all that can be seen of it was polled."""
         opening = self._openings.get(partition)
         return opening.end if opening else None
+
+    def passed(self, partition: TopicPartition, base: int) -> int:
+        """How far ``base``, the committed position, reaches: behind the marks that follow it.
+
+        Any thread may ask.
+        """
+        opening = self._openings.get(partition)
+        if opening is None:
+            return base
+        # The end first: what is given after this look is not behind it.
+        end = opening.end
+        whole = opening.given == opening.taken
+        return max(base, end) if whole and end is not None else base
+
+    def at_end(self) -> bool:
+        """Whether all that can be seen of the open partitions is in committed batches."""
+        openings = self._openings.values()
+        return all(o.end is not None and o.given == o.taken for o in openings)
 
     def _forget(self, partitions: Collection[TopicPartition]) -> None:
         for partition in partitions:

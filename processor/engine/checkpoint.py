@@ -12,17 +12,19 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, replace
-from typing import Final, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from processor.connectors.ports import Blob, Store
 from processor.engine.changelog import Changelog
 from processor.engine.task import Task
-from processor.errors import LogError, StoreAwayError
+from processor.errors import LogError, ProcessorError, StoreAwayError
 from processor.model.batch import Slice
 from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest, trailed
 from processor.state import chain, codec
 from processor.state.slab import Rows
+
+Piece: TypeAlias = Literal["delta", "snapshot"]
 
 CHAIN_LENGTH_MAX: Final = 64
 SNAPSHOT_BYTES_MIN: Final = 1024 * 1024
@@ -68,6 +70,7 @@ class Checkpointer:
         begun: how many partitions have all been seen to have begun.
         description: what the topology keeps in state; every delta tells it.
         probe: called before and after ``snapshot`` and ``collect``; tests crash there.
+        unsaved: hears of a snapshot that was not taken.
     """
 
     def __init__(
@@ -84,8 +87,9 @@ class Checkpointer:
         lineage: Callable[[], str] = str,
         begun: Callable[[], int] = int,
         probe: Callable[[str], None] = lambda _: None,
+        unsaved: Callable[[Piece, ProcessorError], None] = lambda _, __: None,
     ) -> None:
-        self._probe = probe
+        self._probe, self._unsaved = probe, unsaved
         self._changelog = changelog
         self._description = description
         self._plan = plan
@@ -239,7 +243,8 @@ class Checkpointer:
         del self._writing[task.partition]
         try:
             written = future.result()
-        except (LogError, StoreAwayError):  # it was not taken: the next one will do
+        except (LogError, StoreAwayError) as error:  # it was not taken: the next one will do
+            self._unsaved("snapshot", error)
             return
         link = task.link
         self._superseded.setdefault(task.partition, set()).update(link.rests_on())

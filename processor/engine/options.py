@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from processor.engine.batcher import Limits
+from processor.engine.checkpoint import Piece
 from processor.engine.heal import STEP_S, Healed, Policy
 from processor.engine.protocol import Verdict
 from processor.engine.recovery import STABLE_S
@@ -20,7 +21,10 @@ Guarantee = Literal["exactly-once", "at-least-once"]
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Who wants to know: of batches, changes of partitions, tasks healed and taken over, doubts."""
+    """Who wants to know: of batches, changes of partitions, tasks healed and taken over, doubts.
+
+    ``unsaved`` hears of checkpoints that the store did not take.
+    """
 
     batch: Callable[[BatchReport], None] = lambda _: None
     change: Callable[[Rebalance], None] = lambda _: None
@@ -28,6 +32,7 @@ class Listener:
     healed: Callable[[Healed], None] = lambda _: None
     upgraded: Callable[[Upgraded], None] = lambda _: None
     noted: Callable[[str], None] = lambda _: None
+    unsaved: Callable[[Piece, ProcessorError], None] = lambda _, __: None
 
 
 @dataclass(frozen=True, slots=True)

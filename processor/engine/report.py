@@ -1,4 +1,4 @@
-"""What a committed batch is told to have done."""
+"""What a committed batch is told to have done, and how a worker stands between batches."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from processor.engine.committer import Work
 from processor.engine.protocol import Step
 from processor.engine.task import Task
 from processor.metrics.progress import BatchReport, Phase
+from processor.metrics.standing import Standing
 from processor.model.batch import Result
 from processor.model.log import TopicPartition
 
@@ -47,8 +48,6 @@ def report_of(
     """
     counts = result.counts
     set_aside = counts.dead_lettered + (counts.late if sends_late else 0)
-    delay_ms = delay.total_seconds() * 1000 if delay else 0
-    times = {p: task.event_time_max for p, task in tasks.items()}
     return BatchReport(
         "",
         "",
@@ -64,7 +63,30 @@ def report_of(
         state_rows=sum(task.rows() for task in tasks.values()),
         state_bytes=sum(task.memory_bytes() for task in tasks.values()),
         checkpoint_bytes=sum(p.bytes for p in work.prepared),
-        watermark_ms={
-            p: None if time is None else int(time // 1000 - delay_ms) for p, time in times.items()
-        },
+        watermark_ms=_watermarks(tasks, delay),
     )
+
+
+def standing_of(
+    tasks: Mapping[TopicPartition, Task],
+    positions: Mapping[TopicPartition, int],
+    pending: int,
+    delay: timedelta | None,
+) -> Standing:
+    """How a worker with these tasks stands; ``delay`` is the watermark's."""
+    known = dict(tasks)
+    return Standing(
+        pending=pending,
+        positions=positions,
+        watermark_ms=_watermarks(known, delay),
+        state_rows=sum(task.rows() for task in known.values()),
+        state_bytes=sum(task.memory_bytes() for task in known.values()),
+    )
+
+
+def _watermarks(
+    tasks: Mapping[TopicPartition, Task], delay: timedelta | None
+) -> dict[TopicPartition, int | None]:
+    delay_ms = delay.total_seconds() * 1000 if delay else 0
+    times = {p: task.event_time_max for p, task in tasks.items()}
+    return {p: None if time is None else int(time // 1000 - delay_ms) for p, time in times.items()}

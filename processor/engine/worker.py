@@ -14,6 +14,7 @@ from typing import Final
 
 from processor.clock import Clock
 from processor.connectors.ports import Consumer, Log, Producer, Store
+from processor.engine import redo
 from processor.engine.batcher import Batcher, Share
 from processor.engine.changelog import Changelog, topic_of
 from processor.engine.checkpoint import Checkpointer, Prepared
@@ -24,7 +25,7 @@ from processor.engine.options import Listener, Options
 from processor.engine.pace import Pace
 from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Verdict
 from processor.engine.recovery import Identity, Recovery
-from processor.engine.report import phases_of, report_of
+from processor.engine.report import phases_of, report_of, standing_of
 from processor.engine.succession import Succession
 from processor.engine.task import Task, transactional_id
 from processor.engine.upgrade import Upgrader
@@ -32,16 +33,15 @@ from processor.errors import (
     FencedError,
     LogError,
     RetriableError,
-    StateLostError,
     StoreAwayError,
 )
+from processor.metrics.standing import Standing
 from processor.model.batch import Slice
 from processor.model.log import Assigned, Output, Rebalance, TopicPartition
 from processor.operators.pipeline import Pipeline
 from processor.plan.fingerprint import describe, fingerprint, identity, layout
 from processor.plan.nodes import Plan
 
-REDO_MAX: Final = 5
 AUDIT_S: Final = 5.0
 
 
@@ -99,7 +99,7 @@ class Worker:
             store, executor, self._identity.fingerprint, partitions, self.transactional_id,
             changelog=self._changelog, description=str(self._description),
             plan=identity(plan), lineage=lambda: self._lineage.identity,
-            begun=lambda: self._succession.begun, probe=probe,
+            begun=lambda: self._succession.begun, probe=probe, unsaved=self._listener.unsaved,
         )  # fmt: skip
         self.pace = Pace(clock, records_max=options.limits.records_max, limit_s=math.inf)
         self._batches = 0
@@ -114,7 +114,6 @@ class Worker:
         self._lost: set[TopicPartition] = set()
         self._redone = 0
         self._refusal: LogError | None = None
-        self._poll_s = 0.0
         self._audit_at_s = self._clock.monotonic_s() + AUDIT_S
         # Whether the group counts this worker in, as of the last turn.
         self.member = self.settled = False
@@ -157,10 +156,7 @@ class Worker:
         see `rejoin`. Raises `StoreAwayError` when the store does not answer; then all is as it was
         before the batch, and the next turn tries again.
         """
-        started_s = self._clock.monotonic_s()
-        polled = self._batcher.poll()
-        self._poll_s += self._clock.monotonic_s() - started_s
-        for change in polled.changes:
+        for change in self._batcher.poll().changes:
             self._apply(change)
         self._audit()
         if self._lost:
@@ -213,8 +209,17 @@ class Worker:
 
     @property
     def idle(self) -> bool:
-        """Whether it is ready, and nothing waits to be done."""
-        return self.ready and not self._lost and self._batcher.empty()
+        """Whether it is ready, and has committed all that it can see: nothing waits to be done."""
+        return self.ready and not self._lost and self._batcher.at_end()
+
+    def standing(self) -> Standing:
+        """What it has and how far it has got. Any thread may ask; costs the loop nothing."""
+        standing = standing_of(self.tasks, self._passed(), len(self._pending), self._delay)
+        return replace(standing, member=self.member, standby=self.standby)
+
+    def _passed(self) -> dict[TopicPartition, int]:
+        tasks = dict(self.tasks)
+        return {p: self._batcher.passed(p, task.base.offset) for p, task in tasks.items()}
 
     def _new_producer(self) -> Producer:
         exactly_once = self._options.guarantee == "exactly-once"
@@ -294,7 +299,8 @@ class Worker:
 
     def _run(self, shares: Mapping[TopicPartition, Share]) -> bool:
         """One batch: compute, prepare, commit."""
-        started_ms, started_s = self._clock.now_ms(), self._clock.monotonic_s()
+        started_s, poll_s = self._clock.monotonic_s(), self._batcher.fetched_s
+        started_ms = self._clock.now_ms() - round(poll_s * 1000)
         slices = [self._slice(p, shares[p]) for p in sorted(shares)]
         tasks = [self.tasks[part.partition] for part in slices]
         self._probe("before:process")
@@ -319,7 +325,9 @@ class Worker:
         try:
             self._lineage.check()
             commit = self._committer.commit(work)
-        except (StoreAwayError, RetriableError):
+        except (StoreAwayError, RetriableError) as error:
+            if isinstance(error, StoreAwayError):
+                self._listener.unsaved("delta", error)
             self._go_back(tasks)
             raise
         if commit.verdict is not Verdict.ADOPT:
@@ -333,14 +341,13 @@ class Worker:
         self._redone, self._refusal = 0, None
         snapshot_bytes = sum(self._checkpointer.tidy(task) for task in tasks)
         self._batches += 1
-        phases = phases_of(self._poll_s, process_s, commit.seconds)
-        self._poll_s = 0.0
+        phases = phases_of(poll_s, process_s, commit.seconds)
         report = report_of(result, work, self.tasks, delay=self._delay, sends_late=self._sends_late)
         self._listener.batch(
             replace(
                 report, topology=self._app, worker=self.instance, batch=self._batches,
                 started_ms=started_ms, phases=phases, snapshot_bytes=snapshot_bytes,
-                lag=self._consumer.lag({p: task.base.offset for p, task in self.tasks.items()}),
+                lag=self._consumer.lag(self._passed()),
             )
         )  # fmt: skip
         return True
@@ -365,20 +372,7 @@ class Worker:
         # What follows a refusal may be its echo: the first that has a remedy is the one to tell.
         if self._refusal is None or not self._refusal.remedy:
             self._refusal = commit.error or self._refusal
-        if self._redone > REDO_MAX and self._refusal is not None:
-            # What has a remedy does not pass by itself.
-            raise (LogError if self._refusal.remedy else RetriableError)(
-                f"{self._app}: a batch failed {self._redone} times in a row, with: "
-                f"{self._refusal.message}",
-                remedy=self._refusal.remedy,
-            ) from self._refusal
-        if self._redone > REDO_MAX and commit.gone:
-            raise StateLostError(
-                f"{self._app}: what was written to the store was gone again {self._redone} times "
-                f"in a row, for {', '.join(map(str, sorted(commit.gone)))}",
-                remedy="see that Redis keeps what it takes: maxmemory-policy noeviction, nobody "
-                "else who deletes or flushes",
-            )
+        redo.check(self._app, self._redone, self._refusal, commit.gone)
         if commit.verdict is Verdict.REJOIN:
             error = commit.error
             sort = type(error) if isinstance(error, FencedError) else FencedError

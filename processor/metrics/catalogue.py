@@ -1,17 +1,30 @@
-"""Every metric there is, with its labels. A metric is an attribute, so a wrong name fails mypy.
+"""Every counter and histogram there is, with its labels.
 
-Names follow Prometheus: base units, ``_total`` for counters, the prefix ``processor_``.
+A metric is an attribute, so a wrong name fails mypy. What tells how a worker stands is in
+`processor.metrics.gauges`. Names follow Prometheus: base units, ``_total`` for counters, the
+prefix ``processor_``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Final, Literal, TypeAlias
+import platform
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from itertools import product
+from typing import Final, Literal, TypeAlias, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    Info,
+    ProcessCollector,
+)
 
-from processor.metrics.progress import BatchReport
-from processor.model.log import TopicPartition
+from processor.metrics.gauges import Gauges
+from processor.metrics.progress import PHASES, BatchReport
+from processor.metrics.standing import Health
 
 AbortReason: TypeAlias = Literal[
     "record",
@@ -25,16 +38,20 @@ AbortReason: TypeAlias = Literal[
     "too_slow",
 ]
 RebalanceKind: TypeAlias = Literal["assigned", "revoked", "lost"]
+CheckpointKind: TypeAlias = Literal["delta", "snapshot"]
 
 _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _RECORDS: Final = (1, 10, 100, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000)
 _PREFIX: Final = "processor"
+_LIBRARIES: Final = ("confluent-kafka", "polars", "redis")
 
 
 class Metrics:
     """One worker process's metrics, in a registry of their own.
 
-    >>> metrics = Metrics()
+    >>> metrics = Metrics(); metrics.begin("rides")
+    >>> metrics.registry.get_sample_value("processor_records_late_total", {"topology": "rides"})
+    0.0
     >>> metrics.observe(BatchReport("rides", "rides.0", 1, started_ms=0, records_in=3))
     >>> metrics.registry.get_sample_value("processor_records_in_total", {"topology": "rides"})
     3.0
@@ -42,6 +59,9 @@ class Metrics:
 
     def __init__(self) -> None:
         self.registry: Final = CollectorRegistry()
+        ProcessCollector(registry=self.registry)
+        Info("build", "What is running.", namespace=_PREFIX, registry=self.registry).info(_build())
+        self._all: Final[list[tuple[Counter | Gauge | Histogram, list[tuple[str, ...]]]]] = []
         self.records_in: Final = self._counter(
             "records_in", "Records read, in batches that were committed."
         )
@@ -65,41 +85,57 @@ class Metrics:
         )
         self.batches: Final = self._counter("batches", "Batches committed.")
         self.batch_aborts: Final = self._counter(
-            "batch_aborts", "Batches aborted and tried again or given up.", ["reason"]
+            "batch_aborts",
+            "Batches aborted and tried again or given up.",
+            reason=get_args(AbortReason),
         )
         self.rebalances: Final = self._counter(
-            "rebalances", "Changes of this worker's partitions.", ["kind"]
+            "rebalances", "Changes of this worker's partitions.", kind=get_args(RebalanceKind)
         )
-        self.batch_duration: Final = Histogram(
+        self.checkpoint_bytes: Final = self._counter(
+            "checkpoint_bytes",
+            "Bytes of checkpoints written to the store.",
+            kind=get_args(CheckpointKind),
+        )
+        self.checkpoint_failures: Final = self._counter(
+            "checkpoint_failures",
+            "Checkpoints that the store did not take.",
+            kind=get_args(CheckpointKind),
+        )
+        self.batch_duration: Final = self._histogram(
             "batch_duration_seconds",
-            "Time of a committed batch by phase.",
-            ["topology", "phase"],
-            namespace=_PREFIX,
-            buckets=_SECONDS,
-            registry=self.registry,
+            "Time of a committed batch by phase; waiting for records is not in it.",
+            _SECONDS,
+            phase=PHASES,
         )
-        self.batch_records: Final = Histogram(
-            "batch_records",
-            "Records read per committed batch.",
+        self.batch_records: Final = self._histogram(
+            "batch_records", "Records read per committed batch.", _RECORDS
+        )
+        self.last_commit: Final = Gauge(
+            "last_commit_timestamp_seconds",
+            "When the last batch was committed, in seconds since 1970; 0 before the first.",
             ["topology"],
             namespace=_PREFIX,
-            buckets=_RECORDS,
             registry=self.registry,
         )
-        self.state_rows: Final = self._gauge("state_rows", "Rows of state held in memory.")
-        self.state_bytes: Final = self._gauge("state_bytes", "Bytes of state held in memory.")
-        self.checkpoint_bytes: Final = self._counter(
-            "checkpoint_bytes", "Bytes of checkpoints written to the store.", ["kind"]
-        )
-        self.consumer_lag: Final = self._gauge(
-            "consumer_lag_records", "Records behind the partition's end.", ["topic", "partition"]
-        )
-        self.watermark_lag: Final = self._gauge(
-            "watermark_lag_seconds",
-            "How far the partition's event time is behind the clock.",
-            ["topic", "partition"],
-        )
-        self._shown: Final[set[tuple[str, TopicPartition]]] = set()
+        self._all.append((self.last_commit, [()]))
+
+    def begin(self, topology: str) -> None:
+        """Show every counter of the topology, at 0, for each value that its labels can have."""
+        for metric, known in self._all:
+            for labels in known:
+                metric.labels(topology, *labels)
+
+    def shows(self, topology: str, health: Callable[[], Health]) -> None:
+        """Show how a worker stands; ``health`` is asked with every scrape.
+
+        >>> from processor.metrics.standing import Standing
+        >>> metrics = Metrics()
+        >>> metrics.shows("rides", lambda: Health(Standing(), 0))
+        >>> metrics.registry.get_sample_value("processor_ready", {"topology": "rides"})
+        0.0
+        """
+        self.registry.register(Gauges(topology, health))
 
     def observe(self, report: BatchReport) -> None:
         """Count a committed batch."""
@@ -118,14 +154,9 @@ class Metrics:
         for phase, seconds in report.phases.items():
             self.batch_duration.labels(topology, phase).observe(seconds)
         self.batch_records.labels(topology).observe(report.records_in)
-        self.state_rows.labels(topology).set(report.state_rows)
-        self.state_bytes.labels(topology).set(report.state_bytes)
         self.checkpoint_bytes.labels(topology, "delta").inc(report.checkpoint_bytes)
         self.checkpoint_bytes.labels(topology, "snapshot").inc(report.snapshot_bytes)
-        for partition, lag in report.lag.items():
-            self._labels(self.consumer_lag, topology, partition).set(lag)
-        for partition, behind_s in report.watermark_lag_s().items():
-            self._labels(self.watermark_lag, topology, partition).set(behind_s)
+        self.last_commit.labels(topology).set(report.ended_ms / 1000)
 
     def aborted(self, topology: str, reason: AbortReason) -> None:
         """Count an aborted batch.
@@ -141,27 +172,43 @@ class Metrics:
         """
         self.rebalances.labels(topology, kind).inc()
 
-    def forget(self, partitions: Collection[TopicPartition]) -> None:
-        """Show the partitions no more: another worker has them, and a stale gauge would lie.
+    def unsaved(self, topology: str, kind: CheckpointKind) -> None:
+        """Count a checkpoint that the store did not take.
 
-        >>> Metrics().forget([TopicPartition("rides", 0)])
+        >>> Metrics().unsaved("rides", "snapshot")
         """
-        gone = set(partitions)
-        for topology, partition in [shown for shown in self._shown if shown[1] in gone]:
-            labels = (topology, partition.topic, str(partition.partition))
-            for gauge in (self.consumer_lag, self.watermark_lag):
-                gauge.labels(*labels)  # makes it, since removing what is not there is an error
-                gauge.remove(*labels)
-            self._shown.discard((topology, partition))
+        self.checkpoint_failures.labels(topology, kind).inc()
 
-    def _labels(self, gauge: Gauge, topology: str, partition: TopicPartition) -> Gauge:
-        self._shown.add((topology, partition))
-        return gauge.labels(topology, partition.topic, str(partition.partition))
-
-    def _counter(self, name: str, help_: str, labels: Sequence[str] = ()) -> Counter:
-        return Counter(
+    def _counter(self, name: str, help_: str, **labels: tuple[str, ...]) -> Counter:
+        made = Counter(
             name, help_, ["topology", *labels], namespace=_PREFIX, registry=self.registry
         )
+        self._all.append((made, [*product(*labels.values())]))
+        return made
 
-    def _gauge(self, name: str, help_: str, labels: Sequence[str] = ()) -> Gauge:
-        return Gauge(name, help_, ["topology", *labels], namespace=_PREFIX, registry=self.registry)
+    def _histogram(
+        self, name: str, help_: str, buckets: tuple[float, ...], **labels: tuple[str, ...]
+    ) -> Histogram:
+        made = Histogram(
+            name,
+            help_,
+            ["topology", *labels],
+            namespace=_PREFIX,
+            buckets=buckets,
+            registry=self.registry,
+        )
+        self._all.append((made, [*product(*labels.values())]))
+        return made
+
+
+def _build() -> dict[str, str]:
+    """Versions of the processor, of Python and of what it rests on."""
+    found = {"version": _version("processor"), "python": platform.python_version()}
+    return found | {name.replace("-", "_"): _version(name) for name in _LIBRARIES}
+
+
+def _version(name: str) -> str:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return "unknown"

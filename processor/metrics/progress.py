@@ -17,8 +17,9 @@ class BatchReport:
     """One committed batch of one worker.
 
     ``records_in`` = ``contributed`` + ``filtered`` + ``late`` + ``dead_lettered`` + ``skipped``.
-    ``batch`` counts this worker's batches since it started. ``phases`` are seconds. ``lag`` is in
-    records; ``watermark_ms`` is milliseconds since 1970, ``None`` before the first event time.
+    ``batch`` counts this worker's batches since it started. ``phases`` are seconds of work: waiting
+    for records is in none of them, and ``started_ms`` is their sum before the batch's end. ``lag``
+    is in records; ``watermark_ms`` is milliseconds since 1970, ``None`` before an event time.
 
     >>> report = BatchReport("rides", "rides.0", 7, started_ms=0, records_in=500,
     ...                      phases={"process": 0.25})
@@ -47,7 +48,7 @@ class BatchReport:
 
     @property
     def seconds(self) -> float:
-        """How long the batch took."""
+        """How long the batch took, without waiting for its first record."""
         return sum(self.phases.values())
 
     @property

@@ -63,11 +63,13 @@ def serve(
     *,
     live: Callable[[], bool] = lambda: True,
     ready: Callable[[], bool] = lambda: True,
+    why: Callable[[], str] = lambda: "",
 ) -> MetricsServer:
     """Answer ``/metrics``, ``/livez`` and ``/readyz``; port 0 takes a free one.
 
     ``live`` says whether the worker still makes progress (restart it when not), ``ready`` whether
-    it has its partitions and state. Both are called from other threads.
+    it has its partitions and state, and its servers answer; ``why`` it is not. All three are called
+    from other threads.
 
     >>> server = serve(CollectorRegistry(), port=0)
     >>> server.port > 0
@@ -75,9 +77,9 @@ def serve(
     >>> server.close()
     """
     metrics: Callable[..., Iterable[bytes]] = make_wsgi_app(registry)
-    probes = {
-        "/livez": (live, "not live: the worker makes no progress"),
-        "/readyz": (ready, "not ready: partitions or state are still being taken over"),
+    probes: dict[str, tuple[Callable[[], bool], Callable[[], str]]] = {
+        "/livez": (live, lambda: "not live: the worker makes no progress"),
+        "/readyz": (ready, lambda: f"not ready: {why()}"),
     }
 
     def app(environ: WSGIEnvironment, start: StartResponse) -> Iterable[bytes]:
@@ -91,7 +93,7 @@ def serve(
             well = probe()
         except Exception as error:  # noqa: BLE001 - a probe that breaks is a failed probe
             return _answer(start, _UNAVAILABLE, f"the probe failed: {error!r}")
-        return _answer(start, "200 OK", "ok") if well else _answer(start, _UNAVAILABLE, failed)
+        return _answer(start, "200 OK", "ok") if well else _answer(start, _UNAVAILABLE, failed())
 
     try:
         server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)

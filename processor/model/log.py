@@ -128,3 +128,21 @@ class TopicDescription:
 
     name: str
     extents: Mapping[int, Extent]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a log says of topics at one moment.
+
+    ``partitions`` has how many each topic has, of those that are there; ``gone`` are those that are
+    not. ``leaderless`` are partitions that no broker serves. ``stable`` has the last stable offset
+    of the partitions that were asked for, ``tops`` the end of all their records: what is between
+    the two is in transactions that are still open, or behind one. A partition that gave no answer
+    is in neither.
+    """
+
+    partitions: Mapping[str, int] = field(default_factory=dict)
+    gone: frozenset[str] = frozenset()
+    leaderless: frozenset[TopicPartition] = frozenset()
+    stable: Mapping[TopicPartition, int] = field(default_factory=dict)
+    tops: Mapping[TopicPartition, int] = field(default_factory=dict)

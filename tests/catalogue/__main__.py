@@ -17,11 +17,11 @@ def one(case, kafka, redis, directory):
     said = io.StringIO()
     try:
         with contextlib.redirect_stdout(said), Servers(kafka, redis, directory) as servers:
-            case.run(servers)
+            told = case.run(servers)
     except Exception as error:
         print(f"=== {case.name}\n{said.getvalue()}\n{traceback.format_exc()}", file=sys.stderr)
         return f"FAILED: {(str(error).splitlines() or [type(error).__name__])[0]}"
-    return "as expected"
+    return f"as expected{': ' + told if told else ''}"
 
 
 def run(chosen):
@@ -37,7 +37,7 @@ def run(chosen):
         for case in chosen:
             started = time.monotonic()
             verdict = one(case, kafka, redis, directory)
-            failed += verdict != "as expected"
+            failed += verdict.startswith("FAILED")
             cells = (case.name, case.done, case.expected, verdict)
             shown = " | ".join(cell.replace("|", "\\|") for cell in cells)
             print(f"| {shown} | {time.monotonic() - started:.1f} |", flush=True)

@@ -4,44 +4,60 @@ from __future__ import annotations
 
 import signal
 import time
-import urllib.error
-import urllib.request
 from contextlib import contextmanager
 
 from tests.catalogue import redis_faults as faults
 from tests.catalogue.case import case
 from tests.catalogue.counting import Counting
+from tests.catalogue.recording import get, recorded
 from tests.catalogue.redis_counting import SMALL
 from tests.catalogue.redis_counting import Counting as RedisCounting
 from tests.integration.running import until
 
 METRICS = ("--metrics-port", 0)
-STAYS = "stays, alive and not ready; goes on, exact"
+STAYS = "stays, alive and not ready; metric, warning and alert name the server; goes on, exact"
 
 
-def health(port, probe):
-    """The status that a probe gets."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/{probe}", timeout=10) as answer:
-            return answer.status
-    except urllib.error.HTTPError as refused:
-        return refused.code
+class Away:
+    """While the fault lasts, the worker is alive and not ready, and tells who does not answer.
 
+    Args:
+        name: the server's, as messages have it.
+        metric: which is 0 meanwhile.
+        alert: which fires meanwhile.
+    """
 
-@contextmanager
-def stays(run, fault, seconds):
-    """While the fault lasts, the worker is alive and not ready; then it is ready again."""
-    port = run.until(lambda r: r.events("metrics"), "its port")[0]["port"]
-    until(lambda: health(port, "readyz") == 200, "that it is ready")
-    with fault:
-        began = time.monotonic()
-        yield
-        until(lambda: health(port, "readyz") == 503, "that it is not ready")
-        while time.monotonic() - began < seconds:
-            assert health(port, "livez") == 200, run.tail()
-            assert run.process.poll() is None, run.tail()
-            time.sleep(0.5)  # how long it lasts is the fault
-    until(lambda: health(port, "readyz") == 200, "that it is ready again")
+    def __init__(self, run, servers, name, metric, alert):
+        self.run, self.name, self.metric, self.alert = run, name, metric, alert
+        self.recording = recorded(run, servers)
+        self._directory = servers.directory
+        until(lambda: get(self.recording.port, "readyz")[0] == 200, "that it is ready")
+
+    @contextmanager
+    def stays(self, fault, seconds):
+        """Holds the worker to it; ``told`` is how long each took."""
+        recording, run = self.recording, self.run
+        with fault:
+            began = time.monotonic()
+            recording.mark()
+            yield
+            waited = recording.not_ready(self.name, "has not answered for")
+            down = recording.shows(self.metric, 0)
+            run.until(self._warned, "a warning that names it")
+            while time.monotonic() - began < seconds:
+                assert get(recording.port, "livez")[0] == 200, run.tail()
+                assert run.process.poll() is None, run.tail()
+                time.sleep(0.5)  # how long it lasts is the fault
+        until(lambda: get(recording.port, "readyz")[0] == 200, "that it is ready again")
+        recording.until(lambda look: look.samples and look.total(self.metric) == 1, "up again")
+        recording.close()
+        fired = recording.fired(self._directory)
+        assert fired is None or self.alert in fired, fired
+        self.told = f"not ready after {waited} s, {self.metric} 0 after {down} s, alerts {fired}"
+
+    def _warned(self, run):
+        lines = run.events("not well")
+        return any(line["level"] == "warning" and self.name in line["what"] for line in lines)
 
 
 @contextmanager
@@ -59,7 +75,6 @@ def stopped(server):
 
 
 FAULTS = {"killed": killed, "stopped": stopped}
-SECONDS = {8: "killed", 70: None}
 
 
 def _redis_away(name, fault, seconds, in_tests):
@@ -72,9 +87,21 @@ def _redis_away(name, fault, seconds, in_tests):
     def away(servers):
         counting = RedisCounting(servers)
         run = counting.running(*SMALL, *METRICS)
-        with stays(run, fault(counting.redis), seconds):
+        away = Away(
+            run, servers, f"redis://{counting.redis.address}", "store_up", "ProcessorStoreDown"
+        )
+        recording = away.recording
+        with away.stays(fault(counting.redis), seconds):
             counting.feed()
+            grown = recording.until(
+                lambda look: (look.total("consumer_lag_records") or 0) > 0, "lag"
+            )
+            counting.feed()
+            # The end is asked for, so lag grows though nothing is read any more.
+            recording.shows("consumer_lag_records", 600)
+            recording.until(lambda look: look.total("checkpoint_failures_total") > 0, "failures")
         counting.goes_on(run)
+        return f"lag after {grown} s, {away.told}"
 
 
 def _broker_away(name, fault, seconds, in_tests):
@@ -90,14 +117,19 @@ def _broker_away(name, fault, seconds, in_tests):
         stage.feed(200)
         run = stage.start("a", *METRICS)
         stage.counted(run)
-        stage.feed(100)
-        with stays(run, fault(broker), seconds):
-            pass
+        stage.feed(100).counted(run)
+        away = Away(run, servers, f"Kafka at {broker.address}", "broker_up", "ProcessorBrokerDown")
+        with away.stays(fault(broker), seconds):
+            # Nothing is shown of what nobody can say.
+            away.recording.until(
+                lambda look: look.samples and not look.values("consumer_lag_records"), "no lag"
+            )
         stage.feed(300).counted(run)
         stage.finish(run)
+        return away.told
 
 
-for _seconds, _in_tests in ((12, True), (75, False)):
+for _seconds, _in_tests in ((20, True), (75, False)):
     for _name, _fault in FAULTS.items():
         _redis_away(_name, _fault, _seconds, _in_tests and _name == "stopped")
         _broker_away(_name, _fault, _seconds, _in_tests and _name == "killed")

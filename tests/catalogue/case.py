@@ -16,7 +16,7 @@ from tests.services.cluster import LocalCluster
 from tests.services.redis import LocalRedis
 
 _NAMES = ("redis_cases", "away_cases", "pace_cases", "kafka_cases", "group_cases")
-_NAMES += ("input_cases", "guard_cases")
+_NAMES += ("input_cases", "guard_cases", "standstill_cases")
 MODULES = tuple(f"tests.catalogue.{name}" for name in _NAMES)
 
 
@@ -24,7 +24,8 @@ MODULES = tuple(f"tests.catalogue.{name}" for name in _NAMES)
 class Case:
     """One fault: what is ``done``, the verdict ``expected`` in words, and how it is tried.
 
-    ``run`` raises `AssertionError` when the verdict is another one. The cases that are ``in_tests``
+    ``run`` raises `AssertionError` when the verdict is another one, and may return what is to be
+    told besides. The cases that are ``in_tests``
     run with the tests, all of them by ``python -m tests.catalogue``.
     """
 
@@ -32,7 +33,7 @@ class Case:
     done: str
     expected: str
     in_tests: bool
-    run: Callable[[Servers], None]
+    run: Callable[[Servers], str | None]
 
 
 _CASES: dict[str, Case] = {}

@@ -23,8 +23,8 @@ STOPPED = 2  # exit code of a run that cannot go on, and says why
 class Counting:
     """Trips are counted by cluster and hour, by workers named by their instances."""
 
-    def __init__(self, bench, count=600):
-        bench.create()
+    def __init__(self, bench, count=600, options=None):
+        bench.create(of=options)
         self.bench = bench
         self.lines, self.fed = trips(count), 0
 

@@ -151,9 +151,11 @@ class Topics:
             }
         )
 
-    def create(self, *names, partitions=4, **config):
+    def create(self, *names, partitions=4, replica_assignment=None, **config):
         config = {name.replace("_", "."): str(value) for name, value in config.items()}
-        wanted = [NewTopic(n, partitions, replication_factor=-1, config=config) for n in names]
+        where = {"replica_assignment": replica_assignment} if replica_assignment else {}
+        where = where or {"replication_factor": -1}
+        wanted = [NewTopic(n, partitions, config=config, **where) for n in names]
         for answer in self._admin.create_topics(wanted).values():
             answer.result(20)
         until(lambda: set(names) <= self.names(), f"topics {names}")
@@ -327,8 +329,13 @@ class Bench:
     def app(self, topology):
         return f"{topology.rpartition('.')[2]}-{self.id}"
 
-    def create(self, **options):
-        self.topics.create(self.trips, self.enriched, self.popular, self.dead, **options)
+    def create(self, of=None, **options):
+        """Makes the topics; ``of`` has what is different for some of the four."""
+        of = of or {}
+        for role in of:
+            self.topics.create(getattr(self, role), **(options | of[role]))
+        rest = {"trips", "enriched", "popular", "dead"} - of.keys()
+        self.topics.create(*(getattr(self, role) for role in sorted(rest)), **options)
 
     def sets(self, topology, **sets):
         own = {"app": self.app(topology), "dead_letters": self.dead}

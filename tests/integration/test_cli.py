@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 import urllib.request
+from importlib.metadata import version
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -149,7 +151,9 @@ CATALOGUE = {
     "records_in", "records_out", "records_dead_lettered", "records_late", "records_skipped",
     "records_filtered", "batches", "batch_aborts", "rebalances", "batch_duration_seconds",
     "batch_records", "state_rows", "state_bytes", "checkpoint_bytes", "consumer_lag_records",
-    "watermark_lag_seconds",
+    "watermark_lag_seconds", "records_contributed", "checkpoint_failures", "input_held_records",
+    "last_commit_timestamp_seconds", "partitions_assigned", "ready", "broker_up", "store_up",
+    "topic_up", "topic_partitions", "build_info",
 }  # fmt: skip
 
 
@@ -164,6 +168,7 @@ def test_metrics_and_the_log_tell_what_a_known_run_did(bench):
         return sum(b["records_in"] for b in run.events("batch")) == len(lines) + len(bad)
 
     run.until(read_all, "all records")
+    run.until(lambda _: "consumer_lag_records{" in _get(port, "/metrics")[1], "its lag")
     assert _get(port, "/livez")[0] == 200
     assert _get(port, "/readyz")[0] == 200
     status, text = _get(port, "/metrics")
@@ -193,7 +198,18 @@ def test_metrics_and_the_log_tell_what_a_known_run_did(bench):
     assert total("batches_total", topology=app) == len(batches)
     assert total("batch_records_sum", topology=app) == 203
     assert total("batch_duration_seconds_count", phase="commit") == len(batches)
-    assert total("batch_aborts_total") == 0
+    assert total("batch_aborts_total") == total("checkpoint_failures_total") == 0
+    assert total("ready") == total("broker_up") == total("store_up") == 1
+    assert total("partitions_assigned") == 4
+    assert abs(total("last_commit_timestamp_seconds") - time.time()) < 60
+    of_topics = values["processor_topic_up"]
+    assert {(s.labels["role"], s.value) for s in of_topics} == {
+        ("input", 1), ("output", 1), ("dead_letters", 1),
+    }  # fmt: skip
+    assert total("topic_partitions", role="input", topic=bench.trips) == 4
+    (build,) = values["processor_build_info"]
+    assert build.labels["version"] == version("processor")
+    assert values["process_resident_memory_bytes"][0].value > 0
     assert total("rebalances_total", kind="assigned") == 1
     lags = values["processor_consumer_lag_records"]
     assert {sample.labels["partition"] for sample in lags} == {"0", "1", "2", "3"}

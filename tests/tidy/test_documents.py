@@ -57,3 +57,44 @@ def test_links_between_documents_lead_somewhere(document):
     links = re.findall(r"\]\((?!https?:|#)([^)#]+)", text)
     missing = [link for link in links if not ((ROOT / document).parent / link).exists()]
     assert missing == []
+
+
+def _table(document: str, heading: str) -> list[list[str]]:
+    """The rows of the first table under a heading."""
+    part = (ROOT / document).read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    rows = [line.strip()[1:-1].split("|") for line in part.splitlines() if line.startswith("| `")]
+    return [[cell.strip() for cell in row] for row in rows]
+
+
+def test_the_page_of_metrics_has_every_metric_with_its_type_and_labels():
+    from processor.metrics.catalogue import Metrics
+    from processor.metrics.standing import Health, Standing, Topic
+    from processor.model.log import TopicPartition
+
+    there = TopicPartition("in", 0)
+    standing = Standing(positions={there: 1}, watermark_ms={there: 1})
+    topic = Topic("in", "input", up=True, partitions=1)
+    metrics = Metrics()
+    metrics.begin("t")
+    metrics.shows(
+        "t", lambda: Health(standing, 1, topics=(topic,), lag={there: 0}, held={there: 0})
+    )
+    served = {}
+    for family in metrics.registry.collect():
+        name = family.name + {"counter": "_total", "info": "_info"}.get(family.type, "")
+        labels = {label for sample in family.samples for label in sample.labels}
+        served[name] = (
+            "gauge" if family.type == "info" else family.type,
+            labels - {"topology", "le"},
+        )
+    written = {
+        name.strip("`"): (kind, set(filter(None, labels.split(", "))))
+        for name, kind, labels, _ in _table("docs/metrics.md", "Every metric")
+    }
+    assert written == served
+
+
+def test_the_page_of_metrics_has_every_alert():
+    rules = (ROOT / "docker/prometheus/alerts.yml").read_text()
+    written = [name.strip("`") for name, *_ in _table("docs/metrics.md", "Alerts")]
+    assert written == re.findall(r"- alert: (\w+)", rules)

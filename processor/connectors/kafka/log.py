@@ -21,6 +21,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 
 from processor.connectors.kafka.consumer import KafkaConsumer, positions_of
 from processor.connectors.kafka.errors import classify, reason
+from processor.connectors.kafka.look import held, look
 from processor.connectors.kafka.producer import KafkaProducer
 from processor.connectors.kafka.reach import Heard
 from processor.connectors.kafka.reader import scan
@@ -38,7 +39,7 @@ from processor.refusals.kafka import ALIASES, nearest
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 
-    from processor.model.log import Message
+    from processor.model.log import Message, View
 
 Answer = TypeVar("Answer")
 admin: Any = untyped_admin
@@ -143,6 +144,16 @@ class KafkaLog:
         asked = TopicCollection([topic])
         answer = self._client().describe_topics(asked, request_timeout=REQUEST_S)[topic]
         return lambda: _topic_id(_result(answer, f"{topic}: asking for the topic's id"))
+
+    def look(
+        self, topics: Collection[str], ends_of: Collection[Partition], timeout_s: float
+    ) -> View:
+        """How topics and partitions stand now, asked once; any thread may ask."""
+        return look(self._client(), topics, ends_of, timeout_s)
+
+    def held(self, group: str, timeout_s: float) -> frozenset[Partition]:
+        """The partitions that members of a group have, asked once; any thread may ask."""
+        return held(self._client(), group, timeout_s)
 
     def create(self, topics: Mapping[str, int], *, forever: bool = False) -> None:
         """Create topics with so many partitions; those that exist are left alone."""

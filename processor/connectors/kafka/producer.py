@@ -71,6 +71,7 @@ class KafkaProducer:
         self._transactional = transactional_id is not None
         self._failures = _Failures()
         self._open = False
+        self._topics: set[str] = set()
         self._caller: _Caller | None = None
         self._client: Any = Producer(
             settings.producer_settings(
@@ -102,6 +103,7 @@ class KafkaProducer:
         # One call per record is the fast way: measured, the client's batch call takes twice the
         # time, for the dictionaries that it wants.
         values, done = output.values, 0
+        self._topics.add(output.topic)
         keys: Sequence[bytes | None] = output.keys or [None] * len(values)
         if len(keys) != len(values):
             raise ValueError(f"{output.topic}: {len(keys)} keys for {len(values)} values")
@@ -186,6 +188,7 @@ class KafkaProducer:
         except (KafkaException, SystemError) as problem:
             raise classify(problem, f"{self._name}: flushing") from problem
         finally:
+            topics, self._topics = sorted(self._topics), set()
             failures, first = self._failures.count, self._failures.first
             what_to_do = self._failures.remedy
             if not self._transactional:
@@ -199,8 +202,9 @@ class KafkaProducer:
             )
         if left:
             raise AbortableError(
-                f"{self._name}: {left} records are not acknowledged after {timeout_s:g} s",
-                remedy="see whether the brokers answer",
+                # No remedy: a topic or a broker that is away is waited for.
+                f"{self._name}: {left} records for {' or '.join(topics)} are not acknowledged "
+                f"after {timeout_s:g} s"
             )
 
     def send_offsets(

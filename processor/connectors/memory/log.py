@@ -10,7 +10,14 @@ from processor.connectors.memory.consumer import MemoryConsumer
 from processor.connectors.memory.producer import MemoryProducer
 from processor.connectors.memory.records import Columns, StoredMessage
 from processor.errors import FencedError, LogError, RetriableError
-from processor.model.log import Committed, Extent, Headers, TopicDescription, TopicPartition
+from processor.model.log import (
+    Committed,
+    Extent,
+    Headers,
+    TopicDescription,
+    TopicPartition,
+    View,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -73,6 +80,32 @@ class MemoryLog:
             return found
 
         return answer
+
+    def look(
+        self,
+        topics: Collection[str],
+        ends_of: Collection[TopicPartition],
+        timeout_s: float,  # noqa: ARG002
+    ) -> View:
+        """How topics and partitions stand now."""
+        with self._broker.changed:
+            there = self._broker.topics
+            counts = {topic: len(there[topic]) for topic in topics if topic in there}
+            asked = [p for p in ends_of if p.partition < len(there.get(p.topic, ()))]
+            found = {name: self._broker.partition(name) for name in asked}
+            return View(
+                counts,
+                frozenset(topics) - counts.keys(),
+                stable={name: partition.stable for name, partition in found.items()},
+                tops={name: partition.end for name, partition in found.items()},
+            )
+
+    def held(self, group: str, timeout_s: float) -> frozenset[TopicPartition]:  # noqa: ARG002
+        """The partitions that members of a group have."""
+        with self._broker.changed:
+            known = self._broker.groups.get(group)
+            members = known.members.values() if known else ()
+            return frozenset(name for member in members for name in member.owned)
 
     def create(self, topics: Mapping[str, int], *, forever: bool = False) -> None:  # noqa: ARG002
         """Create topics with so many partitions; those that exist are left alone."""

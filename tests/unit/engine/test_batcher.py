@@ -377,3 +377,39 @@ def test_a_record_without_an_offset_is_refused_by_name():
     batcher, _, _ = made()
     with pytest.raises(ContinuityError, match="without its offset"):
         fake(batcher, 0, None, b"a")
+
+
+def test_all_is_at_its_end_when_what_was_given_is_committed_and_nothing_follows():
+    batcher, log, _ = made(interval_s=0.0)
+    assert not batcher.at_end()  # nobody has looked yet
+    batcher.poll()
+    assert batcher.at_end()
+    log.feed("in", [b"a", b"b"], partition=0)
+    batcher.poll()
+    assert not batcher.at_end()
+    (share,) = batcher.take().values()
+    assert not batcher.at_end()
+    share.took()
+    assert batcher.at_end()
+    batcher.open({FIRST: 0})  # the batch did not happen after all
+    assert not batcher.at_end()
+
+
+def test_a_position_passes_marks_only_when_all_before_them_is_committed():
+    batcher, log, _ = made(interval_s=0.0)
+    producer = log.producer("feeder")
+    producer.start(0)
+    producer.begin()
+    producer.produce(Output("in", [b"a"], partition=0))
+    producer.commit(0)
+    assert batcher.passed(FIRST, 0) == 0
+    batcher.poll()
+    batcher.poll()
+    assert batcher.passed(FIRST, 0) == 0
+    (share,) = batcher.take().values()
+    assert batcher.passed(FIRST, 0) == 0
+    share.took()
+    assert batcher.passed(FIRST, 1) == 2
+    assert batcher.passed(TopicPartition("in", 7), 5) == 5
+    batcher.shut([FIRST])
+    assert batcher.passed(FIRST, 1) == 1

@@ -3,9 +3,16 @@ import pytest
 from processor.clock import ManualClock
 from processor.engine import loop
 from processor.engine.patience import Patience
-from processor.errors import FencedError, IdentityTakenError, RetriableError, StoreAwayError
+from processor.errors import (
+    AbortableError,
+    FencedError,
+    IdentityTakenError,
+    RetriableError,
+    StoreAwayError,
+)
 from processor.model.log import Output, TopicPartition
 from processor.testing import TestDriver
+from processor.testing.faults import FaultyLog
 from tests.topologies import ride, totals
 
 
@@ -157,6 +164,20 @@ def test_a_worker_that_the_group_has_forgotten_joins_anew():
     worker.member = False
     run(worker, clock, stop=lambda: not worker.turns, alive=lambda: clock.advance(10))
     assert worker.calls.count("rejoin") == 2
+
+
+def test_a_batch_that_fails_again_and_again_is_given_up_with_what_is_in_the_way():
+    log = FaultyLog(ManualClock())
+    driver = TestDriver(totals(), log=log)
+    worker = driver._workers[0]
+    worker.close(leave=True)
+    driver.feed([ride(1)])
+    log.before["flush"] = [AbortableError("1 records for out are not acknowledged")] * 10_000
+    clock = ManualClock()
+    # Between two tries the worker joins anew and has nothing to do for a moment: it is not well.
+    with pytest.raises(RetriableError, match=r"for out are not acknowledged; given up after 6\d s"):
+        run(worker, clock, stop=lambda: False)
+    assert driver.values("out") == []
 
 
 def test_being_fenced_now_and_then_is_borne():

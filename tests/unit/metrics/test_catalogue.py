@@ -1,11 +1,8 @@
-from prometheus_client import generate_latest
+from importlib.metadata import version
+from typing import get_args
 
-from processor.metrics.catalogue import Metrics
-from processor.metrics.progress import BatchReport
-from processor.model.log import TopicPartition
-
-A = TopicPartition("rides", 0)
-B = TopicPartition("rides", 1)
+from processor.metrics.catalogue import AbortReason, CheckpointKind, Metrics, RebalanceKind
+from processor.metrics.progress import PHASES, BatchReport
 
 
 def report(**values):
@@ -47,24 +44,61 @@ def test_counters_add_up_over_batches():
     assert value(metrics, "batch_records_count") == 2
 
 
-def test_gauges_show_the_last_batch():
+def test_a_batch_tells_when_it_was_committed():
     metrics = Metrics()
-    metrics.observe(report(state_rows=9, state_bytes=90, lag={A: 7}, watermark_ms={A: 8_500}))
-    metrics.observe(report(state_rows=3, state_bytes=30, lag={A: 2}, watermark_ms={A: 9_500}))
-    assert value(metrics, "state_rows") == 3
-    assert value(metrics, "state_bytes") == 30
-    assert value(metrics, "consumer_lag_records", topic="rides", partition="0") == 2
-    assert value(metrics, "watermark_lag_seconds", topic="rides", partition="0") == 0.5
+    metrics.observe(report(phases={"poll": 0.25, "process": 0.25}))
+    assert value(metrics, "last_commit_timestamp_seconds") == 10.5
 
 
-def test_partitions_that_are_gone_are_shown_no_more():
+def test_every_counter_is_there_from_the_start_with_each_value_of_its_labels():
     metrics = Metrics()
-    metrics.observe(report(lag={A: 1, B: 2}, watermark_ms={A: 1, B: None}))
-    metrics.forget([A, B, TopicPartition("other", 3)])
-    metrics.forget([A])
-    assert b'partition="' not in generate_latest(metrics.registry)
-    metrics.observe(report(lag={B: 5}))
-    assert value(metrics, "consumer_lag_records", topic="rides", partition="1") == 5
+    metrics.begin("t")
+    assert value(metrics, "last_commit_timestamp_seconds") == 0
+    for name in ("in", "contributed", "out", "dead_lettered", "late", "skipped", "filtered"):
+        assert value(metrics, f"records_{name}_total") == 0
+    assert value(metrics, "batches_total") == value(metrics, "batch_records_count") == 0
+    for phase in PHASES:
+        assert value(metrics, "batch_duration_seconds_count", phase=phase) == 0
+    for reason in get_args(AbortReason):
+        assert value(metrics, "batch_aborts_total", reason=reason) == 0
+    for kind in get_args(RebalanceKind):
+        assert value(metrics, "rebalances_total", kind=kind) == 0
+    for kind in get_args(CheckpointKind):
+        assert value(metrics, "checkpoint_bytes_total", kind=kind) == 0
+        assert value(metrics, "checkpoint_failures_total", kind=kind) == 0
+
+
+def test_what_happens_later_adds_no_series_to_those_of_the_start():
+    metrics = Metrics()
+    metrics.begin("t")
+    before = series(metrics)
+    metrics.observe(report(phases=dict.fromkeys(PHASES, 0.1), records_in=1, snapshot_bytes=3))
+    metrics.aborted("t", "log")
+    metrics.rebalanced("t", "lost")
+    metrics.unsaved("t", "snapshot")
+    assert series(metrics) == before
+
+
+def series(metrics):
+    return {
+        (sample.name, *sorted(sample.labels.items()))
+        for family in metrics.registry.collect()
+        for sample in family.samples
+    }
+
+
+def test_what_runs_is_told_with_its_process():
+    found = {name: dict(labels) for name, *labels in series(Metrics())}
+    assert found["processor_build_info"]["version"] == version("processor")
+    assert {"python", "polars", "confluent_kafka", "redis"} <= found["processor_build_info"].keys()
+    assert "process_cpu_seconds_total" in found
+    assert "process_start_time_seconds" in found
+
+
+def test_checkpoints_that_were_not_taken_are_counted():
+    metrics = Metrics()
+    metrics.unsaved("t", "delta")
+    assert value(metrics, "checkpoint_failures_total", kind="delta") == 1
 
 
 def test_aborts_and_rebalances_are_counted_by_cause():

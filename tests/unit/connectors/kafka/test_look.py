@@ -1,0 +1,113 @@
+from concurrent.futures import Future
+from types import SimpleNamespace as Thing
+
+import pytest
+from confluent_kafka import IsolationLevel, KafkaError, KafkaException
+
+from processor.connectors.kafka.look import held, look
+from processor.errors import RetriableError
+from processor.model.log import TopicPartition
+
+A, B = TopicPartition("in", 0), TopicPartition("in", 1)
+GONE = KafkaException(KafkaError(KafkaError.UNKNOWN_TOPIC_OR_PART))
+SILENT = KafkaException(KafkaError(KafkaError._TIMED_OUT))
+REFUSED = KafkaException(KafkaError(KafkaError.TOPIC_AUTHORIZATION_FAILED))
+
+
+def future(answer):
+    made = Future()
+    if isinstance(answer, Exception):
+        made.set_exception(answer)
+    elif answer is not None:
+        made.set_result(answer)
+    return made
+
+
+class Client:
+    """An admin client with an answer for each topic, and for each partition's end."""
+
+    def __init__(self, topics, *, stable=None, tops=None, listed=None):
+        self.topics, self.listed = topics, listed
+        self.ends = {IsolationLevel.READ_COMMITTED: stable or {}}
+        self.ends[IsolationLevel.READ_UNCOMMITTED] = tops or {}
+
+    def describe_topics(self, asked, request_timeout):
+        assert request_timeout > 0
+        return {name: future(answer) for name, answer in self.topics.items()}
+
+    def list_topics(self, timeout):
+        if self.listed is None:
+            raise SILENT
+        return Thing(topics=self.listed)
+
+    def list_offsets(self, asked, isolation_level, request_timeout):
+        ends = self.ends[isolation_level]
+        return {p: future(ends.get((p.topic, p.partition))) for p in asked}
+
+    def describe_consumer_groups(self, groups, request_timeout):
+        return {group: future(self.topics[group]) for group in groups}
+
+
+def topic(*leaders):
+    return Thing(partitions=[Thing(id=i, leader=leader) for i, leader in enumerate(leaders)])
+
+
+def end(offset):
+    return Thing(offset=offset)
+
+
+def test_a_topic_that_the_broker_does_not_know_is_gone_and_one_it_will_not_tell_of_is_not():
+    view = look(Client({"in": topic(1, 1), "out": GONE, "own": REFUSED}), ["in", "out"], [], 1.0)
+    assert view.partitions == {"in": 2}
+    assert view.gone == {"out"}
+
+
+def test_a_partition_without_a_leader_is_not_asked_for_its_end():
+    client = Client({"in": topic(1, None)}, stable={A: end(5)}, tops={A: end(7)})
+    view = look(client, ["in"], [A, B], 1.0)
+    assert view.leaderless == {B}
+    assert view.stable == {A: 5}
+    assert view.tops == {A: 7}
+
+
+@pytest.mark.parametrize("answer", [SILENT, end(-1001), None])
+def test_an_end_that_does_not_come_is_left_out_and_the_others_are_told(answer):
+    client = Client({"in": topic(1, 1)}, stable={A: end(5), B: answer}, tops={A: end(5)})
+    assert look(client, ["in"], [A, B], 0.3).stable == {A: 5}
+
+
+def test_when_the_controller_does_not_answer_any_broker_is_asked_for_all_topics():
+    listed = {
+        "in": Thing(partitions={0: Thing(leader=1), 1: Thing(leader=-1)}),
+        "other": Thing(partitions={0: Thing(leader=-1)}),
+    }
+    client = Client({"in": SILENT, "out": SILENT}, listed=listed, stable={A: end(5)})
+    view = look(client, ["in", "out"], [A, B], 0.3)
+    assert view.partitions == {"in": 2}
+    assert view.gone == {"out"}
+    assert view.leaderless == {B}
+    assert view.stable == {A: 5}
+
+
+def test_a_broker_that_answers_neither_is_away():
+    with pytest.raises(RetriableError):
+        look(Client({"in": SILENT}), ["in"], [], 0.3)
+    with pytest.raises(RetriableError):
+        look(Client({"in": None}), ["in"], [], 0.1)
+
+
+def test_the_partitions_of_a_group_are_those_of_all_its_members():
+    mine = Thing(assignment=Thing(topic_partitions=[Thing(topic="in", partition=0)]))
+    other = Thing(assignment=Thing(topic_partitions=[Thing(topic="in", partition=1)]))
+    joining = Thing(assignment=None)
+    client = Client({"g": Thing(members=[mine, other, joining])})
+    assert held(client, "g", 1.0) == {A, B}
+
+
+@pytest.mark.parametrize(("answer", "found"), [(REFUSED, frozenset()), (SILENT, None)])
+def test_a_group_that_is_refused_is_an_answer_and_silence_is_none(answer, found):
+    if found is None:
+        with pytest.raises(RetriableError):
+            held(Client({"g": answer}), "g", 1.0)
+    else:
+        assert held(Client({"g": answer}), "g", 1.0) == found

@@ -1,0 +1,29 @@
+import pytest
+
+from processor.engine.redo import REDO_MAX, check
+from processor.errors import AbortableError, LogError, RetriableError, StateLostError
+from processor.model.log import TopicPartition
+
+A = TopicPartition("in", 0)
+
+
+def test_a_batch_may_fail_a_few_times():
+    check("rides", REDO_MAX, AbortableError("no room", remedy="make some"), {A})
+
+
+@pytest.mark.parametrize(("remedy", "sort"), [("", RetriableError), ("make some", LogError)])
+def test_what_passes_by_itself_is_tried_again_and_what_has_a_remedy_is_not(remedy, sort):
+    refusal = AbortableError("no room", remedy=remedy)
+    with pytest.raises(LogError, match="failed 6 times in a row, with: no room") as caught:
+        check("rides", REDO_MAX + 1, refusal, ())
+    assert type(caught.value) is sort
+    assert caught.value.remedy == remedy
+
+
+def test_a_store_that_loses_again_what_it_was_given_is_told():
+    with pytest.raises(StateLostError, match=r"gone again 6 times in a row, for in\[0\]"):
+        check("rides", REDO_MAX + 1, None, {A})
+
+
+def test_a_batch_that_only_came_too_late_is_tried_on():
+    check("rides", REDO_MAX + 1, None, ())
