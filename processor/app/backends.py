@@ -9,14 +9,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import structlog
 import tenacity
 
+from processor.app.waiting import Probes, probes
 from processor.connectors.ports import Log, Store
 from processor.engine import patience
 from processor.errors import ProcessorError, RetriableError, SettingsError, StoreAwayError
@@ -107,12 +109,15 @@ def _store(settings: Settings, stack: ExitStack, retry_s: float) -> tuple[Store,
 
 
 def patiently(
-    settings: Settings, stop: threading.Event, make: Callable[[], Answer]
+    settings: Settings,
+    stop: threading.Event,
+    make: Callable[[], Answer],
+    numbers: Sequence[int] = (0,),
 ) -> Answer | None:
     """What is made of a log and a store, tried again while one of them is away.
 
-    ``None`` when told to stop before; raises what was in the way when that has lasted for
-    ``give_up_after``.
+    Meanwhile the probes of the workers of these ``numbers`` are answered. ``None`` when told to
+    stop before; raises what was in the way when that has lasted for ``give_up_after``.
     """
     give_up_s = settings.give_up_after.total_seconds()
     tries = tenacity.Retrying(
@@ -120,11 +125,11 @@ def patiently(
         stop=tenacity.stop_after_delay(give_up_s) | tenacity.stop_when_event_set(stop),
         wait=tenacity.wait_exponential(patience.FIRST_S, max=patience.MOST_S),
         sleep=tenacity.sleep_using_event(stop),
-        before_sleep=_tell_try,
         reraise=True,
     )
     try:
-        return tries(make)
+        with probes(settings, numbers) as waiting:
+            return tries.copy(before_sleep=partial(_tell_try, waiting))(make)
     except (RetriableError, StoreAwayError) as error:
         if stop.is_set():
             return None
@@ -134,14 +139,18 @@ def patiently(
         ) from error
 
 
-def _tell_try(state: tenacity.RetryCallState) -> None:
+def _tell_try(waiting: Probes, state: tenacity.RetryCallState) -> None:
     problem = state.outcome.exception() if state.outcome else None
     if isinstance(problem, ProcessorError):
+        waiting.wait(problem)
         tell_wait(problem, state.upcoming_sleep)
 
 
 def tell_wait(error: ProcessorError, pause_s: float) -> None:
     """One line about something that is away, for now."""
     log_lines.warning(
-        "waiting", reason=error.message, remedy=error.remedy, again_in_s=round(pause_s, 1)
+        "waiting",
+        reason=error.message,
+        remedy=error.remedy or patience.REMEDY,
+        again_in_s=round(pause_s, 1),
     )

@@ -35,11 +35,11 @@ def run_here(
     """Run topologies in this process, a thread for each worker."""
     plans = _loaded(names, settings)
     with ExitStack() as stack:
-        used = _used(settings, stop, stack)
+        used = _used(settings, stop, stack, range(settings.workers))
         if used is None:
             return
         prepare = partial(_prepared, names, plans, settings, used, feed)
-        jobs = app.patiently(settings, stop, prepare)
+        jobs = app.patiently(settings, stop, prepare, range(settings.workers))
         if jobs is None:
             return
         threads = _Threads(settings, used, stop)
@@ -63,7 +63,7 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
                 jobs[0] = _measured(jobs[0], settings, used.log)
             return jobs
 
-    return app.patiently(settings, stop, prepare)
+    return app.patiently(settings, stop, prepare, range(settings.workers))
 
 
 def _loaded(names: Sequence[str], settings: Settings) -> list[Plan]:
@@ -87,16 +87,18 @@ def run_one(job: Job, settings: Settings, number: int, stop: threading.Event) ->
     """One worker, in this very thread's stead."""
     plan = plan_of(job.name, settings)
     with ExitStack() as stack:
-        used = _used(settings, stop, stack)
+        used = _used(settings, stop, stack, [number])
         if used is not None:
             app.run_worker(plan, settings, used, job.partitions, stop, number=number, ends=job.ends)
 
 
-def _used(settings: Settings, stop: threading.Event, stack: ExitStack) -> app.Backends | None:
+def _used(
+    settings: Settings, stop: threading.Event, stack: ExitStack, numbers: Sequence[int]
+) -> app.Backends | None:
     def connect() -> app.Backends:
         return stack.enter_context(app.backends(settings, running=True))
 
-    return app.patiently(settings, stop, connect)
+    return app.patiently(settings, stop, connect, numbers)
 
 
 def in_child(settings: Settings, make: Callable[[], Answer]) -> Answer:

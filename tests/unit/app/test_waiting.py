@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import socket
+import threading
+import urllib.error
+import urllib.request
+from datetime import timedelta
+
+import pytest
+
+from processor.app.backends import patiently
+from processor.errors import RetriableError
+from processor.metrics.server import serve
+from processor.settings import Settings
+
+
+def free_port() -> int:
+    with socket.socket() as found:
+        found.bind(("127.0.0.1", 0))
+        return int(found.getsockname()[1])
+
+
+def asked(port: int, path: str) -> tuple[int, str]:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return answer.status, answer.read().decode()
+    except urllib.error.HTTPError as error:
+        return error.code, error.read().decode()
+
+
+def test_while_a_run_waits_for_its_servers_it_is_alive_and_not_ready_and_says_why():
+    port = free_port()
+    settings = Settings(metrics_port=port, give_up_after=timedelta(seconds=60))
+    seen = []
+
+    def away_once() -> str:
+        if not seen:
+            seen.append("first")
+            raise RetriableError("no Kafka broker answered at nowhere:9092")
+        seen.append((asked(port, "/livez")[0], asked(port, "/readyz")))
+        return "there"
+
+    assert patiently(settings, threading.Event(), away_once) == "there"
+    live, (ready, why) = seen[1]
+    assert (live, ready) == (200, 503)
+    assert "waiting: no Kafka broker answered at nowhere:9092" in why
+    with pytest.raises(urllib.error.URLError):
+        asked(port, "/livez")
+
+
+def test_the_ports_of_all_workers_are_answered_and_one_that_is_taken_is_left_alone():
+    port = free_port()
+    settings = Settings(metrics_port=port, give_up_after=timedelta(seconds=60))
+    seen = []
+
+    def away_once() -> None:
+        if not seen:
+            seen.append(0)
+            raise RetriableError("away")
+        seen.extend(asked(port + number, "/readyz")[0] for number in (0, 2))
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", port + 1))
+        taken.listen()
+        patiently(settings, threading.Event(), away_once, range(3))
+    assert seen == [0, 503, 503]
+
+
+def test_a_port_that_was_just_asked_can_be_taken_again():
+    from prometheus_client import CollectorRegistry
+
+    first = serve(CollectorRegistry(), 0)
+    asked(first.port, "/livez")
+    with socket.create_connection(("127.0.0.1", first.port)) as left:
+        left.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+        first.close()
+        second = serve(CollectorRegistry(), first.port)
+    second.close()
