@@ -202,9 +202,11 @@ class Lookout:
             for number in range(view.partitions.get(topic, 0))
         }
         try:
-            return bool(wanted) and wanted <= self._log.held(self._app, LIMIT_S)
+            held = self._log.held(self._app, LIMIT_S)
         except RetriableError:  # a broker has answered, but not the one that knows the group
             return False
+        # Where nobody tells, to be a member has to do.
+        return bool(wanted) and (held is None or wanted <= held)
 
     def troubles(self) -> Iterator[tuple[str, str]]:
         """What is wrong with the servers and the topics: a name and a sentence for each."""

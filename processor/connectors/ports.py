@@ -181,8 +181,11 @@ class Log(Protocol):
         """
         ...
 
-    def held(self, group: str, timeout_s: float) -> frozenset[TopicPartition]:
-        """The partitions that members of a group have, asked once; as `look` otherwise."""
+    def held(self, group: str, timeout_s: float) -> frozenset[TopicPartition] | None:
+        """The partitions that members of a group have, asked once; as `look` otherwise.
+
+        ``None`` where the log does not tell.
+        """
         ...
 
     def create(self, topics: Mapping[str, int], *, forever: bool = False) -> None:

@@ -151,7 +151,7 @@ class KafkaLog:
         """How topics and partitions stand now, asked once; any thread may ask."""
         return look(self._client(), topics, ends_of, timeout_s)
 
-    def held(self, group: str, timeout_s: float) -> frozenset[Partition]:
+    def held(self, group: str, timeout_s: float) -> frozenset[Partition] | None:
         """The partitions that members of a group have, asked once; any thread may ask."""
         return held(self._client(), group, timeout_s)
 

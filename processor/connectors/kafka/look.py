@@ -5,7 +5,9 @@ None of them makes a broker create a topic: the client's older question for a to
 
 from __future__ import annotations
 
+import struct
 import time
+import warnings
 from concurrent.futures import Future
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -20,7 +22,7 @@ from processor.model.log import TopicPartition as Partition
 from processor.model.log import View
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 admin: Any = untyped_admin
 
@@ -124,21 +126,41 @@ def _heard(answers: Mapping[Any, Future[Any]], timeout_s: float) -> dict[Partiti
     return found
 
 
-def held(client: Any, group: str, timeout_s: float) -> frozenset[Partition]:
+def held(client: Any, group: str, timeout_s: float) -> frozenset[Partition] | None:
     """See `processor.connectors.ports.Log.held`."""
     doing = f"describing group {group}"
-    answer = client.describe_consumer_groups([group], request_timeout=timeout_s)[group]
     try:
-        members = answer.result(timeout_s + _SPARE_S).members
-    except (KafkaException, TimeoutError) as problem:
-        _check_answered(problem, doing)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)
+            # The call that is to be used instead ends the process when a broker goes away while it
+            # waits: confluentinc/librdkafka#4605.
+            answers = client.list_groups(group, timeout=timeout_s)
+    except KafkaException as problem:
+        raise classify(problem, doing) from problem
+    found = next((answer for answer in answers if answer.id == group), None)
+    if found is None:
         return frozenset()
-    return frozenset(
-        Partition(p.topic, p.partition)
-        for member in members
-        if member.assignment is not None
-        for p in member.assignment.topic_partitions
-    )
+    if found.error is not None:
+        raise classify(KafkaException(found.error), doing)
+    if found.state == "Dead":  # or of the next protocol, of which that call knows nothing
+        return None
+    return frozenset(p for member in found.members for p in _assigned(member.assignment))
+
+
+def _assigned(assignment: bytes) -> Iterator[Partition]:
+    """The partitions in a member's assignment: a version, then topics with their numbers."""
+    if not assignment:
+        return
+    _, topics = struct.unpack_from(">hi", assignment)
+    at = 6
+    for _ in range(topics):
+        (length,) = struct.unpack_from(">h", assignment, at)
+        topic = assignment[at + 2 : at + 2 + length].decode()
+        at += 2 + length
+        (count,) = struct.unpack_from(">i", assignment, at)
+        for number in struct.unpack_from(f">{count}i", assignment, at + 4):
+            yield Partition(topic, number)
+        at += 4 + 4 * count
 
 
 def _is_gone(problem: BaseException) -> bool:

@@ -232,6 +232,9 @@ def test_a_worker_without_partitions_waits_rightly_where_others_have_them_all(ma
         made.log.members_have = frozenset(members_have)
         made.ask()
         assert made.lookout.standby is standby
+    made.log.members_have = None  # the log does not tell: to be a member has to do
+    made.ask()
+    assert made.lookout.standby
     made.log.answer = View({"out": 1}, frozenset({"in"}))
     made.ask()
     assert made.lookout.standby is False

@@ -1,3 +1,4 @@
+import struct
 from concurrent.futures import Future
 from types import SimpleNamespace as Thing
 
@@ -44,8 +45,10 @@ class Client:
         ends = self.ends[isolation_level]
         return {p: future(ends.get((p.topic, p.partition))) for p in asked}
 
-    def describe_consumer_groups(self, groups, request_timeout):
-        return {group: future(self.topics[group]) for group in groups}
+    def list_groups(self, group, timeout):
+        if isinstance(self.topics, Exception):
+            raise self.topics
+        return [Thing(id="other", error=None), *self.topics]
 
 
 def topic(*leaders):
@@ -96,18 +99,32 @@ def test_a_broker_that_answers_neither_is_away():
         look(Client({"in": None}), ["in"], [], 0.1)
 
 
+def member(*assigned):
+    """A member of a group, with its assignment as the protocol writes it."""
+    data = struct.pack(">hi", 1, len(assigned))
+    for name, numbers in assigned:
+        data += struct.pack(">h", len(name.encode())) + name.encode()
+        data += struct.pack(f">i{len(numbers)}i", len(numbers), *numbers)
+    return Thing(assignment=data + struct.pack(">i", -1))
+
+
+def group(*members, state="Stable", error=None):
+    return Client([Thing(id="g", state=state, error=error, members=members)])
+
+
 def test_the_partitions_of_a_group_are_those_of_all_its_members():
-    mine = Thing(assignment=Thing(topic_partitions=[Thing(topic="in", partition=0)]))
-    other = Thing(assignment=Thing(topic_partitions=[Thing(topic="in", partition=1)]))
-    joining = Thing(assignment=None)
-    client = Client({"g": Thing(members=[mine, other, joining])})
-    assert held(client, "g", 1.0) == {A, B}
+    joining, idle = Thing(assignment=b""), member()
+    both = group(member(("in", [0])), member(("é", [3, 4]), ("in", [1])), joining, idle)
+    assert held(both, "g", 1.0) == {A, B, TopicPartition("é", 3), TopicPartition("é", 4)}
 
 
-@pytest.mark.parametrize(("answer", "found"), [(REFUSED, frozenset()), (SILENT, None)])
-def test_a_group_that_is_refused_is_an_answer_and_silence_is_none(answer, found):
-    if found is None:
-        with pytest.raises(RetriableError):
-            held(Client({"g": answer}), "g", 1.0)
-    else:
-        assert held(Client({"g": answer}), "g", 1.0) == found
+def test_nobody_holds_those_of_a_group_that_is_not_there_and_of_some_nobody_tells():
+    assert held(Client([]), "g", 1.0) == frozenset()
+    assert held(group(state="Dead"), "g", 1.0) is None
+
+
+@pytest.mark.parametrize("silent", [SILENT, KafkaError(KafkaError.COORDINATOR_LOAD_IN_PROGRESS)])
+def test_a_group_whose_coordinator_does_not_answer_may_be_asked_for_again(silent):
+    client = Client(silent) if isinstance(silent, Exception) else group(error=silent)
+    with pytest.raises(RetriableError):
+        held(client, "g", 1.0)
