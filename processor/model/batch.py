@@ -25,6 +25,14 @@ class Slice:
     event_time_max: int | None
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A record that is looked at, with the text of the column that its topic is keyed by."""
+
+    message: Message
+    text: str | None
+
+
 @dataclass(slots=True)
 class Counts:
     """Where the records of a batch went: ``read`` = contributed + the others."""
@@ -50,9 +58,12 @@ class Counts:
 class Result:
     """What the operators made of a batch.
 
-    ``event_times_max`` has the partitions' largest event times after it, in the order of slices.
+    ``event_times_max`` has the partitions' largest event times after it, in the order of slices,
+    ``misplaced`` how many of the records that were looked at lie in a partition that is not their
+    key's.
     """
 
     outputs: list[Output] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     event_times_max: list[int | None] = field(default_factory=list)
+    misplaced: int = 0
