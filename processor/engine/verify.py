@@ -24,6 +24,7 @@ from processor.engine.compare import (
     Origins,
     Piece,
 )
+from processor.engine.keys import Keys
 from processor.engine.rows import row_reader
 from processor.engine.slack import Slack, slack_of
 from processor.errors import SettingsError
@@ -75,17 +76,21 @@ def verify(
     Raises `SettingsError` for a range that cannot be recomputed.
     """
     report = Report()
-    pipeline = Pipeline(plan)
+    told: list[str] = []
+    keys = Keys(plan, len(spans), told.append)
+    pipeline = Pipeline(plan, keys)
     _check(plan, pipeline, spans)
     judges = _judges(plan, _Locator(pipeline, scan), spans, outputs, report)
     found = [j.slack for j in judges.values() if isinstance(j, Groups) and j.slack]
     slacks = {slack.sink.topic: slack for slack in found}
     if slacks:
         measured = replace(plan, sinks=(*plan.sinks, *(slack.sink for slack in found)))
-        pipeline = Pipeline(measured)
+        pipeline = Pipeline(measured, keys)
     for partition, span in sorted(spans.items()):
         for piece, records in _recompute(pipeline, plan, scan, partition, span, judges, slacks):
             report.recomputed += records if piece.start >= span.start else 0
+    if keys.misplaced:
+        report.notes.append(f"{keys.misplaced} of {keys.seen} records looked at: {told[0]}")
     for topic, judge in judges.items():
         for number, extent in sorted(outputs[topic].items()):
             where = TopicPartition(topic, number)

@@ -20,6 +20,7 @@ from processor.engine.changelog import Changelog, topic_of
 from processor.engine.checkpoint import Checkpointer, Prepared
 from processor.engine.committer import Commit, Committer, Probe, Work
 from processor.engine.heal import Healer
+from processor.engine.keys import Keys
 from processor.engine.lineage import Lineage
 from processor.engine.options import Listener, Options
 from processor.engine.pace import Pace
@@ -78,7 +79,7 @@ class Worker:
         self._options = options
         self._listener = listener or Listener()
         self._probe = probe
-        self._pipeline = Pipeline(plan)
+        self._pipeline = Pipeline(plan, Keys(plan, partitions, self._listener.noted))
         set_aside = filter(None, (plan.dead_letters(), plan.late()))
         own = topic_of(plan.app) if options.on_checkpoint_loss == "changelog" else None
         self._identity = Identity(

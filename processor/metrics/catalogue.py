@@ -83,6 +83,10 @@ class Metrics:
         self.records_filtered: Final = self._counter(
             "records_filtered", "Records that a filter did not let through."
         )
+        self.misplaced_keys: Final = self._counter(
+            "misplaced_keys",
+            "Records in another partition than that of their key, of the few that are looked at.",
+        )
         self.batches: Final = self._counter("batches", "Batches committed.")
         self.batch_aborts: Final = self._counter(
             "batch_aborts",
@@ -148,6 +152,7 @@ class Metrics:
             (self.records_late, report.late),
             (self.records_skipped, report.skipped),
             (self.records_filtered, report.filtered),
+            (self.misplaced_keys, report.misplaced),
             (self.batches, 1),
         ):
             counter.labels(topology).inc(count)

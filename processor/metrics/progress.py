@@ -38,6 +38,7 @@ class BatchReport:
     late: int = 0
     skipped: int = 0
     filtered: int = 0
+    misplaced: int = 0
     phases: Mapping[Phase, float] = field(default_factory=dict)
     state_rows: int = 0
     state_bytes: int = 0
@@ -85,6 +86,7 @@ class BatchReport:
             "late": self.late,
             "skipped": self.skipped,
             "filtered": self.filtered,
+            "misplaced": self.misplaced,
             "snapshot_bytes": self.snapshot_bytes,
         }
         fields |= {name: count for name, count in rare.items() if count}

@@ -27,6 +27,14 @@ class Slice:
     log_time: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """A record that is looked at, with the text of the column that its topic is keyed by."""
+
+    message: Message
+    text: str | None
+
+
 @dataclass(slots=True)
 class Counts:
     """Where the records of a batch went: ``read`` = contributed + the others."""
@@ -53,10 +61,12 @@ class Result:
     """What the operators made of a batch.
 
     ``event_times_max`` has the partitions' largest event times after it, in the order of slices,
-    ``log_times`` the largest timestamps looked at.
+    ``log_times`` the largest timestamps looked at. ``misplaced`` is how many of the records that
+    were looked at lie in a partition that is not their key's.
     """
 
     outputs: list[Output] = field(default_factory=list)
     counts: Counts = field(default_factory=Counts)
     event_times_max: list[int | None] = field(default_factory=list)
     log_times: list[int | None] = field(default_factory=list)
+    misplaced: int = 0

@@ -8,7 +8,7 @@ from typing import Final, Protocol, TypeAlias
 
 import polars as pl
 
-from processor.model.batch import Result, Slice
+from processor.model.batch import Result, Sample, Slice
 from processor.state.slab import Slab
 
 TASK: Final = "__task"
@@ -39,6 +39,18 @@ class Context:
     slices: Sequence[Slice]
     states: Sequence[TaskState]
     result: Result
+
+
+class KeyWatch(Protocol):
+    """Looks at samples of a batch's keys."""
+
+    def wanted(self, rows: int) -> int:
+        """How many of a batch's rows it wants to see."""
+        ...
+
+    def look(self, samples: Sequence[Sample]) -> int:
+        """How many of the samples lie in a partition that is not their key's."""
+        ...
 
 
 class Operator(Protocol):

@@ -17,7 +17,7 @@ from processor.formats.base import Decoded
 from processor.model.batch import Result, Slice
 from processor.operators.aggregate import MICROSECOND, Aggregate, SumError, Term
 from processor.operators.aside import Aside, messages_at
-from processor.operators.base import ROW, Context, Operator, Refusal, Stateful, TaskState
+from processor.operators.base import ROW, Context, KeyWatch, Operator, Refusal, Stateful, TaskState
 from processor.operators.emit import Emit
 from processor.operators.fit import fit_of
 from processor.operators.search import ROW_ERRORS, StepError, failing, is_refusal
@@ -68,6 +68,8 @@ class _TotalError(Exception):
 class Pipeline:
     """A compiled plan: pure, and the same for every task.
 
+    ``keys`` looks at some records of each batch, where an aggregate counts on where they lie.
+
     >>> from processor import Text, Topology
     >>> topology = Topology("copy")
     >>> topology.read.kafka("from", format=Text()).write.kafka("to", format=Text())
@@ -76,8 +78,9 @@ class Pipeline:
     (False, {}, 0)
     """
 
-    def __init__(self, plan: nodes.Plan) -> None:
+    def __init__(self, plan: nodes.Plan, keys: KeyWatch | None = None) -> None:
         self._decode, self._root = _compile(plan)
+        self._keys, self._keyed_by = keys, plan.source().partitioned_by
         self._source = f"decode at {plan.source().at}"
         self._stateful = tuple(_stateful(self._root))
 
@@ -131,7 +134,15 @@ class Pipeline:
                 f"the records of a batch do not add up: {context.result.counts}",
                 remedy="this is a fault of the processor: report it with the topology",
             )
+        context.result.misplaced = self._misplaced(decoded, slices)
         return context.result
+
+    def _misplaced(self, decoded: Decoded, slices: Sequence[Slice]) -> int:
+        wanted = self._keys.wanted(decoded.frame.height) if self._keys and self._stateful else 0
+        if not wanted or self._keys is None:
+            return 0
+        samples = self._decode.samples(decoded, slices, self._keyed_by[0], wanted)
+        return self._keys.look(samples)
 
     def _descend(
         self,

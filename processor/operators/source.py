@@ -23,7 +23,7 @@ import numpy.typing as npt
 import polars as pl
 
 from processor.formats.base import Decoded, Format
-from processor.model.batch import Slice
+from processor.model.batch import Sample, Slice
 from processor.model.log import Output
 from processor.operators.ahead import ahead
 from processor.operators.aside import DECODE, Aside, messages_at, origin
@@ -131,6 +131,19 @@ class Decode:
                 found[start + row] = Refusal("watermark", reason)
             start += size
         return found
+
+    def samples(
+        self, decoded: Decoded, slices: Sequence[Slice], column: str, count: int
+    ) -> list[Sample]:
+        """Some of a batch's good records, evenly spread, with the text of a column."""
+        height = decoded.frame.height
+        rows = [
+            row
+            for row in np.unique(np.arange(count) * height // max(count, 1)).tolist()
+            if row not in decoded.bad
+        ]
+        texts = decoded.frame[column].gather(rows).cast(pl.String).to_list()
+        return [Sample(*pair) for pair in zip(messages_at(slices, rows), texts, strict=True)]
 
     def behind(
         self,

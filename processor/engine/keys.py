@@ -1,0 +1,158 @@
+"""Whether records lie where their keys belong.
+
+An aggregate counts on it that all records of a key are in one partition. The broker does not see to
+that: each writer does, by its partitioner. Of every batch a few records are looked at: the text
+of the ``partitioned_by`` column, by murmur2, against the partition that the record came from. The
+first that lies elsewhere is told, all that are found are counted.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from processor.connectors.partitioner import partition as partition_of
+from processor.model.batch import Sample
+from processor.plan.nodes import Plan
+
+SAMPLE_MAX: Final = 64
+CLOSELY: Final = 4096
+ONE_IN: Final = 512
+_KEYS_MIN: Final = 4  # fewer lie by chance where a partitioner puts them
+_MASK: Final = 0xFFFFFFFF
+_DEFAULT: Final = "partitioner=murmur2_random in librdkafka, Kafka's own clients without a setting"
+
+
+class Keys:
+    """Looks at samples of the keys of a topology's input.
+
+    Args:
+        partitions: how many the input topic has.
+        tell: hears of the first record that lies elsewhere.
+    """
+
+    def __init__(self, plan: Plan, partitions: int, tell: Callable[[str], None]) -> None:
+        columns = plan.source().partitioned_by
+        # How several columns make a key is not known; nor has one partition an elsewhere.
+        self._column = columns[0] if len(columns) == 1 and partitions > 1 else None
+        self._partitions = partitions
+        self._tell = tell
+        self.seen = self.misplaced = 0
+
+    def wanted(self, rows: int) -> int:
+        """How many of a batch's rows to look at: closely at first, then one in so many.
+
+        >>> from processor import Text, Topology
+        >>> topology = Topology("copy")
+        >>> lines = topology.read.kafka("from", format=Text(), partitioned_by="value")
+        >>> lines.write.kafka("to", format=Text())
+        >>> [Keys(topology.plan(), n, print).wanted(20_000) for n in (1, 2)]
+        [0, 64]
+        """
+        if self._column is None:
+            return 0
+        few = rows if self.seen < CLOSELY else 1 + rows // ONE_IN
+        return min(few, SAMPLE_MAX)
+
+    def look(self, samples: Sequence[Sample]) -> int:
+        """How many of the samples lie elsewhere; a key that is null has no place."""
+        keyed = [sample for sample in samples if sample.text is not None]
+        elsewhere = [sample for sample in keyed if self._elsewhere(sample)]
+        self.seen += len(keyed)
+        if elsewhere and not self.misplaced:
+            self._tell(self._told(elsewhere[0], keyed))
+        self.misplaced += len(elsewhere)
+        return len(elsewhere)
+
+    def _elsewhere(self, sample: Sample) -> bool:
+        text, lies = str(sample.text).encode(), sample.message.partition()
+        if partition_of(text, self._partitions) == lies:
+            return False
+        key = sample.message.key()
+        # A key that is made of the text keeps records of one text together as well.
+        made = key is not None and key != text and _made_of(key, text)
+        return not made or partition_of(key or b"", self._partitions) != lies
+
+    def _told(self, sample: Sample, samples: Sequence[Sample]) -> str:
+        message, text = sample.message, str(sample.text)
+        home = partition_of(text.encode(), self._partitions)
+        return (
+            f"{message.topic()}[{message.partition()}] offset {message.offset()}: a record with "
+            f"{self._column}={text!r} belongs to partition {home} of {self._partitions} by murmur2 "
+            f"of that text, and lies in {message.partition()}; where writers of a topic differ in "
+            f"this, a key has a group in each of two partitions. {self._fits(samples)}"
+        )
+
+    def _fits(self, samples: Sequence[Sample]) -> str:
+        """What puts the records where they are, if it is one of those that are known."""
+        count = self._partitions
+        pairs = {(_bytes(s), s.message.partition() or 0) for s in samples}
+        if len(pairs) >= _KEYS_MIN:
+            for name, place in PARTITIONERS.items():
+                if all(place(key, count) == lies for key, lies in pairs):
+                    return (
+                        f"All {len(samples)} looked at lie where {name} puts {_of(samples)}. Let "
+                        f"all writers use murmur2 ({_DEFAULT})"
+                    )
+            for former in range(count - 1, 1, -1):
+                if all(partition_of(key, former) == lies for key, lies in pairs):
+                    return (
+                        f"All {len(samples)} looked at lie where they belong if the topic has "
+                        f"{former} partitions: it was written before it was given more. Copy it to "
+                        "a new topic, by key"
+                    )
+        return f"Let all writers use murmur2 of that text ({_DEFAULT}), and copy the topic by key"
+
+
+def _of(samples: Sequence[Sample]) -> str:
+    same = all(_bytes(sample) == str(sample.text).encode() for sample in samples)
+    return "the keys" if same else "their record keys, which are another text"
+
+
+def _bytes(sample: Sample) -> bytes:
+    key = sample.message.key()
+    return str(sample.text).encode() if key is None else key
+
+
+def _made_of(key: bytes, text: bytes) -> bool:
+    """Whether a record's key says what the text says, in a form of its own.
+
+    >>> _made_of(b'{"user":"ann"}', b"ann"), _made_of((7).to_bytes(8, "big"), b"7")
+    (True, True)
+    """
+    if text and text in key:
+        return True
+    digits = text.removeprefix(b"-")
+    if not digits.isdigit() or len(key) not in (4, 8):
+        return False
+    return int(text) in (int.from_bytes(key, "big", signed=True),
+                         int.from_bytes(key, "little", signed=True))  # fmt: skip
+
+
+def _crc32(key: bytes, count: int) -> int:
+    """What librdkafka does without a setting, and clients made of it.
+
+    >>> _crc32(b"abc", 4)
+    2
+    """
+    return zlib.crc32(key) % count
+
+
+def _fnv1a(key: bytes, count: int) -> int:
+    """What Sarama does, a client for Go.
+
+    >>> _fnv1a(b"abc", 4)
+    3
+    """
+    h = 0x811C9DC5
+    for byte in key:
+        h = (h ^ byte) * 0x01000193 & _MASK
+    return (h if h < 1 << 31 else (1 << 32) - h) % count
+
+
+PARTITIONERS: Final[dict[str, Callable[[bytes, int], int]]] = {
+    "crc32 (librdkafka's own choice)": _crc32,
+    "fnv1a (Sarama's own choice)": _fnv1a,
+    "murmur2": partition_of,
+}

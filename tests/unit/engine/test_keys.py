@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+from processor import Json, Topology
+from processor import functions as F
+from processor.cli.verify import verified
+from processor.connectors.partitioner import partition as murmur2
+from processor.engine.keys import CLOSELY, PARTITIONERS, SAMPLE_MAX, Keys
+from processor.model.batch import Sample
+from processor.testing import TestDriver
+from tests.unit.messages import Fake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+CRC32, FNV1A, MURMUR2 = PARTITIONERS.values()
+FORM = Json({"user": pl.String, "n": pl.Int64}, optional=frozenset({"user"}))
+
+
+def sums(by: str | list[str] = "user") -> Topology:
+    topology = Topology("app")
+    rows = topology.read.kafka("rides", format=FORM, partitioned_by=by, on_error="skip")
+    keys = [by] if isinstance(by, str) else by
+    rows.group_by(*keys).agg(s=F.sum("n")).write.kafka("out", key=keys[0], mode="update")
+    return topology
+
+
+def fed(
+    place: Callable[[bytes, int], int],
+    *,
+    key: Callable[[str], bytes | None] = str.encode,
+    partitions: int = 4,
+    users: int = 20,
+    topology: Topology | None = None,
+    size: int = 20_000,
+) -> TestDriver:
+    """Users' records, each in the partition that its key's bytes have by ``place``."""
+    driver = TestDriver(topology or sums(), partitions=partitions, batch_records_max=size)
+    for number in range(users * 3):
+        user = f"user-{number % users}"
+        name = key(user)
+        home = place(name if name is not None else user.encode(), partitions)
+        driver.log.feed("rides", [json.dumps({"user": user, "n": number}).encode()],
+                        keys=None if name is None else [name], partition=home)  # fmt: skip
+    driver.run()
+    return driver
+
+
+@pytest.mark.parametrize(
+    ("place", "named"),
+    [
+        (CRC32, "crc32 (librdkafka's own choice) puts the keys"),
+        (FNV1A, "fnv1a (Sarama's own choice)"),
+        (lambda key, _: murmur2(key, 3), "if the topic has 3 partitions"),
+        (lambda key, _: len(key) * 3 % 4, "murmur2 of that text"),
+    ],
+)
+@pytest.mark.parametrize("size", [7, 20_000])
+def test_keys_that_another_partitioner_has_placed_are_told_once_and_counted(
+    place: Callable[[bytes, int], int], named: str, size: int
+) -> None:
+    driver = fed(place, size=size)
+    (told,) = driver.noted
+    assert told.startswith("rides[")
+    assert "offset 0: a record with user='user-" in told
+    assert "of 4 by murmur2" in told
+    if size > 7:
+        assert named in told
+    wrong = sum(
+        place(f"user-{n % 20}".encode(), 4) != murmur2(f"user-{n % 20}".encode(), 4)
+        for n in range(60)
+    )
+    assert sum(report.misplaced for report in driver.reports) == wrong > 0
+    assert "misplaced" in driver.reports[0].log_fields()
+
+
+def test_the_record_and_both_partitions_are_named() -> None:
+    driver = TestDriver(sums(), partitions=2)
+    users = [u for u in map(str, range(50)) if murmur2(u.encode(), 2) == 0]
+    driver.feed([json.dumps({"user": u, "n": 1}) for u in users[:3]], partition=0)
+    driver.feed([json.dumps({"user": users[3], "n": 1})], partition=1)
+    driver.run()
+    (told,) = driver.noted
+    assert f"rides[1] offset 0: a record with user={users[3]!r} belongs to partition 0 of 2" in told
+    assert "lies in 1" in told
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        str.encode,
+        lambda user: json.dumps({"user": user}).encode(),
+        lambda user: b"\0\0\0\0\1" + user.encode(),
+    ],
+)
+def test_keys_that_lie_where_they_belong_are_not_told(key: Callable[[str], bytes]) -> None:
+    driver = fed(murmur2, key=key)
+    assert driver.noted == []
+    assert sum(report.misplaced for report in driver.reports) == 0
+
+
+@pytest.mark.parametrize("width", [4, 8])
+def test_keys_that_are_numbers_in_bytes_lie_where_these_belong(width: int) -> None:
+    driver = TestDriver(sums("n"), partitions=4)
+    for number in range(-20, 20):
+        key = number.to_bytes(width, "big", signed=True)
+        driver.log.feed("rides", [b'{"user":"u","n":%d}' % number], keys=[key],
+                        partition=murmur2(key, 4))  # fmt: skip
+    driver.run()
+    assert driver.noted == []
+
+
+def test_a_topic_that_is_keyed_by_something_else_is_told() -> None:
+    number = iter(range(1000))
+    driver = fed(murmur2, key=lambda _: f"order-{next(number)}".encode())
+    assert "murmur2 puts their record keys, which are another text" in driver.noted[0]
+
+
+def test_a_topic_without_keys_is_told_where_its_groups_are_split() -> None:
+    turn = iter(range(1000))
+    driver = fed(lambda *_: next(turn) % 4, key=lambda _: None)
+    assert len(driver.noted) == 1
+
+
+@pytest.mark.parametrize(
+    ("topology", "partitions", "value"),
+    [
+        (sums(), 1, {"user": "ann", "n": 1}),
+        (sums(), 4, {"n": 1}),
+        (sums(), 4, {"user": None, "n": 1}),
+        (sums(["user", "n"]), 4, {"user": "ann", "n": 1}),
+    ],
+)
+def test_one_partition_null_keys_and_keys_of_several_columns_are_silent(
+    topology: Topology, partitions: int, value: dict
+) -> None:
+    driver = TestDriver(topology, partitions=partitions)
+    for number in range(partitions):
+        driver.feed([value], partition=number)
+    driver.run()
+    assert driver.noted == []
+
+
+def test_what_cannot_be_read_and_what_needs_no_place_is_not_looked_at() -> None:
+    driver = TestDriver(sums(), partitions=4)
+    driver.feed(["{", "no"], partition=3)
+    driver.run()
+    stateless = Topology("copy")
+    rows = stateless.read.kafka("rides", format=FORM, partitioned_by="user")
+    rows.write.kafka("out")
+    assert driver.noted == fed(CRC32, topology=stateless).noted == []
+
+
+def test_batches_are_looked_at_closely_at_first_and_then_here_and_there() -> None:
+    keys = Keys(sums().plan(), 4, lambda _: None)
+    assert [keys.wanted(rows) for rows in (1, 40, 60_000)] == [1, 40, SAMPLE_MAX]
+    home = murmur2(b"ann", 4)
+    keys.look([Sample(Fake(b"", 0, home, b"ann"), "ann")] * CLOSELY)
+    assert [keys.wanted(rows) for rows in (40, 5_000, 60_000)] == [1, 10, SAMPLE_MAX]
+
+
+def test_verify_says_the_same() -> None:
+    driver = fed(CRC32)
+    report = verified(driver.plan, driver.log)
+    assert report.findings == []
+    (note,) = report.notes
+    assert "of 60 records looked at: rides[" in note
+    assert "crc32" in note
+    assert verified(fed(murmur2).plan, fed(murmur2).log).notes == []
