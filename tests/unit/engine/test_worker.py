@@ -6,7 +6,7 @@ import pytest
 
 from processor.clock import ManualClock
 from processor.engine.protocol import Verdict
-from processor.engine.worker import AUDIT_S, REDO_MAX
+from processor.engine.worker import AUDIT_S, REDO_MAX, Worker
 from processor.errors import AbortableError, LogError, StoreAwayError
 from processor.model.log import Assigned, Polled, Revoked, TopicPartition
 from processor.testing import TestDriver
@@ -116,6 +116,27 @@ def test_to_join_anew_lets_go_of_all_that_belonged_to_the_former_membership(driv
     worker.close(leave=True)
     worker.close(leave=True)
     assert left == [{"leave": True}]
+
+
+def test_a_worker_that_was_not_started_is_not_ready_and_has_nothing_to_let_go_of(
+    driver, monkeypatch
+):
+    driver.stop()
+    monkeypatch.setattr(Worker, "start", lambda _: None)
+    driver.restart()
+    worker = driver._workers[0]
+    assert (worker.ready, worker.standby, worker.settled) == (False, False, False)
+    worker.close(leave=True)
+
+
+def test_a_worker_is_settled_in_its_second_turn_as_a_member(driver):
+    worker = driver._workers[0]
+    worker.rejoin()
+    seen = []
+    for _ in range(3):
+        seen.append((worker.member, worker.settled))
+        driver.turn()
+    assert seen == [(False, False), (True, False), (True, True)]
 
 
 class Refusing:
