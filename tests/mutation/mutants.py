@@ -114,8 +114,9 @@ def _quiet(source: str) -> list[tuple[tuple[int, int], tuple[int, int]]]:
         elif isinstance(node, ast.Call):
             # A second net under lists that are made equally long beside it.
             spans += [k.value for k in node.keywords if k.arg == "strict"]
-        elif isinstance(node, ast.FunctionDef) and node.name in _ABOUT:
-            spans += node.body
+        elif isinstance(node, ast.FunctionDef):
+            spans += node.body if node.name in _ABOUT else []
+            spans += [node.returns] if node.returns else []
     return [((s.lineno, s.col_offset), (s.end_lineno or 0, s.end_col_offset or 0)) for s in spans]
 
 

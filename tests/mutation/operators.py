@@ -56,7 +56,10 @@ class RemoveStatement(Operator):
 def _removable(node: Any) -> bool:
     if node.parent is None or node.parent.type != "simple_stmt":
         return False
-    if node.type in ("raise_stmt", "del_stmt"):
+    if node.type == "del_stmt":
+        # Without its name a parameter that is not used stays until the end, which nobody sees.
+        return node.children[1].type != "name"
+    if node.type == "raise_stmt":
         return True
     if node.type == "expr_stmt":
         # Without its first assignment a name is unknown, which every test finds.

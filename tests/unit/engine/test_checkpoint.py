@@ -5,6 +5,7 @@ import pytest
 
 from processor.connectors.ports import Owner
 from processor.engine import checkpoint
+from processor.engine.worker import AUDIT_S
 from processor.errors import LogError, StoreAwayError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
@@ -125,13 +126,14 @@ def test_who_wakes_up_late_deletes_nothing_that_the_new_owner_rests_on(short):
 
 @pytest.mark.parametrize("owner", [None, Owner("other;7", "totals.other", 7)])
 def test_who_is_not_the_owner_any_more_deletes_nothing(short, owner):
-    driver = TestDriver(totals(), batch_records_max=2)
+    driver = TestDriver(totals(), batch_records_max=2, on_checkpoint_loss="changelog")
     driver.feed(map(ride, range(30)))
-    kept = []
+    kept, lows = [], []
 
     def meanwhile():
         driver.store.disown(driver.task(), owner)
         kept.extend(driver.store.blobs(driver.task()))
+        lows.append(changelog_low(driver))
 
     driver.pause_at("before:collect", 0, meanwhile)
     driver.crash_at("after:collect")
@@ -139,6 +141,11 @@ def test_who_is_not_the_owner_any_more_deletes_nothing(short, owner):
         driver.run()
     assert kept
     assert driver.store.missing({driver.task(): kept}) == {}
+    assert lows == [changelog_low(driver)]
+
+
+def changelog_low(driver: TestDriver) -> int:
+    return driver.log.describe(["totals-changelog"])["totals-changelog"].extents[0].low
 
 
 def test_blobs_that_a_lost_index_does_not_name_are_found_and_deleted(short):
@@ -193,7 +200,7 @@ def test_what_is_behind_a_snapshot_is_collected_once_when_the_next_is_committed(
     assert {report.snapshot_bytes < 0 for report in driver.reports} == {False}
     # Each batch after one that began a snapshot names it, and collects.
     numbers = [report.batch for report in written]
-    assert numbers == list(range(numbers[0], 31, numbers[1] - numbers[0]))
+    assert numbers == list(range(4, 31, 4))
     assert driver.steps.count("before:collect") == len([n for n in numbers if n < 30])
     assert driver.steps.count("before:snapshot") == len(numbers)
 
@@ -217,15 +224,89 @@ def test_a_changelog_is_cut_behind_what_a_committed_snapshot_holds(short):
     driver = TestDriver(totals(), batch_records_max=2, on_checkpoint_loss="changelog")
     driver.feed(map(ride, range(60)))
     driver.run()
-    (topic,) = [t for t in driver.log._broker.topics if "changelog" in t]
-    extent = driver.log.describe([topic])[topic].extents[0]
-    assert extent.low > 20
+    assert changelog_low(driver) > 20
     driver.store.lose()
     driver.kill()
     driver.restart()
     driver.feed(map(ride, range(60, 70)))
     driver.run()
     right(driver, 70)
+    # The snapshot was found there as well: no input had to be read again.
+    assert [(h.how, h.records) for h in driver.healed] == [("changelog", 0)]
+
+
+def test_a_changelog_is_cut_behind_what_was_written_anew_from_memory():
+    driver = TestDriver(totals(), batch_records_max=2, on_checkpoint_loss="changelog")
+    driver.feed(map(ride, range(10)))
+    driver.run()
+    assert changelog_low(driver) == 0
+    driver.store.lose()
+    driver.advance(AUDIT_S + 1)
+    driver.run()
+    assert driver.healed[0].how == "memory"
+    low = changelog_low(driver)
+    assert low > 0
+    driver.store.lose()
+    driver.kill()
+    driver.restart()
+    driver.feed(map(ride, range(10, 20)))
+    driver.run()
+    right(driver, 20)
+    assert [h.how for h in driver.healed] == ["memory", "changelog"]
+
+
+def test_what_is_written_anew_is_not_replaced_by_a_snapshot_that_was_being_written(short):
+    driver = TestDriver(totals(), batch_records_max=2)
+    driver.feed(map(ride, range(8)))
+    driver.run()
+    worker, task = driver._workers[0], driver._workers[0].tasks[RIDES]
+    assert worker._checkpointer._writing
+    driver.store.lose()
+    worker._recovery.mend([task])
+    written = task.link.snapshot
+    driver.feed(map(ride, range(8, 10)))
+    driver.run()
+    assert Manifest.parse(driver.committed()[RIDES].metadata).snapshot == written
+    driver.kill()
+    driver.restart()
+    driver.feed(map(ride, range(10, 20)))
+    driver.run()
+    right(driver, 20)
+
+
+def test_a_snapshot_of_many_chunks_is_named_by_the_list_of_them(short, monkeypatch):
+    monkeypatch.setattr(chain, "CHUNK_BYTES_MAX", 200)
+    driver = TestDriver(totals(), batch_records_max=20)
+    driver.feed([ride(number, keys=40) for number in range(400)])
+    driver.run()
+    task = driver._workers[0].tasks[RIDES]
+    assert len(task.link.chunks) > 3
+    before = driver.state()
+    driver.kill()
+    driver.restart()
+    driver.run()
+    assert driver.state() == before
+
+
+def test_the_store_is_searched_for_blobs_only_where_its_index_was_lost(short, monkeypatch):
+    driver = TestDriver(totals(), batch_records_max=2)
+    reindex, searched = driver.store.reindex, []
+
+    def watched(task):
+        searched.append(task)
+        return reindex(task)
+
+    monkeypatch.setattr(driver.store, "reindex", watched)
+    driver.feed(map(ride, range(60)))
+    driver.run()
+    collected = driver.steps.count("before:collect")
+    assert collected > 3
+    assert searched == []
+    driver.store.drop_index(driver.task())
+    driver.feed(map(ride, range(60, 120)))
+    driver.run()
+    assert driver.steps.count("before:collect") > collected + 3
+    assert searched == [driver.task()]
 
 
 def test_of_a_task_that_is_gone_nothing_is_remembered(short):

@@ -1,9 +1,11 @@
 import pytest
 
 from processor.clock import ManualClock
-from processor.connectors.ports import Owner
+from processor.connectors.ports import Owner, Staged
 from processor.engine import checkpoint, worker
 from processor.engine.batcher import Batcher, ContinuityError
+from processor.engine.committer import SLOW_S, Work
+from processor.engine.protocol import Outcome
 from processor.errors import (
     AbortableError,
     FencedError,
@@ -12,6 +14,7 @@ from processor.errors import (
     RetriableError,
     StoreAwayError,
 )
+from processor.model.log import Committed
 from processor.testing import TestDriver
 from processor.testing.driver import START_MS
 from processor.testing.faults import FaultyLog
@@ -126,6 +129,8 @@ def test_the_calls_of_one_commit_share_one_budget_of_time(monkeypatch):
     driver.feed(map(ride, range(20)))
     driver.run()
     assert given == {"send_offsets": 10.0, "flush": 6.0, "commit": 2.0}
+    phases = driver.reports[0].phases
+    assert (phases["publish"], phases["commit"], phases["stage"]) == (4.0, 8.0, 0.0)
 
 
 def test_a_batch_that_is_refused_again_and_again_stops_the_worker_with_the_reason():
@@ -330,3 +335,96 @@ def test_a_zombie_whose_chain_was_collected_by_the_new_owner_gives_way():
     driver.pause_at("before:stage", owner, meanwhile)
     driver.turn(owner)
     assert "after:begin" not in driver.steps[-4:]
+
+
+def at_work(partitions: int = 1):
+    """A worker's committer, and what a batch of all of its partitions commits."""
+    driver = TestDriver(totals(), partitions=partitions)
+    for partition in range(partitions):
+        driver.feed(map(ride, range(5)), partition=partition)
+    driver.run()
+    for partition in range(partitions):
+        driver.feed(map(ride, range(5)), partition=partition)
+    running, works = driver._workers[0], []
+    running._batcher.poll()
+    commit = running._committer.commit
+    running._committer.commit = lambda work: (works.append(work), commit(work))[1]
+    assert running._run(running._batcher.take())
+    return driver, running._committer, works[0]
+
+
+MINE, OTHERS = "mine", Owner("other;9", "totals.other", 9)
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcome", "gone"),
+    [
+        ([(MINE, True), (MINE, True)], Outcome.DONE, []),
+        ([(MINE, True), (MINE, False)], Outcome.GONE, [1]),
+        ([(MINE, False), (None, False)], Outcome.GONE, [0, 1]),
+        ([(MINE, True), (None, True)], Outcome.LOST, []),
+        ([(OTHERS, True), (MINE, True)], Outcome.LOST, []),
+        ([(OTHERS, False), (MINE, True)], Outcome.LOST, []),
+    ],
+)
+def test_what_was_staged_counts_only_for_its_owner_and_behind_what_it_continues(
+    answers, outcome, gone, monkeypatch
+):
+    driver, committer, work = at_work(2)
+    told = {
+        part.task.name: Staged(part.task.owner if owner is MINE else owner, linked)
+        for part, (owner, linked) in zip(work.prepared, answers, strict=True)
+    }
+    monkeypatch.setattr(driver.store, "stage", lambda _: told)
+    committer._gone = set()
+    assert committer._stage(work) is outcome
+    if outcome is not Outcome.LOST:
+        assert sorted(p.partition for p in committer._gone) == gone
+
+
+@pytest.mark.parametrize(("generation", "outcome"), [(-1, "LOST"), (0, "DONE"), (1, "DONE")])
+def test_the_guard_lets_pass_what_is_in_a_generation(generation, outcome, monkeypatch):
+    _, committer, work = at_work()
+    standing = committer._consumer.membership()
+    told = type(standing)(generation, standing.partitions, standing.token)
+    monkeypatch.setattr(committer._consumer, "membership", lambda: told)
+    assert committer._guard(work) is Outcome[outcome]
+
+
+@pytest.mark.parametrize(("took_s", "outcome"), [(0, "DONE"), (SLOW_S, "DONE"), (3, "SLOW")])
+def test_a_commit_is_slow_by_what_it_took_itself(took_s, outcome, monkeypatch):
+    driver, committer, work = at_work()
+    driver.clock.advance(1000 - driver.clock.monotonic_s())
+    monkeypatch.setattr(committer.producer, "commit", lambda _: driver.clock.advance(took_s))
+    assert committer._commit(work) is Outcome[outcome]
+
+
+def test_a_producer_is_let_go_of_before_the_next_takes_its_identity(monkeypatch):
+    _, committer, work = at_work()
+    former, done = committer.producer, []
+    renew = committer._renew_producer
+    monkeypatch.setattr(former, "close", lambda: done.append("closed"))
+    monkeypatch.setattr(committer, "_renew_producer", lambda: (done.append("renewed"), renew())[1])
+    assert committer._renew(work) is Outcome.DONE
+    assert done == ["closed", "renewed"]
+    assert committer.producer is not former
+
+
+def test_which_head_the_log_has_is_asked_for_every_partition(monkeypatch):
+    _, committer, work = at_work(2)
+    one, two = work.prepared
+    base = Committed(5, "before")
+    for part in work.prepared:
+        part.task.base = base
+    between = Committed(7, "another's")
+    for heads, outcome in [
+        ((one.head, two.head), Outcome.STAGED),
+        ((base, base), Outcome.BASE),
+        ((one.head, base), Outcome.OTHER),
+        ((base, two.head), Outcome.OTHER),
+        ((between, between), Outcome.OTHER),
+        ((None, None), Outcome.OTHER),
+    ]:
+        told = {part.task.partition: head for part, head in zip((one, two), heads, strict=True)}
+        monkeypatch.setattr(committer._consumer, "committed", lambda *_, told=told: told)
+        assert committer._inquire(Work(work.prepared, ())) is outcome

@@ -12,6 +12,7 @@ from processor.testing import Crash, TestDriver
 from processor.testing.faults import SteppedStore
 from tests.topologies import ride, stateless, totals, windowed
 from tests.unit.engine.test_committer import right
+from tests.unit.engine.test_rescale import grow
 
 RIDES = TopicPartition("rides", 0)
 
@@ -426,3 +427,180 @@ def pending_once(committed):
         return committed(self, partitions, timeout_s)
 
     return ask
+
+
+def test_what_the_store_lost_is_written_anew_by_a_new_owner_and_only_while_in_the_group(
+    monkeypatch,
+):
+    driver = TestDriver(totals())
+    driver.feed(map(ride, range(5)))
+    driver.run()
+    worker = driver._workers[0]
+    task, before = worker.tasks[RIDES], worker.tasks[RIDES].owner
+    driver.store.lose()
+    outside = replace(worker._consumer.membership(), generation=-1)
+    with monkeypatch.context() as patch:
+        patch.setattr(worker._consumer, "membership", lambda: outside)
+        assert not worker._recovery.mend([task])
+    assert (driver.healed, driver.store.blobs(task.name)) == ([], {})
+    assert worker._recovery.mend([task])
+    assert driver.healed[0].how == "memory"
+    assert driver.store.owners([task.name])[task.name] == task.owner != before
+
+
+@pytest.mark.parametrize(("generation", "member"), [(-1, False), (0, True), (1, True)])
+def test_who_is_in_no_generation_owns_nothing(generation, member, monkeypatch):
+    driver = TestDriver(totals())
+    consumer = driver._workers[0]._consumer
+    standing = replace(consumer.membership(), generation=generation)
+    monkeypatch.setattr(consumer, "membership", lambda: standing)
+    owner = driver._workers[0]._recovery._me()
+    assert (owner is not None) == member
+    assert owner is None or owner.generation == generation
+
+
+def test_who_finds_that_another_has_begun_while_it_looked_stays_pending(monkeypatch):
+    """It saw no position, then its successor began: what lies in the store is no loss."""
+    driver = TestDriver(totals(), workers=2)
+    driver.feed(map(ride, range(10)))
+    late = driver_owner_before_it_loads(driver)
+    worker = driver._workers[late]
+    check, passed = worker._recovery._lineage.check, []
+
+    def overtaken():
+        check()
+        if not passed:
+            passed.append(True)
+            driver.evict(late)
+            while not driver.reports:
+                driver.turn(1 - late)
+
+    monkeypatch.setattr(worker._recovery._lineage, "check", overtaken)
+    assert worker._recovery.load([RIDES]) == []
+    assert passed
+    driver.run()
+    right(driver, 10)
+
+
+def driver_owner_before_it_loads(driver: TestDriver) -> int:
+    """The worker that was given the partition, and has not loaded it."""
+    for _ in range(4):
+        for number, worker in driver._workers.items():
+            if worker._batcher.poll().changes:
+                return number
+    raise AssertionError("nobody was given the partition")
+
+
+def test_who_ends_a_former_owners_transaction_lets_go_of_its_producer(monkeypatch):
+    driver = TestDriver(totals())
+    producer = driver.log.producer
+    made, closed = [], []
+
+    def watched(name):
+        client = producer(name)
+        made.append(name)
+        monkeypatch.setattr(client, "close", lambda: closed.append(name))
+        return client
+
+    monkeypatch.setattr(driver.log, "producer", watched)
+    driver._workers[0]._recovery._fence({"totals:b", "totals:a"})
+    assert made == closed == ["totals:a", "totals:b"]
+
+
+def test_what_has_gone_on_to_another_is_healed_no_more(monkeypatch):
+    driver = TestDriver(totals())
+    driver.feed(map(ride, range(5)))
+    driver.run()
+    recovery = driver._workers[0]._recovery
+    forgotten = []
+
+    def gone(*_):
+        raise InputLostError("it begins later now")
+
+    monkeypatch.setattr(recovery, "_loaded", gone)
+    monkeypatch.setattr(recovery.healer, "forget", forgotten.append)
+    owner = driver._workers[0].tasks[RIDES].owner
+    head = driver.committed()[RIDES]
+    with pytest.raises(InputLostError):
+        recovery._task(RIDES, driver.task(), owner, head)
+    assert forgotten == []
+    former = Committed(head.offset - 1, head.metadata)
+    assert recovery._task(RIDES, driver.task(), owner, former) is None
+    assert forgotten == [RIDES]
+
+
+def test_only_state_of_another_topology_is_taken_over(monkeypatch):
+    driver = TestDriver(totals("a"))
+    driver.run()
+    other = again(driver, windowed("a"))  # nothing was read yet: nothing is to be taken over
+    asked = upgrades(other, monkeypatch)
+    other.feed(map(ride, range(5)))
+    other.run()
+    other.kill()
+    other.restart()  # its own state is not, either
+    asked += upgrades(other, monkeypatch)
+    other.feed(map(ride, range(5, 10)))
+    other.run()
+    assert asked == []
+    assert other.committed()[RIDES].offset == 10
+
+
+def upgrades(driver: TestDriver, monkeypatch) -> list[TopicPartition]:
+    """The partitions that are taken over from now on."""
+    upgrader, asked = driver._workers[0]._recovery._upgrader, []
+    load = upgrader.load
+
+    def watched(name, partition, owner, head):
+        asked.append(partition)
+        return load(name, partition, owner, head)
+
+    monkeypatch.setattr(upgrader, "load", watched)
+    return asked
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_who_begins_at_the_end_does_so_in_every_partition_whoever_comes_first(together):
+    driver = TestDriver(stateless(), partitions=2, workers=0)
+    driver._options = replace(driver._options, start_from="latest")
+    for partition in range(2):
+        driver.feed(map(ride, range(5)), partition=partition)
+    driver.restart(0)
+    if together:
+        driver.restart(1)
+        driver.run()
+    else:  # the second partition is found without a position when the first has one
+        worker = driver._workers[0]
+        worker._batcher.poll()
+        for partition in range(2):
+            worker._recovery.load([TopicPartition("rides", partition)])
+    assert {p: head.offset for p, head in driver.committed().items()} == {
+        TopicPartition("rides", partition): 5 for partition in range(2)
+    }
+    assert driver.values("out") == []
+
+
+@pytest.mark.parametrize("number", [2, 3])
+def test_a_partition_that_was_added_while_the_worker_runs_is_not_begun(number):
+    """Else keys that lie elsewhere now would be counted anew there, by who was given it alone."""
+    driver = TestDriver(totals(), partitions=2)
+    driver.run()
+    grow(driver, 4)
+    worker = driver._workers[0]
+    worker._batcher.poll()
+    with pytest.raises(StateMismatchError, match=rf"rides\[{number}\]: .* was given more"):
+        worker._recovery.load([TopicPartition("rides", number)])
+    assert len(driver.committed()) == 2
+
+
+def test_a_partition_is_not_begun_beside_others_of_another_count():
+    """The topic was given more, and all who knew it as it was are gone."""
+    driver = TestDriver(totals(), partitions=2)
+    driver.run()
+    driver.stop()
+    grow(driver, 3)
+    after = TestDriver(totals(), log=driver.log, store=driver.store, partitions=3)
+    worker = after._workers[0]
+    worker._batcher.poll()
+    with pytest.raises(StateMismatchError, match=r"the state was written with 2"):
+        worker._recovery.load([TopicPartition("rides", 2)])
+    assert len(after.committed()) == 2

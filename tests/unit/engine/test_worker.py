@@ -4,9 +4,15 @@ from dataclasses import replace
 
 import pytest
 
+from processor.clock import ManualClock
+from processor.engine.protocol import Verdict
+from processor.engine.worker import AUDIT_S, REDO_MAX, Worker
+from processor.errors import AbortableError, LogError, StoreAwayError
 from processor.model.log import Assigned, Polled, Revoked, TopicPartition
 from processor.testing import TestDriver
-from tests.topologies import ride, totals
+from processor.testing.faults import FaultyLog
+from tests.topologies import ride, totals, windowed
+from tests.unit.engine.test_committer import right
 
 RIDES = TopicPartition("rides", 0)
 
@@ -112,6 +118,27 @@ def test_to_join_anew_lets_go_of_all_that_belonged_to_the_former_membership(driv
     assert left == [{"leave": True}]
 
 
+def test_a_worker_that_was_not_started_is_not_ready_and_has_nothing_to_let_go_of(
+    driver, monkeypatch
+):
+    driver.stop()
+    monkeypatch.setattr(Worker, "start", lambda _: None)
+    driver.restart()
+    worker = driver._workers[0]
+    assert (worker.ready, worker.standby, worker.settled) == (False, False, False)
+    worker.close(leave=True)
+
+
+def test_a_worker_is_settled_in_its_second_turn_as_a_member(driver):
+    worker = driver._workers[0]
+    worker.rejoin()
+    seen = []
+    for _ in range(3):
+        seen.append((worker.member, worker.settled))
+        driver.turn()
+    assert seen == [(False, False), (True, False), (True, True)]
+
+
 class Refusing:
     """A producer that does not start, or starts beside a consumer that does not."""
 
@@ -186,3 +213,115 @@ def test_a_worker_has_not_caught_up_while_something_is_pending_or_waits(driver):
     driver.feed([ride(9)])
     worker._batcher.poll()
     assert not worker.caught_up(ends)
+
+
+def test_a_worker_has_not_caught_up_with_what_it_has_not_read():
+    driver = TestDriver(totals())
+    driver.turn()
+    driver.feed([ride(0)])
+    assert driver.owned() == {RIDES}
+    assert not driver._workers[0].caught_up({RIDES: 1})
+    assert driver.reports == []
+    driver.run()
+    assert driver._workers[0].caught_up({RIDES: 1})
+
+
+@pytest.mark.parametrize("late", [None, "late"])
+def test_late_records_are_no_results_where_they_are_set_aside(late):
+    driver = TestDriver(windowed(late=late, delay="0 s"))
+    driver.feed([ride(600)])
+    driver.run()
+    driver.feed([ride(1)])
+    driver.run()
+    assert len(driver.values("out")) == 1
+    assert [(report.late, report.records_out) for report in driver.reports] == [(0, 1), (1, 0)]
+
+
+def test_the_first_batch_of_a_membership_has_waited_for_no_other_and_its_time_is_its_own(
+    driver, monkeypatch
+):
+    driver.advance(7.0)
+    driver._workers[0].rejoin()
+    run = driver._workers[0]._pipeline.run
+
+    def slow(*args):
+        driver.advance(2.0)
+        return run(*args)
+
+    monkeypatch.setattr(driver._workers[0]._pipeline, "run", slow)
+    driver.feed([ride(9)])
+    driver.run()
+    phases = driver.reports[-1].phases
+    assert (phases["poll"], phases["process"]) == (0.0, 2.0)
+
+
+def test_the_store_is_looked_at_when_it_is_time_and_what_it_has_lost_is_mended(driver):
+    driver._workers[0].rejoin()
+    due_s = driver.clock.monotonic_s() + AUDIT_S
+    driver.run()
+    driver.store.lose()
+    driver.advance(due_s - driver.clock.monotonic_s() - 0.5)
+    driver.turn()
+    assert "before:audit" not in driver.steps
+    worker = driver._workers[0]
+    worker._audit_at_s = driver.clock.monotonic_s()
+    driver.turn()
+    assert driver.steps.count("before:audit") == 1
+    assert [healed.how for healed in driver.healed] == ["memory"]
+    driver.turn()
+    assert driver.steps.count("before:audit") == 1
+
+
+def test_a_batch_that_took_too_long_is_undone_and_told(driver, monkeypatch):
+    worker = driver._workers[0]
+    state, run = driver.state(), worker._pipeline.run
+    worker.pace.limit_s = 10.0
+
+    def slow(*args):
+        driver.advance(11.0)
+        return run(*args)
+
+    driver.feed(map(ride, range(9, 12)))
+    with monkeypatch.context() as patch:
+        patch.setattr(worker._pipeline, "run", slow)
+        assert not driver.turn()
+    assert driver.undone == [Verdict.REDO]
+    assert driver.state() == state
+    driver.run()
+    right(driver, 12)
+
+
+def test_a_batch_that_the_store_did_not_take_is_undone_before_it_is_told(driver):
+    state = driver.state()
+    driver.feed(map(ride, range(9, 12)))
+    driver.pause_at("before:stage", 0, lambda: setattr(driver.store, "down", True))
+    with pytest.raises(StoreAwayError):
+        driver.turn()
+    assert driver.state() == state
+    driver.store.down = False
+    driver.run()
+    right(driver, 12)
+
+
+@pytest.mark.parametrize("failures", [REDO_MAX, REDO_MAX + 1])
+def test_a_batch_may_fail_so_many_times_in_a_row_and_each_batch_anew(failures):
+    log = FaultyLog(ManualClock())
+    driver = TestDriver(totals(), log=log)
+    for first in (0, 5):
+        driver.feed(map(ride, range(first, first + 5)))
+        log.before["flush"] = [AbortableError("refused", remedy="less")] * REDO_MAX
+        driver.run()
+        assert driver._workers[0]._redone == 0
+    right(driver, 10)
+    assert driver.undone == [Verdict.REDO] * (2 * REDO_MAX)
+    log.before["flush"] = [AbortableError("refused", remedy="less")] * failures
+    driver.feed(map(ride, range(10, 15)))
+    committed = []
+    if failures > REDO_MAX:
+        with pytest.raises(LogError, match=f"failed {failures} times in a row, with: refused"):
+            driver.run()
+    else:
+        while not any(committed):
+            committed.append(driver.turn())
+        assert committed == [False] * failures + [True]
+        right(driver, 15)

@@ -156,3 +156,59 @@ def test_a_chain_is_loaded_one_blob_at_a_time(monkeypatch: pytest.MonkeyPatch) -
         seen.append(asked[-1])
         assert len([key for key in asked if key != "s:7:aa"]) == len(seen)
     assert seen == [*(f"s:7:aa:{n}" for n in range(4)), "d:8:aa", "d:9:aa"]
+
+
+class Past(Task):
+    """A task whose trail names some of its deltas; ``tells`` is what their journals hold."""
+
+    def __init__(self, tells: dict[str, object], *, snapshot_at: int) -> None:
+        self.blobs: dict[str, bytes] = {}
+        self.slab = self.new()
+        self.snapshot = parent = parent_digest = ""
+        trail: list[str] = []
+        for epoch in range(1, 7):
+            self.slab.fold(pl.DataFrame({"n": [epoch]}), {"count": np.array([1])})
+            rows = self.slab.changed()
+            header = codec.Header(epoch, "aa", parent, parent_digest, 0, 10 * epoch, {**tells})
+            if "snapshot" in tells:
+                header.journal["snapshot"] = self.snapshot
+            data = codec.encode(header, {"op": rows})
+            parent, parent_digest = chain.delta_key(epoch, "aa"), codec.digest(data)
+            self.blobs[parent] = data
+            self.slab.commit(rows.texts)
+            if epoch in (2, 5):
+                trail.insert(0, f"{epoch}:aa:{parent_digest}")
+            if epoch == snapshot_at:
+                whole = codec.Header(epoch, "aa", "", "", 0, 10 * epoch, {**tells})
+                blobs = dict(chain.encode_snapshot(whole, {"op": self.slab.all()}))
+                self.blobs |= blobs
+                key = list(blobs)[-1]
+                self.snapshot = chain.snapshot_name(key, codec.digest(blobs[key]))
+        self.manifest = Manifest(
+            6, "aa", parent_digest, self.snapshot, None, "f00d", 1, "app.0", 0, tuple(trail)
+        )
+
+    def offsets(self) -> list[int]:
+        found = chain.ancestors("in[0]", self.manifest, lambda keys: [*map(self.blobs.get, keys)])
+        return [ancestor.offset for ancestor in found]
+
+
+def test_earlier_states_come_newest_first_the_snapshot_among_them() -> None:
+    assert Past({"event_time_max": 7, "snapshot": ""}, snapshot_at=3).offsets() == [50, 30, 20]
+
+
+def test_an_earlier_state_that_does_not_tell_what_it_is_is_passed_over() -> None:
+    """Deltas and snapshots of earlier versions: what they rest on, or where they stand, is lost."""
+    assert Past({"event_time_max": 7}, snapshot_at=3).offsets() == [30]
+    assert Past({}, snapshot_at=3).offsets() == []
+
+
+def test_a_snapshot_that_is_missing_is_named_before_any_state_is_given() -> None:
+    task = Task(5, snapshot_at=3)
+    del task.blobs["s:3:aa"]
+    with pytest.raises(StateLostError, match=r"s:3:aa of task .* is missing"):
+        chain.walk("in[0]", task.manifest, lambda keys: [*map(task.blobs.get, keys)])
+
+
+def test_a_snapshot_holds_the_delta_of_its_own_epoch() -> None:
+    assert chain.behind(["d:4:aa", "d:5:aa", "d:6:aa"], "5:aa:cafe") == ("d:6:aa",)
