@@ -106,7 +106,6 @@ BROKEN = [
      "import not_there_at_all"),
     ("raise BaseException", "BaseException", "raise BaseException"),
     ("from processor import Kafka", "ImportError: ", "from processor import Kafka"),
-    ("from processor import Json\nJson(['a'])", "", "Json(['a'])"),
 ]  # fmt: skip
 
 
