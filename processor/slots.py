@@ -57,7 +57,10 @@ class Slot:
                     self.close()
                 else:
                     return
-        raise SettingsError(f"{app}: more than {_MOST:,} workers on this machine")
+        raise SettingsError(
+            f"{app}: more than {_MOST:,} workers on this machine",
+            remedy="give some of them an identity of their own with --instance",
+        )
 
     def close(self) -> None:
         """Let go; a second call does nothing."""

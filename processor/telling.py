@@ -17,6 +17,14 @@ BUG: Final = (
     "this is a fault of the processor, and none of yours: report it with these lines; nothing that "
     "was not committed counts, so that a new start goes on where the last commit was"
 )
+_USUAL: Final = {
+    "settings": "correct the setting; `processor run --help` lists them all",
+    "topology": "correct the line; docs/guide.md has how topologies are written",
+    "log": "look the message up in the brokers' log; what is committed is right, start again then",
+    "store": "look the message up in Redis' log; what is committed is right, start again then",
+    "state": "see docs/guide.md, *When Redis loses data*; `processor reset` begins anew",
+}
+_ELSE: Final = "read the lines before this one, mend what they name, and start again"
 _form = {"json": False}
 
 
@@ -34,14 +42,13 @@ def line(text: str, **fields: object) -> None:
 
 
 def error(problem: ProcessorError) -> None:
-    """What a person can mend: code, what happened, remedy."""
+    """What a person can mend: code, what happened, remedy; there is always one."""
+    kind = problem.code.partition("_")[0]
+    remedy = problem.remedy or _USUAL.get(kind, _ELSE)
     if _form["json"]:
-        _object(
-            "error", event="error", code=problem.code, reason=problem.message,
-            remedy=problem.remedy,
-        )  # fmt: skip
+        _object("error", event="error", code=problem.code, reason=problem.message, remedy=remedy)
     else:
-        click.echo(f"error ({problem.code}): {problem}", err=True)
+        click.echo(f"error ({problem.code}): {problem.message}\n  remedy: {remedy}", err=True)
 
 
 def usage(problem: click.ClickException) -> None:

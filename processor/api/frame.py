@@ -201,6 +201,22 @@ class Writer:
         sink = nodes.Sink(self._frame._node, topic, format or Json(), key, mode, at)  # noqa: SLF001 - Writer is a part of Frame
         self._frame._topology._append(sink)  # noqa: SLF001
 
+    @arguments.told('write.console(mode="update")', format="format=Json(), Csv(...) or Text()")
+    def console(
+        self,
+        *,
+        key: str | None = None,
+        mode: nodes.OutputMode = "append",
+        format: Format | None = None,  # noqa: A002 - the word that users of Spark look for
+    ) -> None:
+        """Show the rows on the screen, where `processor run` uses the embedded log.
+
+        They go to the topic ``<app>-console``, and each committed row is a line. The arguments are
+        those of `kafka`; a run on Kafka refuses it.
+        """
+        app = self._frame._topology._app  # noqa: SLF001
+        self.kafka(nodes.console_topic(app), key=key, mode=mode, format=format)
+
     if not TYPE_CHECKING:  # to a type checker there is no such name
 
         def __getattr__(self, name: str) -> NoReturn:

@@ -16,7 +16,7 @@ class NoSuchError(TopologyError, AttributeError):
 
 _ONE_INPUT: Final = "a topology reads one topic: join before it, and write the result to a topic"
 _ROWS: Final = "one row stays one row: let the producer write a record for each element"
-_LOOK: Final = 'nothing is computed here: frame.write.kafka("topic"), then `processor run`'
+_LOOK: Final = "nothing is computed here: frame.write.console(), then `processor run`"
 _COLUMNS: Final = "with_columns(name=expression)"
 _STARTS: Final = "a topology is a description: `processor run my_module` starts it"
 _SELECT: Final = 'select("a", "b") names those that stay'

@@ -3,7 +3,7 @@
 from processor.app.backends import Backends, backends, patiently, reading
 from processor.app.feed import feed
 from processor.app.topics import PARTITIONS, ends_of, prepare_topics, topics_of
-from processor.app.topologies import load_topologies, load_topology, taken
+from processor.app.topologies import load_topologies, load_topology, parameters_of, taken
 from processor.app.worker import crash_probe, options_of, run_worker
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "load_topologies",
     "load_topology",
     "options_of",
+    "parameters_of",
     "patiently",
     "prepare_topics",
     "reading",

@@ -80,6 +80,12 @@ def taken(name: str, parameters: Mapping[str, str]) -> dict[str, str]:
     return {k: v for k, v in parameters.items() if _takes(found, k)}
 
 
+def parameters_of(name: str) -> dict[str, tuple[str, str]]:
+    """Type and default of each parameter that a topology declares."""
+    found = _found(name)
+    return found.describe() if isinstance(found, Definition) else {}
+
+
 def _plan(name: str, found: Topology | Definition, parameters: Mapping[str, str]) -> Plan:
     with usercode.told(name):
         built = found.build(parameters) if isinstance(found, Definition) else found

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from typing import Final
 
 import click
 import orjson
 
 from processor import app
+from processor.cli.progress import Progress
 from processor.connectors.ports import Log
 from processor.engine.late import SHARES, Lateness, Loss, lateness
 from processor.errors import SettingsError
@@ -43,7 +45,10 @@ def looked_at(plan: Plan, log: Log) -> tuple[Lateness, list[str]]:
     topic, _ = app.topics_of(plan)
     described = log.describe([topic])
     if topic not in described:
-        raise SettingsError(f"there is no topic {topic!r}")
+        raise SettingsError(
+            f"there is no topic {topic!r}",
+            remedy="see that Kafka and the topology's names are the right ones (--set)",
+        )
     extents = {TopicPartition(topic, p): e for p, e in described[topic].extents.items()}
     gone = sorted(str(partition) for partition, extent in extents.items() if extent.low > 0)
     notes = []
@@ -52,7 +57,9 @@ def looked_at(plan: Plan, log: Log) -> tuple[Lateness, list[str]]:
             f"the first records of {', '.join(gone)} are gone: event times before them count no "
             "more, so that more may have been late"
         )
-    return lateness(plan, log.scan, extents), notes
+    total = sum(extent.high - extent.low for extent in extents.values())
+    progress = Progress("late", "offsets", total)
+    return lateness(plan, partial(progress.scan, log), extents), notes
 
 
 def _delay(text: str) -> timedelta:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import click
 
 from processor import app, telling
+from processor.cli.progress import Progress
 from processor.engine.reset import Step, steps
 from processor.engine.reset import reset as carry_out
 from processor.errors import SettingsError
@@ -28,7 +29,13 @@ def reset(name: str, settings: Settings, to: str, *, sure: bool) -> None:
         if not sure:
             click.echo("nothing was changed: --yes does it")
             return
-        carry_out(plan, used.log, used.store, wanted, app.crash_probe())
+        crash, progress = app.crash_probe(), Progress("reset", "partitions", len(wanted))
+
+        def probe(step: str) -> None:
+            crash(step)
+            progress.done(step == "after:clear")
+
+        carry_out(plan, used.log, used.store, wanted, probe)
         click.echo(f"{plan.app} is reset")
 
 

@@ -23,8 +23,18 @@ if TYPE_CHECKING:
     from processor.settings import Settings
 
 
-def run(names: Sequence[str], settings: Settings, feed: Mapping[str, str]) -> None:
-    """Run until stopped, or until caught up; raises what made it stop."""
+def run(
+    names: Sequence[str], settings: Settings, feed: Mapping[str, str], *, show: bool = False
+) -> None:
+    """Run until stopped, or until caught up; raises what made it stop.
+
+    ``feed`` has files by topic for the embedded log; with ``show`` what is published is printed.
+    """
+    if show and settings.bootstrap_servers is not None:
+        raise SettingsError(
+            "--print shows what is published on the embedded log only",
+            remedy="read the topics with Kafka's own tools, or leave --bootstrap-servers out",
+        )
     if feed and settings.bootstrap_servers is not None:
         raise SettingsError(
             "--feed puts lines into the embedded log only",
@@ -36,7 +46,7 @@ def run(names: Sequence[str], settings: Settings, feed: Mapping[str, str]) -> No
         from processor.cli import work
 
         with signals(stop):
-            work.run_here(names, settings, feed, stop)
+            work.run_here(names, settings, feed, stop, show=show)
         return
     from processor.cli import supervise
 

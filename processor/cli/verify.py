@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from typing import Final
 
 import click
 import orjson
 
 from processor import app
+from processor.cli.progress import Progress
 from processor.connectors.ports import Log
 from processor.engine.verify import Report, Span
 from processor.engine.verify import verify as compare
@@ -46,7 +48,10 @@ def verified(plan: Plan, log: Log, from_: str | None = None, to: str | None = No
     have = log.describe({topic, *written})
     missing = sorted({topic, *written} - have.keys())
     if missing:
-        raise SettingsError(f"topics are missing: {', '.join(missing)}")
+        raise SettingsError(
+            f"topics are missing: {', '.join(missing)}",
+            remedy="see that Kafka and the topology's names are the right ones (--set)",
+        )
     for _ in range(TRIES):
         before = _positions(log, plan, topic)
         outputs = {name: d.extents for name, d in log.describe(written).items()}
@@ -62,7 +67,10 @@ def verified(plan: Plan, log: Log, from_: str | None = None, to: str | None = No
         for number, extent in have[topic].extents.items()
         for partition in [TopicPartition(topic, number)]
     }
-    return compare(plan, log.scan, spans, outputs)
+    total = sum(span.end - span.low for span in spans.values())
+    total += sum(e.high - e.low for extents in outputs.values() for e in extents.values())
+    progress = Progress("verify", "offsets", total)
+    return compare(plan, partial(progress.scan, log), spans, outputs)
 
 
 def _positions(log: Log, plan: Plan, topic: str) -> dict[TopicPartition, int]:
@@ -73,7 +81,10 @@ def _positions(log: Log, plan: Plan, topic: str) -> dict[TopicPartition, int]:
         except RetriableError:
             continue
     else:
-        raise SettingsError(f"{plan.app}: a transaction holds its position; try again")
+        raise SettingsError(
+            f"{plan.app}: a transaction holds its position",
+            remedy="try again; one that is left over ends after --transaction-timeout",
+        )
     if not found:
         raise SettingsError(
             f"the group {plan.app!r} has committed nothing in {topic!r}",

@@ -113,7 +113,10 @@ class Watch:
         if self._given_up is not None:
             raise self._given_up
         if self._failed:
-            raise ProcessorError(f"{self._failed} of the workers failed: see the log above")
+            raise ProcessorError(
+                f"{self._failed} of the workers failed",
+                remedy="each has said why, in the lines before this one",
+            )
 
     def _pause_s(self) -> float:
         now = self._clock.monotonic_s()

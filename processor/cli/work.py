@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, TypeVar
 import structlog
 
 from processor import app, telling
+from processor.cli import screen
 from processor.cli.job import Job
 from processor.connectors.ports import Log
 from processor.engine import changelog, rescale
-from processor.errors import ProcessorError
+from processor.errors import ProcessorError, TopologyError
 from processor.plan import roles
-from processor.plan.nodes import Plan
+from processor.plan.nodes import Plan, console_topic
 from processor.settings import conceal
 
 if TYPE_CHECKING:
@@ -30,9 +31,14 @@ log_lines = structlog.get_logger("processor")
 
 
 def run_here(
-    names: Sequence[str], settings: Settings, feed: Mapping[str, str], stop: threading.Event
+    names: Sequence[str],
+    settings: Settings,
+    feed: Mapping[str, str],
+    stop: threading.Event,
+    *,
+    show: bool = False,
 ) -> None:
-    """Run topologies in this process, a thread for each worker."""
+    """Run topologies in this process, a thread for each worker; ``show`` prints what comes out."""
     plans = _loaded(names, settings)
     with ExitStack() as stack:
         used = _used(settings, stop, stack, range(settings.workers))
@@ -42,6 +48,7 @@ def run_here(
         jobs = app.patiently(settings, stop, prepare, range(settings.workers))
         if jobs is None:
             return
+        stack.enter_context(screen.Screen(used.log, plans, everything=show).shown())
         threads = _Threads(settings, used, stop)
         if not settings.until_caught_up:
             threads.run(jobs)
@@ -68,6 +75,14 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
 
 def _loaded(names: Sequence[str], settings: Settings) -> list[Plan]:
     plans = app.load_topologies(names, settings.set)
+    for plan in plans if settings.bootstrap_servers is not None else ():
+        for sink in plan.sinks:
+            if sink.topic == console_topic(plan.app):
+                raise TopologyError(
+                    f"{sink.at}: write.console() shows rows of a run on the embedded log",
+                    remedy='write.kafka("topic") for a run on Kafka, or leave '
+                    "--bootstrap-servers out",
+                )
     for note in roles.together(plans):
         log_lines.warning("see whether this is right", what=note)
     return plans

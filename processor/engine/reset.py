@@ -53,7 +53,10 @@ def steps(plan: Plan, log: Log, store: Store, to: str) -> list[Step]:
     topic = plan.source().topic
     described = log.describe([topic]).get(topic)
     if described is None:
-        raise SettingsError(f"there is no topic {topic!r}")
+        raise SettingsError(
+            f"there is no topic {topic!r}",
+            remedy="see that Kafka and the topology's names are the right ones (--set)",
+        )
     check_idle(plan.app, log)
     try:
         committed = log.committed(plan.app, topic)

@@ -34,6 +34,10 @@ class _Server(ThreadingMixIn, WSGIServer):
         """Say nothing: a scraper that hung up is no news."""
 
 
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
 class _Quiet(WSGIRequestHandler):
     timeout = 10.0
 
@@ -98,8 +102,11 @@ def serve(
             return _answer(start, _UNAVAILABLE, f"the probe failed: {error!r}")
         return _answer(start, "200 OK", "ok") if well else _answer(start, _UNAVAILABLE, failed())
 
+    # An address of IPv6 may stand in brackets, as it does in an URL.
+    bare = host.removeprefix("[").removesuffix("]")
+    kind = _Server6 if ":" in bare else _Server
     try:
-        server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
+        server = make_server(bare, port, app, server_class=kind, handler_class=_Quiet)
     except (OSError, OverflowError) as error:
         raise SettingsError(
             f"metrics cannot be served at {host}:{port}: {error}",

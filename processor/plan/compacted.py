@@ -33,7 +33,7 @@ def check(plan: nodes.Plan, compacted: Collection[str]) -> None:
     >>> rows.write.kafka("out", key="k")
     >>> check(topology.plan(), {"out"})
     Traceback (most recent call last):
-    processor.errors.TopologyError: ...: 'out' is compacted, and its key 'k' may be null ...
+    processor.errors.TopologyError: ...: 'out' is compacted, and its key 'k' may be null...
     """
     columns = schema.columns(plan)
     for sink in plan.sinks:

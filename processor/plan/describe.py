@@ -18,7 +18,7 @@ def describe(plan: nodes.Plan) -> str:
       on error: dead_letter, dead letters to copy-dead-letters
     """
     source = plan.source()
-    lines = [f"topology {plan.app}", f"  read {source.topic} as {source.format.describe()}"]
+    lines = [f"topology {plan.app}", f"  {_read(source)}"]
     for sink in plan.sinks:
         for depth, node in enumerate(nodes.path(sink)[1:], start=2):
             lines.append("  " * depth + _line(node))
@@ -27,6 +27,14 @@ def describe(plan: nodes.Plan) -> str:
         lines.append("  " * depth + f"write {sink.topic}{key}, {sink.mode}")
     lines.append(f"  on error: {source.on_error}, dead letters to {plan.dead_letters()}")
     return "\n".join(lines)
+
+
+def _read(source: nodes.Source) -> str:
+    keyed = ", ".join(source.partitioned_by)
+    told = [f"partitioned by {keyed}"] * bool(keyed)
+    if source.event_time is not None:
+        told.append(f"event time {source.event_time}")
+    return ", ".join([f"read {source.topic} as {source.format.describe()}", *told])
 
 
 def _line(node: nodes.Node) -> str:

@@ -165,6 +165,11 @@ class Plan:
         return self.source().dead_letters or f"{self.app}-dead-letters"
 
 
+def console_topic(app: str) -> str:
+    """The topic behind ``write.console()``: one of the embedded log, shown on the screen."""
+    return f"{app}-console"
+
+
 def path(sink: Sink) -> list[Node]:
     """The nodes from the source to the sink's parent."""
     nodes: list[Node] = [sink.parent]

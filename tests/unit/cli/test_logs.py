@@ -1,5 +1,6 @@
 import json
 import logging
+import sys
 
 import pytest
 import structlog
@@ -94,3 +95,12 @@ def test_values_that_json_lacks_are_written_as_text(capsys):
     configure("json", "info")
     structlog.get_logger().info("x", where={1: object})
     assert "object" in lines(capsys)[0]["where"]["1"]
+
+
+@pytest.mark.parametrize(("given", "coloured"), [("", True), ("1", False)])
+def test_there_are_no_colours_where_they_are_not_wanted(monkeypatch, capsys, given, coloured):
+    monkeypatch.setenv("NO_COLOR", given)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    configure("text", "info")
+    structlog.get_logger().info("batch committed", records_in=500)
+    assert ("\x1b[" in capsys.readouterr().err) is coloured

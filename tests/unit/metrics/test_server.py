@@ -68,3 +68,14 @@ def test_the_port_is_free_after_close():
     first = serve(Metrics().registry, 0)
     first.close()
     serve(Metrics().registry, first.port).close()
+
+
+@pytest.mark.parametrize("host", ["::1", "[::1]"])
+def test_it_listens_at_an_address_of_ipv6(host):
+    try:
+        server = serve(Metrics().registry, 0, host)
+    except SettingsError as error:
+        pytest.skip(f"no IPv6 here: {error}")
+    with urllib.request.urlopen(f"http://[::1]:{server.port}/livez", timeout=5) as answer:
+        assert answer.status == 200
+    server.close()

@@ -19,7 +19,10 @@ def test_a_plan_reads_as_its_steps_from_source_to_sinks() -> None:
     lines = describe(app.plan()).splitlines()
     assert [line.strip() for line in lines] == [
         "topology popular",
-        "read in as json(dt Datetime(time_unit='us', time_zone=None), user String, n Int64)",
+        (
+            "read in as json(dt Datetime(time_unit='us', time_zone=None), user String, n Int64), "
+            "partitioned by user, event time dt"
+        ),
         "watermark 1:00:00",
         'filter [(col("n")) > (dyn int: 1)]',
         "with columns m",

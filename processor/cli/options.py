@@ -1,0 +1,121 @@
+"""The options of the commands, with what they mean and what holds without them.
+
+Defaults stand here as words, since `processor.settings` is slow to load; a test holds them to it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+import click
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+Decorator = Callable[[Any], Any]
+
+
+def pairs(
+    ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]
+) -> dict[str, str] | None:
+    """``name=value``, any number of them; ``None`` for none."""
+    found = {}
+    for value in values:
+        name, equals, text = value.partition("=")
+        if not equals or not name.strip():
+            # What stands there may be a password behind another sign.
+            shown = re.split(r"[^\w.-]", name, maxsplit=1)[0]
+            raise click.BadParameter(f"give name=value, not {shown!r}", ctx=ctx, param=parameter)
+        found[name.strip()] = text
+    return found or None
+
+
+def _create(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """A number, or nothing; a topology that follows would be taken for the number."""
+    if value is None or value.isdigit() or value.lower() in _TRUTHS:
+        return value
+    raise click.BadParameter(
+        f"{value!r} was taken for the number of partitions: give one, or --create-topics last",
+        ctx=ctx,
+        param=parameter,
+    )
+
+
+_TRUTHS: Final = ("true", "false", "yes", "no", "on", "off")
+
+
+def _pairs(name: str, metavar: str, meaning: str, *more: str) -> Decorator:
+    return click.option(name, *more, multiple=True, callback=pairs, metavar=metavar, help=meaning)
+
+
+def _choice(name: str, choices: Sequence[str], default: str, meaning: str, *more: str) -> Decorator:
+    kind = click.Choice(choices)
+    return click.option(name, *more, type=kind, show_default=default, help=meaning)
+
+
+def _value(
+    name: str, metavar: str, default: str, meaning: str, kind: type[int] | None = None
+) -> Decorator:
+    return click.option(name, metavar=metavar, type=kind, show_default=default, help=meaning)
+
+
+SET: Final = _pairs("--set", "NAME=VALUE", "A parameter of the topology.", "set_")
+_FLAG: Final[dict[str, Any]] = {"is_flag": True, "default": None, "show_default": "off"}
+
+CONNECTIONS: Final = (
+    click.option(
+        "--config", type=click.Path(path_type=Path), metavar="FILE",
+        show_default="processor.toml, if it is there", help="Settings file (TOML).",
+    ),
+    _value("--bootstrap-servers", "HOST:PORT,...", "embedded", "Where Kafka is."),
+    _value("--redis-url", "URL", "embedded", "Where Redis is: redis://host:6379/0."),
+    _choice("--log-format", ("auto", "json", "text"), "auto",
+            "JSON or text; auto: text on a terminal."),
+    _choice("--log-level", ("debug", "info", "warning", "error"), "info", "What is logged."),
+    _pairs("--kafka", "NAME=VALUE", "Any setting of librdkafka that breaks no promise."),
+)  # fmt: skip
+RUNNING: Final = (
+    _value("--interval", "TIME", "100ms", "Least time between two batches."),
+    _choice("--guarantee", ("exactly-once", "at-least-once"), "exactly-once",
+            "What holds for outputs."),
+    _value("--workers", "N", "1", "Processes of the consumer group.", int),
+    click.option("--until-caught-up", help="Process what is there now, then exit.", **_FLAG),
+    click.option(
+        "--create-topics", metavar="[N]", is_flag=False, flag_value="true", callback=_create,
+        show_default="off; 4 partitions without N, and on the embedded log",
+        help="Create missing topics, with N partitions.",
+    ),
+    SET,
+    _pairs("--feed", "TOPIC=FILE", "Records to put into the embedded log, by the topic's key."),
+    click.option("--print", "show", is_flag=True,
+                 help="Show what is published, on the embedded log: topic, key and value."),
+    _choice("--from", ("earliest", "latest"), "earliest", "Where a new group begins.", "from_"),
+    _choice("--on-checkpoint-loss", ("stop", "replay", "changelog"), "stop",
+            "When Redis has lost state: stop, or where it is had from."),
+    click.option("--allow-dropped-state", **_FLAG,
+                 help="Let go of state that a changed topology has no operator for."),
+    _choice("--on-partitions-raised", ("stop", "rebuild"), "stop",
+            "When the input was given more partitions."),
+    _value("--metrics-port", "PORT", "none is served",
+           "First port of /metrics, /livez, /readyz; 0 takes a free one.", int),
+    _value("--metrics-host", "HOST", "127.0.0.1", "Where they are served."),
+    _value("--batch-records-max", "N", "40000; 60000 with state", "Records of a batch.", int),
+    _value("--batch-bytes-max", "N", "67108864", "Bytes of a batch.", int),
+    _value("--instance", "NAME", "the host's name", "Identity of the workers over restarts."),
+    _value("--session-timeout", "TIME", "10s", "After it a killed worker's partitions move."),
+    _value("--transaction-timeout", "TIME", "10s", "What the steps of one commit may take."),
+    _value("--give-up-after", "TIME", "15m", "How long Kafka or Redis may be away."),
+    _value("--shutdown-timeout", "TIME", "30s", "What `demo` waits for its stages to stop."),
+)  # fmt: skip
+
+
+def taking(*options: Decorator) -> Decorator:
+    """A command with these options, in this order."""
+
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate

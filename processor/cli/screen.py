@@ -1,0 +1,76 @@
+"""What an embedded run publishes, on the screen: committed records, each partition's in order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Final
+
+import click
+
+from processor import app
+from processor.connectors.ports import Log
+from processor.model.headers import headers_of
+from processor.model.log import Message, TopicPartition
+from processor.plan import nodes
+
+LOOK_S: Final = 0.1
+
+
+class Screen:
+    """Shows the rows that go to ``write.console()``; with ``everything`` all that is published.
+
+    A row of the console is its value. Of others topic, key and value are shown, between tabs, and
+    of what was set aside the reason.
+    """
+
+    def __init__(self, log: Log, plans: Sequence[nodes.Plan], *, everything: bool) -> None:
+        self._log = log
+        self._consoles = {nodes.console_topic(plan.app) for plan in plans}
+        written = {topic for plan in plans for topic in app.topics_of(plan)[1]}
+        self._topics = sorted(written if everything else written & self._consoles)
+        self._at: dict[TopicPartition, int] = {}
+        self._ended = threading.Event()
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Shows while the block runs, and what is left at its end."""
+        if not self._topics:
+            yield
+            return
+        looking = threading.Thread(target=self._look, daemon=True)
+        looking.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            looking.join()
+            self.show()
+
+    def _look(self) -> None:
+        while not self._ended.wait(LOOK_S):
+            self.show()
+
+    def show(self) -> None:
+        """Show what has been committed since the last look."""
+        for topic, described in self._log.describe(self._topics).items():
+            for number, extent in described.extents.items():
+                partition = TopicPartition(topic, number)
+                for messages in self._log.scan(partition, self._at.get(partition, 0), extent.high):
+                    for message in messages:
+                        click.echo(self._line(topic, message))
+                self._at[partition] = extent.high
+
+    def _line(self, topic: str, message: Message) -> str:
+        value = _text(message.value())
+        if topic in self._consoles:
+            return value
+        headers = dict(headers_of(message))
+        reason = headers.get("processor.error")
+        told = [topic, _text(message.key()), value, *([_text(reason)] if reason else [])]
+        return "\t".join(told)
+
+
+def _text(data: bytes | None) -> str:
+    return "-" if data is None else data.decode(errors="replace")
