@@ -1,6 +1,7 @@
 """The composition root: settings to adapters to workers."""
 
 from processor.app.backends import Backends, backends, patiently, reading
+from processor.app.feed import feed
 from processor.app.topics import PARTITIONS, ends_of, prepare_topics, topics_of
 from processor.app.topologies import load_topologies, load_topology, taken
 from processor.app.worker import crash_probe, options_of, run_worker
@@ -11,6 +12,7 @@ __all__ = [
     "backends",
     "crash_probe",
     "ends_of",
+    "feed",
     "load_topologies",
     "load_topology",
     "options_of",

@@ -112,7 +112,7 @@ def _settings(function: Any) -> Any:
 @click.option("--set", "set_", multiple=True, callback=_pairs, metavar="NAME=VALUE",
               help="A parameter of the topology.")  # fmt: skip
 @click.option("--feed", multiple=True, callback=_pairs, metavar="TOPIC=FILE",
-              help="Lines to put into a topic of the embedded log.")  # fmt: skip
+              help="Records to put into the embedded log, by the topic's key.")  # fmt: skip
 @click.option("--from", "from_", type=click.Choice(["earliest", "latest"]),
               help="Where a new group begins.")  # fmt: skip
 @click.option("--on-checkpoint-loss", type=click.Choice(["stop", "replay", "changelog"]),

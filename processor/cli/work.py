@@ -17,8 +17,7 @@ from processor import app, telling
 from processor.cli.job import Job
 from processor.connectors.ports import Log
 from processor.engine import changelog, rescale
-from processor.errors import ProcessorError, SettingsError
-from processor.model.log import Output
+from processor.errors import ProcessorError
 from processor.plan import roles
 from processor.plan.nodes import Plan
 from processor.settings import conceal
@@ -138,7 +137,7 @@ def _prepared(
     if settings.on_partitions_raised == "rebuild":
         _rebuild(used, plans, counts, settings)
     for topic, path in feed.items():
-        _feed(used.log, topic, Path(path))
+        app.feed(used.log, plans, topic, Path(path))
     return [
         Job(name, counts[plan.app], i)
         for i, (name, plan) in enumerate(zip(names, plans, strict=True))
@@ -166,19 +165,6 @@ def _rebuild(
 
 def _measured(job: Job, settings: Settings, log: Log) -> Job:
     return replace(job, ends=app.ends_of(log, plan_of(job.name, settings)))
-
-
-def _feed(log: Log, topic: str, path: Path) -> None:
-    try:
-        lines = path.read_bytes().splitlines()
-    except OSError as error:
-        raise SettingsError(f"--feed {topic}={path}: {error.strerror}") from error
-    producer = log.producer(None)
-    producer.start(10)
-    for start in range(0, len(lines), 1000):
-        producer.produce(Output(topic, lines[start : start + 1000]))
-    producer.flush(30)
-    producer.close()
 
 
 class _Threads:

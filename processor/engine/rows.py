@@ -5,9 +5,11 @@ from __future__ import annotations
 import csv
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, TypeAlias
 
 import orjson
+import polars as pl
 
 from processor.formats.base import Format
 from processor.formats.csv import Csv
@@ -32,11 +34,27 @@ def row_reader(form: Format, columns: Sequence[str]) -> RowReader | None:
     if isinstance(form, Json):
         return _object
     if isinstance(form, Csv):
-        separator = form.separator
-        return lambda value: dict(zip(columns, _fields(value, separator), strict=True))
+        separator, names = form.separator, list(form.columns)
+        return lambda value: dict(zip(names, _fields(value, separator), strict=True))
     if isinstance(form, Text):
         return lambda value: {columns[0]: value.decode()}
     return None
+
+
+def for_columns(form: Format, columns: Mapping[str, pl.DataType]) -> Format:
+    """A format that writes these columns as ``form`` writes its own.
+
+    >>> for_columns(Csv({"a": pl.String}, separator=";"), {"n": pl.Int64()}).describe()
+    'csv(n Int64)'
+    """
+    if isinstance(form, Csv):
+        epoch = {name: unit for name, unit in form.epoch.items() if name in columns}
+        return replace(form, columns=columns, epoch=epoch)
+    if isinstance(form, Json):
+        epoch = {name: unit for name, unit in form.epoch.items() if name in columns}
+        millis = frozenset(form.millis) & columns.keys()
+        return replace(form, columns=None, optional=frozenset(), millis=millis, epoch=epoch)
+    return form
 
 
 def same(one: Row, other: Row, *, exact: Collection[str], slack: Mapping[str, float]) -> bool:

@@ -14,11 +14,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import polars as pl
 
-from processor.engine.rows import RowReader, row_reader
+from processor.engine.rows import RowReader, for_columns, row_reader
 from processor.model.log import Output
 from processor.plan import nodes, schema
 
@@ -102,7 +103,8 @@ def slack_of(
     # No topic of Kafka has such a name.
     own = nodes.Sink(beside, f"{sink.topic} sizes", sink.format, None, "update", sink.at)
     rows = schema.columns(nodes.Plan(plan.app, (own,), plan.at))[id(beside)]
-    read = row_reader(sink.format, list(rows))
+    own = replace(own, format=for_columns(sink.format, rows))
+    read = row_reader(own.format, list(rows))
     return None if read is None else Slack(own, read, group, columns)
 
 

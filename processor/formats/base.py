@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
@@ -18,8 +18,13 @@ import polars as pl
 Values: TypeAlias = Sequence[bytes | None]
 DataType: TypeAlias = pl.DataType | type[pl.DataType]
 VALUE_BYTES_MAX = 1_000_000
+MARK: Final = "\ufeff"
 # Bytes from here on are no ASCII.
 _ASCII: Final = 128
+
+
+class WriteError(ValueError):
+    """A value that cannot be written so that it is read back as it is: its row is set aside."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +84,57 @@ def describe_columns(columns: Mapping[str, DataType]) -> str:
     'user String, n Int64'
     """
     return ", ".join(f"{name} {kind}" for name, kind in columns.items())
+
+
+def without_mark(text: pl.Series) -> pl.Series:
+    """Text without the byte-order mark that editors of one vendor begin a file with.
+
+    >>> without_mark(pl.Series(["\ufeffa", "b"])).to_list()
+    ['a', 'b']
+    """
+    return text.str.strip_prefix(MARK) if text.str.starts_with(MARK).any() else text
+
+
+def with_mark(lines: list[bytes], first: pl.Series) -> list[bytes]:
+    """Lines whose first cell begins with a byte-order mark get one more: a reader takes one off."""
+    if first.dtype != pl.String or not first.str.starts_with(MARK).any():
+        return lines
+    mark = MARK.encode()
+    return [mark + line if line.startswith(mark) else line for line in lines]
+
+
+def shown(cell: object) -> str:
+    """A cell in a message: what is long is cut."""
+    text = repr(cell)
+    return text if len(text) <= 80 else f"{text[:80]}…"
+
+
+def in_order(frame: pl.DataFrame, columns: Collection[str]) -> pl.DataFrame:
+    """The frame's columns in the format's order; raises `ValueError` where they are not the same.
+
+    >>> in_order(pl.DataFrame({"b": [1], "a": [2]}), ["a", "b"]).columns
+    ['a', 'b']
+    """
+    names = list(columns)
+    if frame.columns == names:
+        return frame
+    if set(frame.columns) != set(names):
+        raise ValueError(f"the columns are {', '.join(frame.columns)}, not {', '.join(names)}")
+    return frame.select_seq(names)
+
+
+def by_kind(
+    frame: pl.DataFrame, kinds: pl.Series | None, write: Callable[[pl.DataFrame], list[bytes]]
+) -> list[bytes]:
+    """What ``write`` makes of the rows of each kind, in the order of the rows."""
+    if kinds is None:
+        return write(frame)
+    lines = [b""] * frame.height
+    for kind in kinds.unique():
+        rows = (kinds == kind).arg_true()
+        for row, line in zip(rows, write(frame[rows]), strict=True):
+            lines[row] = line
+    return lines
 
 
 def finite(column: pl.Series) -> bool:

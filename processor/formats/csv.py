@@ -8,30 +8,33 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 import numpy as np
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats import declared
 from processor.formats.base import (
+    MARK,
     VALUE_BYTES_MAX,
     DataType,
     Decoded,
     Values,
+    by_kind,
     describe_columns,
+    in_order,
     only_finite,
+    shown,
     text_column,
+    with_mark,
 )
-from processor.formats.times import READ_FORMS, format_times, is_timestamp, parse_times
+from processor.formats.epoch import Unit
+from processor.formats.times import READ_FORMS
 
-_TYPES: Final = (
-    pl.String, pl.Boolean, pl.Float32, pl.Float64, pl.Int8, pl.Int16, pl.Int32, pl.Int64,
-    pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64,
-)  # fmt: skip
 _TERMINATOR: Final = b"\0\n"
-_SPECIAL: Final = r'["\r\n\x00]'
+_SPECIAL: Final = f'["\\r\\n\\x00{MARK}]'
 
 
 @dataclass(frozen=True)
@@ -40,41 +43,52 @@ class Csv:
 
     A record is bad when it has fewer or more fields, an empty one, text where a number or a time is
     due, a number that is not finite or too large for its type, a line break outside quotes, a NUL,
-    or bytes that are not UTF-8. One line break at the end is no part of the line.
+    or bytes that are not UTF-8. One line break at the end is no part of the line, nor is a
+    byte-order mark at the beginning. A String column takes the field's text as it stands.
 
     Args:
         columns: name and Polars type of each field, in order: String, integers up to 64 bits,
-            Float32, Float64, Boolean, or Datetime in microseconds.
-        separator: one character, neither a quote nor a line break.
-        times: forms in which a Datetime may be written, tried in order; the first one is written.
+            Float32, Float64, Boolean, Datetime (in milliseconds or microseconds, with or without a
+            zone), Date or Time. Rows are written in this order too.
+        separator: one character, neither a quote nor a line break, nor a part of a number or word.
+        times: forms in which times may be written, in the words of ``strptime``, tried in order;
+            the first one is written, with the fraction of a second where there is one and the
+            offset where the column has a zone. Those with a date alone are for Date columns, those
+            with a time of day alone for Time columns.
         value_bytes_max: a longer line is bad without being looked at.
+        epoch: the Datetime columns that are numbers since 1970 in UTC, each with its unit: ``s``,
+            ``ms`` or ``us``.
 
-    Raises `TopologyError` for a column of another type and for another separator.
+    Raises `TopologyError`, with the line that declares it, for what cannot be read or written.
 
     >>> trips = Csv({"dt": pl.Datetime("us"), "lat": pl.Float64})
-    >>> trips.decode([b"2014-08-01 00:03:00,40.7", b"x,1"]).bad
+    >>> trips.decode([b"2014-08-01T00:03:00+00:00,40.7", b"x,1"]).bad
     {1: "column 'dt': 'x' is no time"}
+    >>> Csv({"at": pl.Datetime("us")}, epoch={"at": "s"}).decode([b"1406851380"]).frame.item()
+    datetime.datetime(2014, 8, 1, 0, 3)
     """
 
     columns: Mapping[str, DataType]
     separator: str = ","
     times: Sequence[str] = READ_FORMS
     value_bytes_max: int = VALUE_BYTES_MAX
+    epoch: Mapping[str, Unit] = field(default_factory=dict)
+    _times: declared.Times = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        if len(self.separator) != 1 or self.separator in '"\r\n\0' or not self.separator.isascii():
+        at = declared.told_at()
+        if len(self.separator) != 1 or self.separator in '"\r\n\0+-.' or not _apart(self.separator):
             raise TopologyError(
-                f"Csv: {self.separator!r} cannot separate fields", remedy="use one ASCII character"
+                f"{at}: Csv: {self.separator!r} cannot separate fields",
+                remedy="use one ASCII character that is no part of a number or word",
             )
         if not self.columns:
-            raise TopologyError("Csv: no columns", remedy='name them: Csv({"user": pl.String})')
-        for name, kind in self.columns.items():
-            if not is_timestamp(kind) and kind not in _TYPES:
-                raise TopologyError(
-                    f"Csv: column {name!r} cannot be read as {kind}",
-                    remedy="use String, Int8 to UInt64, Float32, Float64, Boolean or "
-                    'Datetime("us"), and derive the rest with with_columns',
-                )
+            raise TopologyError(
+                f"{at}: Csv: no columns", remedy='name them: Csv({"user": pl.String})'
+            )
+        declared.check_columns("Csv", self.columns, at)
+        times = declared.times("Csv", self.columns, self.times, None, self.epoch, at)
+        object.__setattr__(self, "_times", times)
 
     def decode(self, values: Values) -> Decoded:
         """Lines to columns: a row per value, in order; bad values are named, not raised."""
@@ -86,15 +100,23 @@ class Csv:
         return Decoded(frame, bad)
 
     def encode(self, frame: pl.DataFrame) -> list[bytes]:
-        """Rows to lines, quoted where a field has a separator or a quote."""
+        """Rows to lines in the order of the columns, quoted where a field needs it.
+
+        Raises `WriteError` for a time that would be read back as another one.
+        """
         if frame.is_empty():
             return []
-        frame = format_times(frame, self.times[0])
+        frame = in_order(frame, self.columns)
+        return by_kind(frame, self._times.kinds_of_rows(frame), self._encode)
+
+    def _encode(self, frame: pl.DataFrame) -> list[bytes]:
+        first = frame.to_series()
+        frame = self._times.write(frame)
         lines = self._lines(frame)
         if len(lines) != frame.height:
             # A text has the terminator in it: then row by row, where it does no harm.
             lines = [_TERMINATOR.join(self._lines(row)) for row in frame.iter_slices(1)]
-        return lines
+        return with_mark(lines, first)
 
     def _lines(self, frame: pl.DataFrame) -> list[bytes]:
         text = frame.write_csv(
@@ -113,7 +135,7 @@ class Csv:
         special = text.str.contains(_SPECIAL)
         odd = pl.Series(dtype=pl.UInt32)
         if special.any():
-            text, odd = _without_line_ends(text, special.arg_true())
+            text, odd = _without_ends(text, special.arg_true())
         lists = text.str.split(self.separator)
         counts = lists.list.len()
         columns = range(len(self.columns))
@@ -162,7 +184,7 @@ class Csv:
             raise ValueError(f"cannot be split: {error}") from error
 
     def _column(self, name: str, kind: DataType, text: pl.Series, bad: dict[int, str]) -> pl.Series:
-        column, what = _convert(text, kind, self.times)
+        column = self._convert(name, kind, text)
         wrong: list[int] = []
         if column.null_count():
             wrong = column.is_null().arg_true().to_list()
@@ -171,27 +193,41 @@ class Csv:
         for row in wrong:
             if row not in bad:
                 cell = text[row]
-                shown = repr(cell if cell is None or len(cell) <= 80 else f"{cell[:80]}…")
-                bad[row] = f"column {name!r}: {f'{shown} is no {what}' if cell else 'missing'}"
+                bad[row] = f"column {name!r}: {self._why(cell, name, kind) if cell else 'missing'}"
         return column.alias(name)
 
+    def _convert(self, name: str, kind: DataType, text: pl.Series) -> pl.Series:
+        """The column; null where the text does not fit."""
+        if name in self._times.kinds:
+            if name in self.epoch:
+                text = _number(text, self._times.raw(name))
+            return self._times.read(text, name)
+        if kind == pl.String:
+            return text
+        if kind == pl.Boolean:
+            low = text.str.to_lowercase()
+            return low.replace_strict({"true": True, "false": False}, default=None)
+        return _number(text, kind)
 
-def _without_line_ends(text: pl.Series, rows: pl.Series) -> tuple[pl.Series, pl.Series]:
-    """The text without a line break at the end of ``rows``, and those still not just to be cut."""
-    lines = text.gather(rows).str.strip_chars_end("\r\n")
-    return text.scatter(rows, lines), rows.filter(lines.str.contains(_SPECIAL))
+    def _why(self, cell: str, name: str, kind: DataType) -> str:
+        if name in self._times.kinds:
+            return self._times.why(cell, name)
+        return f"{shown(cell)} is no {'boolean' if kind == pl.Boolean else 'number'}"
 
 
-def _convert(text: pl.Series, kind: DataType, times: Sequence[str]) -> tuple[pl.Series, str]:
-    """The column and the word for what it holds; null where the text does not fit."""
-    if kind == pl.String:
-        return text, "text"
-    if kind == pl.Datetime:
-        return parse_times(text, times), "time"
-    if kind == pl.Boolean:
-        low = text.str.to_lowercase()
-        return low.replace_strict({"true": True, "false": False}, default=None), "boolean"
+def _number(text: pl.Series, kind: DataType) -> pl.Series:
     number = text.cast(kind, strict=False)
-    if number.dtype.is_float():
-        number = only_finite(number)
-    return number, "number"
+    return only_finite(number) if number.dtype.is_float() else number
+
+
+def _apart(separator: str) -> bool:
+    return separator.isascii() and not separator.isalnum()
+
+
+def _without_ends(text: pl.Series, rows: pl.Series) -> tuple[pl.Series, pl.Series]:
+    """``rows`` without the line break at their end and the mark at their beginning.
+
+    And those that are still not just to be cut.
+    """
+    lines = text.gather(rows).str.strip_prefix(MARK).str.strip_chars_end("\r\n")
+    return text.scatter(rows, lines), rows.filter(lines.str.contains(_SPECIAL))

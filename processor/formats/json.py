@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -18,23 +18,24 @@ import orjson
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats import declared
 from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
     Decoded,
     Values,
+    by_kind,
     describe_columns,
+    in_order,
     only_finite,
+    shown,
     size_errors,
 )
+from processor.formats.epoch import WORDS, Unit
 from processor.formats.lines import join_rows
-from processor.formats.times import (
-    ISO,
-    READ_FORMS,
-    format_times,
-    is_timestamp,
-    parse_times,
-)
+from processor.formats.members import REWRITTEN, as_text, members, never_rewritten, rewritten
+from processor.formats.times import ISO, READ_FORMS
+from processor.model.location import Location
 
 _READ_AS: Final[Mapping[DataType, DataType]] = {
     pl.Int8: pl.Int64,
@@ -52,10 +53,6 @@ _READ_AS: Final[Mapping[DataType, DataType]] = {
 }
 """What the parser is asked for; narrower types come by a checked cast, since it knows few."""
 
-# Whole milliseconds that are a date from year 1 to year 9999.
-_MILLIS_MIN: Final = -62_135_596_800_000
-_MILLIS_MAX: Final = 253_402_300_799_999
-
 
 @dataclass(frozen=True)
 class Json:
@@ -64,70 +61,111 @@ class Json:
     A record is bad when it is no JSON object, when a column's member is missing, null or of another
     type (a number as text is not a number), when a number does not fit the column's type, or when
     it is not UTF-8. Columns named in ``optional`` may be missing or null. A String column takes a
-    member that is no text as its JSON text. Of members with one name the first counts. Writing
-    turns numbers that are not finite into null.
+    member that is no text as its JSON stands in the record: ``1.10`` stays ``1.10``. Of members
+    with one name the first counts. Writing turns numbers that are not finite into null.
 
     Args:
         columns: name and Polars type of each member to read (String, integers up to 64 bits,
-            Float32, Float64, Boolean, Datetime in microseconds); may be left out for writing only.
-            A Datetime is read from text in one of the forms of ``times``, or from whole
-            milliseconds since 1970 in UTC when its name stands in ``millis``.
+            Float32, Float64, Boolean, Datetime in milliseconds or microseconds with or without a
+            zone, Date, Time); may be left out for writing only. Rows are written in this order.
         optional: names of columns that may be null.
-        millis: names of Datetime columns that are written as milliseconds.
-        time_form: how a Datetime is written, in the words of ``strftime``.
-        times: how it may be read, tried in order.
+        millis: names of Datetime columns that are whole milliseconds since 1970 in UTC, read and
+            written: short for an ``epoch`` of ``ms``.
+        time_form: how a Datetime is written, in the words of ``strptime``, with the fraction of a
+            second where there is one and the offset where the column has a zone. If left out: the
+            first of ``times``, or ISO 8601. It is read before ``times`` are tried.
+        times: how times may be read, tried in order. Those with a date alone are for Date columns,
+            those with a time of day alone for Time columns, and the first of either is written.
         value_bytes_max: a longer value is bad without being looked at.
+        epoch: the Datetime columns that are numbers since 1970 in UTC, each with its unit: ``s``
+            (which may have a fraction), ``ms`` or ``us``.
 
-    Raises `TopologyError` for a column of another type.
+    Raises `TopologyError`, with the line that declares it, for what cannot be read or written.
 
     >>> Json({"cluster": pl.Int64}).decode([b'{"cluster":6}', b'{"cluster":"six"}']).bad
     {1: "column 'cluster': 'six' is no Int64"}
+    >>> form = Json({"at": pl.Datetime("us")}, epoch={"at": "s"})
+    >>> form.decode([b'{"at":1406851380.25}']).frame.item()
+    datetime.datetime(2014, 8, 1, 0, 3, 0, 250000)
     """
 
     columns: Mapping[str, DataType] | None = None
     optional: frozenset[str] = frozenset()
     millis: frozenset[str] = frozenset()
-    time_form: str = ISO
-    times: tuple[str, ...] = READ_FORMS
+    time_form: str | None = None
+    times: Sequence[str] = READ_FORMS
     value_bytes_max: int = VALUE_BYTES_MAX
+    epoch: Mapping[str, Unit] = field(default_factory=dict)
     _raw: Mapping[str, DataType] = field(init=False, repr=False, compare=False)
+    _times: declared.Times = field(init=False, repr=False, compare=False)
+    _texts: set[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        raw: dict[str, DataType] = {}
-        for name, kind in (self.columns or {}).items():
-            if is_timestamp(kind):
-                raw[name] = pl.Int64 if name in self.millis else pl.String
-            elif kind in _READ_AS:
-                raw[name] = next(to for of, to in _READ_AS.items() if of == kind)
-            else:
-                raise TopologyError(
-                    f"Json: column {name!r} cannot be read as {kind}",
-                    remedy="use String, Int8 to UInt64, Float32, Float64, Boolean or "
-                    'Datetime("us"), and derive the rest with with_columns',
-                )
-        for name in (*self.optional, *self.millis):
-            if name not in raw:
-                raise TopologyError(
-                    f"Json: {name!r} is no column", remedy=f"the columns are: {', '.join(raw)}"
-                )
+        at = declared.told_at()
+        columns = self.columns if self.columns is not None else {}
+        declared.check_columns("Json", columns, at)
+        declared.check_names("Json", self.optional, columns, at)
+        times = declared.times(
+            "Json", self.columns or None, self._forms(), self._written(), self._epoch(at), at
+        )
+        raw = {
+            name: times.raw(name)
+            if name in times.kinds
+            else next(to for of, to in _READ_AS.items() if of == kind)
+            for name, kind in columns.items()
+        }
+        object.__setattr__(self, "_times", times)
         object.__setattr__(self, "_raw", raw)
+        texts = {name for name, kind in columns.items() if kind == pl.String}
+        object.__setattr__(self, "_texts", texts)
+
+    def _forms(self) -> Sequence[str]:
+        if self.time_form is None or isinstance(self.times, str):
+            return self.times
+        return (self.time_form, *self.times)
+
+    def _written(self) -> str | None:
+        if self.time_form is None and tuple(self.times) == READ_FORMS:
+            return ISO
+        return self.time_form
+
+    def _epoch(self, at: Location) -> dict[str, Unit]:
+        epoch: dict[str, Unit] = {**dict.fromkeys(self.millis, "ms"), **self.epoch}
+        for name in self.millis:
+            if epoch[name] != "ms":
+                raise TopologyError(
+                    f"{at}: Json: {name!r} is told to be in {epoch[name]!r} and in milliseconds",
+                    remedy="name it in epoch alone",
+                )
+        return epoch
 
     def decode(self, values: Values) -> Decoded:
         """Objects to columns: a row per value, in order; bad values are named, not raised."""
         bad: dict[int, str] = {}
         frame = self._fast(values)
-        if frame is None:
+        if frame is not None:
+            frame = self._as_it_stands(frame, values, bad)
+        else:
             frame = self._slow(values, bad)
         return Decoded(self._finish(frame, bad), bad)
 
     def encode(self, frame: pl.DataFrame) -> list[bytes]:
-        """Rows to objects, members in the order of the columns."""
+        """Rows to objects, members in the order of the columns.
+
+        Raises `WriteError` for a time that would be read back as another one.
+        """
         if frame.is_empty():
             return []
-        lines = join_rows(frame, self.time_form)
+        if self.columns:
+            frame = in_order(frame, self.columns)
+        return by_kind(frame, self._times.kinds_of_rows(frame), self._encode)
+
+    def _encode(self, frame: pl.DataFrame) -> list[bytes]:
+        frame = self._times.write(frame, leave=True)
+        lines = join_rows(frame, self._times.written["moment"].text)
         if lines is None:
             # The writer escapes line breaks inside text, so every line is one row.
-            lines = format_times(frame, self.time_form).write_ndjson().encode().split(b"\n")
+            lines = self._times.write(frame).write_ndjson().encode().split(b"\n")
             del lines[-1]
         return lines
 
@@ -165,18 +203,41 @@ class Json:
             return None
         return frame if frame.height == count else None
 
+    def _as_it_stands(
+        self, frame: pl.DataFrame, values: Values, bad: dict[int, str]
+    ) -> pl.DataFrame:
+        """The frame with text columns as the records have them: the parser rewrites numbers."""
+        for name in self._texts:
+            column = frame[name]
+            if column.null_count() == len(column):
+                continue
+            if never_rewritten(str(column.min()), str(column.max())):
+                continue
+            rows = column.str.contains(REWRITTEN).arg_true()
+            texts = pl.Series([values[row] for row in rows], dtype=pl.Binary).cast(pl.String)
+            rows = rows.filter(texts.str.contains(rewritten(name)))
+            stand: list[str | None] = []
+            for row in rows:
+                stand.append(None)
+                try:
+                    stand[-1] = as_text(members(_text(values[row]))[name])
+                except (ValueError, LookupError, RecursionError) as error:
+                    bad[row] = f"column {name!r}: cannot be taken as it stands: {error}"
+            if stand:
+                column = column.scatter(rows, pl.Series(stand, dtype=pl.String))
+                frame = frame.with_columns(column)
+        return frame
+
     def _slow(self, values: Values, bad: dict[int, str]) -> pl.DataFrame:
         bad.update(size_errors(values, self.value_bytes_max))
         lines: list[bytes] = []
         for row, value in enumerate(values):
             line = b"{}"
             if value is not None and row not in bad:
-                reason = self._reason(value)
-                if reason is None:
-                    # JSON has line breaks between its tokens only.
-                    line = value.strip().replace(b"\n", b" ")
-                else:
-                    bad[row] = reason
+                try:
+                    line = self._line(value)
+                except (ValueError, RecursionError) as error:
+                    bad[row] = str(error)
             lines.append(line)
         parts: list[pl.DataFrame] = []
         self._halve(lines, 0, bad, parts)
@@ -190,6 +251,9 @@ class Json:
         Only what the closer look let pass and the parser refuses is cut out here: next to nothing.
         """
         frame = self._parse_lines(b"\n".join(lines), len(lines))
+        if frame is None and len(lines) == 1:
+            # A member that is no column may be what the parser does not take.
+            frame = self._parse_lines(self._columns_alone(_text(lines[0])), 1)
         if frame is not None:
             parts.append(frame)
         elif len(lines) == 1:
@@ -200,25 +264,41 @@ class Json:
             self._halve(lines[:middle], start, bad, parts)
             self._halve(lines[middle:], start + middle, bad, parts)
 
-    def _reason(self, value: bytes) -> str | None:
-        """Why a value is bad, as far as its JSON types tell; ``None`` if it is not."""
+    def _line(self, value: bytes) -> bytes:
+        """A record as the parser takes it, in one line; raises `ValueError` with what is wrong."""
         try:
             parsed = orjson.loads(value)
         except orjson.JSONDecodeError as error:
-            return f"no JSON: {error}"
+            if "infinity" not in str(error):
+                raise ValueError(f"no JSON: {error}") from error
+            parsed = json.loads(value)
         if not isinstance(parsed, dict):
-            return "no JSON object"
-        if self._misfit(parsed) is None:
-            return None
-        # Of members with one name the fast parser takes the first, orjson the last.
-        return self._misfit(json.loads(value, object_pairs_hook=_first))
+            raise ValueError("no JSON object")  # noqa: TRY004 - of the record, not of a call
+        if self._misfit(parsed) is not None:
+            # Of members with one name the fast parser takes the first, orjson the last.
+            parsed = json.loads(value, object_pairs_hook=_first)
+            misfit = self._misfit(parsed)
+            if misfit is not None:
+                raise ValueError(misfit)
+        if any(not isinstance(parsed.get(name), str | None) for name in self._texts):
+            return self._columns_alone(_text(value))
+        # JSON has line breaks between its tokens only.
+        return value.strip().replace(b"\n", b" ")
+
+    def _columns_alone(self, text: str) -> bytes:
+        """A record's members that are columns, those of text columns as text."""
+        found = members(text)
+        cells = {name: found[name] for name in self._raw if name in found}
+        for name in self._texts & cells.keys():
+            cells[name] = json.dumps(as_text(cells[name]))
+        return f"{{{','.join(f'{json.dumps(n)}:{cell}' for n, cell in cells.items())}}}".encode()
 
     def _misfit(self, parsed: Mapping[str, Any]) -> str | None:
         for name, kind in self._raw.items():
             cell = parsed.get(name)
             if cell is not None and not _fits(cell, kind):
-                wanted = "whole milliseconds" if name in self.millis else kind
-                return f"column {name!r}: {_shown(cell)} is no {wanted}"
+                unit = self._times.epoch.get(name)
+                return f"column {name!r}: {shown(cell)} is no {WORDS[unit] if unit else kind}"
         return None
 
     def _finish(self, frame: pl.DataFrame, bad: dict[int, str]) -> pl.DataFrame:
@@ -226,37 +306,30 @@ class Json:
         columns = []
         for name, kind in (self.columns or {}).items():
             raw = frame[name]
-            column, what = self._convert(raw, kind, name)
+            column = self._convert(raw, kind, name)
             columns.append(column.alias(name))
             if not column.null_count():
                 continue
             null = column.is_null()
             wrong = null & raw.is_not_null() if name in self.optional else null
             for row in wrong.arg_true().to_list():
-                cell = raw[row]
-                reason = "missing" if cell is None else f"{_shown(cell)} is no {what}"
-                bad.setdefault(row, f"column {name!r}: {reason}")
+                if row not in bad:
+                    reason = "missing" if raw[row] is None else self._why(raw[row], name, kind)
+                    bad[row] = f"column {name!r}: {reason}"
         return pl.DataFrame(columns)
 
-    def _convert(self, raw: pl.Series, kind: DataType, name: str) -> tuple[pl.Series, str]:
-        if is_timestamp(kind):
-            if name not in self.millis:
-                return parse_times(raw, self.times), "time"
-            dated = raw.is_between(_MILLIS_MIN, _MILLIS_MAX)
-            return (_only(raw, dated) * 1000).cast(pl.Datetime("us")), "time"
+    def _convert(self, raw: pl.Series, kind: DataType, name: str) -> pl.Series:
+        if name in self._times.kinds:
+            return self._times.read(raw, name)
         if raw.dtype == kind:
-            return raw, str(kind)
+            return raw
         column = raw.cast(kind, strict=False)
-        if column.dtype.is_float():
-            column = only_finite(column)
-        return column, str(kind)
+        return only_finite(column) if column.dtype.is_float() else column
 
-
-def _only(column: pl.Series, keep: pl.Series) -> pl.Series:
-    """The column, null where ``keep`` is not true."""
-    if keep.all():
-        return column
-    return pl.select(pl.when(keep).then(column)).to_series()
+    def _why(self, cell: object, name: str, kind: DataType) -> str:
+        if name in self._times.kinds:
+            return self._times.why(cell, name)
+        return f"{shown(cell)} is no {kind}"
 
 
 def _fits(cell: object, kind: DataType) -> bool:
@@ -277,6 +350,5 @@ def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return dict(reversed(pairs))
 
 
-def _shown(cell: object) -> str:
-    text = repr(cell)
-    return text if len(text) <= 80 else f"{text[:80]}…"
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode()

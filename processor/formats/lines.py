@@ -7,14 +7,17 @@ Polars' own NDJSON writer writes them, in less than half its time and without it
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import polars as pl
 
 from processor.formats.base import finite
-from processor.formats.times import ISO, plain_form, time_texts
+from processor.formats.forms import form
+from processor.formats.times import ISO, TIMESTAMP, time_texts
 
 _TO_ESCAPE: Final = r'["\\\x00-\x1f]'
+_QUOTED: Final = re.compile(_TO_ESCAPE)
 
 
 def join_rows(frame: pl.DataFrame, time_form: str = ISO) -> list[bytes] | None:
@@ -45,8 +48,8 @@ def _cells(column: pl.Series, time_form: str) -> list[pl.Series] | None:
         return None
     if kind == pl.String:
         return None if column.str.contains(_TO_ESCAPE).any() else [column]
-    if isinstance(kind, pl.Datetime):
-        return time_texts(column, time_form) if plain_form(time_form) else None
+    if kind == TIMESTAMP:
+        return None if _QUOTED.search(form(time_form).writes) else time_texts(column, time_form)
     if kind.is_float():
         return [column] if finite(column) else None
     return [column] if kind.is_integer() or kind == pl.Boolean else None

@@ -7,12 +7,20 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from processor.formats.base import VALUE_BYTES_MAX, DataType, Decoded, Values, text_column
+from processor.formats.base import (
+    VALUE_BYTES_MAX,
+    DataType,
+    Decoded,
+    Values,
+    text_column,
+    with_mark,
+    without_mark,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Each value is one piece of UTF-8 text.
+    """Each value is one piece of UTF-8 text, without the byte-order mark that it may begin with.
 
     >>> Text().decode([b"hello"]).frame["value"].to_list()
     ['hello']
@@ -28,7 +36,7 @@ class Text:
     def decode(self, values: Values) -> Decoded:
         """Bytes to text; what is not UTF-8 is bad."""
         column, bad = text_column(values, self.value_bytes_max)
-        return Decoded(column.to_frame(), bad)
+        return Decoded(without_mark(column).to_frame(), bad)
 
     def encode(self, frame: pl.DataFrame) -> list[bytes]:
         """The only column's text as bytes, null as empty; raises ``ValueError`` for more columns.
@@ -38,7 +46,8 @@ class Text:
         """
         if frame.width != 1:
             raise ValueError(f"text is one column, not {frame.width}: {', '.join(frame.columns)}")
-        return frame.to_series().cast(pl.String).fill_null("").cast(pl.Binary).to_list()
+        text = frame.to_series().cast(pl.String).fill_null("")
+        return with_mark(text.cast(pl.Binary).to_list(), text)
 
     def describe(self) -> str:
         """``text``."""

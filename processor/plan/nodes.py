@@ -18,24 +18,15 @@ from typing import Final, Literal, TypeAlias
 import polars as pl
 
 from processor.formats.base import Format
+from processor.model import location
 
+Location: TypeAlias = location.Location
 AHEAD: Final = timedelta(days=1)
 """More than any zone is from another: local times that are read as UTC are not taken for wrong."""
 
 OnError: TypeAlias = Literal["dead_letter", "fail", "skip"]
 OutputMode: TypeAlias = Literal["append", "update", "complete"]
 Function: TypeAlias = Literal["count", "sum", "min", "max", "mean"]
-
-
-@dataclass(frozen=True, slots=True)
-class Location:
-    """The line of the user's file that asked for a node."""
-
-    file: str
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.file}:{self.line}"
 
 
 @dataclass(frozen=True, slots=True)

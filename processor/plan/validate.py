@@ -8,7 +8,7 @@ from datetime import timedelta
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.plan import nodes, roles, schema, written
+from processor.plan import nodes, outputs, roles, schema, written
 
 _KEY_TYPES = (pl.String, pl.Boolean)
 _MODES = ("append", "update", "complete")
@@ -40,6 +40,7 @@ def validate(plan: nodes.Plan) -> None:
             _aggregate(plan, node, columns)
     for sink in plan.sinks:
         _sink(plan, sink, columns)
+        outputs.check(sink, columns[id(sink.parent)])
         written.check(sink, columns[id(sink.parent)])
     roles.check(plan)
 

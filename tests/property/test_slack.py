@@ -51,7 +51,8 @@ def findings(driver, *, total, count, form):
     return [finding.kind for finding in verified(driver.plan, driver.log).findings]
 
 
-forms = st.sampled_from([Json(), Csv({"k": pl.String})])
+LINE = Csv({"k": pl.String, "s": pl.Float64, "m": pl.Float64})
+forms = st.sampled_from([Json(), Json(LINE.columns), LINE])
 
 
 @QUICK

@@ -11,7 +11,6 @@ from pathlib import Path
 import pytest
 
 from processor.cli import run, work
-from processor.connectors.memory.log import MemoryLog
 from processor.errors import RecordError, SettingsError, TopologyError
 from processor.settings import Settings
 
@@ -70,9 +69,9 @@ def test_a_signal_asks_for_an_end():
         assert stop.wait(5)
 
 
-def test_a_file_to_feed_that_is_not_there():
+def test_a_file_to_feed_that_is_not_there(topology):
     with pytest.raises(SettingsError, match="--feed in=/none: No such file"):
-        work._feed(MemoryLog(), "in", Path("/none"))
+        run.run([topology], Settings(until_caught_up=True), {"in": "/none"})
 
 
 def test_kafka_is_not_fed_from_files():

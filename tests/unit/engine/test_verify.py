@@ -37,7 +37,8 @@ def float_sums():
     form = Json({"k": pl.String, "x": pl.Float64})
     frame = topology.read.kafka("rides", format=form, partitioned_by="k", dead_letters="dead")
     grouped = frame.group_by("k").agg(s=F.sum("x"), m=F.mean("x"))
-    grouped.write.kafka("out", key="k", mode="update", format=Csv({"k": pl.String}))
+    line = Csv({"k": pl.String, "s": pl.Float64, "m": pl.Float64})
+    grouped.write.kafka("out", key="k", mode="update", format=line)
     return topology
 
 

@@ -102,15 +102,17 @@ def test_another_separator_is_used_both_ways() -> None:
     assert form.decode([b'"x;y";1']).frame.equals(frame)
 
 
-@pytest.mark.parametrize("separator", ["", ",,", '"', "\n", "é"])
+@pytest.mark.parametrize("separator", ["", ",,", '"', "\n", "é", "-", ".", "+", "1", "e"])
 def test_what_cannot_separate_is_refused(separator: str) -> None:
     with pytest.raises(TopologyError, match="cannot separate"):
         Csv({"a": pl.String}, separator=separator)
 
 
-@pytest.mark.parametrize("kind", [pl.Date, pl.Datetime("ms"), pl.Decimal(10, 2), pl.Binary])
+@pytest.mark.parametrize(
+    "kind", [pl.Datetime("ns"), pl.Duration, pl.Decimal(10, 2), pl.Binary, pl.List(pl.Int64), str]
+)
 def test_a_type_that_cannot_be_read_is_refused(kind: pl.DataType) -> None:
-    with pytest.raises(TopologyError, match="cannot be read as"):
+    with pytest.raises(TopologyError, match=r"test_csv.py:\d+: Csv: column 'a' cannot be read as"):
         Csv({"a": kind})
 
 
@@ -119,10 +121,105 @@ def test_no_columns_are_refused() -> None:
         Csv({})
 
 
+def test_columns_without_types_are_refused_and_the_message_says_how_to_name_them() -> None:
+    with pytest.raises(TopologyError, match="gives no types of columns") as raised:
+        Csv({"origin", "target"})  # type: ignore[arg-type]
+    assert 'Csv({"user": pl.String})' in raised.value.remedy
+
+
 def test_every_row_is_one_value_whatever_its_text() -> None:
     frame = pl.DataFrame({"s": ["a\nb", "x\0\ny", "", None], "n": [1, 2, 3, 4]})
-    assert Csv({"s": pl.String}).encode(frame) == [b'"a\nb",1', b'"x\0\ny",2', b'"",3', b",4"]
-    assert Csv({"s": pl.String}).encode(frame.clear()) == []
+    form = Csv({"s": pl.String, "n": pl.Int64})
+    assert form.encode(frame) == [b'"a\nb",1', b'"x\0\ny",2', b'"",3', b",4"]
+    assert form.encode(frame.clear()) == []
+
+
+def test_fields_are_written_in_the_order_of_the_format() -> None:
+    form = Csv({"origin": pl.String, "target": pl.String})
+    frame = pl.DataFrame({"target": ["b"], "origin": ["a"]})
+    assert form.encode(frame) == [b"a,b"]
+    assert form.decode(form.encode(frame)).frame.to_dicts() == [{"origin": "a", "target": "b"}]
+    with pytest.raises(ValueError, match="the columns are target, not origin, target"):
+        form.encode(frame.select("target"))
+
+
+@pytest.mark.parametrize("mark", ["\ufeff", ""])
+@pytest.mark.parametrize("rest", [',"x"', ",x", ",x\r\n"])
+def test_a_byte_order_mark_is_no_part_of_the_first_cell(mark: str, rest: str) -> None:
+    lines = [f"{mark}2014-08-01 00:03:00{rest}".encode(), b"2014-08-01 00:03:00,x"]
+    times = Csv({"t": pl.Datetime("us"), "s": pl.String}).decode(lines)
+    assert times.bad == {}
+    texts = Csv({"t": pl.String, "s": pl.String}).decode(lines)
+    assert texts.frame["t"].to_list() == ["2014-08-01 00:03:00"] * 2
+
+
+def test_a_cell_that_begins_with_such_a_mark_is_read_back() -> None:
+    form = Csv({"s": pl.String, "u": pl.String})
+    frame = pl.DataFrame({"s": ["\ufeffa", "\ufeff\ufeff", "b"], "u": ["x", "\ufeffy", "z"]})
+    assert form.decode(form.encode(frame)).frame.equals(frame)
+
+
+@pytest.mark.parametrize("text", ["1.10", "2.0", "1E5", "-0", "007", "9" * 40, "TRUE", " 1"])
+def test_a_column_of_text_takes_a_field_as_it_stands(text: str) -> None:
+    decoded = Csv({"s": pl.String, "n": pl.Int64}).decode([f"{text},1".encode()])
+    assert decoded.frame["s"].to_list() == [text]
+
+
+def test_each_declared_type_of_times_is_the_type_that_comes() -> None:
+    kinds = {
+        "a": pl.Datetime("ms"), "b": pl.Datetime("us", "Asia/Tokyo"), "c": pl.Date, "d": pl.Time,
+        "e": pl.Datetime, "f": pl.Datetime("ms", "UTC"),
+    }  # fmt: skip
+    form = Csv(kinds, epoch={"e": "s", "f": "us"})
+    line = "2014-08-01 00:03:00.5,2014-08-01T00:03:00+09:00,8/1/2014,00:03,1406851380.5,"
+    decoded = form.decode([f"{line}1406851380500000".encode()])
+    assert decoded.bad == {}
+    assert decoded.frame.schema == {**kinds, "e": pl.Datetime("us")}
+    then = dt.datetime(2014, 8, 1, 0, 3, 0, 500_000)
+    assert decoded.frame.row(0)[0] == decoded.frame.row(0)[4] == then
+    assert decoded.frame.row(0)[2:4] == (then.date(), dt.time(0, 3))
+    assert form.decode(form.encode(decoded.frame)).frame.equals(decoded.frame)
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        (b"1406851380000", "1406851380000 is 46551-05-07"),
+        (b"1406851380000", "but 2014-08-01 in milliseconds: declare epoch={'t': 'ms'}"),
+        (b"noon", "column 't': 'noon' is no date in seconds since 1970"),
+    ],
+)
+def test_a_number_that_cannot_be_meant_is_bad_with_the_unit_that_would_be(
+    line: bytes, reason: str
+) -> None:
+    decoded = Csv({"t": pl.Datetime("us")}, epoch={"t": "s"}).decode([line])
+    assert reason in decoded.bad[0]
+
+
+def test_an_hour_that_a_clock_shows_twice_is_bad_and_says_what_is_missing() -> None:
+    decoded = Csv({"t": pl.Datetime("us", "Europe/Berlin")}).decode([b"2014-10-26 02:30:00", b"x"])
+    assert "shown twice by clocks in Europe/Berlin: write it with its offset" in decoded.bad[0]
+    assert decoded.bad[1] == "column 't': 'x' is no time"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"times": "%Y-%m-%d"}, "is no list of forms"),
+        ({"times": ()}, "is no list of forms"),
+        ({"times": ("%Y-%m-%d %Q",)}, "'%Q' in '%Y-%m-%d %Q' is no directive"),
+        ({"times": ("%H:%M",)}, "no form of times tells the date of 't'"),
+        ({"epoch": {"t": "ns"}}, "is no unit"),
+        ({"epoch": {"s": "s"}}, "declared for 's', which is String"),
+        ({"epoch": {"x": "s"}}, "declared for 'x', which is no column"),
+    ],
+)
+def test_what_is_wrong_about_times_is_refused_at_the_line(options: dict, message: str) -> None:
+    with pytest.raises(TopologyError) as raised:
+        Csv({"t": pl.Datetime("us"), "s": pl.String}, **options)
+    assert message in raised.value.message
+    assert raised.value.message.startswith(__file__)
+    assert raised.value.remedy
 
 
 def test_times_are_written_in_the_first_form() -> None:

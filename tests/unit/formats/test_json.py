@@ -144,8 +144,134 @@ def test_text_columns_take_other_values_as_their_json() -> None:
     ]
 
 
+RAW = ["1", "1.10", "2.0", "1E5", "1e-7", "-0", "-0.0", "1e400", "123456789012345678901234567890",
+       "1" * 80, "0.1000000000000000055511151231257827", "true", '{"a": 1.10, "b":[ ]}', "[1, 2.0]",
+       "[]"]  # fmt: skip
+
+
 @pytest.mark.parametrize(
-    "kind", [pl.Date, pl.Decimal(10, 2), pl.List(pl.Int64), pl.Datetime("ms"), pl.Int128, pl.Binary]
+    "company", [[], [b"junk"], [b'{"s":"x\\ud800"}']], ids=["fast", "slow", "odd"]
+)
+@pytest.mark.parametrize("raw", RAW)
+def test_a_column_of_text_takes_what_is_no_text_as_it_stands(
+    raw: str, company: list[bytes]
+) -> None:
+    form = Json({"s": pl.String, "n": pl.Int64})
+    value = f'{{"x":1.5,"s" : {raw} ,"n":7}}'.encode()
+    plain = b'{"s":"1.10","n":8}'
+    decoded = form.decode([plain, value, *company])
+    assert not {0, 1} & decoded.bad.keys()
+    assert decoded.frame.rows()[:2] == [("1.10", 8), (raw, 7)]
+
+
+def test_a_member_that_is_no_column_may_be_any_number() -> None:
+    values = [
+        b'{"x":1e400,"dt":"2014-08-01 00:00:00","cluster":6}',
+        b'{"x":%s,%s' % (b"9" * 90, GOOD[1:]),
+    ]
+    decoded = TRIP.decode(values)
+    assert decoded.bad == {}
+    assert decoded.frame.rows() == [ROW] * 2
+
+
+def test_numbers_in_a_text_column_do_not_shift_those_of_other_rows() -> None:
+    form = Json({"s": pl.String, "t": pl.String}, optional=frozenset({"s", "t"}))
+    values = [
+        b'{"s":%s,"t":"%d"}' % (v, i) for i, v in enumerate([b"1.50", b"null", b'"x"', b"2.0"])
+    ]
+    decoded = form.decode(values)
+    assert decoded.frame["s"].to_list() == ["1.50", None, "x", "2.0"]
+    assert decoded.frame["t"].to_list() == ["0", "1", "2", "3"]
+
+
+def test_times_are_numbers_both_ways_where_that_is_declared() -> None:
+    kinds = {"a": pl.Datetime("us"), "b": pl.Datetime("ms"), "c": pl.Datetime("us", "UTC")}
+    form = Json(kinds, millis=frozenset({"a"}), epoch={"b": "s", "c": "us"})
+    values = [b'{"a":1406851380250,"b":1406851380,"c":1406851380000001}']
+    decoded = form.decode(values)
+    assert decoded.bad == {}
+    assert decoded.frame.schema == kinds
+    assert decoded.frame.row(0)[0] == dt.datetime(2014, 8, 1, 0, 3, 0, 250_000)
+    assert form.encode(decoded.frame) == values
+
+
+def test_seconds_with_a_fraction_are_written_so_and_their_neighbours_are_not() -> None:
+    form = Json({"s": pl.String, "t": pl.Datetime("us")}, epoch={"t": "s"})
+    values = [
+        b'{"s":"a","t":1406851380}', b'{"s":"b","t":1406851380.25}', b'{"s":"\\"","t":1406851381}',
+    ]  # fmt: skip
+    assert form.encode(form.decode(values).frame) == values
+
+
+def test_a_number_that_cannot_be_meant_is_bad_and_says_which_unit_would_be() -> None:
+    form = Json({"t": pl.Datetime("us")}, millis=frozenset({"t"}))
+    decoded = form.decode([b'{"t":1406851380000}', b'{"t":1406851380}', b'{"t":1406851380000000}'])
+    assert set(decoded.bad) == {1, 2}
+    assert "2014-08-01 in seconds: declare epoch={'t': 's'}" in decoded.bad[1]
+    assert "2014-08-01 in microseconds: declare epoch={'t': 'us'}" in decoded.bad[2]
+
+
+@pytest.mark.parametrize(
+    "text", ["2014-08-01T00:03:00+00:00", "2014-08-01T02:03:00.000+02:00", "2014-08-01T00:03Z"]
+)
+def test_forms_with_and_without_an_offset_are_read_side_by_side(text: str) -> None:
+    value = b'{"dt":"%s","cluster":6}' % text.encode()
+    for batch in ([GOOD, value], [value, GOOD], [value] * 2):
+        decoded = TRIP.decode(batch)
+        assert decoded.bad == {}
+        assert decoded.frame["dt"][batch.index(value)] == dt.datetime(2014, 8, 1, 0, 3)
+
+
+def test_own_forms_with_and_without_an_offset_do_not_end_the_run() -> None:
+    form = Json({"t": pl.Datetime("us")}, times=("%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M %z"))
+    decoded = form.decode(
+        [b'{"t":"01.08.2014 00:03"}', b'{"t":"01.08.2014 02:03 +0200"}', b'{"t":"?"}']
+    )
+    assert decoded.frame["t"].to_list()[:2] == [dt.datetime(2014, 8, 1, 0, 3)] * 2
+    assert set(decoded.bad) == {2}
+
+
+def test_the_form_that_is_written_is_read_before_those_that_it_could_be_taken_for() -> None:
+    form = Json({"t": pl.Datetime("us")}, time_form="%d/%m/%Y %H:%M:%S")
+    frame = pl.DataFrame(
+        {"t": [dt.datetime(2014, 3, 2), dt.datetime(2014, 3, 2, 0, 0, 0, 250_000)]}
+    )
+    values = form.encode(frame)
+    assert values == [b'{"t":"02/03/2014 00:00:00"}', b'{"t":"02/03/2014 00:00:00.250"}']
+    assert form.decode(values).frame.equals(frame)
+
+
+def test_of_own_forms_the_first_is_written() -> None:
+    form = Json({"t": pl.Datetime("us")}, times=("%Y%m%d %H%M%S", "%Y"))
+    frame = pl.DataFrame({"t": [dt.datetime(2014, 8, 1, 0, 3)]})
+    assert form.encode(frame) == [b'{"t":"20140801 000300"}']
+
+
+def test_a_quote_in_a_form_is_escaped() -> None:
+    form = Json({"t": pl.Datetime("us")}, time_form='%Y-%m-%d "%H:%M:%S"')
+    frame = pl.DataFrame({"t": [dt.datetime(2014, 8, 1, 0, 3)]})
+    assert form.encode(frame) == [rb'{"t":"2014-08-01 \"00:03:00\""}']
+    assert form.decode(form.encode(frame)).frame.equals(frame)
+
+
+def test_members_are_written_in_the_order_of_the_format() -> None:
+    form = Json({"b": pl.Int64, "a": pl.Int64})
+    assert form.encode(pl.DataFrame({"a": [1], "b": [2]})) == [b'{"b":2,"a":1}']
+
+
+def test_times_of_every_kind_are_written_without_columns_too() -> None:
+    moment = dt.datetime(2014, 10, 26, 0, 30, 0, 250_000, dt.UTC)
+    frame = pl.DataFrame({
+        "z": pl.Series([moment]).dt.convert_time_zone("Europe/Berlin"), "d": [moment.date()],
+        "c": [dt.time(0, 30)], "m": pl.Series([moment]).dt.replace_time_zone(None),
+    })  # fmt: skip
+    assert Json(millis=frozenset({"m"})).encode(frame) == [
+        b'{"z":"2014-10-26T02:30:00.250+02:00","d":"2014-10-26","c":"00:30:00","m":1414283400250}'
+    ]
+
+
+@pytest.mark.parametrize(
+    "kind", [pl.Decimal(10, 2), pl.List(pl.Int64), pl.Datetime("ns"), pl.Int128, pl.Binary, int]
 )
 def test_a_type_that_cannot_be_read_is_refused_at_once(kind: pl.DataType) -> None:
     with pytest.raises(TopologyError, match="'x' cannot be read as"):
@@ -153,14 +279,31 @@ def test_a_type_that_cannot_be_read_is_refused_at_once(kind: pl.DataType) -> Non
 
 
 def test_a_name_that_is_no_column_is_refused() -> None:
-    with pytest.raises(TopologyError, match="'y' is no column"):
+    with pytest.raises(TopologyError, match=r"test_json.py:\d+: Json: 'y' is no column"):
         Json({"x": pl.Int64}, optional=frozenset({"y"}))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"millis": {"x"}}, "declared for 'x', which is Int64"),
+        ({"millis": {"t"}, "epoch": {"t": "s"}}, "in 's' and in milliseconds"),
+        ({"time_form": "%Y-%m-%d %Z"}, "'%Z' in '%Y-%m-%d %Z'"),
+        ({"times": "%Y"}, "is no list of forms"),
+    ],
+)
+def test_what_is_wrong_about_times_is_refused_at_the_line(options: dict, message: str) -> None:
+    with pytest.raises(TopologyError) as raised:
+        Json({"x": pl.Int64, "t": pl.Datetime("us")}, **options)
+    assert message in raised.value.message
+    assert raised.value.message.startswith(__file__)
+    assert raised.value.remedy
 
 
 def test_objects_are_written_in_the_order_of_the_columns_one_a_row() -> None:
     frame = pl.DataFrame({"b": ["x\ny"], "a": [1.5], "t": [dt.datetime(2014, 8, 1)], "n": [None]})
     assert Json().encode(frame) == [b'{"b":"x\\ny","a":1.5,"t":"2014-08-01T00:00:00","n":null}']
-    assert Json(time_form="%Y").encode(frame.select("t")) == [b'{"t":"2014"}']
+    assert Json(time_form="%d.%m.%Y").encode(frame.select("t")) == [b'{"t":"01.08.2014"}']
     assert Json().encode(frame.clear()) == []
 
 

@@ -43,3 +43,9 @@ def test_more_than_one_column_is_no_text() -> None:
 
 def test_null_is_written_as_nothing() -> None:
     assert Text().encode(pl.DataFrame({"a": [None, "x"]})) == [b"", b"x"]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+    decoded = Text().decode(["\ufeffa".encode(), b"b", "\ufeff\ufeffc".encode()])
+    assert decoded.frame["value"].to_list() == ["a", "b", "\ufeffc"]
+    assert Text().decode(Text().encode(decoded.frame)).frame.equals(decoded.frame)

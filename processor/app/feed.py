@@ -1,0 +1,109 @@
+"""``--feed``: a file's records into the embedded log, as a producer of the topic would write them.
+
+A topic that a topology reads as ``partitioned_by`` a column is keyed by that column's text, which
+picks the partition as Kafka's own clients do. Any other topic's records go to one partition, in
+the order of the file.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from processor.connectors.ports import Log
+from processor.errors import SettingsError
+from processor.formats.base import MARK
+from processor.formats.csv import Csv
+from processor.model.log import Output
+from processor.plan import nodes
+
+_CHUNK: Final = 10_000
+
+
+def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
+    """Put a file's records into the topic; raises `SettingsError` for what cannot be fed."""
+    source = _source(plans, topic, path)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"--feed {topic}={path}: {error.strerror}", remedy="name a file that can be read"
+        ) from error
+    values = list(records(text, source.format))
+    producer = log.producer(None)
+    producer.start(10)
+    for start in range(0, len(values), _CHUNK):
+        part = values[start : start + _CHUNK]
+        if source.partitioned_by:
+            producer.produce(Output(topic, part, _keys(part, source)))
+        else:
+            producer.produce(Output(topic, part, partition=0))
+    producer.flush(30)
+    producer.close()
+
+
+def records(text: bytes, form: object) -> Iterator[bytes]:
+    r"""A file's records: its lines, or in CSV what its quotes make one of several lines.
+
+    A byte-order mark at the beginning is no part of the first.
+
+    >>> list(records(b'\xef\xbb\xbf1,a\n2,"b\nc"\n', Csv({"n": pl.Int64, "s": pl.String})))
+    [b'1,a', b'2,"b\nc"']
+    """
+    lines = text.removeprefix(MARK.encode()).splitlines(keepends=True)
+    at = 0
+    while at < len(lines):
+        taken = 1
+        if isinstance(form, Csv) and b'"' in lines[at]:
+            taken = _lines_taken(lines, at, form.separator)
+        yield _without_end(b"".join(lines[at : at + taken]))
+        at += taken
+
+
+def _lines_taken(lines: list[bytes], at: int, separator: str) -> int:
+    """How many lines a record takes; one where its quotes are never closed: it is bad alone."""
+    rest = (lines[i].decode("latin-1") for i in range(at, len(lines)))
+    reader = csv.reader(rest, delimiter=separator, strict=True)
+    try:
+        next(reader)
+    except csv.Error:
+        return 1
+    return reader.line_num
+
+
+def _without_end(line: bytes) -> bytes:
+    return line.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _source(plans: Sequence[nodes.Plan], topic: str, path: Path) -> nodes.Source:
+    sources = [plan.source() for plan in plans if plan.source().topic == topic]
+    if not sources:
+        inputs = ", ".join(dict.fromkeys(plan.source().topic for plan in plans))
+        raise SettingsError(
+            f"--feed {topic}={path}: no topology that is run reads {topic!r}",
+            remedy=f"they read {inputs}",
+        )
+    keyed = [source for source in sources if source.partitioned_by]
+    for other in keyed[1:]:
+        if other.partitioned_by != keyed[0].partitioned_by:
+            raise SettingsError(
+                f"--feed {topic}={path}: {topic!r} is partitioned by "
+                f"{', '.join(keyed[0].partitioned_by)} at {keyed[0].at} and by "
+                f"{', '.join(other.partitioned_by)} at {other.at}",
+                remedy="a topic has one key: run the topologies by themselves",
+            )
+    return (keyed or sources)[0]
+
+
+def _keys(values: Sequence[bytes], source: nodes.Source) -> list[bytes | None]:
+    """The text of the columns that the topic is keyed by; none for a record that cannot be read."""
+    decoded = source.format.decode(values)
+    columns = [decoded.frame[name].cast(pl.String) for name in source.partitioned_by]
+    keys = pl.select(pl.concat_str(columns, separator=",")).to_series().cast(pl.Binary).to_list()
+    for row in decoded.bad:
+        keys[row] = None
+    return keys

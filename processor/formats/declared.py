@@ -1,0 +1,241 @@
+"""What a format was told of its columns: checked where it is told, and how their times go."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+
+from processor.errors import TopologyError
+from processor.formats.base import DataType, shown
+from processor.formats.epoch import UNITS, fractions, read_epoch, why_not, write_epoch
+from processor.formats.forms import Form, FormError, form
+from processor.formats.times import ISO, TIMESTAMP, parse_times, text_of, written_form
+from processor.model.location import Location, caller
+
+NUMBERS: Final = (
+    pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64,
+    pl.Float32, pl.Float64,
+)  # fmt: skip
+DATE_FORMS: Final = "%Y-%m-%d", "%m/%d/%Y", "%Y/%m/%d"
+TIME_FORMS: Final = "%H:%M:%S", "%H:%M"
+_OWN: Final = str(Path(__file__).parent)
+_TYPES: Final = (
+    "String, Int8 to UInt64, Float32, Float64, Boolean, Datetime, Date or Time, and derive the "
+    "rest with with_columns"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """How a format reads and writes times.
+
+    Args:
+        kinds: the declared columns of times.
+        reading: the forms that each of them is tried in.
+        written: the form that a Datetime, a Date and a Time is written in.
+        epoch: the units of the columns that are numbers since 1970.
+    """
+
+    kinds: Mapping[str, pl.DataType]
+    reading: Mapping[str, tuple[str, ...]]
+    written: Mapping[str, Form]
+    epoch: Mapping[str, str]
+
+    def raw(self, name: str) -> DataType:
+        """The type that a column of times is read as first: text or numbers since 1970."""
+        unit = self.epoch.get(name)
+        return pl.String if unit is None else pl.Float64 if unit == "s" else pl.Int64
+
+    def read(self, raw: pl.Series, name: str) -> pl.Series:
+        """A column of text, or of numbers since 1970, as times of the declared type."""
+        kind = self.kinds[name]
+        if name not in self.epoch:
+            return parse_times(raw, self.reading[name], kind)
+        times = read_epoch(raw, self.epoch[name])
+        if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
+            times = times.dt.replace_time_zone("UTC").dt.convert_time_zone(kind.time_zone)
+        return times if times.dtype == kind else times.cast(kind)
+
+    def why(self, cell: object, name: str) -> str:
+        """Why a cell is no time."""
+        kind = self.kinds[name]
+        if name in self.epoch:
+            return why_not(cell, self.epoch[name], name)
+        if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
+            text = pl.Series([str(cell)])
+            if not parse_times(text, self.reading[name]).null_count():
+                return (
+                    f"{shown(cell)} is skipped or shown twice by clocks in {kind.time_zone}: "
+                    "write it with its offset"
+                )
+        return f"{shown(cell)} is no {'date' if kind == pl.Date else 'time'}"
+
+    def write(self, frame: pl.DataFrame, *, leave: bool = False) -> pl.DataFrame:
+        """The frame with times as text, or as numbers where an epoch is declared.
+
+        With ``leave``, plain timestamps are left to who can write them faster.
+        """
+        columns: list[pl.Series] = []
+        for column in frame.get_columns():
+            kind = column.dtype
+            if isinstance(kind, pl.Datetime | pl.Date | pl.Time):
+                if column.name in self.epoch:
+                    columns.append(write_epoch(column, self.epoch[column.name]).alias(column.name))
+                elif not (leave and self.plain(column)):
+                    columns.append(text_of(column, self.written[_sort(kind)]))
+        return frame.with_columns(columns) if columns else frame
+
+    def plain(self, column: pl.Series) -> bool:
+        """Whether a column is of timestamps without a zone, written in a form without one."""
+        written = self.written.get("moment")
+        return (
+            written is not None
+            and column.dtype == TIMESTAMP
+            and written.exact
+            and "offset" not in written.tells
+        )
+
+    def kinds_of_rows(self, frame: pl.DataFrame) -> pl.Series | None:
+        """A number for each row by which of its seconds are not whole; ``None``: one kind.
+
+        A column holds one type, and a record is not written otherwise for its neighbours' sake.
+        """
+        seconds = [
+            frame[name] for name, unit in self.epoch.items() if unit == "s" and name in frame
+        ]
+        if not seconds:
+            return None
+        kinds = pl.zeros(frame.height, pl.UInt32, eager=True)
+        for column in seconds:
+            if column.dtype == pl.Datetime:
+                kinds = kinds * 2 + fractions(column).cast(pl.UInt32)
+        return kinds if kinds.n_unique() > 1 else None
+
+
+def full(kind: DataType) -> pl.DataType:
+    """A type with all that it leaves out said: ``pl.Datetime`` is ``Datetime("us")``."""
+    return kind() if isinstance(kind, type) else kind
+
+
+def timed(kind: DataType) -> bool:
+    """Whether a type is one of times."""
+    return isinstance(full(kind), pl.Datetime | pl.Date | pl.Time)
+
+
+def told_at() -> Location:
+    """The line that declares a format."""
+    return caller(_OWN)
+
+
+def check_columns(who: str, columns: object, at: Location) -> None:
+    """Raise `TopologyError` for columns that a format cannot read."""
+    if not isinstance(columns, Mapping):
+        raise TopologyError(
+            f"{at}: {who}: {columns!r} gives no types of columns",
+            remedy=f'name them with their types, in order: {who}({{"user": pl.String}})',
+        )
+    for name, kind in columns.items():
+        if not isinstance(name, str) or not name:
+            raise TopologyError(
+                f"{at}: {who}: {name!r} cannot name a column", remedy="use text that is not empty"
+            )
+        if not _readable(kind):
+            hint = "; times have microseconds" if kind == pl.Datetime("ns") else ""
+            raise TopologyError(
+                f"{at}: {who}: column {name!r} cannot be read as {kind}{hint}",
+                remedy=f"use {_TYPES}",
+            )
+
+
+def _readable(kind: object) -> bool:
+    if isinstance(kind, pl.Datetime):
+        return kind.time_unit != "ns" and kind.time_zone != "*"
+    plain: tuple[object, ...] = (*NUMBERS, pl.String, pl.Boolean, pl.Datetime, pl.Date, pl.Time)
+    known = isinstance(kind, pl.DataType) or (
+        isinstance(kind, type) and issubclass(kind, pl.DataType)
+    )
+    return known and kind in plain
+
+
+def times(  # noqa: PLR0917 - each of the two formats calls it once
+    who: str,
+    columns: Mapping[str, DataType] | None,
+    forms: Sequence[str],
+    written: str | None,
+    epoch: Mapping[str, str],
+    at: Location,
+) -> Times:
+    """Check and compile what a format says of times; raises `TopologyError`.
+
+    Written is ``written``, one of the forms, or the first of them for each kind of column.
+    """
+    if isinstance(forms, str) or not forms:
+        raise TopologyError(
+            f"{at}: {who}: times={forms!r} is no list of forms",
+            remedy='say times=("%Y-%m-%d %H:%M:%S",)',
+        )
+    compiled = [_form(who, text, at) for text in dict.fromkeys(forms)]
+    _check_epoch(who, columns, epoch, at)
+    sorts = {
+        "moment": [f.text for f in compiled if f.date],
+        "day": [f.text for f in compiled if f.date and not f.clock] or DATE_FORMS,
+        "clock": [f.text for f in compiled if not f.date] or TIME_FORMS,
+    }
+    first = {sort: form(texts[0]) for sort, texts in sorts.items() if texts}
+    if written is not None:
+        first["moment"] = form(written)
+    kinds = {name: full(kind) for name, kind in (columns or {}).items() if timed(kind)}
+    reading: dict[str, tuple[str, ...]] = {}
+    for name, kind in kinds.items():
+        sort = _sort(kind)
+        if not sorts[sort] and name not in epoch:
+            raise TopologyError(
+                f"{at}: {who}: no form of times tells the date of {name!r}",
+                remedy=f"add one, as {ISO!r}, to times",
+            )
+        if sorts[sort]:
+            tried = sorts[sort][0], written_form(first[sort], kind).text, *sorts[sort][1:]
+            reading[name] = tuple(dict.fromkeys(tried))
+    return Times(kinds, reading, first, dict(epoch))
+
+
+def _form(who: str, text: str, at: Location) -> Form:
+    try:
+        return form(text)
+    except FormError as error:
+        raise TopologyError(f"{at}: {who}: {error}", remedy=error.remedy) from error
+
+
+def _check_epoch(
+    who: str, columns: Mapping[str, DataType] | None, epoch: Mapping[str, str], at: Location
+) -> None:
+    for name, unit in epoch.items():
+        if unit not in UNITS:
+            raise TopologyError(
+                f"{at}: {who}: epoch={{{name!r}: {unit!r}}} is no unit",
+                remedy="say 's' for seconds, 'ms' for milliseconds or 'us' for microseconds",
+            )
+        if columns is not None and columns.get(name) != pl.Datetime:
+            raise TopologyError(
+                f"{at}: {who}: numbers since 1970 are declared for {name!r}, "
+                + (f"which is {columns[name]}" if name in columns else "which is no column"),
+                remedy='make it a column of type pl.Datetime("us")',
+            )
+
+
+def check_names(who: str, names: Iterable[str], columns: Collection[str], at: Location) -> None:
+    """Raise `TopologyError` for a name that is none of the columns."""
+    for name in names:
+        if name not in columns:
+            raise TopologyError(
+                f"{at}: {who}: {name!r} is no column",
+                remedy=f"the columns are: {', '.join(columns)}",
+            )
+
+
+def _sort(kind: DataType) -> str:
+    return "day" if kind == pl.Date else "clock" if kind == pl.Time else "moment"

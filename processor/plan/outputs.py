@@ -1,0 +1,86 @@
+"""Whether the rows for a sink are those that its format names.
+
+A format that names its columns is a promise to readers. Rows with these columns in another order
+are written in the format's; rows with others, or of other types, are refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from processor.errors import TopologyError
+from processor.formats.base import DataType, describe_columns
+from processor.formats.csv import Csv
+from processor.formats.declared import full
+from processor.formats.json import Json
+from processor.plan import nodes
+
+
+def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
+    """Raise `TopologyError` where the rows are not those that the format names.
+
+    >>> from processor import Csv, Text, Topology
+    >>> lines = Topology("copy").read.kafka("from", format=Text())
+    >>> lines.write.kafka("to", format=Csv({"origin": pl.String}))
+    >>> check(lines._topology._sinks[0], {"value": pl.String()})
+    Traceback (most recent call last):
+    processor.errors.TopologyError: ...: the format names 'origin', and there is no such column
+      remedy: the columns here are value String: add 'origin', or take it out of the format
+    """
+    form = sink.format
+    if not isinstance(form, Csv | Json):
+        return
+    if isinstance(form, Json) and not form.columns:
+        _numbers(sink, form, have)
+    else:
+        _same(sink, form.columns or {}, have)
+
+
+def _same(
+    sink: nodes.Sink, wanted: Mapping[str, DataType], have: Mapping[str, pl.DataType]
+) -> None:
+    wrong = f"{sink.at}: rows cannot be written to {sink.topic!r}: "
+    columns = ", ".join(f'"{name}"' for name in wanted)
+    for name in wanted:
+        if name not in have:
+            raise TopologyError(
+                f"{wrong}the format names {name!r}, and there is no such column",
+                remedy=f"the columns here are {describe_columns(have)}: add {name!r}, or take it "
+                "out of the format",
+            )
+    for name in have:
+        if name not in wanted:
+            raise TopologyError(
+                f"{wrong}the format does not name the column {name!r}",
+                remedy=f"name it in the format, or write the format's alone: .select({columns})",
+            )
+    for name, kind in wanted.items():
+        if have[name] != full(kind):
+            raise TopologyError(
+                f"{wrong}{name!r} is {have[name]}, and {full(kind)} in the format",
+                remedy=f"say {_shown(have[name])} in the format, or before the sink "
+                f'.with_columns(pl.col("{name}").cast({_shown(kind)}))',
+            )
+
+
+def _numbers(sink: nodes.Sink, form: Json, have: Mapping[str, pl.DataType]) -> None:
+    """Without columns, numbers since 1970 may be declared for any times."""
+    for name in (*form.millis, *form.epoch):
+        if have.get(name) != pl.Datetime:
+            raise TopologyError(
+                f"{sink.at}: rows cannot be written to {sink.topic!r}: the format has {name!r} as "
+                "a number since 1970, "
+                + (f"and it is {have[name]}" if name in have else "and there is no such column"),
+                remedy="name a column of times, or take it out of the format",
+            )
+
+
+def _shown(kind: DataType) -> str:
+    """A type as the user writes it."""
+    kind = full(kind)
+    if isinstance(kind, pl.Datetime):
+        zone = "" if kind.time_zone is None else f', "{kind.time_zone}"'
+        return f'pl.Datetime("{kind.time_unit}"{zone})'
+    return f"pl.{kind}"

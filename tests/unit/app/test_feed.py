@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from processor import Csv, Json, Text, Topology
+from processor import functions as F
+from processor.app.feed import feed, records
+from processor.connectors.memory.log import MemoryLog
+from processor.connectors.partitioner import partition
+from processor.errors import SettingsError
+from processor.testing import TestDriver
+
+SALE = Csv({"product": pl.String, "n": pl.Int64, "note": pl.String})
+
+
+def plan(form=SALE, by=("product",), app="sales"):
+    topology = Topology(app)
+    rows = topology.read.kafka("in", format=form, partitioned_by=by)
+    rows.select(next(iter(form.columns))).write.kafka(f"{app}-out")
+    return topology.plan()
+
+
+def fed(tmp_path, text: bytes, *plans, partitions=4):
+    log = MemoryLog()
+    log.create({"in": partitions})
+    path = tmp_path / "rows"
+    path.write_bytes(text)
+    feed(log, plans or (plan(),), "in", path)
+    return log.read("in")
+
+
+def test_a_record_has_the_key_s_text_and_lies_where_kafka_s_clients_would_put_it(tmp_path) -> None:
+    lines = b"".join(b"p%d,%d,x\n" % (i % 9, i) for i in range(25_000))
+    found = fed(tmp_path, lines)
+    assert len(found) == 25_000
+    for message in found:
+        assert message.key() == message.value().split(b",")[0]
+        assert message.partition() == partition(message.key(), 4)
+    assert {message.partition() for message in found} == {0, 1, 2, 3}
+    for product in range(9):
+        numbers = [int(m.value().split(b",")[1]) for m in found if m.key() == b"p%d" % product]
+        assert numbers == sorted(numbers)
+
+
+def test_each_group_has_one_sum(tmp_path) -> None:
+    topology = Topology("sums")
+    sales = topology.read.kafka("in", format=SALE, partitioned_by="product")
+    sales.group_by("product").agg(n=F.sum("n")).write.kafka("out", key="product", mode="update")
+    driver = TestDriver(topology, partitions=4)
+    (tmp_path / "rows").write_bytes(b"".join(b"p%d,1,x\n" % (i % 5) for i in range(5_000)))
+    feed(driver.log, [driver.plan], "in", tmp_path / "rows")
+    driver.run()
+    last = {row["product"]: row["n"] for row in driver.json("out")}
+    assert last == {f"p{i}": 1_000 for i in range(5)}
+
+
+def test_without_a_declared_key_all_records_keep_the_order_of_the_file(tmp_path) -> None:
+    found = fed(tmp_path, b"".join(b"%d\n" % i for i in range(25_000)), plan(Text(), by=()))
+    assert [(m.partition(), m.key(), int(m.value())) for m in found] == [
+        (0, None, i) for i in range(25_000)
+    ]
+
+
+def test_the_key_is_the_column_s_value_not_what_the_file_says_of_it(tmp_path) -> None:
+    form = Json({"n": pl.Int64})
+    found = fed(tmp_path, b'{"n":6}\n{"n": 6 }\nbad\n', plan(form, "n"), partitions=1)
+    assert [message.key() for message in found] == [b"6", b"6", None]
+
+
+def test_several_columns_make_one_key(tmp_path) -> None:
+    found = fed(tmp_path, b"a,1,x\na,1,y\nb,1,x\n", plan(by=("product", "n")))
+    assert sorted(message.key() for message in found) == [b"a,1", b"a,1", b"b,1"]
+
+
+def test_what_quotes_make_one_record_stays_one(tmp_path) -> None:
+    text = b'\xef\xbb\xbfa,1,"two\r\nlines, ""quoted"""\r\nb,2,"x\ny\n\nz"\nc,3,5" pipe\nd,4,e\n'
+    found = fed(tmp_path, text, partitions=1)
+    assert [message.value() for message in found] == [
+        b'a,1,"two\r\nlines, ""quoted"""', b'b,2,"x\ny\n\nz"', b'c,3,5" pipe', b"d,4,e",
+    ]  # fmt: skip
+    assert [message.key() for message in found] == [b"a", b"b", b"c", b"d"]
+
+
+def test_a_quote_that_is_never_closed_spoils_its_own_line_only() -> None:
+    text = b'a,1,"open\nb,2,x\n' + b"c,3,y\n" * 50_000
+    found = list(records(text, SALE))
+    assert (len(found), found[:2]) == (50_002, [b'a,1,"open', b"b,2,x"])
+
+
+@pytest.mark.parametrize("form", [Text(), Json({"s": pl.String})])
+def test_quotes_mean_nothing_where_the_format_has_none(form) -> None:
+    assert list(records(b'say "a\nb"\r\nc', form)) == [b'say "a', b'b"', b"c"]
+
+
+def test_an_empty_file_feeds_nothing(tmp_path) -> None:
+    assert fed(tmp_path, b"") == []
+    assert list(records(b"\xef\xbb\xbf", Text())) == []
+    assert list(records(b"a\n\nb", Text())) == [b"a", b"", b"b"]
+
+
+def test_a_topic_that_nobody_reads_is_not_fed(tmp_path) -> None:
+    with pytest.raises(SettingsError, match="no topology that is run reads 'out'") as raised:
+        feed(MemoryLog(), [plan()], "out", tmp_path)
+    assert raised.value.remedy == "they read in"
+
+
+def test_a_topic_has_one_key(tmp_path) -> None:
+    plans = [plan(), plan(by="n", app="others")]
+    with pytest.raises(SettingsError, match=r"partitioned by product at .* and by n at"):
+        fed(tmp_path, b"", *plans)
+    assert fed(tmp_path, b"a,1,x\n", plan(by=(), app="plain"), plan())[0].key() == b"a"

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import polars as pl
+import pytest
+
+from processor.formats.base import WriteError
+from processor.formats.epoch import read_epoch, why_not, write_epoch
+
+THEN = dt.datetime(2014, 8, 1, 0, 3)
+SECONDS = 1_406_851_380
+
+
+@pytest.mark.parametrize(("unit", "factor"), [("s", 1), ("ms", 1_000), ("us", 1_000_000)])
+def test_a_number_is_a_time_in_the_unit_that_was_declared(unit: str, factor: int) -> None:
+    numbers = [SECONDS * factor, 0, -factor, None]
+    found = read_epoch(pl.Series(numbers, dtype=pl.Float64 if unit == "s" else pl.Int64), unit)
+    before = dt.datetime(1969, 12, 31, 23, 59, 59)
+    assert found.to_list() == [THEN, dt.datetime(1970, 1, 1), before, None]
+    back = write_epoch(found, unit)
+    assert back.dtype == pl.Int64
+    assert back.to_list() == numbers
+
+
+@pytest.mark.parametrize(
+    ("unit", "number", "why"),
+    [
+        ("ms", SECONDS, "1406851380 is 1970-01-17 in milliseconds, but 2014-08-01 in seconds"),
+        ("ms", SECONDS, "in seconds: declare epoch={'ts': 's'}"),
+        ("us", SECONDS, "but 2014-08-01 in seconds"),
+        ("us", SECONDS * 1_000, "but 2014-08-01 in milliseconds: declare epoch={'ts': 'ms'}"),
+        ("s", SECONDS * 1_000, "but 2014-08-01 in milliseconds"),
+        ("s", SECONDS * 1_000_000, "but 2014-08-01 in microseconds"),
+        ("ms", SECONDS * 1_000_000, "but 2014-08-01 in microseconds"),
+        ("ms", 2**62, "is no date in whole milliseconds since 1970"),
+        ("s", -(2**40), "is no date in seconds since 1970"),
+    ],
+)  # fmt: skip
+def test_a_number_that_cannot_be_meant_is_no_time_and_says_which_unit_would_be(
+    unit: str, number: int, why: str
+) -> None:
+    kind = pl.Float64 if unit == "s" else pl.Int64
+    assert read_epoch(pl.Series([number, 0], dtype=kind), unit).to_list()[0] is None
+    assert why in why_not(number, unit, "ts")
+    assert why in why_not(str(number), unit, "ts")
+
+
+def test_the_first_hours_of_1970_can_be_meant() -> None:
+    found = read_epoch(pl.Series([0, 1_500, 86_400_000]), "ms")
+    assert found.null_count() == 0
+
+
+def test_seconds_may_have_a_fraction() -> None:
+    times = pl.Series(
+        [THEN, THEN.replace(microsecond=123_456), dt.datetime(1969, 1, 1, 0, 0, 0, 1)]
+    )
+    numbers = write_epoch(times, "s")
+    assert numbers.to_list()[:2] == [1406851380.0, 1406851380.123456]
+    assert read_epoch(numbers, "s").to_list() == times.to_list()
+
+
+@pytest.mark.parametrize(
+    ("unit", "time", "told"),
+    [
+        ("ms", THEN.replace(microsecond=1), "cannot be told in whole milliseconds"),
+        ("s", dt.datetime(2500, 1, 1, 0, 0, 0, 1), "cannot be told in seconds"),
+        ("ms", dt.datetime(1970, 1, 17), "cannot be told from another time in another unit"),
+        ("ms", dt.datetime(1, 1, 1) - dt.timedelta(0), None),
+    ],
+)
+def test_a_time_that_would_come_back_as_another_is_not_written(
+    unit: str, time: dt.datetime, told: str | None
+) -> None:
+    times = pl.Series("t", [THEN, None, time])
+    if told is None:
+        assert read_epoch(write_epoch(times, unit), unit).to_list() == times.to_list()
+        return
+    with pytest.raises(WriteError, match="column 't': ") as raised:
+        write_epoch(times, unit)
+    assert told in str(raised.value)
