@@ -6,7 +6,6 @@
     ├── SettingsError               a setting, option or file is wrong: nothing was started
     ├── TopologyError               a topology cannot run: refused before it starts
     ├── RecordError                 a record broke a step that was told to fail on it
-    ├── WriteError                  a value cannot be written so that it is read back as it is
     ├── StateError
     │   ├── StateLostError          the committed offset names a checkpoint that is not there
     │   └── StateMismatchError      the checkpoint belongs to another topology or partition count
@@ -69,12 +68,6 @@ class RecordError(ProcessorError):
     """A record could not be processed, and the topology says ``on_error="fail"``."""
 
     code = "record"
-
-
-class WriteError(ProcessorError):
-    """A value cannot be written in the sink's format without another one coming of it."""
-
-    code = "write"
 
 
 class StateError(ProcessorError):

@@ -23,6 +23,10 @@ MARK: Final = "\ufeff"
 _ASCII: Final = 128
 
 
+class WriteError(ValueError):
+    """A value that cannot be written so that it is read back as it is: its row is set aside."""
+
+
 @dataclass(frozen=True, slots=True)
 class Decoded:
     """A batch as columns: ``frame`` has a row per value, in order; ``bad`` maps rows to reasons.

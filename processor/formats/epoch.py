@@ -12,7 +12,7 @@ from typing import Final, Literal, TypeAlias
 import numpy as np
 import polars as pl
 
-from processor.errors import WriteError
+from processor.formats.base import WriteError
 from processor.formats.forms import YEARS_US
 from processor.formats.times import micros, told
 
@@ -65,8 +65,7 @@ def write_epoch(times: pl.Series, unit: str) -> pl.Series:
     if keep is not None and not keep.all():
         raise WriteError(
             f"column {times.name!r}: {told(times, int(keep.arg_min() or 0))} cannot be told from "
-            "another time in another unit",
-            remedy="write it as text, or correct the unit that it was read in",
+            "another time in another unit: write it as text, or see to the unit that it is read in"
         )
     if not finer.any():
         return whole
@@ -74,8 +73,7 @@ def write_epoch(times: pl.Series, unit: str) -> pl.Series:
         return numbers / factor
     raise WriteError(
         f"column {times.name!r}: {told(times, int(finer.arg_max() or 0))} cannot be told in "
-        f"{WORDS[unit]}",
-        remedy=f'declare epoch={{{times.name!r}: "us"}}, or cut it: dt.truncate("1{unit}")',
+        f'{WORDS[unit]}: declare epoch={{{times.name!r}: "us"}}, or cut it: dt.truncate("1{unit}")'
     )
 
 

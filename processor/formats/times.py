@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from processor.errors import WriteError
+from processor.formats.base import WriteError
 from processor.formats.forms import YEARS_US, Form, form, four_digits, in_years
 
 TIMESTAMP: Final = pl.Datetime("us")
@@ -157,8 +157,8 @@ def _years(times: pl.Series) -> None:
     if not in_years(numbers):
         worst = numbers.filter(numbers != numbers.clip(*YEARS_US))[0]
         raise WriteError(
-            f"column {times.name!r}: {worst / 31_556_952e6:+,.0f} years from 1970 have no text",
-            remedy="a year has four digits: filter such rows, or write the number by dt.epoch()",
+            f"column {times.name!r}: {worst / 31_556_952e6:+,.0f} years from 1970 have no text: "
+            "a year has four digits"
         )
 
 
@@ -170,8 +170,7 @@ def _read_back(times: pl.Series, text: pl.Series, full: Form) -> None:
     row = int(times.ne_missing(back).arg_max() or 0)
     raise WriteError(
         f"column {times.name!r}: {told(times, row)} written by {full.text!r} is {text[row]!r}, "
-        f"which is read as {told(back, row)}",
-        remedy="write a form with %Y-%m-%d and %H:%M:%S, or make it text by dt.to_string()",
+        f"which is read as {told(back, row)}: write more of it, or make it text by dt.to_string()"
     )
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from processor.errors import WriteError
 from processor.formats.base import Format
 from processor.model.log import NULL_KEYS, Output
 from processor.operators.base import HIDDEN, Context
@@ -23,7 +22,6 @@ class Emit:
     topic: str
     format: Format
     key: str | None
-    at: str = ""
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """Add the rows to the batch's outputs; nothing goes on."""
@@ -55,13 +53,5 @@ class Emit:
             # column engine (Polars 2.1).
             rows = rows.rechunk()
         texts = None if keys is None else keys.to_list()
-        values = self._encode(rows)
+        values = self.format.encode(rows)
         context.result.outputs.append(Output(self.topic, values, texts, partition=partition))
-
-    def _encode(self, rows: pl.DataFrame) -> list[bytes]:
-        try:
-            return self.format.encode(rows)
-        except WriteError as error:
-            raise WriteError(
-                f"{self.at}: rows for {self.topic!r}: {error.message}", remedy=error.remedy
-            ) from error

@@ -20,7 +20,7 @@ from processor.operators.aside import Aside, messages_at
 from processor.operators.base import ROW, Context, KeyWatch, Operator, Refusal, Stateful, TaskState
 from processor.operators.emit import Emit
 from processor.operators.fit import fit_of
-from processor.operators.search import ROW_ERRORS, StepError, failing, is_refusal
+from processor.operators.search import ROW_ERRORS, StepError, failing
 from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
 from processor.plan import nodes, schema
@@ -155,11 +155,11 @@ class Pipeline:
             begins(step.name)
             try:
                 rows = step.operator.process(frame, context)
+            except ProcessorError:
+                raise
             except SumError as error:
                 raise _TotalError(step, error) from error
             except ROW_ERRORS as error:
-                if is_refusal(error):
-                    raise
                 if not step.behind:
                     raise _RowsError(step) from error
                 rows = self._without_refused(step, frame, context)
@@ -294,7 +294,7 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
         children[id(node)] = step.children
     for sink in plan.sinks:
         behind = any(isinstance(node, nodes.Aggregate) for node in nodes.path(sink))
-        emit = Emit(sink.topic, sink.format, sink.key, str(sink.at))
+        emit = Emit(sink.topic, sink.format, sink.key)
         children[id(sink.parent)].append(_Step(emit, f"write at {sink.at}", behind))
     return decode, top
 

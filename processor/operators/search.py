@@ -17,7 +17,7 @@ from typing import Final
 
 from polars.exceptions import PanicException
 
-from processor.errors import ProcessorError, WriteError
+from processor.errors import ProcessorError
 
 ROW_ERRORS: Final = (Exception, PanicException)
 """What an expression may raise, of the column engine and of the user's own functions."""
@@ -89,13 +89,8 @@ def told(error: BaseException) -> str:
 def _error(attempt: Callable[[int, int], object], first: int, end: int) -> BaseException | None:
     try:
         attempt(first, end)
+    except ProcessorError:
+        raise
     except ROW_ERRORS as error:
-        if is_refusal(error):
-            raise
         return error
     return None
-
-
-def is_refusal(error: BaseException) -> bool:
-    """Whether the processor itself refuses, and not a step one of its rows."""
-    return isinstance(error, ProcessorError) and not isinstance(error, WriteError)

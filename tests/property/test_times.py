@@ -12,7 +12,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from processor import Csv, Json
-from processor.errors import WriteError
+from processor.formats.base import WriteError
 from processor.formats.forms import form
 from processor.formats.times import READ_FORMS, parse_times
 from tests.property.profile import QUICK

@@ -5,7 +5,7 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from processor.errors import WriteError
+from processor.formats.base import WriteError
 from processor.formats.epoch import read_epoch, why_not, write_epoch
 
 THEN = dt.datetime(2014, 8, 1, 0, 3)

@@ -5,7 +5,7 @@ import datetime as dt
 import polars as pl
 import pytest
 
-from processor.errors import WriteError
+from processor.formats.base import WriteError
 from processor.formats.forms import form
 from processor.formats.times import ISO, TIMESTAMP, parse_times, text_of, time_texts
 

@@ -108,18 +108,19 @@ def test_two_hours_that_clocks_show_alike_are_two_windows_for_a_reader() -> None
     ]  # fmt: skip
 
 
-def test_a_row_with_a_time_that_the_form_cannot_bring_back_is_set_aside_with_the_line() -> None:
+def test_a_time_that_the_form_cannot_bring_back_is_set_aside_and_says_so() -> None:
     driver = TestDriver(written(Json({"t": pl.Datetime("us")}, times=("%Y-%m-%d",)), "t"))
-    driver.log.feed("in", [b'{"target":"b","origin":"a","n":1,"t":"2014-08-01 00:00:00"}'])
+    driver.feed([
+        {"target": "b", "origin": "a", "n": 1, "t": f"2014-08-01 00:0{minute}:00"}
+        for minute in (0, 3, 0)
+    ])  # fmt: skip
     driver.run()
-    assert driver.json("out") == [{"t": "2014-08-01"}]
-    driver.log.feed("in", [b'{"target":"b","origin":"a","n":1,"t":"2014-08-01 00:03:00"}'])
-    driver.run()
-    assert driver.json("out") == [{"t": "2014-08-01"}]
-    (dead,) = driver.dead_letters()
-    reason = dict(dead.headers())["processor.error"].decode()
-    assert f"{__file__}:" in reason
-    assert "rows for 'out': column 't': 2014-08-01 00:03:00" in reason
+    assert driver.json("out") == [{"t": "2014-08-01"}] * 2
+    (letter,) = driver.dead_letters()
+    headers = dict(letter.headers())
+    assert b"column 't': 2014-08-01 00:03:00" in headers["processor.error"]
+    assert b"make it text by dt.to_string()" in headers["processor.error"]
+    assert headers["processor.stage"].startswith(f"copy/write at {__file__}:".encode())
 
 
 @pytest.mark.parametrize("kind", [pl.Datetime("ms"), pl.Datetime("us", "Asia/Tokyo"), pl.Date])
