@@ -95,7 +95,7 @@ class Reader:
         startingOffsets="`processor run --from earliest|latest`", from_="`processor run --from "
         "earliest|latest`", group="the group is the application's: Topology(\"name\")",
         group_id="the group is the application's: Topology(\"name\")", key='partitioned_by="user"',
-        timestamp='event_time="dt"', watermark='frame.with_watermark("10 minutes")',
+        watermark='frame.with_watermark("10 minutes")',
         key_by='partitioned_by="user"', partition_by='partitioned_by="user"',
     )  # fmt: skip
     def kafka(
@@ -107,6 +107,7 @@ class Reader:
         partitioned_by: str | Sequence[str] = (),
         on_error: str = "dead_letter",
         dead_letters: str | None = None,
+        timestamp: str | None = None,
     ) -> Frame:
         """Records of a topic.
 
@@ -120,6 +121,8 @@ class Reader:
                 bytes to ``dead_letters`` with origin and reason in headers; ``fail`` stops;
                 ``skip`` counts it.
             dead_letters: the topic for them; ``<app>-dead-letters`` if left out.
+            timestamp: a column to add, with each record's own timestamp in Kafka (in UTC, to the
+                millisecond); ``event_time`` may name it.
         """
         at = caller()
         arguments.text(topic, "the topic", at, 'give its name: read.kafka("trips", format=...)')
@@ -127,6 +130,8 @@ class Reader:
         if event_time is not None:
             arguments.column(event_time, "event_time", at)
         keys = arguments.columns(partitioned_by, "partitioned_by", at)
+        if timestamp is not None:
+            arguments.column(timestamp, "timestamp", at)
         if dead_letters is not None:
             arguments.text(dead_letters, "dead_letters", at, 'give a topic\'s name: "trips-dead"')
         if on_error not in ("dead_letter", "fail", "skip"):
@@ -134,7 +139,14 @@ class Reader:
                 f"{at}: on_error={on_error!r}", remedy="say dead_letter, fail or skip"
             )
         source = nodes.Source(
-            topic, format, event_time, keys, cast("nodes.OnError", on_error), dead_letters, at
+            topic,
+            format,
+            event_time,
+            keys,
+            cast("nodes.OnError", on_error),
+            dead_letters,
+            at,
+            timestamp,
         )
         return Frame(self._topology, source)
 

@@ -94,7 +94,9 @@ def lateness(plan: nodes.Plan, scan: Scan, extents: Mapping[TopicPartition, Exte
             remedy=f"say which column has them at {source.at}: event_time=...",
         )
     aside = Aside(plan.app, "skip", "")
-    decode = Decode(source.format, source.event_time, 0, None, aside, tagged=False)
+    decode = Decode(
+        source.format, source.event_time, 0, None, aside, tagged=False, timestamp=source.timestamp
+    )
     grouped = _grouped(plan)
     records, found, groups = 0, [np.zeros(0, np.int64)], []
     for partition, extent in sorted(extents.items()):
@@ -117,10 +119,11 @@ def _behind(
 ) -> tuple[pl.DataFrame, npt.NDArray[np.int64], int, int | None]:
     """The rows that are behind, by how much; how many could be read; the maximum after them."""
     values = [message.value() for message in messages]
-    decoded = decode.format.decode(values)
+    part = Slice(partition, messages, values, 0, 0, time)
+    decoded = decode.decode([part])
     good = np.ones(len(values), np.bool_)
     good[list(decoded.bad)] = False
-    context = Context([Slice(partition, messages, values, 0, 0, time)], [{}], Result())
+    context = Context([part], [{}], Result())
     behind = decode.behind(decoded.frame, [len(values)], good, context)
     late = behind != 0
     rows = decoded.frame.filter(pl.Series(late))

@@ -269,7 +269,7 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
     decode = Decode(
         source.format, source.event_time, delay_us, plan.late(),
         Aside(plan.app, source.on_error, plan.dead_letters()), tagged,
-        None if ahead is None else ahead // MICROSECOND,
+        None if ahead is None else ahead // MICROSECOND, source.timestamp,
     )  # fmt: skip
     columns = schema.columns(plan)
     # Only on the way to a single sink is a filtered record gone for good, and so counted.

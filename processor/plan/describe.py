@@ -34,6 +34,8 @@ def _read(source: nodes.Source) -> str:
     told = [f"partitioned by {keyed}"] * bool(keyed)
     if source.event_time is not None:
         told.append(f"event time {source.event_time}")
+    if source.timestamp is not None:
+        told.append(f"the record's timestamp as {source.timestamp}")
     return ", ".join([f"read {source.topic} as {source.format.describe()}", *told])
 
 

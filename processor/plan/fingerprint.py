@@ -113,9 +113,12 @@ def describe(plan: nodes.Plan) -> Description:
     columns = schema.columns(plan)
     source, delay = plan.source(), plan.delay()
     time = source.event_time
+    kind = "" if time is None else str(columns[id(source)][time])
+    if time is not None and time == source.timestamp:
+        kind = "timestamp of the record"
     aggregates = [node for node in plan.nodes() if isinstance(node, nodes.Aggregate)]
     return Description(
-        None if time is None else (time, str(columns[id(source)][time])),
+        None if time is None else (time, kind),
         None if delay is None else delay // _MICROSECOND,
         tuple(sorted(source.partitioned_by)),
         tuple(
@@ -146,6 +149,7 @@ def identity(plan: nodes.Plan) -> str:
     source = plan.source()
     found = [f"{source.topic} {source.event_time} {source.on_error} {plan.delay()} {plan.late()}"]
     found += [plan.dead_letters(), str(plan.ahead()), str(describe(plan))]
+    found += [] if source.timestamp is None else [source.timestamp]
     for sink in plan.sinks:
         way = [*_steps(sink), sink.topic, sink.format.describe(), str(sink.key), sink.mode]
         found += [*way, *(type(node).__name__ for node in nodes.path(sink))]

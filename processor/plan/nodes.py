@@ -31,7 +31,10 @@ Function: TypeAlias = Literal["count", "sum", "min", "max", "mean"]
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """Records of a topic, decoded; those that cannot be go where ``on_error`` says."""
+    """Records of a topic, decoded; those that cannot be go where ``on_error`` says.
+
+    ``timestamp`` is the column that takes when the log has each record of.
+    """
 
     topic: str
     format: Format
@@ -40,6 +43,7 @@ class Source:
     on_error: OnError
     dead_letters: str | None
     at: Location
+    timestamp: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

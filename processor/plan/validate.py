@@ -62,6 +62,16 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
             f"{source.at}: the format of {source.topic!r} has no columns to read",
             remedy='name them: Json({"user": pl.String})',
         )
+    if source.timestamp in (source.format.columns or ()):
+        raise TopologyError(
+            f"{source.at}: timestamp={source.timestamp!r} is a column of the format too",
+            remedy="call the column with the record's own timestamp otherwise",
+        )
+    if source.timestamp in source.partitioned_by:
+        raise TopologyError(
+            f"{source.at}: no topic is keyed by its records' timestamps ({source.timestamp!r})",
+            remedy="say which columns the records' keys are made of",
+        )
     for column in (source.event_time, *source.partitioned_by):
         if column is not None and column not in have:
             raise TopologyError(
