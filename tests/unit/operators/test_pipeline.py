@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from processor import Json, Topology
+from processor import Json, Text, Topology
 from processor import functions as F
 from processor.operators.pipeline import ConservationError, Pipeline
 from tests.unit.messages import piece
@@ -117,3 +117,12 @@ def test_an_empty_batch_and_one_without_partitions_do_nothing() -> None:
     pipeline = Pipeline(topology.plan())
     assert pipeline.run([piece([])], [pipeline.new_state()]).outputs == []
     assert pipeline.run([], []).outputs == []
+
+
+def test_every_step_is_told_before_it_is_done_the_reading_first() -> None:
+    topology = Topology("a")
+    rows = topology.read.kafka("in", format=Text())
+    rows.filter(pl.col("value") != "x").write.kafka("out", format=Text())
+    pipeline, told = Pipeline(topology.plan()), []
+    pipeline.run([piece([b"a"])], [{}], told.append)
+    assert [name.partition(" at ")[0] for name in told] == ["decode", "filter", "write"]
