@@ -8,6 +8,7 @@ import pytest
 
 from processor import Json, Text, Topology
 from processor import functions as F
+from processor.model.batch import Counts
 from processor.operators.pipeline import ConservationError, Pipeline
 from tests.unit.messages import piece
 
@@ -126,3 +127,11 @@ def test_every_step_is_told_before_it_is_done_the_reading_first() -> None:
     pipeline, told = Pipeline(topology.plan()), []
     pipeline.run([piece([b"a"])], [{}], told.append)
     assert [name.partition(" at ")[0] for name in told] == ["decode", "filter", "write"]
+
+
+def test_records_that_do_not_add_up_stop_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    topology = Topology("a")
+    rows(topology).select("k").write.kafka("out")
+    monkeypatch.setattr(Counts, "balanced", lambda _: False)
+    with pytest.raises(ConservationError, match="do not add up"):
+        run(topology, value(1, "a", 1))
