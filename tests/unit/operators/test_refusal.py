@@ -15,6 +15,7 @@ from processor import Json, Text, Topology
 from processor import functions as F
 from processor.errors import RecordError
 from processor.model.batch import Result
+from processor.operators.aggregate import Aggregate
 from processor.operators.pipeline import Pipeline
 from processor.operators.search import StepError
 from tests.unit.messages import piece
@@ -104,6 +105,22 @@ def test_every_step_sets_aside_what_it_cannot_compute(step):
     assert len(found(result, "out")) == 2
     assert len(found(result, "a-dead-letters")) == 1
     assert result.counts.balanced()
+
+
+def test_a_record_that_an_aggregate_itself_cannot_take_is_set_aside(monkeypatch):
+    grouped = Aggregate.grouped
+
+    def picky(self, frame):
+        if "n/a" in frame["v"]:
+            raise ValueError("n/a cannot be grouped")
+        return grouped(self, frame)
+
+    monkeypatch.setattr(Aggregate, "grouped", picky)
+    topology = Topology("a")
+    source(topology).group_by("k").agg(n=F.count()).write.kafka("out", mode="update")
+    result = run(topology, value(1, "a", "1"), value(2, "a", "n/a"), value(3, "a", "2"))
+    assert [json.loads(v)["n"] for v in found(result, "out")] == [2]
+    assert len(found(result, "a-dead-letters")) == 1
 
 
 class Picky(Text):
