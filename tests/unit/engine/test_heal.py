@@ -6,14 +6,25 @@ from dataclasses import replace
 
 import pytest
 
+from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
 from processor.engine import changelog, checkpoint, worker
-from processor.errors import InputLostError, RetriableError, SettingsError, StateLostError
+from processor.engine.heal import CHANGED, Broken, Healed, _Replay
+from processor.engine.pace import FIRST as FIRST_SIZE
+from processor.errors import (
+    AbortableError,
+    InputLostError,
+    RetriableError,
+    SettingsError,
+    StateLostError,
+)
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
 from processor.state import chain
 from processor.testing import Crash, TestDriver
+from processor.testing.faults import FaultyLog
 from tests.topologies import ride, totals, windowed
+from tests.unit.engine.test_committer import right
 
 RIDES = TopicPartition("rides", 0)
 FIRST = 60
@@ -550,3 +561,221 @@ def test_input_that_is_not_what_it_was_is_refused():
     driver.restart()
     with pytest.raises(StateLostError, match="the input is not what it was"):
         driver.run()
+
+
+@pytest.mark.parametrize(("size", "given"), [(1, 1), (3, 1), (3, 3), (20, 3)])
+def test_a_log_that_stops_answering_within_a_replay_is_read_on_from_where_it_stood(
+    size, given, monkeypatch
+):
+    log = FaultyLog(ManualClock())
+    driver = TestDriver(totals(), log=log, batch_records_max=size, on_checkpoint_loss="replay")
+    driver.feed(map(ride, range(10)))
+    driver.run()
+    before = driver.state()
+    driver.kill()
+    driver.store.lose()
+    scan = driver.log.scan
+
+    def failing(*where, **options):
+        messages = [message for run in scan(*where, **options) for message in run]
+        if messages:
+            yield messages[:given]
+        if messages[given:]:
+            raise RetriableError("nothing more came")
+
+    monkeypatch.setattr(driver.log, "scan", failing)
+    driver.restart()
+    driver.run()
+    assert driver.healed == [Healed(driver.task(), "replay", 10, 0, 10)]
+    assert state_of(before) == state_of(driver.state())
+    assert any(key.startswith("s:") for key in driver.store.blobs(driver.task()))
+    assert not driver._workers[0]._recovery.healer._replays
+    # What was healed is what a batch that is refused goes back to.
+    log.before["flush"] = [AbortableError("refused")]
+    driver.feed(map(ride, range(10, 15)))
+    driver.run()
+    right(driver, 15)
+
+
+def state_of(found) -> list[str]:
+    return sorted(str(row) for operators in found.values() for row in operators["aggregate-0"])
+
+
+def test_what_memory_has_is_told_to_cost_no_input():
+    driver = TestDriver(totals())
+    driver.feed(map(ride, range(10)))
+    driver.run()
+    healer, task = driver._workers[0]._recovery.healer, driver._workers[0].tasks[RIDES]
+    healer.rebase(task)
+    assert driver.healed == [Healed(driver.task(), "memory", 0, 10, 10)]
+
+
+def test_what_the_changelog_does_not_have_is_taken_from_the_store(monkeypatch):
+    driver = TestDriver(totals(), on_checkpoint_loss="changelog")
+    driver.run()
+    healer = driver._workers[0]._recovery.healer
+    logged, stored = {"a": b"log", "b": b"log"}, {"b": b"store", "c": b"store"}
+    monkeypatch.setattr(
+        healer._changelog, "loader", lambda *_: lambda keys: [*map(logged.get, keys)]
+    )
+    monkeypatch.setattr(healer._store, "load", lambda _, keys: [*map(stored.get, keys)])
+    load = healer._loader(lost(driver), manifest(driver))
+    assert load(["a", "b", "c", "d"]) == [b"log", b"log", b"store", None]
+
+
+def lost(driver: TestDriver) -> Broken:
+    error = StateLostError("gone", remedy="look")
+    return Broken(driver.task(), RIDES, driver.committed()[RIDES], 0, error)
+
+
+class Stepped:
+    """A replay whose steps take so long, or fail."""
+
+    restored = False
+
+    def __init__(self, driver: TestDriver, steps=()) -> None:
+        self.broken = lost(driver)
+        self.driver, self.steps = driver, list(steps)
+        self.paced, self.closed = [], 0
+
+    def step(self, *_) -> bool:
+        step = self.steps.pop(0)
+        if isinstance(step, Exception):
+            raise step
+        self.driver.advance(step)
+        return False
+
+    def pace(self, fast: bool) -> None:
+        self.paced.append(fast)
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+@pytest.fixture
+def healing():
+    driver = TestDriver(totals(), on_checkpoint_loss="replay")
+    driver.run()
+    driver.advance(64 - driver.clock.monotonic_s())
+    healer = driver._workers[0]._recovery.healer
+    healer._step_s = 1.0
+    return driver, healer
+
+
+@pytest.mark.parametrize(
+    ("steps", "paced"),
+    [
+        ([0.25, 0.5, 0.75], [True, True, False]),
+        ([0.5, 0.5], [True, True]),
+        ([0.75, 0.25], [False, True]),
+        ([3.0], [False]),
+    ],
+)
+def test_healing_ends_its_turn_when_its_time_is_over_and_fits_its_batches_to_it(
+    steps, paced, healing
+):
+    driver, healer = healing
+    replay = healer._replays[RIDES] = Stepped(driver, steps)
+    assert healer.go_on(RIDES, driver._workers[0].tasks[RIDES].owner) is None
+    assert (replay.paced, replay.steps) == (paced, [])
+    assert (replay.closed, healer._replays) == (0, {RIDES: replay})
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_healing_that_was_not_answered_begins_anew_unless_a_state_was_whole(restored, healing):
+    driver, healer = healing
+    replay = healer._replays[RIDES] = Stepped(driver, [RetriableError("nothing came")])
+    replay.restored = restored
+    assert healer.go_on(RIDES, driver._workers[0].tasks[RIDES].owner) is None
+    assert replay.closed
+    assert (RIDES in healer._replays) == restored
+
+
+def test_healing_that_is_given_up_lets_go_of_what_it_reads(healing):
+    driver, healer = healing
+    first, second = Stepped(driver), Stepped(driver)
+    healer._replays[RIDES] = first
+    healer.begin(lost(driver))
+    assert first.closed == 1
+    assert isinstance(healer._replays[RIDES], _Replay)
+    other = TopicPartition("rides", 1)
+    healer._replays |= {RIDES: first, other: second}
+    healer.close()
+    assert (first.closed, second.closed, healer._replays) == (2, 1, {})
+    healer.policy = "stop"
+    with pytest.raises(StateLostError, match="gone"):
+        healer.begin(lost(driver))
+    assert healer._replays == {}
+
+
+class Held:
+    """An operator's state that notes what it is made of."""
+
+    def __init__(self) -> None:
+        self.rows: list[str] = []
+
+    def restore(self, rows: str) -> None:
+        self.rows.append(rows)
+
+
+def test_of_a_state_that_is_not_whole_nothing_is_left_and_the_next_older_one_is_taken(healing):
+    driver, _ = healing
+
+    def half():
+        yield {"op": "half"}
+        raise StateLostError("altered")
+
+    older = chain.Ancestor([{"op": "whole"}, {"op": "too"}], 3, 77)
+    ancestors = iter([chain.Ancestor(half(), 5, 99), older])
+    replay = _Replay(lost(driver), lambda: {"op": Held()}, ancestors, driver.log)
+    steps = 0
+    while not replay.restored:
+        assert not replay.step(None, 1, lambda _: None)
+        steps += 1
+    assert steps == 5
+    assert replay.state["op"].rows == ["whole", "too"]
+    assert (replay.start, replay._position, replay.event_time_max) == (3, 3, 77)
+    assert replay.records == 0
+
+
+def test_where_no_state_is_whole_the_loss_is_told_with_what_can_be_done(healing):
+    driver, _ = healing
+    broken = lost(driver)
+    replay = _Replay(broken, dict, iter(()), driver.log)
+    with pytest.raises(StateLostError) as caught:
+        replay.step(None, 1, lambda _: None)
+    assert caught.value is broken.error
+    assert caught.value.remedy == CHANGED
+
+
+def test_what_a_replay_reads_is_let_go_of(healing):
+    driver, _ = healing
+    replay = _Replay(lost(driver), dict, iter(()), driver.log)
+    replay.close()
+    closed = []
+    replay._runs = reading(closed)
+    next(replay._runs)
+    replay._waiting = [object()]
+    replay.close()
+    assert (closed, replay._runs, replay._waiting) == ([True], None, ())
+    replay._runs = iter([])  # not every log has something to let go of
+    replay.close()
+    assert replay._runs is None
+
+
+def reading(closed):
+    try:
+        yield []
+    finally:
+        closed.append(True)
+
+
+def test_batches_of_a_replay_grow_and_shrink_by_the_factor_and_have_a_record_at_least(healing):
+    driver, _ = healing
+    replay = _Replay(lost(driver), dict, iter(()), driver.log)
+    sizes = []
+    for fast in (True, True, False, False, False, False, False, False, True):
+        replay.pace(fast)
+        sizes.append(replay._size)
+    assert FIRST_SIZE == 32
+    assert sizes == [128, 512, 128, 32, 8, 2, 1, 1, 4]

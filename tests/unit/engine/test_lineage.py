@@ -109,3 +109,9 @@ def test_a_log_that_does_not_answer_is_asked_again():
     lineage.ask()
     with pytest.raises(InputReplacedError, match="y, and was x"):
         lineage.check()
+
+
+def test_who_has_not_asked_waits_for_nothing():
+    lineage = Lineage(Answers(), "in")  # type: ignore[arg-type]
+    lineage.check()
+    assert lineage.identity == ""

@@ -1,8 +1,11 @@
+from contextlib import contextmanager
+
 import pytest
 
 from processor.clock import ManualClock
 from processor.engine import loop
 from processor.engine.patience import Patience
+<<<<<<< HEAD
 from processor.errors import (
     AbortableError,
     FencedError,
@@ -10,6 +13,10 @@ from processor.errors import (
     RetriableError,
     StoreAwayError,
 )
+=======
+from processor.engine.succession import LOOK_S
+from processor.errors import FencedError, RetriableError, StandbyError, StoreAwayError
+>>>>>>> mutation
 from processor.model.log import Output, TopicPartition
 from processor.testing import TestDriver
 from processor.testing.faults import FaultyLog
@@ -158,6 +165,34 @@ def test_turns_that_find_nothing_to_do_because_it_is_not_ready_do_not_count_as_w
         run(worker, clock, stop=lambda: False)
 
 
+@pytest.mark.parametrize(("idle", "committed"), [(True, False), (False, True)])
+def test_a_turn_that_commits_or_finds_nothing_to_do_ends_the_patience_so_far(idle, committed):
+    clock = ManualClock()
+    worker = Scripted([RetriableError("away"), None] * 100, idle=idle, committed=committed)
+    run(worker, clock, stop=lambda: not worker.turns)
+    # Every fault is the first of its kind, and that is tried again at once.
+    assert clock.monotonic_s() == 0
+
+
+def test_who_has_to_wait_for_another_plan_stands_outside_and_looks_again():
+    clock = ManualClock()
+    worker = Scripted([StandbyError("another plan"), None])
+    before_s = clock.monotonic_s()
+    run(worker, clock, stop=lambda: not worker.turns)
+    # It did not join anew, as who was fenced does: to begin is to look whether it may.
+    assert worker.calls == [
+        "start", "turn", "close leave=True", "start", "turn", "close leave=True"
+    ]  # fmt: skip
+    assert clock.monotonic_s() - before_s == LOOK_S
+
+
+def test_waiting_for_another_plan_is_no_trouble_that_adds_up():
+    clock = ManualClock()
+    worker = Scripted([RetriableError("away"), StandbyError("another plan")] * 100)
+    run(worker, clock, stop=lambda: not worker.turns)
+    assert clock.monotonic_s() == 100 * LOOK_S
+
+
 def test_a_worker_that_the_group_has_forgotten_joins_anew():
     clock = ManualClock()
     worker = Scripted([None] * 13)
@@ -166,6 +201,7 @@ def test_a_worker_that_the_group_has_forgotten_joins_anew():
     assert worker.calls.count("rejoin") == 2
 
 
+<<<<<<< HEAD
 def test_a_batch_that_fails_again_and_again_is_given_up_with_what_is_in_the_way():
     log = FaultyLog(ManualClock())
     driver = TestDriver(totals(), log=log)
@@ -178,6 +214,84 @@ def test_a_batch_that_fails_again_and_again_is_given_up_with_what_is_in_the_way(
     with pytest.raises(RetriableError, match=r"for out are not acknowledged; given up after 6\d s"):
         run(worker, clock, stop=lambda: False)
     assert driver.values("out") == []
+=======
+@pytest.mark.parametrize(("apart_s", "borne"), [(12.0, True), (11.0, False)])
+def test_being_fenced_so_many_times_within_so_long_is_a_twins_doing(apart_s, borne):
+    assert apart_s * loop.FENCED_MAX == loop.FENCED_S or not borne
+    clock = ManualClock()
+    clock.advance(1000)
+    worker = Scripted([FencedError("taken"), None] * 20)
+    options = {"stop": lambda: not worker.turns, "alive": lambda: clock.advance(apart_s / 2)}
+    if borne:
+        run(worker, clock, **options)
+    else:
+        with pytest.raises(FencedError, match="taken"):
+            run(worker, clock, **options)
+    assert worker.calls.count("rejoin") == (20 if borne else loop.FENCED_MAX)
+
+
+def test_who_is_in_no_group_is_adrift_so_long_after_it_last_was_in_one():
+    clock = ManualClock()
+    adrift, worker = loop._Adrift(clock), Scripted([])
+    clock.advance(100)
+    adrift.check(worker)
+    worker.member = False
+    clock.advance(loop.ADRIFT_S)
+    adrift.check(worker)
+    clock.advance(0.5)
+    with pytest.raises(RetriableError, match=r"scripted\.0: in no group for 45 s"):
+        adrift.check(worker)
+
+
+def test_rubbish_is_collected_after_every_turn(monkeypatch):
+    tidied = []
+
+    @contextmanager
+    def noted(_):
+        yield lambda: tidied.append(True)
+
+    monkeypatch.setattr(loop, "collected_between_batches", noted)
+    worker = Scripted([None, RetriableError("away"), None])
+    run(worker, stop=lambda: not worker.turns)
+    assert len(tidied) == 3
+
+
+class Settled:
+    """A worker that has nothing left to do in its partitions."""
+
+    settled = True
+
+    def __init__(self, *partitions: int) -> None:
+        self.tasks = dict.fromkeys(TopicPartition("rides", p) for p in partitions)
+
+    def caught_up(self, ends) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(("end", "caught_up"), [(0, True), (1, False), (2, False)])
+def test_of_others_partitions_only_those_with_records_are_waited_for(end, caught_up):
+    driver = TestDriver(totals(), partitions=2, workers=0)
+    ends = {TopicPartition("rides", 0): 1, TopicPartition("rides", 1): end}
+    found = loop.CaughtUp(Settled(0), driver.log, driver.clock, "totals", ends)
+    assert found() == caught_up
+
+
+def test_what_others_have_committed_is_asked_now_and_then_and_not_known_in_between(monkeypatch):
+    driver = TestDriver(totals(), partitions=2, workers=0)
+    ends = {TopicPartition("rides", p): 1 for p in range(2)}
+    found = loop.CaughtUp(Settled(0), driver.log, driver.clock, "totals", ends)
+    asked = []
+
+    def away(*_):
+        asked.append(True)
+        raise RetriableError("no answer")
+
+    monkeypatch.setattr(driver.log, "committed", away)
+    for wait_s, times in ((0, 1), (0, 1), (loop.ASK_S / 2, 1), (loop.ASK_S / 2, 2), (0, 2)):
+        driver.advance(wait_s)
+        assert not found()
+        assert len(asked) == times
+>>>>>>> mutation
 
 
 def test_being_fenced_now_and_then_is_borne():

@@ -9,6 +9,10 @@ import pytest
 
 from processor import Json, Topology
 from processor import functions as F
+from processor.engine.succession import Succession
+from processor.errors import RetriableError, StandbyError
+from processor.model.log import Committed, TopicPartition
+from processor.model.manifest import Manifest
 from processor.plan.fingerprint import identity
 from processor.testing import TestDriver
 
@@ -161,3 +165,109 @@ def test_what_a_topology_does_is_its_identity(change):
     change(topology)
     assert identity(topology.plan()) != identity(copying().plan())
     assert identity(copying().plan()) == identity(copying().plan())
+
+
+ZERO, ONE = (TopicPartition("in", number) for number in range(2))
+
+
+class Heads:
+    """A log and a consumer in one: by partition, the plan that committed its head."""
+
+    def __init__(self, **plans: str) -> None:
+        self.plans = plans
+        self.others = frozenset({"other"})
+        self.error: Exception | None = None
+        self.stable: list[bool] = []
+
+    def heads(self) -> dict[TopicPartition, Committed]:
+        found = {}
+        for name, plan in self.plans.items():
+            manifest = Manifest(1, "a", "", "", None, "f", 2, "t", 0, (), "log", plan)
+            found[{"zero": ZERO, "one": ONE}[name]] = Committed(5, str(manifest))
+        return found
+
+    def members(self, _: str) -> frozenset[str]:
+        return self.others
+
+    def committed(self, *_: object, stable: bool | None = None) -> dict[TopicPartition, Committed]:
+        if self.error:
+            raise self.error
+        if stable is not None:
+            self.stable.append(stable)
+        return self.heads()
+
+
+def succession(log: Heads, noted: list[str]) -> Succession:
+    return Succession(log, "a", "in", plan="m", instance="me", note=noted.append)  # type: ignore[arg-type]
+
+
+def test_who_waits_says_so_once_each_time_and_asks_what_is_held_open_too():
+    log, noted = Heads(zero="x", one="y"), []
+    ours = succession(log, noted)
+    for _ in range(2):
+        with pytest.raises(StandbyError, match="another topology"):
+            ours.check_start()
+    assert len(noted) == 1
+    log.plans["one"] = "m"
+    ours.check_start()
+    log.plans["one"] = "y"
+    with pytest.raises(StandbyError):
+        ours.check_start()
+    assert len(noted) == 2
+    # A transaction that is open decides nothing here, and is not waited for.
+    assert set(log.stable) == {False}
+    log.others = frozenset({"me"})
+    ours.check_start()
+
+
+@pytest.mark.parametrize("started", [True, False])
+@pytest.mark.parametrize(("rival", "gives_way"), [("b", True), ("x", False)])
+def test_of_two_plans_in_a_group_the_greater_gives_way_when_it_sees_the_others_new_head(
+    started, rival, gives_way
+):
+    log, noted = Heads(zero="m", one="y"), []
+    ours = succession(log, noted)
+    if started:
+        ours.check_start()
+    else:
+        ours.check_running(log, 2, {ZERO})  # type: ignore[arg-type]
+    log.plans = {"one": rival}
+    if gives_way:
+        with pytest.raises(StandbyError, match="both have begun"):
+            ours.check_running(log, 2, {ZERO})  # type: ignore[arg-type]
+    else:
+        ours.check_running(log, 2, {ZERO})  # type: ignore[arg-type]
+    assert len(noted) == gives_way
+
+
+def test_all_have_begun_when_every_partition_has_a_head_and_not_before():
+    log = Heads()
+    ours = succession(log, [])
+    assert ours.begun == 0
+    ours.check_running(log, 2, {ZERO})  # type: ignore[arg-type]
+    assert ours.begun == 0
+    log.plans = {"one": "m"}
+    log.error = RetriableError("no answer")
+    ours.check_running(log, 2, {ZERO})  # type: ignore[arg-type]
+    assert ours.begun == 0
+    log.error = None
+    ours.check_running(log, 2, {ZERO})  # type: ignore[arg-type]
+    assert ours.begun == 2
+
+
+def test_who_has_all_partitions_asks_nobody():
+    log = Heads()
+    log.error = AssertionError("it was asked")
+    ours = succession(log, [])
+    ours.check_running(log, 2, {ZERO, ONE})  # type: ignore[arg-type]
+    assert ours.begun == 2
+
+
+def test_a_head_that_is_no_manifest_is_nobodys(monkeypatch):
+    log = Heads()
+    foreign = {ZERO: Committed(5, "somebody else's")}
+    monkeypatch.setattr(log, "heads", lambda: foreign)
+    ours = succession(log, [])
+    ours.check_start()  # what it is, is told when it is loaded
+    ours.check_running(log, 2, {ONE})  # type: ignore[arg-type]
+    assert ours.is_of_another(foreign[ZERO])

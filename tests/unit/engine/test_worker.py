@@ -6,7 +6,8 @@ import pytest
 
 from processor.clock import ManualClock
 from processor.engine.protocol import Verdict
-from processor.engine.worker import AUDIT_S, REDO_MAX, Worker
+from processor.engine.redo import REDO_MAX
+from processor.engine.worker import AUDIT_S, Worker
 from processor.errors import AbortableError, LogError, StoreAwayError
 from processor.model.log import Assigned, Polled, Revoked, TopicPartition
 from processor.testing import TestDriver

@@ -90,6 +90,15 @@ def test_append_gives_a_window_once_when_the_watermark_has_reached_its_end() -> 
     assert tasks.states[0]["a"].rows() == 1
 
 
+def test_a_window_that_is_not_over_when_another_is_goes_out_when_it_is() -> None:
+    tasks = Tasks(operator("append", delay_s=60))
+    gone = []
+    for at in (30, 90, 130, 170, 190, 250):
+        gone.append(tasks.batch((0, at, "a"), times=[at]))
+        tasks.commit()
+    assert gone == [[], [], [(0, 0, "a", 1)], [], [(0, 1, "a", 1)], [(0, 2, "a", 2)]]
+
+
 def test_complete_gives_every_group_for_ever() -> None:
     tasks = Tasks(operator("complete"))
     tasks.batch((0, 1, "a"), times=[1])

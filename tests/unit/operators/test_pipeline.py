@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
-from processor import Json, Topology
+from processor import Json, Text, Topology
 from processor import functions as F
+from processor.model.batch import Counts
 from processor.operators.pipeline import ConservationError, Pipeline
 from tests.unit.messages import piece
 
@@ -117,3 +118,20 @@ def test_an_empty_batch_and_one_without_partitions_do_nothing() -> None:
     pipeline = Pipeline(topology.plan())
     assert pipeline.run([piece([])], [pipeline.new_state()]).outputs == []
     assert pipeline.run([], []).outputs == []
+
+
+def test_every_step_is_told_before_it_is_done_the_reading_first() -> None:
+    topology = Topology("a")
+    rows = topology.read.kafka("in", format=Text())
+    rows.filter(pl.col("value") != "x").write.kafka("out", format=Text())
+    pipeline, told = Pipeline(topology.plan()), []
+    pipeline.run([piece([b"a"])], [{}], told.append)
+    assert [name.partition(" at ")[0] for name in told] == ["decode", "filter", "write"]
+
+
+def test_records_that_do_not_add_up_stop_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    topology = Topology("a")
+    rows(topology).select("k").write.kafka("out")
+    monkeypatch.setattr(Counts, "balanced", lambda _: False)
+    with pytest.raises(ConservationError, match="do not add up"):
+        run(topology, value(1, "a", 1))

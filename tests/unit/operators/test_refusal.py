@@ -15,6 +15,7 @@ from processor import Json, Text, Topology
 from processor import functions as F
 from processor.errors import RecordError
 from processor.model.batch import Result
+from processor.operators.aggregate import Aggregate
 from processor.operators.pipeline import Pipeline
 from processor.operators.search import StepError
 from tests.unit.messages import piece
@@ -103,6 +104,22 @@ def test_every_step_sets_aside_what_it_cannot_compute(step):
     assert result.counts.balanced()
 
 
+def test_a_record_that_an_aggregate_itself_cannot_take_is_set_aside(monkeypatch):
+    grouped = Aggregate.grouped
+
+    def picky(self, frame):
+        if "n/a" in frame["v"]:
+            raise ValueError("n/a cannot be grouped")
+        return grouped(self, frame)
+
+    monkeypatch.setattr(Aggregate, "grouped", picky)
+    topology = Topology("a")
+    source(topology).group_by("k").agg(n=F.count()).write.kafka("out", mode="update")
+    result = run(topology, value(1, "a", "1"), value(2, "a", "n/a"), value(3, "a", "2"))
+    assert [json.loads(v)["n"] for v in found(result, "out")] == [2]
+    assert len(found(result, "a-dead-letters")) == 1
+
+
 class Picky(Text):
     """Writes all but one."""
 
@@ -136,7 +153,9 @@ def test_an_hour_that_a_zone_leaves_out_is_a_dead_letter():
 def test_a_topology_that_is_to_fail_says_where_and_in_which_step():
     topology = Topology("a")
     source(topology, "fail").with_columns(w=pl.col("v").cast(pl.Float64)).write.kafka("out")
-    told = r"in\[0\] offset 7: step a/with_columns at .*test_refusal.py:\d+ .*\"n/a\""
+    told = (
+        r"in\[0\] offset 7: step a/with_columns at .*test_refusal.py:\d+ cannot compute .*\"n/a\""
+    )
     with pytest.raises(RecordError, match=told) as error:
         run(topology, value(1, "a", "1"), value(2, "a", "1"), value(1, "a", "n/a"), start=5)
     assert "on_error" in error.value.remedy
@@ -193,6 +212,8 @@ def test_a_group_that_a_step_behind_an_aggregate_cannot_compute_is_set_aside_and
     assert [json.loads(v) for v in found(result, "out")] == [{"n": 1}, {"n": 1}]
     (dead,) = found(result, "a-dead-letters")
     assert json.loads(dead)["k"] == "x"
+    (headers,) = next(o.headers for o in result.outputs if o.topic == "a-dead-letters")
+    assert dict(headers)["processor.offset"] == b"2"  # the last record that was read
     assert sum(slab.rows() for slab in state.values()) == 3
     assert result.counts.contributed == 3
 

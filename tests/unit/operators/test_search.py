@@ -17,6 +17,7 @@ class Step:
         self.bad, self.calls, self.rows = bad, 0, 0
 
     def __call__(self, first: int, end: int) -> None:
+        assert 0 <= first < end
         self.calls += 1
         self.rows += end - first
         if refused := sorted(self.bad & set(range(first, end))):

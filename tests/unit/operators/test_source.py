@@ -10,7 +10,7 @@ from processor import Json
 from processor.errors import RecordError
 from processor.formats.base import Decoded
 from processor.model.batch import Result
-from processor.operators.aside import Aside
+from processor.operators.aside import Aside, messages_at
 from processor.operators.base import TASK, Context
 from processor.operators.source import Decode
 from tests.unit.messages import piece
@@ -117,6 +117,19 @@ def test_skipped_records_are_counted() -> None:
 def test_failing_names_the_record_and_the_reason() -> None:
     with pytest.raises(RecordError, match=r"in\[1\] offset 101: step app/decode .* no JSON"):
         run((at(1), None), ([*at(1), b"junk"], None), on_error="fail")
+
+
+def test_failing_names_the_first_of_several() -> None:
+    with pytest.raises(RecordError, match=r"offset 1: step app/decode cannot read .*: no JSON"):
+        run(([*at(1), b"junk", b'{"t": "x"}'], None), on_error="fail")
+
+
+def test_the_messages_of_rows_are_found_in_every_slice() -> None:
+    pieces = [piece([b"a", b"b"]), piece([]), piece([b"c", b"d", b"e"]), piece([b"f"])]
+    for rows in ([0, 1, 2, 3, 4, 5], [1, 2], [2], [1, 4, 5], [5], []):
+        assert [m.value() for m in messages_at(pieces, rows)] == [
+            b"abcdef"[row : row + 1] for row in rows
+        ]
 
 
 def test_a_whole_batch_may_be_bad() -> None:
