@@ -5,18 +5,15 @@ import pytest
 from processor.clock import ManualClock
 from processor.engine import loop
 from processor.engine.patience import Patience
-<<<<<<< HEAD
+from processor.engine.succession import LOOK_S
 from processor.errors import (
     AbortableError,
     FencedError,
     IdentityTakenError,
     RetriableError,
+    StandbyError,
     StoreAwayError,
 )
-=======
-from processor.engine.succession import LOOK_S
-from processor.errors import FencedError, RetriableError, StandbyError, StoreAwayError
->>>>>>> mutation
 from processor.model.log import Output, TopicPartition
 from processor.testing import TestDriver
 from processor.testing.faults import FaultyLog
@@ -201,7 +198,6 @@ def test_a_worker_that_the_group_has_forgotten_joins_anew():
     assert worker.calls.count("rejoin") == 2
 
 
-<<<<<<< HEAD
 def test_a_batch_that_fails_again_and_again_is_given_up_with_what_is_in_the_way():
     log = FaultyLog(ManualClock())
     driver = TestDriver(totals(), log=log)
@@ -214,7 +210,8 @@ def test_a_batch_that_fails_again_and_again_is_given_up_with_what_is_in_the_way(
     with pytest.raises(RetriableError, match=r"for out are not acknowledged; given up after 6\d s"):
         run(worker, clock, stop=lambda: False)
     assert driver.values("out") == []
-=======
+
+
 @pytest.mark.parametrize(("apart_s", "borne"), [(12.0, True), (11.0, False)])
 def test_being_fenced_so_many_times_within_so_long_is_a_twins_doing(apart_s, borne):
     assert apart_s * loop.FENCED_MAX == loop.FENCED_S or not borne
@@ -291,7 +288,6 @@ def test_what_others_have_committed_is_asked_now_and_then_and_not_known_in_betwe
         driver.advance(wait_s)
         assert not found()
         assert len(asked) == times
->>>>>>> mutation
 
 
 def test_being_fenced_now_and_then_is_borne():
