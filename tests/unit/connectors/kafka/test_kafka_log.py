@@ -32,13 +32,8 @@ def _log(*codes):
         done.set_result(SimpleNamespace(topic_partitions=[answer]))
         return {group.group_id: done}
 
-    def describe(groups, request_timeout):
-        done = Future()
-        done.set_result(SimpleNamespace(members=[]))
-        return dict.fromkeys(groups, done)
-
     log._admin = SimpleNamespace(
-        alter_consumer_group_offsets=alter, describe_consumer_groups=describe
+        alter_consumer_group_offsets=alter, list_groups=lambda group, timeout: []
     )
     return log, taken
 
