@@ -108,6 +108,18 @@ def test_what_says_nothing_is_no_mutant():
         assert "LOOKED_AT: Final" not in one.line
 
 
+def test_what_is_never_run_and_names_that_are_let_go_of_are_no_mutants():
+    found = {one.line for one in mutants("processor/engine/committer.py")}
+    assert "done.seconds[step] = self._clock.monotonic_s() - started_s" in found
+    assert "del work" not in found  # a parameter that is not used
+    found = {one.line for one in mutants("processor/engine/heal.py")}
+    assert "return [logged([key])[0] or stored([key])[0] for key in keys]" in found
+    assert not [line for line in found if line.startswith("def ")]  # an annotation within
+    assert "del self._writing[task.partition]" in {
+        one.line for one in mutants("processor/engine/checkpoint.py")
+    }
+
+
 def test_planted_code_is_what_runs(tmp_path, monkeypatch):
     from tests.mutation import worker
 

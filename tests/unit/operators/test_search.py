@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.errors import RecordError
-from processor.operators.search import StepError, failing, told
+from processor.operators.search import _REASON_MAX, StepError, failing, told
 
 
 class Step:
@@ -68,3 +68,6 @@ def test_a_reason_is_one_line_of_bounded_length():
     assert told(ValueError()) == "ValueError"
     assert len(told(ValueError("x" * 10_000))) < 400
     assert "\n" not in told(ValueError("a\nb"))
+    just = "x" * (_REASON_MAX - len("ValueError: "))
+    assert told(ValueError(just)) == f"ValueError: {just}"
+    assert told(ValueError(f"{just}y")) == f"ValueError: {just}…"
