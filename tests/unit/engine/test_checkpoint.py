@@ -255,6 +255,17 @@ def test_a_changelog_is_cut_behind_what_was_written_anew_from_memory():
     assert [h.how for h in driver.healed] == ["memory", "changelog"]
 
 
+def test_what_is_committed_is_what_a_later_batch_goes_back_to():
+    driver = TestDriver(totals())
+    driver.feed(map(ride, range(10)))
+    driver.run()
+    before = driver.state()
+    for slab in driver._workers[0].tasks[RIDES].state.values():
+        slab.rollback()
+    assert driver.state() == before
+    assert len(before[RIDES]["aggregate-0"]) == 5
+
+
 def test_what_is_written_anew_is_not_replaced_by_a_snapshot_that_was_being_written(short):
     driver = TestDriver(totals(), batch_records_max=2)
     driver.feed(map(ride, range(8)))

@@ -753,8 +753,8 @@ def test_what_a_replay_reads_is_let_go_of(healing):
     replay = _Replay(lost(driver), dict, iter(()), driver.log)
     replay.close()
     closed = []
-    replay._runs = reading(closed)
-    next(replay._runs)
+    runs = replay._runs = reading(closed)  # held, else it would end by itself
+    next(runs)
     replay._waiting = [object()]
     replay.close()
     assert (closed, replay._runs, replay._waiting) == ([True], None, ())
