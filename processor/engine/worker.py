@@ -211,7 +211,7 @@ class Worker:
     @property
     def idle(self) -> bool:
         """Whether it is ready, and has committed all that it can see: nothing waits to be done."""
-        return self.ready and not self._lost and self._batcher.at_end()
+        return self.ready and self.member and not self._lost and self._batcher.at_end()
 
     def standing(self) -> Standing:
         """What it has and how far it has got. Any thread may ask; costs the loop nothing."""

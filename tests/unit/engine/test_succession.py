@@ -64,6 +64,10 @@ def test_a_second_topology_under_the_application_id_of_another_waits_and_publish
     assert numbers(first, "first") == list(range(80))
     assert second.values("second") == []
     assert "another topology runs under this application id" in second.noted[0]
+    waiting = second._workers[5]
+    assert waiting.ready
+    assert not waiting.idle
+    assert waiting.standing().standby
     assert len(second.noted) == 1
 
 
