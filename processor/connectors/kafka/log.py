@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import re
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -187,16 +186,26 @@ class KafkaLog:
         A topic whose settings the broker does not show (they take a right of their own) counts as
         not compacted.
         """
-        asked = [admin.ConfigResource(admin.ConfigResource.Type.TOPIC, name) for name in topics]
-        if not asked:
+        return _retried(lambda: self._compacted(frozenset(topics)))
+
+    def _compacted(self, topics: frozenset[str]) -> frozenset[str]:
+        if not topics:
             return frozenset()
+        kind = admin.ConfigResource.Type.TOPIC
+        asked = [admin.ConfigResource(kind, name) for name in sorted(topics)]
         answers = self._client().describe_configs(asked, request_timeout=REQUEST_S)
         found = set()
         for resource, answer in answers.items():
-            with contextlib.suppress(KafkaException, TimeoutError):
-                policy = answer.result(REQUEST_S + 1).get("cleanup.policy")
-                if policy is not None and "compact" in (policy.value or ""):
-                    found.add(resource.name)
+            try:
+                policy = _result(answer, f"{resource.name}: asking for its settings").get(
+                    "cleanup.policy"
+                )
+            except RetriableError:
+                raise
+            except LogError:  # this principal may not see them
+                continue
+            if policy is not None and "compact" in (policy.value or ""):
+                found.add(resource.name)
         return frozenset(found)
 
     def committed(

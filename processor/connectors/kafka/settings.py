@@ -33,6 +33,26 @@ class Repeats(logging.Filter):
 # The client's own words, served by its polls.
 CLIENT_LOGGER = logging.getLogger("processor.kafka.client")
 CLIENT_LOGGER.addFilter(Repeats())
+
+
+class ClientLog:
+    """What the client logs by: `CLIENT_LOGGER`, made safe for how the client calls it.
+
+    When it meets a fatal error, the client (confluent-kafka 2.16) sets an exception and logs on. To
+    look a method up in a base class then fails with an `AttributeError`, which takes the place of
+    the exception: a worker that was fenced ended with a traceback about its logger. So ``log``
+    stands in the class itself, and what goes wrong inside loses a line and nothing else.
+    """
+
+    def log(self, level: int, message: str, *args: object) -> None:
+        """Log a line."""
+        try:
+            CLIENT_LOGGER.log(level, message, *args)
+        except Exception:  # noqa: BLE001 - see above
+            return
+
+
+CLIENT_LOG = ClientLog()
 ROLES = ("consumer", "producer", "admin")
 # What a topic that the processor makes takes, so that a large record fits into its dead letters.
 RECORD_BYTES_MAX = 10 * 1024 * 1024
@@ -111,7 +131,7 @@ def consumer_settings(
         # An idle fetch holds its connection; a partition opened meanwhile waits for its end.
         "fetch.wait.max.ms": 50,
         "error_cb": error_cb,
-        "logger": CLIENT_LOGGER,
+        "logger": CLIENT_LOG,
         **connection.extras("consumer"),
     }
     if settings.get("group.protocol") == "consumer":
@@ -146,7 +166,7 @@ def producer_settings(
         "delivery.report.only.error": True,
         "on_delivery": on_delivery,
         "error_cb": error_cb,
-        "logger": CLIENT_LOGGER,
+        "logger": CLIENT_LOG,
     }
     if transactional_id is not None:
         settings["transactional.id"] = transactional_id
@@ -180,6 +200,6 @@ def reader_settings(connection: Connection, group: str, *, committed: bool) -> d
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,
         "fetch.wait.max.ms": 50,
-        "logger": CLIENT_LOGGER,
+        "logger": CLIENT_LOG,
         **extra,
     }

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import Consumer
 
+from processor.connectors.kafka import settings
 from processor.connectors.kafka.settings import Connection, consumer_settings, reader_settings
 
 MEMBERSHIP = [
@@ -32,3 +33,15 @@ def test_readers_keep_what_they_need_to_connect() -> None:
     made = reader_settings(connection, "group", committed=False)
     assert made["fetch.max.bytes"] == "9"
     assert made["ssl.ca.location"] == "c"
+
+
+def test_the_clients_log_is_found_while_an_exception_is_set():
+    """The client looks ``log`` up with one set: in a base class it would not be found."""
+    assert "log" in vars(type(settings.CLIENT_LOG))
+
+
+def test_what_goes_wrong_in_logging_is_not_the_clients_concern(monkeypatch, caplog):
+    settings.CLIENT_LOG.log(30, "%s [%s] %s", "FAIL", "processor#producer-1", "away")
+    assert "FAIL [processor#producer-1] away" in caplog.text
+    monkeypatch.setattr(settings, "CLIENT_LOGGER", None)
+    settings.CLIENT_LOG.log(30, "x")
