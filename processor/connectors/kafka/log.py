@@ -21,6 +21,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 from processor.connectors.kafka.consumer import KafkaConsumer, positions_of
 from processor.connectors.kafka.errors import classify, reason
 from processor.connectors.kafka.look import held, look
+from processor.connectors.kafka.making import made
 from processor.connectors.kafka.producer import KafkaProducer
 from processor.connectors.kafka.reach import Heard
 from processor.connectors.kafka.reader import scan
@@ -33,7 +34,6 @@ from processor.connectors.kafka.settings import (
 from processor.errors import AbortableError, FencedError, LogError, RetriableError
 from processor.model.log import Committed, Extent, TopicDescription
 from processor.model.log import TopicPartition as Partition
-from processor.refusals.kafka import ALIASES, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -81,11 +81,11 @@ class KafkaLog:
 
     def consumer(self, group: str, instance: str, topics: Sequence[str]) -> KafkaConsumer:
         """A new member of ``group``; ``instance`` is its identity over restarts."""
-        return _made(lambda: KafkaConsumer(self._connection, group, instance, topics))
+        return made(lambda: KafkaConsumer(self._connection, group, instance, topics))
 
     def producer(self, transactional_id: str | None) -> KafkaProducer:
         """A new producer; ``None`` makes one without transactions."""
-        return _made(lambda: KafkaProducer(self._connection, transactional_id))
+        return made(lambda: KafkaProducer(self._connection, transactional_id))
 
     def describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
         """The topics that exist, of those named."""
@@ -238,7 +238,7 @@ class KafkaLog:
             if len(self._readers) == READERS_MAX:
                 self._readers.pop(next(iter(self._readers))).close()
             settings = reader_settings(self._connection, group, committed=stable)
-            self._readers[known] = _made(lambda: Consumer(settings))
+            self._readers[known] = made(lambda: Consumer(settings))
         return self._readers[known]
 
     def members(self, group: str) -> frozenset[str]:
@@ -342,7 +342,7 @@ class KafkaLog:
         # One for the log's life: futures of a client that is thrown away never resolve.
         if self._admin is None:
             settings = admin_settings(self._connection, self._heard)
-            self._admin = _made(lambda: admin.AdminClient(settings))
+            self._admin = made(lambda: admin.AdminClient(settings))
         return self._admin
 
     def close(self) -> None:
@@ -357,35 +357,11 @@ def make_kafka_log(bootstrap_servers: str) -> KafkaLog:
     return KafkaLog(bootstrap_servers, session_timeout_ms=6_000, transaction_timeout_ms=6_000)
 
 
-def _made(make: Callable[[], Answer]) -> Answer:
-    try:
-        return make()
-    except KafkaException as problem:
-        error = reason(problem)
-        said = error.str() if error is not None else str(problem)
-        raise LogError(f"Kafka client: {said}", remedy=_correction(said)) from problem
-
-
 def _topic_id(description: Any) -> str:
     # Brokers before 2.8 have none: all its bits are 0.
     topic_id = description.topic_id
     known = topic_id.get_most_significant_bits() or topic_id.get_least_significant_bits()
     return str(topic_id) if known else ""
-
-
-def _correction(said: str) -> str:
-    """What to do about a setting that the client does not take."""
-    unknown = re.search(r'No such configuration property: "(.*?)"', said)
-    if unknown is not None:
-        meant = nearest(unknown[1])
-        return f"did you mean {meant}?" if meant else "its names are those of librdkafka"
-    if "SASL mechanism" in said:
-        return "say --kafka sasl.mechanism=PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
-    also = [f"{other} is the same; " for name, other in ALIASES.items() if f'"{name}"' in said]
-    return "".join(also) + (
-        "correct it: it stands in --kafka, in a variable PROCESSOR_KAFKA__… or below [kafka] in "
-        "the settings file"
-    )
 
 
 def _result(answer: Any, doing: str) -> Any:
