@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import unquote
+from urllib.parse import parse_qsl, unquote
 
 MASK: Final = "***"
 # Up to the last @ of the word, since a password may have one too; also where the colon or a slash
@@ -58,7 +58,10 @@ def conceal_address(address: str) -> None:
     >>> masked("no host ss1@cache, nor pa@ss1")
     'no host ***@cache, nor ***'
     """
-    for one in address.split(","):
+    for name, value in parse_qsl(address.partition("?")[2]):
+        if secret_name(name):
+            conceal(value)
+    for one in address.partition("?")[0].split(","):
         before, at, _ = one.rpartition("@")
         if not at:
             continue

@@ -41,7 +41,13 @@ class Slot:
     """
 
     def __init__(self, app: str, prefix: str | None) -> None:
-        path = Path(tempfile.gettempdir()) / f"processor-{os.geteuid()}"
+        try:
+            path = Path(tempfile.gettempdir()) / f"processor-{os.geteuid()}"
+        except OSError as error:
+            raise SettingsError(
+                f"there is no temporary directory: {error}",
+                remedy="set TMPDIR to a directory of yours that can be written",
+            ) from None
         remedy = (
             "it has to be a directory of yours that only you have rights in: see who made it, and "
             "remove it or run chmod 700 on it; or set TMPDIR to a directory of your own"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -105,9 +106,9 @@ def _module(name: str) -> ModuleType:
         return _file(Path(name))
     if not all(name.split(".")):
         raise TopologyError(f"{name!r} is no module's name", remedy=_GIVE)
-    _look_in(Path.cwd())
     try:
-        return import_module(name)
+        with _beside(Path.cwd()):
+            return import_module(name)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
@@ -140,7 +141,6 @@ def _file(path: Path) -> ModuleType:
     loaded = sys.modules.get(path.stem)
     if loaded is not None and getattr(loaded, "__file__", None) == str(whole):
         return loaded
-    _look_in(whole.parent)
     # Another module of that name may be in use, of Python itself even.
     name = path.stem if loaded is None else f"{path.stem} at {whole}"
     spec = spec_from_file_location(name, whole)
@@ -148,17 +148,36 @@ def _file(path: Path) -> ModuleType:
         raise TopologyError(f"{path} is no Python file", remedy="give a file as in ./rides.py")
     module = sys.modules[name] = module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        with _beside(whole.parent):
+            spec.loader.exec_module(module)
     except BaseException:
         del sys.modules[name]
         raise
     return module
 
 
-def _look_in(directory: Path) -> None:
-    """Let modules of this directory be found, before others."""
-    if str(directory) not in sys.path:
-        sys.path.insert(0, str(directory))
+@contextmanager
+def _beside(directory: Path) -> Iterator[None]:
+    """Modules of this directory are found first while a topology is loaded, and last from then on.
+
+    So a file of the user's that is called like a library hides it from his modules only.
+    """
+    path = str(directory)
+    if path in sys.path and path not in _added:
+        yield
+        return
+    if path in _added:
+        sys.path.remove(path)
+    _added.add(path)
+    sys.path.insert(0, path)
+    try:
+        yield
+    finally:
+        sys.path.remove(path)
+        sys.path.append(path)
+
+
+_added: set[str] = set()
 
 
 def _chosen(name: str, module: ModuleType, attribute: str) -> Topology | Definition:

@@ -18,6 +18,8 @@ from processor.errors import LogError
         ("redis://:p%40ss@host", ["p%40ss", "p@ss"]),
         ("SASL_SSL://u:hunter2@broker:9092,b2:9092", ["hunter2"]),
         ("u:hunter2@broker:9092", ["hunter2"]),
+        ("rediss://cache?ssl_password=hunter2", ["hunter2"]),
+        ("redis://cache/0?password=hunter%40", ["hunter@"]),
     ],
 )
 def test_nothing_of_an_addresses_password_is_shown(address, secrets):

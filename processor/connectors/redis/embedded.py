@@ -188,7 +188,13 @@ class EmbeddedRedis:
                 time.sleep(0.01)
 
     def _temporary(self) -> Path:
-        path = Path(tempfile.mkdtemp(prefix="processor-redis-"))
+        try:
+            path = Path(tempfile.mkdtemp(prefix="processor-redis-"))
+        except OSError as error:
+            raise SettingsError(
+                f"no temporary directory can be made: {error}",
+                remedy="set TMPDIR to a directory of yours that can be written",
+            ) from None
         self._cleanup.callback(shutil.rmtree, path, ignore_errors=True)
         return path
 

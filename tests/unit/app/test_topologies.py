@@ -67,6 +67,13 @@ def test_a_file_elsewhere_finds_what_lies_beside_it(beside, tmp_path):
     assert plan.source().topic == "other"
 
 
+def test_a_file_that_is_called_like_a_library_hides_it_from_the_users_modules_only(beside):
+    beside("from helper_beside import TOPIC\n" + WHOLE)
+    app.load_topologies(["beside_the_user"], {})
+    assert sys.path[0] != str(beside("", "unused.py").parent)
+    assert sys.path[-1] == str(beside("", "unused.py").parent)
+
+
 @pytest.mark.parametrize(
     ("name", "what", "remedy"),
     [
