@@ -323,9 +323,8 @@ def test_where_json_was_asked_for_every_line_is_json(row, place):
 
 @pytest.fixture
 def soon(monkeypatch):
-    monkeypatch.setattr(kafka_log, "REQUEST_S", 0.6)
-    monkeypatch.setattr(kafka_log, "FIRST_S", 0.3)
-    monkeypatch.setattr("processor.connectors.listening.TRY_S", 0.3)
+    monkeypatch.setattr(kafka_log, "REQUEST_S", 1.5)
+    monkeypatch.setattr(kafka_log, "FIRST_S", 0.7)
 
 
 KAFKA = ("run", "mistake", "--give-up-after", "0s", "--redis-url", "REDIS", "--bootstrap-servers")

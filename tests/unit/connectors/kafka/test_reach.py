@@ -107,9 +107,8 @@ def test_what_is_about_no_broker_is_passed_over():
 
 @pytest.fixture
 def soon(monkeypatch):
-    monkeypatch.setattr(kafka_log, "REQUEST_S", 0.6)
-    monkeypatch.setattr(kafka_log, "FIRST_S", 0.3)
-    monkeypatch.setattr("processor.connectors.listening.TRY_S", 0.3)
+    monkeypatch.setattr(kafka_log, "REQUEST_S", 1.5)
+    monkeypatch.setattr(kafka_log, "FIRST_S", 0.7)
 
 
 def hello(data):
@@ -158,7 +157,7 @@ def test_what_listens_at_an_address_is_told(soon, case):
                 pytest.skip(str(reason))
             address = stack.enter_context(listener).address
         with pytest.raises(LogError) as raised:
-            KafkaLog(address, {"security.protocol": protocol}).cluster_id(0.6)
+            KafkaLog(address, {"security.protocol": protocol}).cluster_id(1.5)
     assert type(raised.value) is kind, raised.value
     assert f"no Kafka broker answered at {address}: {address}: " in raised.value.message
     assert why in raised.value.message
@@ -178,7 +177,7 @@ def test_a_listener_that_wants_a_user_is_told(soon):
 
 def test_an_unknown_host_is_told(soon):
     with pytest.raises(RetriableError, match="no such host is known") as raised:
-        KafkaLog("no-such-host.invalid:9092").cluster_id(0.6)
+        KafkaLog("no-such-host.invalid:9092").cluster_id(1.5)
     assert "no-such-host.invalid:9092" in raised.value.message
 
 

@@ -14,11 +14,6 @@ from tests.services.handle import Unavailable
 from tests.services.listeners import Listener, certificate, closed
 
 
-@pytest.fixture(autouse=True)
-def _soon(monkeypatch):
-    monkeypatch.setattr("processor.connectors.listening.TRY_S", 0.3)
-
-
 def pong(data):
     """A Redis, as far as a greeting goes; what it does not understand it waits for the end of."""
     return b"+PONG\r\n" if data.endswith(b"\r\n") else b""
@@ -46,7 +41,7 @@ def test_what_listens_at_an_address_is_told(case):
             except Unavailable as reason:
                 pytest.skip(str(reason))
             address = stack.enter_context(listener).address
-        store = RedisStore(f"{scheme}://me:hunter2@{address}/0", retry_s=0, timeout_s=0.5)
+        store = RedisStore(f"{scheme}://me:hunter2@{address}/0", retry_s=0, timeout_s=1.0)
         with pytest.raises(StoreError) as raised:
             store.ping()
     assert type(raised.value) is kind, raised.value
