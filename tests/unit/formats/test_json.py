@@ -174,6 +174,24 @@ def test_a_member_that_is_no_column_may_be_any_number() -> None:
     assert decoded.frame.rows() == [ROW] * 2
 
 
+@pytest.mark.parametrize(
+    ("value", "want"),
+    [
+        ('{"s":"1.10","s":2.50}', "1.10"),
+        ('{"s":2.50,"s":"1.10"}', "2.50"),
+        ('{"o":{"s":2.50},"s":"1.10"}', "1.10"),
+        ('{"o":{"s":"1.10"},"s":2.50}', "2.50"),
+        (r'{"o":"\"s\":7.70","s":2.50}', "2.50"),
+        (r'{"\u0073":2.50,"o":[{"s":1.0}]}', "2.50"),
+        ('{"o":"{","s":2.50}', "2.50"),
+    ],
+)
+def test_only_the_member_itself_counts(value: str, want: str) -> None:
+    for company in ([], [b"junk"]):
+        decoded = Json({"s": pl.String}).decode([value.encode(), *company])
+        assert decoded.frame["s"][0] == want
+
+
 def test_numbers_in_a_text_column_do_not_shift_those_of_other_rows() -> None:
     form = Json({"s": pl.String, "t": pl.String}, optional=frozenset({"s", "t"}))
     values = [
