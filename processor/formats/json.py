@@ -130,6 +130,8 @@ class Json:
         return self.time_form
 
     def _epoch(self, at: Location) -> dict[str, Unit]:
+        declared.check_names("Json", self.millis, self.columns or self.millis, at)
+        declared.check_units("Json", self.epoch, at)
         epoch: dict[str, Unit] = {**dict.fromkeys(self.millis, "ms"), **self.epoch}
         for name in self.millis:
             if epoch[name] != "ms":

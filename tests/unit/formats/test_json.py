@@ -308,6 +308,10 @@ def test_a_name_that_is_no_column_is_refused() -> None:
         ({"millis": {"t"}, "epoch": {"t": "s"}}, "in 's' and in milliseconds"),
         ({"time_form": "%Y-%m-%d %Z"}, "'%Z' in '%Y-%m-%d %Z'"),
         ({"times": "%Y"}, "is no list of forms"),
+        ({"times": ["%Y", 5]}, "5 is no form of times"),
+        ({"millis": "t"}, "'t' is a text where a set of names is due"),
+        ({"optional": "t"}, "'t' is a text where a set of names is due"),
+        ({"epoch": "t"}, "epoch='t' gives no units"),
     ],
 )
 def test_what_is_wrong_about_times_is_refused_at_the_line(options: dict, message: str) -> None:
