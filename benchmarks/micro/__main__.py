@@ -28,6 +28,7 @@ import numpy as np
 import polars as pl
 
 from benchmarks.work import MALFORMED, START_MS, work
+from processor import Csv, Json
 from processor.model.batch import Slice
 from processor.model.log import TopicPartition
 from processor.operators.pipeline import Pipeline
@@ -76,6 +77,7 @@ def _steps(records: int, batches: int) -> dict[str, Step]:
         "JSON to columns, payments": lambda i: PAYMENT.decode(payments[i]),
         "columns to JSON, trips": lambda _: ENRICHED.encode(enriched),
     }
+    steps |= _odd_steps(good, payments)
     steps |= _state_steps(records, frames)
     steps |= {
         "all operators, stage 1": _pipeline(enrich.build().plan(), trips),
@@ -83,6 +85,19 @@ def _steps(records: int, batches: int) -> dict[str, Step]:
         "all operators, stage 3": _pipeline(spend.build().plan(), payments),
     }
     return steps
+
+
+def _odd_steps(trips: list[list[bytes]], payments: list[list[bytes]]) -> dict[str, Step]:
+    """What is not of the three stages, and may cost more."""
+    later = [[value.replace(b" ", b"T", 1) for value in values] for values in trips]
+    short = [[value[2:] for value in values] for values in trips]
+    pattern = Csv(TRIP.columns, times=("%y-%m-%d %H:%M:%S",))
+    text = Json({"user": pl.String, "amount": pl.String, "ts": pl.Int64})
+    return {
+        "CSV to columns, times of the second form": lambda i: TRIP.decode(later[i]),
+        "CSV to columns, times by a pattern": lambda i: pattern.decode(short[i]),
+        "JSON to columns, numbers as text": lambda i: text.decode(payments[i]),
+    }
 
 
 def _enriched(values: list[bytes]) -> pl.DataFrame:
@@ -187,7 +202,7 @@ class _Message:
     def key(self) -> None:
         return None
 
-    headers = key
+    headers = value = key
 
 
 def _measure(steps: dict[str, Step], batches: int, records: int) -> list[Cost]:

@@ -118,7 +118,11 @@ class Times:
 
 def full(kind: DataType) -> pl.DataType:
     """A type with all that it leaves out said: ``pl.Datetime`` is ``Datetime("us")``."""
-    return kind() if isinstance(kind, type) else kind
+    kind = kind() if isinstance(kind, type) else kind
+    if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
+        # An offset that is given for a zone gets the name of one.
+        return pl.Series([], dtype=kind).dtype
+    return kind
 
 
 def timed(kind: DataType) -> bool:
@@ -149,6 +153,17 @@ def check_columns(who: str, columns: object, at: Location) -> None:
                 f"{at}: {who}: column {name!r} cannot be read as {kind}{hint}",
                 remedy=f"use {_TYPES}",
             )
+        _check_zone(who, name, kind, at)
+
+
+def _check_zone(who: str, name: str, kind: DataType, at: Location) -> None:
+    try:
+        full(kind)
+    except pl.exceptions.PolarsError as error:
+        raise TopologyError(
+            f"{at}: {who}: column {name!r}: there is no zone {getattr(kind, 'time_zone', '')!r}",
+            remedy='name one as in pl.Datetime("us", "Europe/Berlin")',
+        ) from error
 
 
 def _readable(kind: object) -> bool:
@@ -203,7 +218,11 @@ def times(  # noqa: PLR0917 - each of the two formats calls it once
     return Times(kinds, reading, first, dict(epoch))
 
 
-def _form(who: str, text: str, at: Location) -> Form:
+def _form(who: str, text: object, at: Location) -> Form:
+    if not isinstance(text, str):
+        raise TopologyError(
+            f"{at}: {who}: {text!r} is no form of times", remedy=f"give text, as {ISO!r}"
+        )
     try:
         return form(text)
     except FormError as error:
@@ -213,12 +232,8 @@ def _form(who: str, text: str, at: Location) -> Form:
 def _check_epoch(
     who: str, columns: Mapping[str, DataType] | None, epoch: Mapping[str, str], at: Location
 ) -> None:
-    for name, unit in epoch.items():
-        if unit not in UNITS:
-            raise TopologyError(
-                f"{at}: {who}: epoch={{{name!r}: {unit!r}}} is no unit",
-                remedy="say 's' for seconds, 'ms' for milliseconds or 'us' for microseconds",
-            )
+    check_units(who, epoch, at)
+    for name in epoch:
         if columns is not None and columns.get(name) != pl.Datetime:
             raise TopologyError(
                 f"{at}: {who}: numbers since 1970 are declared for {name!r}, "
@@ -227,8 +242,27 @@ def _check_epoch(
             )
 
 
+def check_units(who: str, epoch: object, at: Location) -> None:
+    """Raise `TopologyError` for what is no mapping from names to units."""
+    if not isinstance(epoch, Mapping):
+        raise TopologyError(
+            f"{at}: {who}: epoch={epoch!r} gives no units", remedy="say epoch={'ts': 'ms'}"
+        )
+    for name, unit in epoch.items():
+        if unit not in UNITS:
+            raise TopologyError(
+                f"{at}: {who}: epoch={{{name!r}: {unit!r}}} is no unit",
+                remedy="say 's' for seconds, 'ms' for milliseconds or 'us' for microseconds",
+            )
+
+
 def check_names(who: str, names: Iterable[str], columns: Collection[str], at: Location) -> None:
     """Raise `TopologyError` for a name that is none of the columns."""
+    if isinstance(names, str):
+        raise TopologyError(
+            f"{at}: {who}: {names!r} is a text where a set of names is due",
+            remedy=f"say {{{names!r}}}",
+        )
     for name in names:
         if name not in columns:
             raise TopologyError(

@@ -14,7 +14,7 @@ import polars as pl
 
 from processor.formats.base import WriteError
 from processor.formats.forms import YEARS_US
-from processor.formats.times import micros, told
+from processor.formats.times import check_years, micros, told
 
 Unit: TypeAlias = Literal["s", "ms", "us"]
 UNITS: Final[dict[str, int]] = {"s": 1_000_000, "ms": 1_000, "us": 1}
@@ -58,6 +58,7 @@ def write_epoch(times: pl.Series, unit: str) -> pl.Series:
     [1406851200]
     """
     factor = UNITS[unit]
+    check_years(times)
     numbers = micros(times)
     whole = numbers // factor
     finer = whole * factor != numbers

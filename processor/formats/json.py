@@ -33,7 +33,7 @@ from processor.formats.base import (
 )
 from processor.formats.epoch import WORDS, Unit
 from processor.formats.lines import join_rows
-from processor.formats.members import REWRITTEN, as_text, members, never_rewritten, rewritten
+from processor.formats.members import as_text, as_they_stand, members
 from processor.formats.times import ISO, READ_FORMS
 from processor.model.location import Location
 
@@ -130,6 +130,8 @@ class Json:
         return self.time_form
 
     def _epoch(self, at: Location) -> dict[str, Unit]:
+        declared.check_names("Json", self.millis, self.columns or self.millis, at)
+        declared.check_units("Json", self.epoch, at)
         epoch: dict[str, Unit] = {**dict.fromkeys(self.millis, "ms"), **self.epoch}
         for name in self.millis:
             if epoch[name] != "ms":
@@ -143,10 +145,11 @@ class Json:
         """Objects to columns: a row per value, in order; bad values are named, not raised."""
         bad: dict[int, str] = {}
         frame = self._fast(values)
-        if frame is not None:
-            frame = self._as_it_stands(frame, values, bad)
-        else:
+        if frame is None:
             frame = self._slow(values, bad)
+        if self._texts:
+            texts = {name: as_they_stand(frame[name], values, bad) for name in self._texts}
+            frame = pl.DataFrame([texts.get(c.name, c) for c in frame.get_columns()])
         return Decoded(self._finish(frame, bad), bad)
 
     def encode(self, frame: pl.DataFrame) -> list[bytes]:
@@ -203,31 +206,6 @@ class Json:
             return None
         return frame if frame.height == count else None
 
-    def _as_it_stands(
-        self, frame: pl.DataFrame, values: Values, bad: dict[int, str]
-    ) -> pl.DataFrame:
-        """The frame with text columns as the records have them: the parser rewrites numbers."""
-        for name in self._texts:
-            column = frame[name]
-            if column.null_count() == len(column):
-                continue
-            if never_rewritten(str(column.min()), str(column.max())):
-                continue
-            rows = column.str.contains(REWRITTEN).arg_true()
-            texts = pl.Series([values[row] for row in rows], dtype=pl.Binary).cast(pl.String)
-            rows = rows.filter(texts.str.contains(rewritten(name)))
-            stand: list[str | None] = []
-            for row in rows:
-                stand.append(None)
-                try:
-                    stand[-1] = as_text(members(_text(values[row]))[name])
-                except (ValueError, LookupError, RecursionError) as error:
-                    bad[row] = f"column {name!r}: cannot be taken as it stands: {error}"
-            if stand:
-                column = column.scatter(rows, pl.Series(stand, dtype=pl.String))
-                frame = frame.with_columns(column)
-        return frame
-
     def _slow(self, values: Values, bad: dict[int, str]) -> pl.DataFrame:
         bad.update(size_errors(values, self.value_bytes_max))
         lines: list[bytes] = []
@@ -280,8 +258,6 @@ class Json:
             misfit = self._misfit(parsed)
             if misfit is not None:
                 raise ValueError(misfit)
-        if any(not isinstance(parsed.get(name), str | None) for name in self._texts):
-            return self._columns_alone(_text(value))
         # JSON has line breaks between its tokens only.
         return value.strip().replace(b"\n", b" ")
 

@@ -6,6 +6,10 @@ import json
 import re
 from typing import Final
 
+import polars as pl
+
+from processor.formats.base import Values
+
 _SPACE: Final = re.compile(r"[ \t\n\r:]*")
 _DECODER: Final = json.JSONDecoder(strict=False)
 
@@ -48,6 +52,56 @@ def as_text(member: str) -> str | None:
     return str(json.loads(member, strict=False)) if member[0] == '"' else member
 
 
+def as_they_stand(column: pl.Series, values: Values, bad: dict[int, str]) -> pl.Series:
+    """A column of text as its records have it: numbers and brackets come rewritten.
+
+    ``values`` are the records, which the parser has taken; a row that cannot be looked at is bad.
+
+    >>> as_they_stand(pl.Series("s", ["1.1", "b"]), [b'{"s":1.10}', b'{"s":"b"}'], {}).to_list()
+    ['1.10', 'b']
+    """
+    if column.null_count() == len(column):
+        return column
+    if never_rewritten(str(column.min()), str(column.max())):
+        return column
+    rows = column.str.contains(REWRITTEN).arg_true()
+    if rows.is_empty():
+        return column
+    texts = pl.Series([values[row] for row in rows], dtype=pl.Binary).cast(pl.String)
+    looked = texts.str.contains(rewritten(column.name))
+    rows, texts = rows.filter(looked), texts.filter(looked)
+    if rows.is_empty():
+        return column
+    stand = _numbers(texts, column.name)
+    left = stand.is_null().arg_true()
+    cells: list[str | None] = []
+    for row, text in zip(rows.gather(left), texts.gather(left), strict=True):
+        cells.append(None)
+        try:
+            cells[-1] = as_text(members(text)[column.name])
+        except (ValueError, LookupError, RecursionError) as error:
+            bad[row] = f"column {column.name!r}: cannot be taken as it stands: {error}"
+    stand = stand.scatter(left, pl.Series(cells, dtype=pl.String)) if cells else stand
+    return column.scatter(rows, stand)
+
+
+def _numbers(texts: pl.Series, name: str) -> pl.Series:
+    """The number that is the member, where the record is so plain that a pattern cannot err.
+
+    Without escapes a quote begins or ends a text, and of one brace no other object has the name.
+    """
+    if not name.isidentifier():
+        return pl.repeat(None, len(texts), dtype=pl.String, eager=True)
+    # The first of members with one name counts, and it may be text.
+    found = texts.str.extract(rf"{_named(name)}(?:(-?[0-9][0-9.eE+-]*)|.)")
+    plain = ~texts.str.contains(_BESIDES)
+    return pl.select(pl.when(plain).then(found)).to_series()
+
+
+def _named(name: str) -> str:
+    return rf"{re.escape(json.dumps(name, ensure_ascii=False))}\s*:\s*"
+
+
 def rewritten(name: str) -> str:
     """A pattern for records with a member of that name that the parser would rewrite, or more.
 
@@ -56,10 +110,11 @@ def rewritten(name: str) -> str:
     >>> bool(re.search(rewritten("s"), '{"s": 1.10}')), bool(re.search(rewritten("s"), '{"s": 12}'))
     (True, False)
     """
-    plain = re.escape(json.dumps(name, ensure_ascii=False))
-    return rf"{plain}\s*:\s*(?:-?[0-9]+[.eE]|-0|[\[{{])|\\u"
+    return rf"{_named(name)}(?:-?[0-9]+[.eE]|-0|[\[{{])|\\u"
 
 
+# An escape, or a second object.
+_BESIDES: Final = r"(?s)\\|\{.*\{"
 # What such a member has become: a number, or what is in brackets.
 REWRITTEN: Final = r"^(?:-?[0-9][0-9.eE+-]*$|[\[{])"
 

@@ -36,6 +36,7 @@ _HALVES: Final = re.compile(
     r"(?P<date>[^%]*(?:%-?[Ymdyj][^%]*)+)(?P<time>(?:%-?[HMSI][^%]*)+?)(?:%\.f)?", re.DOTALL
 )
 _DAY_S: Final = 86_400
+_DAY_UNITS: Final = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _MINUTE_US: Final = 60_000_000
 _DAYS: Final = YEARS_US[0] // 86_400_000_000, YEARS_US[1] // 86_400_000_000
 _DAYS_MAX: Final = 4_096
@@ -112,6 +113,7 @@ def text_of(times: pl.Series, written: Form) -> pl.Series:
     """
     kind = times.dtype
     full = written_form(written, kind)
+    check_years(times)
     if isinstance(kind, pl.Datetime):
         text = _text_of_moments(times, full)
     else:
@@ -124,7 +126,6 @@ def text_of(times: pl.Series, written: Form) -> pl.Series:
 
 
 def _text_of_moments(times: pl.Series, full: Form) -> pl.Series:
-    _years(times)
     if times.dtype.time_zone is None:  # type: ignore[attr-defined]
         there = times.dt.replace_time_zone("UTC") if "offset" in full.tells else times
         return there.dt.to_string(full.writes)
@@ -148,17 +149,46 @@ def _text_of_moments(times: pl.Series, full: Form) -> pl.Series:
 def micros(times: pl.Series) -> pl.Series:
     """Microseconds since 1970 in UTC."""
     unit = times.dtype.time_unit  # type: ignore[attr-defined]
-    # A cast by itself does without the engine's plan: a tenth of the time of a small batch.
     return (times if unit == "us" else times.dt.cast_time_unit("us")).cast(pl.Int64)
 
 
-def _years(times: pl.Series) -> None:
-    numbers = micros(times)
-    if not in_years(numbers):
-        worst = numbers.filter(numbers != numbers.clip(*YEARS_US))[0]
+def in_python(frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame with times as text where Python has none: before year 1 and after 9999.
+
+    >>> in_python(pl.DataFrame({"t": [9_999 * 366]}).cast(pl.Date))["t"].dtype
+    String
+    """
+    far = [column.name for column in frame.get_columns() if _outside(column, margin=1) is not None]
+    return frame.with_columns(pl.col(far).cast(pl.String)) if far else frame
+
+
+def _outside(times: pl.Series, margin: int = 0) -> float | None:
+    """A day of the column that is not of the years 1 to 9999, in days since 1970.
+
+    With a ``margin`` of days, those with a zone have to be so far from either end.
+    """
+    kind = times.dtype
+    if not isinstance(kind, pl.Datetime | pl.Date):
+        return None
+    a_day = _DAY_UNITS[kind.time_unit] if isinstance(kind, pl.Datetime) else 1
+    off = margin * (isinstance(kind, pl.Datetime) and kind.time_zone is not None)
+    first, last = (_DAYS[0] + off) * a_day, (_DAYS[1] + 1 - off) * a_day - 1
+    # A cast by itself does without the engine's plan: a tenth of the time of a small batch.
+    numbers = times.cast(pl.Int64)
+    low, high = numbers.min(), numbers.max()
+    for extreme in (low, high):
+        if isinstance(extreme, int) and not first <= extreme <= last:
+            return extreme / a_day
+    return None
+
+
+def check_years(times: pl.Series) -> None:
+    """Raise `WriteError` for a date or time whose year has not four digits."""
+    day = _outside(times)
+    if day is not None:
         raise WriteError(
-            f"column {times.name!r}: {worst / 31_556_952e6:+,.0f} years from 1970 have no text: "
-            "a year has four digits"
+            f"column {times.name!r}: {day / 365.2425:+,.0f} years from 1970 have no text: a year "
+            "has four digits"
         )
 
 

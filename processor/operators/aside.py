@@ -14,6 +14,7 @@ import orjson
 import polars as pl
 
 from processor.errors import RecordError
+from processor.formats.times import in_python
 from processor.model.batch import Slice
 from processor.model.headers import headers_of
 from processor.model.log import Headers, Message, Output
@@ -73,7 +74,7 @@ class Aside:
         slices = [context.slices[task] for task in refused[TASK].to_list()]
         values = [
             orjson.dumps(row, default=str, option=orjson.OPT_NON_STR_KEYS)
-            for row in refused.drop(HIDDEN, strict=False).iter_rows(named=True)
+            for row in in_python(refused.drop(HIDDEN, strict=False)).iter_rows(named=True)
         ]
         if self.on_error == "fail":
             raise RecordError(

@@ -116,6 +116,19 @@ def test_a_type_that_cannot_be_read_is_refused(kind: pl.DataType) -> None:
         Csv({"a": kind})
 
 
+@pytest.mark.parametrize("zone", ["Mars/Base", "europe/berlin", "CEST"])
+def test_a_zone_that_is_not_known_is_refused(zone: str) -> None:
+    with pytest.raises(TopologyError, match=f"column 'a': there is no zone '{zone}'"):
+        Csv({"a": pl.Datetime("us", zone)})
+
+
+def test_an_offset_may_stand_for_a_zone() -> None:
+    form = Csv({"a": pl.Datetime("us", "+02:00")})
+    decoded = form.decode([b"2014-08-01 02:00:00", b"2014-08-01T00:00:00Z"])
+    assert form.encode(decoded.frame) == [b"2014-08-01 02:00:00+02:00"] * 2
+    assert form.decode(form.encode(decoded.frame)).frame.equals(decoded.frame)
+
+
 def test_no_columns_are_refused() -> None:
     with pytest.raises(TopologyError, match="no columns"):
         Csv({})

@@ -60,6 +60,13 @@ def test_seconds_may_have_a_fraction() -> None:
     assert read_epoch(numbers, "s").to_list() == times.to_list()
 
 
+def test_a_year_that_has_not_four_digits_is_not_written() -> None:
+    for number in (2**60, -(2**60)):
+        times = pl.Series("t", [number]).cast(pl.Datetime("ms"))
+        with pytest.raises(WriteError, match="a year has four digits"):
+            write_epoch(times, "ms")
+
+
 @pytest.mark.parametrize(
     ("unit", "time", "told"),
     [

@@ -174,6 +174,24 @@ def test_a_member_that_is_no_column_may_be_any_number() -> None:
     assert decoded.frame.rows() == [ROW] * 2
 
 
+@pytest.mark.parametrize(
+    ("value", "want"),
+    [
+        ('{"s":"1.10","s":2.50}', "1.10"),
+        ('{"s":2.50,"s":"1.10"}', "2.50"),
+        ('{"o":{"s":2.50},"s":"1.10"}', "1.10"),
+        ('{"o":{"s":"1.10"},"s":2.50}', "2.50"),
+        (r'{"o":"\"s\":7.70","s":2.50}', "2.50"),
+        (r'{"\u0073":2.50,"o":[{"s":1.0}]}', "2.50"),
+        ('{"o":"{","s":2.50}', "2.50"),
+    ],
+)
+def test_only_the_member_itself_counts(value: str, want: str) -> None:
+    for company in ([], [b"junk"]):
+        decoded = Json({"s": pl.String}).decode([value.encode(), *company])
+        assert decoded.frame["s"][0] == want
+
+
 def test_numbers_in_a_text_column_do_not_shift_those_of_other_rows() -> None:
     form = Json({"s": pl.String, "t": pl.String}, optional=frozenset({"s", "t"}))
     values = [
@@ -290,6 +308,10 @@ def test_a_name_that_is_no_column_is_refused() -> None:
         ({"millis": {"t"}, "epoch": {"t": "s"}}, "in 's' and in milliseconds"),
         ({"time_form": "%Y-%m-%d %Z"}, "'%Z' in '%Y-%m-%d %Z'"),
         ({"times": "%Y"}, "is no list of forms"),
+        ({"times": ["%Y", 5]}, "5 is no form of times"),
+        ({"millis": "t"}, "'t' is a text where a set of names is due"),
+        ({"optional": "t"}, "'t' is a text where a set of names is due"),
+        ({"epoch": "t"}, "epoch='t' gives no units"),
     ],
 )
 def test_what_is_wrong_about_times_is_refused_at_the_line(options: dict, message: str) -> None:

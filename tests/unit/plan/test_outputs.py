@@ -123,6 +123,24 @@ def test_a_time_that_the_form_cannot_bring_back_is_set_aside_and_says_so() -> No
     assert headers["processor.stage"].startswith(f"copy/write at {__file__}:".encode())
 
 
+@pytest.mark.parametrize("zone", [None, "Europe/Berlin"])
+def test_a_group_whose_time_has_no_text_is_set_aside_and_says_so(zone: str | None) -> None:
+    topology = Topology("far")
+    last = pl.col("last") + pl.duration(days=2_916_700)
+    if zone is not None:
+        last = last.dt.replace_time_zone("UTC").dt.convert_time_zone(zone)
+    groups = read(topology).group_by("origin").agg(last=F.max("t")).with_columns(last=last)
+    groups.write.kafka("out", key="origin", mode="update")
+    driver = TestDriver(topology)
+    row = {"target": "b", "origin": "a", "n": 1, "t": "2014-08-01 00:00:00"}
+    driver.feed([row, {**row, "origin": "b", "t": "2013-08-01 00:00:00"}])
+    driver.run()
+    assert [row["origin"] for row in driver.json("out")] == ["b"]
+    (letter,) = driver.dead_letters()
+    assert b"years from 1970 have no text" in dict(letter.headers())["processor.error"]
+    assert b"10000-" in letter.value()
+
+
 @pytest.mark.parametrize("kind", [pl.Datetime("ms"), pl.Datetime("us", "Asia/Tokyo"), pl.Date])
 def test_times_of_any_declared_type_are_event_times(kind: pl.DataType) -> None:
     topology = Topology("days")
