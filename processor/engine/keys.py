@@ -38,6 +38,7 @@ class Keys:
         self._column = columns[0] if len(columns) == 1 and partitions > 1 else None
         self._partitions = partitions
         self._tell = tell
+        self._passed = 0
         self.seen = self.misplaced = 0
 
     def wanted(self, rows: int) -> int:
@@ -52,8 +53,11 @@ class Keys:
         """
         if self._column is None:
             return 0
-        few = rows if self.seen < CLOSELY else 1 + rows // ONE_IN
-        return min(few, SAMPLE_MAX)
+        if self.seen < CLOSELY:
+            return min(rows, SAMPLE_MAX)
+        # Over small batches, so that most of them cost nothing.
+        few, self._passed = divmod(self._passed + rows, ONE_IN)
+        return min(few, rows, SAMPLE_MAX)
 
     def look(self, samples: Sequence[Sample]) -> int:
         """How many of the samples lie elsewhere; a key that is null has no place."""
