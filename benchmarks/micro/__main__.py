@@ -28,9 +28,15 @@ import numpy as np
 import polars as pl
 
 from benchmarks.work import MALFORMED, START_MS, work
-from processor.model.batch import Slice
+from processor.connectors.partitioner import partition as partition_of
+from processor.engine.keys import SAMPLE_MAX
+from processor.model.batch import Result, Slice
 from processor.model.log import TopicPartition
+from processor.operators.base import Context
+from processor.operators.fit import fit_of
 from processor.operators.pipeline import Pipeline
+from processor.operators.stateless import Extend
+from processor.plan.nodes import Location
 from processor.state import codec
 from processor.state.index import Index
 from processor.state.keys import KeyCodec
@@ -78,11 +84,29 @@ def _steps(records: int, batches: int) -> dict[str, Step]:
     }
     steps |= _state_steps(records, frames)
     steps |= {
+        **_number_steps(records),
         "all operators, stage 1": _pipeline(enrich.build().plan(), trips),
         "all operators, stage 2": _pipeline(popular.build().plan(), clusters),
         "all operators, stage 3": _pipeline(spend.build().plan(), payments),
     }
     return steps
+
+
+def _number_steps(records: int) -> dict[str, Step]:
+    """Whole numbers doubled, and looked at whether they fit; keys that are looked at."""
+    frame = pl.DataFrame({"n": np.arange(records), "s": [f"u{i}" for i in range(records)]})
+    doubled = [(pl.col("n") * 2).alias("twice")]
+    fit, _ = fit_of(Location("micro", 1), doubled, frame.schema)
+    context = Context([], [], Result())
+    plain, looked = Extend(doubled), Extend(doubled, fit)
+    keys = [b"u%d" % i for i in range(SAMPLE_MAX)]
+    return {
+        "integers doubled": lambda _: plain.process(frame, context),
+        "integers doubled, and seen to fit": lambda _: looked.process(frame, context),
+        f"{SAMPLE_MAX} keys by murmur2": lambda _: [
+            partition_of.__wrapped__(key, 4) for key in keys
+        ],
+    }
 
 
 def _enriched(values: list[bytes]) -> pl.DataFrame:
@@ -187,7 +211,7 @@ class _Message:
     def key(self) -> None:
         return None
 
-    headers = key
+    headers = value = key
 
 
 def _measure(steps: dict[str, Step], batches: int, records: int) -> list[Cost]:
