@@ -160,7 +160,7 @@ def _own(
         found = (
             wraps.mean_differs(one, wide, [of for _, of in taken])
             if wrap.mean
-            else wraps.differ(wraps.number(one, kind), wide, kind, nulls=wrap.nulls)
+            else wraps.differ(wraps.number(one, kind), wide, kind, nulls=wrap.nulls, room=wrap.room)
         )
         yield scope.check(f"{node} does not fit {kind}", found)
 
@@ -195,9 +195,7 @@ def _parsed(node: pl.Expr, scope: _Scope) -> Iterator[Check]:
     except pl.exceptions.PolarsError:
         raise _UnseenError(node, 'read it with time_unit="us"') from None
     kind = pl.Datetime("ns")
-    found = wraps.differ(
-        wraps.number(node, kind), wraps.number(wide, pl.Datetime("us")), kind, nulls=True
-    )
+    found = wraps.differ(wraps.number(node, kind), wraps.number(wide, pl.Datetime("us")), kind)
     yield scope.check(f"{node} does not fit {kind}", found)
 
 
