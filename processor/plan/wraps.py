@@ -208,7 +208,10 @@ def differ(
     nulls: bool = True,
     room: float | None = None,
 ) -> pl.Expr:
-    """Whether a value has wrapped around; ``one`` and ``wide`` are numbers, or lists of them."""
+    """Whether a value has wrapped around; ``one`` and ``wide`` are numbers, or lists of them.
+
+    ``room`` is how far they may be apart; a quarter of the type's range if left out.
+    """
     if isinstance(kind, pl.List | pl.Array):
         lists = isinstance(kind, pl.List)
         apart = (one - wide) if lists else (one - wide).arr.to_list()
@@ -222,6 +225,16 @@ def mean_differs(one: pl.Expr, wide: pl.Expr, kinds: Sequence[pl.DataType]) -> p
     """The same of a mean, whose sum may have wrapped around."""
     room = max(_room(kind) for kind in kinds) / len(kinds)
     return ((one - wide).abs() > room).fill_null(value=False)
+
+
+def room_of(wrap: Wrap, kind: pl.DataType, kinds: Sequence[pl.DataType]) -> float | None:
+    """How far the two may be apart, where parts of another type say it; ``None``: by the type.
+
+    A day and a duration in microseconds are added in microseconds, whatever comes of it.
+    """
+    if wrap.room is not None or not kind.is_temporal():
+        return wrap.room
+    return min(_room(of) for of in (kind, *kinds) if of.is_temporal() and bounded(of))
 
 
 def unit(kind: pl.DataType) -> int:

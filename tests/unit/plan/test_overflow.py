@@ -82,6 +82,7 @@ FOUND: list[tuple[pl.Expr, str]] = [
     (y.dt.offset_by("99999999999999999999d"), "XXX"), (y.dt.offset_by(by), "X.."),
     (y.dt.cast_time_unit("ms").dt.offset_by("1000000000000000s"), "XXX"),
     (y.dt.date().dt.offset_by("1000000000000s"), "XXX"),
+    (pl.date(2020, 1, 1) + du, "X.."), (pl.date(2020, 1, 1) - low, "X.."),
     (y.dt.epoch("ns"), "XXX"), (y.dt.timestamp("ns"), "XXX"), (du.dt.total_nanoseconds(), "X.."),
     (pl.from_epoch(a, "s"), "X.."), (pl.from_epoch(a, "ms"), "X.."), (pl.duration(days=a), "X.."),
     (pl.duration(hours=1, seconds=a, time_unit="ms"), "X.."), (lo.dt.truncate("1h"), "X.."),
