@@ -29,9 +29,15 @@ import polars as pl
 
 from benchmarks.work import MALFORMED, START_MS, work
 from processor import Csv, Json
-from processor.model.batch import Slice
+from processor.connectors.partitioner import partition as partition_of
+from processor.engine.keys import SAMPLE_MAX
+from processor.model.batch import Result, Slice
 from processor.model.log import TopicPartition
+from processor.operators.base import Context
+from processor.operators.fit import fit_of
 from processor.operators.pipeline import Pipeline
+from processor.operators.stateless import Extend
+from processor.plan.nodes import Location
 from processor.state import codec
 from processor.state.index import Index
 from processor.state.keys import KeyCodec
@@ -80,6 +86,7 @@ def _steps(records: int, batches: int) -> dict[str, Step]:
     steps |= _odd_steps(good, payments)
     steps |= _state_steps(records, frames)
     steps |= {
+        **_number_steps(records),
         "all operators, stage 1": _pipeline(enrich.build().plan(), trips),
         "all operators, stage 2": _pipeline(popular.build().plan(), clusters),
         "all operators, stage 3": _pipeline(spend.build().plan(), payments),
@@ -97,6 +104,23 @@ def _odd_steps(trips: list[list[bytes]], payments: list[list[bytes]]) -> dict[st
         "CSV to columns, times of the second form": lambda i: TRIP.decode(later[i]),
         "CSV to columns, times by a pattern": lambda i: pattern.decode(short[i]),
         "JSON to columns, numbers as text": lambda i: text.decode(payments[i]),
+    }
+
+
+def _number_steps(records: int) -> dict[str, Step]:
+    """Whole numbers doubled, and looked at whether they fit; keys that are looked at."""
+    frame = pl.DataFrame({"n": np.arange(records), "s": [f"u{i}" for i in range(records)]})
+    doubled = [(pl.col("n") * 2).alias("twice")]
+    fit, _ = fit_of(Location("micro", 1), doubled, frame.schema)
+    context = Context([], [], Result())
+    plain, looked = Extend(doubled), Extend(doubled, fit)
+    keys = [b"u%d" % i for i in range(SAMPLE_MAX)]
+    return {
+        "integers doubled": lambda _: plain.process(frame, context),
+        "integers doubled, and seen to fit": lambda _: looked.process(frame, context),
+        f"{SAMPLE_MAX} keys by murmur2": lambda _: [
+            partition_of.__wrapped__(key, 4) for key in keys
+        ],
     }
 
 
@@ -197,7 +221,7 @@ class _Message:
         return self.number
 
     def timestamp(self) -> tuple[int, int]:
-        return 1, START_MS
+        return 1, START_MS + 366 * 86_400_000  # behind every event, as a broker stamps them
 
     def key(self) -> None:
         return None

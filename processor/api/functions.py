@@ -83,6 +83,8 @@ def count(column: str | None = None) -> Aggregator:
 def sum(column: str) -> Aggregator:  # noqa: A001 - the name that every user looks for
     """Sum of a column; integers stay integers, of 64 bits. Without a value it is 0.
 
+    A record that takes it out of Int64 or Float64 ends the run; the error names it and the group.
+
     >>> sum("amount")
     Aggregator(function='sum', column='amount')
     """
@@ -91,7 +93,7 @@ def sum(column: str) -> Aggregator:  # noqa: A001 - the name that every user loo
 
 @arguments.told('F.min("amount")')
 def min(column: str) -> Aggregator:  # noqa: A001 - the name that every user looks for
-    """Smallest value of a column; null without one.
+    """Smallest value of a column; null without one. What is not a number is passed over.
 
     >>> min("amount")
     Aggregator(function='min', column='amount')
@@ -101,7 +103,7 @@ def min(column: str) -> Aggregator:  # noqa: A001 - the name that every user loo
 
 @arguments.told('F.max("amount")')
 def max(column: str) -> Aggregator:  # noqa: A001 - the name that every user looks for
-    """Largest value of a column; null without one.
+    """Largest value of a column; null without one. What is not a number is passed over.
 
     >>> max("amount")
     Aggregator(function='max', column='amount')
@@ -112,6 +114,8 @@ def max(column: str) -> Aggregator:  # noqa: A001 - the name that every user loo
 @arguments.told('F.mean("amount")')
 def mean(column: str) -> Aggregator:
     """Mean of a column, a float; null without a value.
+
+    A record that takes the sum out of Float64 ends the run; the error names it and the group.
 
     >>> mean("amount")
     Aggregator(function='mean', column='amount')

@@ -3,7 +3,8 @@
 An aggregate counts on it that all records of a key are in one partition. The broker does not see to
 that: each writer does, by its partitioner. Of every batch a few records are looked at: the text
 of the ``partitioned_by`` column, by murmur2, against the partition that the record came from. The
-first that lies elsewhere is told, all that are found are counted.
+first that lies elsewhere is told, and the partitioner that put it there as soon as it is known; all
+that are found are counted.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Keys:
 
     Args:
         partitions: how many the input topic has.
-        tell: hears of the first record that lies elsewhere.
+        tell: hears of the first record that lies elsewhere, and what partitioner fits.
     """
 
     def __init__(self, plan: Plan, partitions: int, tell: Callable[[str], None]) -> None:
@@ -38,6 +39,9 @@ class Keys:
         self._column = columns[0] if len(columns) == 1 and partitions > 1 else None
         self._partitions = partitions
         self._tell = tell
+        self._passed = 0
+        self._known: list[Sample] = []
+        self._untold = True
         self.seen = self.misplaced = 0
 
     def wanted(self, rows: int) -> int:
@@ -52,16 +56,25 @@ class Keys:
         """
         if self._column is None:
             return 0
-        few = rows if self.seen < CLOSELY else 1 + rows // ONE_IN
-        return min(few, SAMPLE_MAX)
+        if self.seen < CLOSELY:
+            return min(rows, SAMPLE_MAX)
+        # Over small batches, so that most of them cost nothing.
+        few, self._passed = divmod(self._passed + rows, ONE_IN)
+        return min(few, rows, SAMPLE_MAX)
 
     def look(self, samples: Sequence[Sample]) -> int:
         """How many of the samples lie elsewhere; a key that is null has no place."""
         keyed = [sample for sample in samples if sample.text is not None]
         elsewhere = [sample for sample in keyed if self._elsewhere(sample)]
         self.seen += len(keyed)
-        if elsewhere and not self.misplaced:
-            self._tell(self._told(elsewhere[0], keyed))
+        if self._untold and (elsewhere or self.misplaced):
+            self._known += keyed
+            fits = self._fits() if len({_bytes(s) for s in self._known}) >= _KEYS_MIN else None
+            if not self.misplaced:
+                self._tell(self._told(elsewhere[0], fits))
+            elif fits is not None:
+                self._tell(f"{keyed[0].message.topic()}: {fits}")
+            self._untold = fits is None and len(self._known) < SAMPLE_MAX
         self.misplaced += len(elsewhere)
         return len(elsewhere)
 
@@ -74,35 +87,33 @@ class Keys:
         made = key is not None and key != text and _made_of(key, text)
         return not made or partition_of(key or b"", self._partitions) != lies
 
-    def _told(self, sample: Sample, samples: Sequence[Sample]) -> str:
+    def _told(self, sample: Sample, fits: str | None) -> str:
         message, text = sample.message, str(sample.text)
         home = partition_of(text.encode(), self._partitions)
         return (
             f"{message.topic()}[{message.partition()}] offset {message.offset()}: a record with "
             f"{self._column}={text!r} belongs to partition {home} of {self._partitions} by murmur2 "
             f"of that text, and lies in {message.partition()}; where writers of a topic differ in "
-            f"this, a key has a group in each of two partitions. {self._fits(samples)}"
+            "this, a key has a group in each of two partitions. "
+            + (fits or f"Let all writers use murmur2 of that text ({_DEFAULT})")
         )
 
-    def _fits(self, samples: Sequence[Sample]) -> str:
+    def _fits(self) -> str | None:
         """What puts the records where they are, if it is one of those that are known."""
         count = self._partitions
-        pairs = {(_bytes(s), s.message.partition() or 0) for s in samples}
-        if len(pairs) >= _KEYS_MIN:
-            for name, place in PARTITIONERS.items():
-                if all(place(key, count) == lies for key, lies in pairs):
-                    return (
-                        f"All {len(samples)} looked at lie where {name} puts {_of(samples)}. Let "
-                        f"all writers use murmur2 ({_DEFAULT})"
-                    )
-            for former in range(count - 1, 1, -1):
-                if all(partition_of(key, former) == lies for key, lies in pairs):
-                    return (
-                        f"All {len(samples)} looked at lie where they belong if the topic has "
-                        f"{former} partitions: it was written before it was given more. Copy it to "
-                        "a new topic, by key"
-                    )
-        return f"Let all writers use murmur2 of that text ({_DEFAULT}), and copy the topic by key"
+        pairs = {(_bytes(s), s.message.partition() or 0) for s in self._known}
+        all_ = f"All {len(self._known)} looked at lie where"
+        for name, place in PARTITIONERS.items():
+            if all(place(key, count) == lies for key, lies in pairs):
+                keys = _of(self._known)
+                return f"{all_} {name} puts {keys}. Let all writers use murmur2 ({_DEFAULT})"
+        for former in range(count - 1, 1, -1):
+            if all(partition_of(key, former) == lies for key, lies in pairs):
+                return (
+                    f"{all_} they belong if the topic has {former} partitions: it was written "
+                    "before it was given more. Copy it to a new topic, by key"
+                )
+        return None
 
 
 def _of(samples: Sequence[Sample]) -> str:

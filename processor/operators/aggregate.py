@@ -253,13 +253,11 @@ class Aggregate:
     ) -> None:
         """See that no total of the groups from ``first`` on has left its type on the way."""
         name = str(term.total())
-        totals = slab.gather(name, slots)
-        suspects = sums.beyond(totals)
-        if reach > sums.limit(totals):
-            suspects[:] = True
-        if not suspects.any():
+        totals = slab.made(name)
+        far = reach > sums.limit(totals)
+        if not far and sums.close(totals):
             return
-        places = np.flatnonzero(suspects)
+        places = np.flatnonzero(sums.beyond(totals) | far)
         dtype = pl.Float64 if totals.dtype.kind == "f" else pl.Int64
         rows = frame.with_row_index(_AT).with_columns_seq(term.values().alias(_VALUE))
         groups = rows.group_by(self._by(), maintain_order=True).agg(_AT, _VALUE)[places + first]

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 import polars as pl
 
+from processor.operators.base import HIDDEN
+from processor.operators.search import ROW_ERRORS, told
 from processor.plan import overflow
 from processor.plan.hoist import hoist
 from processor.plan.nodes import Location
@@ -46,6 +48,32 @@ class Fit:
                 check.what for check in self._checks if frame.select_seq(check.rows.any()).item()
             )
             raise OverflowError("; ".join(told))
+
+    def misfits(self, frame: pl.DataFrame) -> dict[int, str]:
+        """The rows in which a value does not fit, with which one; none where another one fails."""
+        try:
+            own = self.before(frame.drop(HIDDEN, strict=False))
+            marks = own.with_columns_seq(
+                check.rows.alias(f"__{number}") for number, check in enumerate(self._checks)
+            )
+        except ROW_ERRORS:
+            return {}
+        found: dict[int, str] = {}
+        for number, check in enumerate(self._checks):
+            for row in marks[f"__{number}"].arg_true().to_list():
+                found.setdefault(row, told(OverflowError(check.what)))
+        return found
+
+
+class Fitted:
+    """A step whose values may not fit their types."""
+
+    __slots__ = ()
+    fit: Fit | None
+
+    def misfits(self, frame: pl.DataFrame) -> dict[int, str]:
+        """The rows in which one does not, found at once."""
+        return self.fit.misfits(frame) if self.fit else {}
 
 
 def fit_of(

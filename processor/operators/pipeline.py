@@ -19,7 +19,7 @@ from processor.operators.aggregate import MICROSECOND, Aggregate, SumError, Term
 from processor.operators.aside import Aside, messages_at
 from processor.operators.base import ROW, Context, KeyWatch, Operator, Refusal, Stateful, TaskState
 from processor.operators.emit import Emit
-from processor.operators.fit import fit_of
+from processor.operators.fit import Fitted, fit_of
 from processor.operators.search import ROW_ERRORS, StepError, failing
 from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
@@ -237,18 +237,29 @@ class Pipeline:
 
 def _failing(step: _Step, frame: pl.DataFrame, context: Context) -> dict[int, str]:
     """The rows of a frame that a step cannot compute; nothing is done with what it makes."""
+    bad = dict(step.operator.misfits(frame)) if isinstance(step.operator, Fitted) else {}
+    rest = [row for row in range(frame.height) if row not in bad]
+    others = frame[rest] if bad else frame
 
     def attempt(first: int, end: int) -> None:
-        part = frame[first:end]
+        part = others[first:end]
         if isinstance(step.operator, Aggregate):
             step.operator.grouped(part)
         else:
             step.operator.process(part, context)
 
     try:
-        return failing(attempt, frame.height)
+        if bad:
+            try:
+                attempt(0, others.height)
+            except ROW_ERRORS:
+                pass
+            else:
+                return bad
+        found = failing(attempt, others.height)
     except StepError as error:
         raise StepError(f"{step.name}: {error.message}", remedy=error.remedy) from error
+    return bad | {rest[row]: reason for row, reason in found.items()}
 
 
 def _way(steps: Iterable[_Step], wanted: _Step) -> list[_Step]:

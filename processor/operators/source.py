@@ -150,13 +150,12 @@ class Decode:
     def samples(
         self, decoded: Decoded, slices: Sequence[Slice], column: str, count: int
     ) -> list[Sample]:
-        """Some of a batch's good records, evenly spread, with the text of a column."""
-        height = decoded.frame.height
-        rows = [
-            row
-            for row in np.unique(np.arange(count) * height // max(count, 1)).tolist()
-            if row not in decoded.bad
-        ]
+        """Some of a batch's good records, evenly spread, with the text of a column.
+
+        ``count`` is no more than there are.
+        """
+        spread = (number * decoded.frame.height // count for number in range(count))
+        rows = [row for row in spread if row not in decoded.bad]
         texts = decoded.frame[column].gather(rows).cast(pl.String).to_list()
         return [Sample(*pair) for pair in zip(messages_at(slices, rows), texts, strict=True)]
 

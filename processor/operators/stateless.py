@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from processor.operators.base import HIDDEN, Context
-from processor.operators.fit import Fit
+from processor.operators.fit import Fit, Fitted
 
 
 def _together() -> bool:
@@ -33,7 +33,7 @@ def _hidden(frame: pl.DataFrame) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class Select:
+class Select(Fitted):
     """These columns and no others."""
 
     expressions: Sequence[pl.Expr]
@@ -60,7 +60,7 @@ class Select:
 
 
 @dataclass(frozen=True, slots=True)
-class Extend:
+class Extend(Fitted):
     """These columns beside the others."""
 
     expressions: Sequence[pl.Expr]
@@ -85,7 +85,7 @@ class Extend:
 
 
 @dataclass(frozen=True, slots=True)
-class Filter:
+class Filter(Fitted):
     """Rows for which the predicate is true; ``counted`` where the rows are still records."""
 
     predicate: pl.Expr

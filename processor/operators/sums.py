@@ -43,8 +43,18 @@ def reach(values: pl.Series) -> float:
     return max(abs(float(low)), abs(float(high))) * len(values)
 
 
+def close(totals: Numbers) -> bool:
+    """Whether no total needs a closer look: none is far from zero, infinite or no number.
+
+    >>> close(np.array([1.0, -2.0])), close(np.array([1.0, np.nan]))
+    (True, False)
+    """
+    most = limit(totals)
+    return bool(totals.min() >= -most and totals.max() <= most)
+
+
 def beyond(totals: Numbers) -> npt.NDArray[np.bool_]:
-    """The totals that need a closer look: they are far from zero, infinite or no number.
+    """The totals that need one.
 
     >>> beyond(np.array([1.0, np.inf, np.nan])).tolist()
     [False, True, True]

@@ -157,11 +157,11 @@ def _own(
             continue
         one = node if len(kinds) == 1 else pl.struct(node).struct.field(name)
         wide = wrap.wide(*(wraps.number(value, of) for value, of in taken))
-        found = (
-            wraps.mean_differs(one, wide, [of for _, of in taken])
-            if wrap.mean
-            else wraps.differ(wraps.number(one, kind), wide, kind, nulls=wrap.nulls)
-        )
+        if wrap.mean:
+            found = wraps.mean_differs(one, wide, [of for _, of in taken])
+        else:
+            room = wraps.room_of(wrap, kind, [of for _, of in taken])
+            found = wraps.differ(wraps.number(one, kind), wide, kind, nulls=wrap.nulls, room=room)
         yield scope.check(f"{node} does not fit {kind}", found)
 
 
@@ -195,9 +195,7 @@ def _parsed(node: pl.Expr, scope: _Scope) -> Iterator[Check]:
     except pl.exceptions.PolarsError:
         raise _UnseenError(node, 'read it with time_unit="us"') from None
     kind = pl.Datetime("ns")
-    found = wraps.differ(
-        wraps.number(node, kind), wraps.number(wide, pl.Datetime("us")), kind, nulls=True
-    )
+    found = wraps.differ(wraps.number(node, kind), wraps.number(wide, pl.Datetime("us")), kind)
     yield scope.check(f"{node} does not fit {kind}", found)
 
 

@@ -38,6 +38,17 @@ def check(at: Location, expression: pl.Expr, columns: Mapping[str, pl.DataType])
     processor.errors.TopologyError: t.py:3: col("n").shift([dyn int: 1]) looks at other rows, ...
       remedy: compute each row from itself; for more, group_by(...).agg(...)
     """
+    try:
+        look(at, expression, columns)
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
+        raise TopologyError(
+            f"{at}: whether {expression} looks at other rows cannot be seen: {error}",
+            remedy="say it in several steps, with the columns by their names",
+        ) from error
+
+
+def look(at: Location, expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> None:
+    """The same, for a step that may have other faults: then the column engine's errors come out."""
     if (found := refusal(expression, columns)) is not None:
         part, remedy = found
         raise TopologyError(

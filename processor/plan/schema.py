@@ -46,7 +46,7 @@ def columns(plan: nodes.Plan) -> Columns:
             have = {} if isinstance(node, nodes.Source) else frames[id(node.parent)].schema
             for expression in nodes.expressions(node):
                 with contextlib.suppress(pl.exceptions.PolarsError, pl.exceptions.PanicException):
-                    rowwise.check(node.at, expression, have)
+                    rowwise.look(node.at, expression, have)
             said = str(error).strip().partition("\n")[0] or type(error).__name__
             raise TopologyError(
                 f"{node.at}: {_WORDS[type(node)]} cannot be computed: {said}",

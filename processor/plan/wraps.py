@@ -49,6 +49,7 @@ class Wrap:
         unit: nanoseconds in the unit of its result, which is no time; what is not finer than its
             first part has room.
         mean: whether it is the mean of its parts, which has no bounds of its own.
+        room: how far the two may be apart, where that is not for the result's type to say.
     """
 
     make: Make
@@ -56,6 +57,7 @@ class Wrap:
     nulls: bool = True
     unit: int | None = None
     mean: bool = False
+    room: float | None = None
 
 
 def _length(text: pl.Expr) -> pl.Expr:
@@ -91,7 +93,12 @@ def _durations() -> list[Wrap]:
 
 def _of_times() -> list[Wrap]:
     found = [
-        Wrap(lambda time, by: time.dt.offset_by(by), lambda time, by: time + _length(by)),
+        # What it is offset by has 64 bits of nanoseconds, whatever the times count.
+        Wrap(
+            lambda time, by: time.dt.offset_by(by),
+            lambda time, by: time + _length(by),
+            room=2.0**62,
+        ),
         Wrap(lambda time, every: time.dt.truncate(every), _first),
         Wrap(lambda time, every: time.dt.round(every), _first),
     ]
@@ -193,14 +200,24 @@ def number(value: pl.Expr, kind: pl.DataType) -> pl.Expr:
     return value.cast(pl.Float64) if plain else value
 
 
-def differ(one: pl.Expr, wide: pl.Expr, kind: pl.DataType, *, nulls: bool) -> pl.Expr:
-    """Whether a value has wrapped around; ``one`` and ``wide`` are numbers, or lists of them."""
+def differ(
+    one: pl.Expr,
+    wide: pl.Expr,
+    kind: pl.DataType,
+    *,
+    nulls: bool = True,
+    room: float | None = None,
+) -> pl.Expr:
+    """Whether a value has wrapped around; ``one`` and ``wide`` are numbers, or lists of them.
+
+    ``room`` is how far they may be apart; a quarter of the type's range if left out.
+    """
     if isinstance(kind, pl.List | pl.Array):
         lists = isinstance(kind, pl.List)
         apart = (one - wide) if lists else (one - wide).arr.to_list()
         far = pl.element().abs() > _room(_inner(kind))
         return apart.list.eval(far.fill_null(value=False)).list.any().fill_null(value=False)
-    far = (one - wide).abs() > _room(kind)
+    far = (one - wide).abs() > (_room(kind) if room is None else room)
     return far.fill_null(wide.is_finite()) if nulls else far.fill_null(value=False)
 
 
@@ -208,6 +225,16 @@ def mean_differs(one: pl.Expr, wide: pl.Expr, kinds: Sequence[pl.DataType]) -> p
     """The same of a mean, whose sum may have wrapped around."""
     room = max(_room(kind) for kind in kinds) / len(kinds)
     return ((one - wide).abs() > room).fill_null(value=False)
+
+
+def room_of(wrap: Wrap, kind: pl.DataType, kinds: Sequence[pl.DataType]) -> float | None:
+    """How far the two may be apart, where parts of another type say it; ``None``: by the type.
+
+    A day and a duration in microseconds are added in microseconds, whatever comes of it.
+    """
+    if wrap.room is not None or not kind.is_temporal():
+        return wrap.room
+    return min(_room(of) for of in (kind, *kinds) if of.is_temporal() and bounded(of))
 
 
 def unit(kind: pl.DataType) -> int:

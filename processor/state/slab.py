@@ -96,6 +96,7 @@ class Slab:
         self._top = 0
         self._count = 0
         self._changes = _Changes()
+        self._made: dict[str, Column] = {}
         self.low = NUMBER_MAX
 
     def rows(self) -> int:
@@ -122,7 +123,8 @@ class Slab:
             for cell in self._cells:
                 column, partial = self._columns[cell.name], partials[cell.name]
                 if cell.fold == "add":
-                    column[slots] += partial
+                    self._made[cell.name] = column[slots] + partial
+                    column[slots] = self._made[cell.name]
                 else:
                     # These pass over NaN, as the batch's own minimum and maximum do.
                     pick = np.fmin if cell.fold == "min" else np.fmax
@@ -136,6 +138,10 @@ class Slab:
     def before(self, name: str) -> Column:
         """Values of a column as the last `fold` found them, in the order of its keys."""
         return self._changes.old[-1][name]
+
+    def made(self, name: str) -> Column:
+        """Values of a column of sums as the last `fold` made them, in the order of its keys."""
+        return self._made[name]
 
     def amend(self, name: str, slots: Slots, values: Column) -> None:
         """Put values in place of those that the last `fold` made."""

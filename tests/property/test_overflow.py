@@ -166,3 +166,78 @@ def test_a_value_is_what_python_has_or_it_is_said_that_it_does_not_fit(
             assert not tree.fits(row)
         elif isinstance(result, int) or result is None:
             assert result == tree.value(row)
+
+
+UNITS = {"ns": 1, "us": 10**3, "ms": 10**6}
+TIMES: dict[str, Any] = {f"t{unit}": pl.Datetime(unit) for unit in UNITS}  # type: ignore[arg-type]
+TIMES |= {f"d{unit}": pl.Duration(unit) for unit in UNITS} | {"day": pl.Date(), "n": pl.Int64()}  # type: ignore[arg-type]
+LENGTHS = {"s": 10**9, "h": 3600 * 10**9, "d": 86_400 * 10**9, "ms": 10**6, "us": 10**3}
+MAX = 2**63 - 1
+ends = st.sampled_from([0, 1, -1, MAX, -MAX, MAX // 2, 10**15])
+counts = st.one_of(st.none(), ends, st.integers(-MAX, MAX), st.integers(-(10**15), 10**15))
+
+
+def unit_of(kind: Any) -> int:
+    if kind == pl.Date:
+        return 86_400 * 10**9
+    return UNITS[kind.time_unit] if kind.is_temporal() else 1
+
+
+def steps() -> list[tuple[str, pl.Expr, Callable[..., int]]]:
+    """Expressions of two columns or one, and the same in nanoseconds."""
+    found: list[tuple[str, pl.Expr, Callable[..., int]]] = []
+    times = [name for name in TIMES if name != "n"]
+    for p in times:
+        found += [(p, -pl.col(p), operator.neg), (p, pl.col(p).abs(), abs)]
+        found += [
+            (p, pl.col(p).dt.offset_by(f"{count}{name}"), lambda v, by=count * size: v + by)
+            for name, size in LENGTHS.items()
+            for count in (1, -5, 10**6, 10**12)
+        ]
+        for q in (*times, "n"):
+            both = f"{p} {q}"
+            found += [
+                (both, pl.col(p) + pl.col(q), operator.add),
+                (both, pl.col(p) - pl.col(q), operator.sub),
+                (both, pl.col(p) * pl.col(q), operator.mul),
+            ]
+    return [step for step in found if typed(step[1])]
+
+
+def typed(expression: pl.Expr) -> bool:
+    try:
+        kind = pl.DataFrame(schema=TIMES).select(expression).to_series().dtype
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+        return False
+    return kind in (pl.Datetime, pl.Duration, pl.Date)
+
+
+@settings(QUICK, max_examples=400)
+@given(st.sampled_from(steps()), st.fixed_dictionaries(dict.fromkeys(TIMES, counts)))
+def test_a_time_or_a_duration_is_right_or_it_is_said_that_it_does_not_fit(
+    step: tuple[str, pl.Expr, Callable[..., int]], cells: dict[str, int | None]
+) -> None:
+    names, expression, exact = step
+    if cells["day"] is not None:
+        cells["day"] = cells["day"] % 2**31
+    frame = pl.DataFrame(
+        {n: pl.Series([v], dtype=pl.Int32 if n == "day" else pl.Int64) for n, v in cells.items()}
+    ).with_columns(pl.col(n).cast(kind) for n, kind in TIMES.items())
+    marks = [
+        frame.select(check.rows).item()
+        for check in checks(Location("t.py", 1), [expression], TIMES)
+    ]
+    try:
+        result = frame.select(expression).to_series()
+    except pl.exceptions.PolarsError:
+        return  # it is told by the engine itself
+    given_ = [(cells[name], unit_of(TIMES[name])) for name in names.split()]
+    if any(count is None for count, _ in given_):
+        assert not any(marks)
+        return
+    unit = unit_of(result.dtype)
+    wanted = exact(*(count * size for count, size in given_)) // unit  # type: ignore[operator]
+    found = result.to_physical().item()
+    # The coarser unit of two is taken before.
+    assert any(marks) or (found is not None and abs(found - wanted) <= 1)
+    assert not any(marks) or found is None or abs(found - wanted) > 1

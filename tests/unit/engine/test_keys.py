@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -60,23 +61,31 @@ def fed(
         (lambda key, _: len(key) * 3 % 4, "murmur2 of that text"),
     ],
 )
-@pytest.mark.parametrize("size", [7, 20_000])
+@pytest.mark.parametrize("size", [20, 20_000])
 def test_keys_that_another_partitioner_has_placed_are_told_once_and_counted(
     place: Callable[[bytes, int], int], named: str, size: int
 ) -> None:
     driver = fed(place, size=size)
-    (told,) = driver.noted
+    told = driver.noted[0]
     assert told.startswith("rides[")
     assert "offset 0: a record with user='user-" in told
     assert "of 4 by murmur2" in told
-    if size > 7:
-        assert named in told
+    assert named in driver.noted[-1]
+    assert len(driver.noted) == 1
     wrong = sum(
         place(f"user-{n % 20}".encode(), 4) != murmur2(f"user-{n % 20}".encode(), 4)
         for n in range(60)
     )
     assert sum(report.misplaced for report in driver.reports) == wrong > 0
     assert "misplaced" in driver.reports[0].log_fields()
+
+
+def test_the_partitioner_is_told_as_soon_as_it_is_known() -> None:
+    driver = fed(CRC32, size=1)
+    first, then = driver.noted
+    assert "offset 0: a record with user=" in first
+    assert "crc32" not in first
+    assert re.fullmatch(r"rides: All \d+ looked at lie where crc32 .*murmur2_random .*", then)
 
 
 def test_the_record_and_both_partitions_are_named() -> None:
@@ -161,7 +170,8 @@ def test_batches_are_looked_at_closely_at_first_and_then_here_and_there() -> Non
     assert [keys.wanted(rows) for rows in (1, 40, 60_000)] == [1, 40, SAMPLE_MAX]
     home = murmur2(b"ann", 4)
     keys.look([Sample(Fake(b"", 0, home, b"ann"), "ann")] * CLOSELY)
-    assert [keys.wanted(rows) for rows in (40, 5_000, 60_000)] == [1, 10, SAMPLE_MAX]
+    assert [keys.wanted(rows) for rows in (5_120, 60_000)] == [10, SAMPLE_MAX]
+    assert sum(keys.wanted(32) for _ in range(160)) == 10
 
 
 def test_verify_says_the_same() -> None:

@@ -11,6 +11,7 @@ import pytest
 from processor import Json, Topology
 from processor import functions as F
 from processor.errors import RecordError
+from processor.operators.stateless import Extend
 from processor.testing import TestDriver
 
 M = 2**63 - 1
@@ -121,3 +122,30 @@ def test_a_function_is_called_once_for_each_row_though_its_value_is_looked_at() 
     driver.run()
     assert calls == [1, 2, 3, 1, 2, 3]
     assert [row["w"] for row in driver.json("out")] == [2, 4, 6]
+
+
+def test_rows_that_do_not_fit_are_found_at_once_and_others_that_fail_beside_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    runs: list[int] = []
+    process = Extend.process
+    monkeypatch.setattr(
+        Extend,
+        "process",
+        lambda step, rows, at: runs.append(rows.height) or process(step, rows, at),
+    )
+    topology = Topology("a")
+    ratio = pl.when(pl.col("k") == "no").then(pl.col("k")).otherwise(pl.lit("1")).cast(pl.Int64)
+    source(topology).with_columns(w=pl.col("c") * 2, r=ratio).write.kafka("out")
+    driver = TestDriver(topology)
+    count = 500
+    driver.feed([record(M) for _ in range(count)] + [record(c) for c in GOOD])
+    driver.run()
+    assert [row["c"] for row in driver.json("out")] == GOOD
+    assert len(driver.dead_letters()) == count
+    assert len(runs) < 60  # in batches that begin with 32
+    driver.feed([record(M), record(5, "no"), record(6), record(M, "no")])
+    driver.run()
+    assert [row["c"] for row in driver.json("out")][3:] == [6]
+    reasons = [dict(m.headers())["processor.error"] for m in driver.dead_letters()[count:]]
+    assert [b"does not fit" in reason for reason in reasons] == [True, False, True]

@@ -9,6 +9,7 @@ import pytest
 from processor import Json, Topology, TopologyError
 from processor import functions as F
 from processor.plan import rowwise, trial
+from processor.plan.nodes import Location
 from tests.unit.plan.methods import NO_COLUMN, OTHER_ROWS, ROW_WISE, SCHEMA, same
 
 pytestmark = pytest.mark.filterwarnings(
@@ -87,6 +88,18 @@ def test_the_part_that_looks_at_other_rows_is_named_with_its_line_and_what_to_do
         assert part in error.value.message
         assert "looks at other rows" in error.value.message
         assert remedy in error.value.remedy
+
+
+def test_what_cannot_be_seen_is_refused_at_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise pl.exceptions.ComputeError("no plan")
+
+    monkeypatch.setattr(pl.LazyFrame, "explain", refuse)
+    at = Location("t.py", 3)
+    with pytest.raises(TopologyError, match=r"t.py:3: whether .* cannot be seen: no plan"):
+        rowwise.check(at, pl.col("a") + 1, SCHEMA)
+    with pytest.raises(pl.exceptions.ComputeError):
+        rowwise.look(at, pl.col("a") + 1, SCHEMA)
 
 
 def test_a_step_behind_an_aggregate_is_held_to_the_same() -> None:
