@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import re
+import threading
+import time
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -21,7 +23,8 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 
 from processor.connectors.kafka.consumer import KafkaConsumer, positions_of
 from processor.connectors.kafka.errors import classify, reason
-from processor.connectors.kafka.look import held, look
+from processor.connectors.kafka.look import RENEW_S, held, look
+from processor.connectors.kafka.making import made
 from processor.connectors.kafka.producer import KafkaProducer
 from processor.connectors.kafka.reach import Heard
 from processor.connectors.kafka.reader import scan
@@ -34,7 +37,6 @@ from processor.connectors.kafka.settings import (
 from processor.errors import AbortableError, FencedError, LogError, RetriableError
 from processor.model.log import Committed, Extent, TopicDescription
 from processor.model.log import TopicPartition as Partition
-from processor.refusals.kafka import ALIASES, nearest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -73,6 +75,9 @@ class KafkaLog:
             bootstrap_servers, dict(extra or {}), session_timeout_ms, transaction_timeout_ms
         )
         self._admin: Any = None
+        self._former: Any = None
+        self._making = threading.Lock()
+        self._answered_s = time.monotonic()
         self._heard = Heard()
         self._met = False
         self._readers: dict[tuple[str, bool], Any] = {}
@@ -82,11 +87,11 @@ class KafkaLog:
 
     def consumer(self, group: str, instance: str, topics: Sequence[str]) -> KafkaConsumer:
         """A new member of ``group``; ``instance`` is its identity over restarts."""
-        return _made(lambda: KafkaConsumer(self._connection, group, instance, topics))
+        return made(lambda: KafkaConsumer(self._connection, group, instance, topics))
 
     def producer(self, transactional_id: str | None) -> KafkaProducer:
         """A new producer; ``None`` makes one without transactions."""
-        return _made(lambda: KafkaProducer(self._connection, transactional_id))
+        return made(lambda: KafkaProducer(self._connection, transactional_id))
 
     def describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
         """The topics that exist, of those named."""
@@ -149,7 +154,22 @@ class KafkaLog:
         self, topics: Collection[str], ends_of: Collection[Partition], timeout_s: float
     ) -> View:
         """How topics and partitions stand now, asked once; any thread may ask."""
-        return look(self._client(), topics, ends_of, timeout_s)
+        client = self._client()
+        try:
+            view = look(client, topics, ends_of, timeout_s)
+        except RetriableError:
+            if time.monotonic() - self._answered_s > RENEW_S:
+                self._renew(client)
+            raise
+        self._answered_s = time.monotonic()
+        return view
+
+    def _renew(self, client: Any) -> None:
+        # The former is kept until the next time: futures of one that is thrown away never resolve.
+        with self._making:
+            if self._admin is client:
+                self._former, self._admin = client, None
+            self._answered_s = time.monotonic()
 
     def held(self, group: str, timeout_s: float) -> frozenset[Partition] | None:
         """The partitions that members of a group have, asked once; any thread may ask."""
@@ -229,7 +249,7 @@ class KafkaLog:
             if len(self._readers) == READERS_MAX:
                 self._readers.pop(next(iter(self._readers))).close()
             settings = reader_settings(self._connection, group, committed=stable)
-            self._readers[known] = _made(lambda: Consumer(settings))
+            self._readers[known] = made(lambda: Consumer(settings))
         return self._readers[known]
 
     def members(self, group: str) -> frozenset[str]:
@@ -330,15 +350,16 @@ class KafkaLog:
         return self._heard.why(servers, protocol, first=not self._met)
 
     def _client(self) -> Any:
-        # One for the log's life: futures of a client that is thrown away never resolve.
-        if self._admin is None:
-            settings = admin_settings(self._connection, self._heard)
-            self._admin = _made(lambda: admin.AdminClient(settings))
-        return self._admin
+        # One for all threads, and for as long as it hears answers.
+        with self._making:
+            if self._admin is None:
+                settings = admin_settings(self._connection, self._heard)
+                self._admin = made(lambda: admin.AdminClient(settings))
+            return self._admin
 
     def close(self) -> None:
         """Let go of everything."""
-        self._admin = None
+        self._admin = self._former = None
         while self._readers:
             self._readers.popitem()[1].close()
 
@@ -348,35 +369,11 @@ def make_kafka_log(bootstrap_servers: str) -> KafkaLog:
     return KafkaLog(bootstrap_servers, session_timeout_ms=6_000, transaction_timeout_ms=6_000)
 
 
-def _made(make: Callable[[], Answer]) -> Answer:
-    try:
-        return make()
-    except KafkaException as problem:
-        error = reason(problem)
-        said = error.str() if error is not None else str(problem)
-        raise LogError(f"Kafka client: {said}", remedy=_correction(said)) from problem
-
-
 def _topic_id(description: Any) -> str:
     # Brokers before 2.8 have none: all its bits are 0.
     topic_id = description.topic_id
     known = topic_id.get_most_significant_bits() or topic_id.get_least_significant_bits()
     return str(topic_id) if known else ""
-
-
-def _correction(said: str) -> str:
-    """What to do about a setting that the client does not take."""
-    unknown = re.search(r'No such configuration property: "(.*?)"', said)
-    if unknown is not None:
-        meant = nearest(unknown[1])
-        return f"did you mean {meant}?" if meant else "its names are those of librdkafka"
-    if "SASL mechanism" in said:
-        return "say --kafka sasl.mechanism=PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
-    also = [f"{other} is the same; " for name, other in ALIASES.items() if f'"{name}"' in said]
-    return "".join(also) + (
-        "correct it: it stands in --kafka, in a variable PROCESSOR_KAFKA__… or below [kafka] in "
-        "the settings file"
-    )
 
 
 def _result(answer: Any, doing: str) -> Any:

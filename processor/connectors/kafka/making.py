@@ -1,0 +1,42 @@
+"""Makes a client, and says what to do about settings that it does not take."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, TypeVar
+
+from confluent_kafka import KafkaException
+
+from processor.connectors.kafka.errors import reason
+from processor.errors import LogError
+from processor.refusals.kafka import ALIASES, nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Answer = TypeVar("Answer")
+
+
+def made(make: Callable[[], Answer]) -> Answer:
+    """What ``make`` makes; raises `LogError` where the client takes its settings for wrong."""
+    try:
+        return make()
+    except KafkaException as problem:
+        error = reason(problem)
+        said = error.str() if error is not None else str(problem)
+        raise LogError(f"Kafka client: {said}", remedy=_correction(said)) from problem
+
+
+def _correction(said: str) -> str:
+    """What to do about a setting that the client does not take."""
+    unknown = re.search(r'No such configuration property: "(.*?)"', said)
+    if unknown is not None:
+        meant = nearest(unknown[1])
+        return f"did you mean {meant}?" if meant else "its names are those of librdkafka"
+    if "SASL mechanism" in said:
+        return "say --kafka sasl.mechanism=PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER"
+    also = [f"{other} is the same; " for name, other in ALIASES.items() if f'"{name}"' in said]
+    return "".join(also) + (
+        "correct it: it stands in --kafka, in a variable PROCESSOR_KAFKA__… or below [kafka] in "
+        "the settings file"
+    )
