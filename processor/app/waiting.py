@@ -1,6 +1,7 @@
 """Probes that are answered while a run waits for its servers, before there is a worker to ask.
 
-They say alive and not ready: what starts the container is to let it wait.
+They say alive and not ready: what starts the container is to let it wait. Metrics say the same,
+without the name of a topology, which is not known yet.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
-from processor.errors import ProcessorError, SettingsError
+from processor.clock import SystemClock
+from processor.errors import ProcessorError, SettingsError, StoreError
+from processor.metrics.standing import Health, Standing
 from processor.settings import Settings
 
 
@@ -18,28 +21,39 @@ class Probes:
 
     def __init__(self, settings: Settings, numbers: Sequence[int], stack: ExitStack) -> None:
         self._settings, self._numbers, self._stack = settings, numbers, stack
-        self._why = ""
+        self._error = ProcessorError("")
         self._open = False
 
     def wait(self, error: ProcessorError) -> None:
         """A server is away: say so to who asks."""
-        self._why = error.message
+        self._error = error
         if self._open or not self._settings.metrics_port:
             return
         self._open = True
-        from prometheus_client import CollectorRegistry
-
+        from processor.metrics.catalogue import Metrics
         from processor.metrics.server import serve
 
+        metrics = Metrics()
+        metrics.shows("", self._health)
         for number in self._numbers:
             port = self._settings.metrics_port + number
             # A port that is taken is told by the worker, which needs it.
             with contextlib.suppress(SettingsError):
                 server = serve(
-                    CollectorRegistry(), port, self._settings.metrics_host,
-                    ready=lambda: False, why=lambda: f"waiting: {self._why}",
+                    metrics.registry, port, self._settings.metrics_host,
+                    ready=lambda: False, why=lambda: f"waiting: {self._error.message}",
                 )  # fmt: skip
                 self._stack.callback(server.close)
+
+    def _health(self) -> Health:
+        """What the alerts need: not ready, and which server does not answer."""
+        of_store = isinstance(self._error, StoreError)
+        return Health(
+            Standing(),
+            SystemClock().now_ms(),
+            broker_up=None if of_store else False,
+            store_up=False if of_store else None,
+        )
 
 
 @contextmanager

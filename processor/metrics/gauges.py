@@ -45,7 +45,7 @@ class Gauges(Collector):
             ("state_rows", "Rows of state held in memory.", standing.state_rows),
             ("state_bytes", "Bytes of state held in memory.", standing.state_bytes),
         ):
-            yield self._family(name, text, (), {(): value})
+            yield self._family(name, text, (), {} if value is None else {(): value})
         topics = {(topic.name, topic.role): topic for topic in health.topics}
         yield self._family(
             "topic_up", "1 when the topic is there and each partition has a leader.",

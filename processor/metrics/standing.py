@@ -52,17 +52,18 @@ class Topic:
 class Health:
     """A worker with what its servers say.
 
-    ``ready`` is what ``/readyz`` says. Of a broker that does not answer nothing is known: then
-    ``topics``, ``lag`` and ``held`` are empty, not as they were. ``lag`` counts offsets from the
-    position to the last stable one, ``held`` those behind it: an open transaction and what follows.
+    ``ready`` is what ``/readyz`` says. A server that was not asked is neither up nor down:
+    ``None``. Of a broker that does not answer nothing is known: then ``topics``, ``lag`` and
+    ``held`` are empty, not as they were. ``lag`` counts offsets from the position to the last
+    stable one, ``held`` those behind it: an open transaction and what follows.
     ``now_ms`` is when this was, in milliseconds since 1970.
     """
 
     standing: Standing
     now_ms: int
     ready: bool = False
-    broker_up: bool = False
-    store_up: bool = False
+    broker_up: bool | None = False
+    store_up: bool | None = False
     topics: tuple[Topic, ...] = ()
     lag: Mapping[TopicPartition, int] = field(default_factory=dict)
     held: Mapping[TopicPartition, int] = field(default_factory=dict)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import threading
+import time
 import warnings
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -20,7 +22,7 @@ from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_e
 
 from processor.connectors.kafka.consumer import KafkaConsumer, positions_of
 from processor.connectors.kafka.errors import classify, reason
-from processor.connectors.kafka.look import held, look
+from processor.connectors.kafka.look import RENEW_S, held, look
 from processor.connectors.kafka.making import made
 from processor.connectors.kafka.producer import KafkaProducer
 from processor.connectors.kafka.reach import Heard
@@ -72,6 +74,9 @@ class KafkaLog:
             bootstrap_servers, dict(extra or {}), session_timeout_ms, transaction_timeout_ms
         )
         self._admin: Any = None
+        self._former: Any = None
+        self._making = threading.Lock()
+        self._answered_s = time.monotonic()
         self._heard = Heard()
         self._met = False
         self._readers: dict[tuple[str, bool], Any] = {}
@@ -148,7 +153,22 @@ class KafkaLog:
         self, topics: Collection[str], ends_of: Collection[Partition], timeout_s: float
     ) -> View:
         """How topics and partitions stand now, asked once; any thread may ask."""
-        return look(self._client(), topics, ends_of, timeout_s)
+        client = self._client()
+        try:
+            view = look(client, topics, ends_of, timeout_s)
+        except RetriableError:
+            if time.monotonic() - self._answered_s > RENEW_S:
+                self._renew(client)
+            raise
+        self._answered_s = time.monotonic()
+        return view
+
+    def _renew(self, client: Any) -> None:
+        # The former is kept until the next time: futures of one that is thrown away never resolve.
+        with self._making:
+            if self._admin is client:
+                self._former, self._admin = client, None
+            self._answered_s = time.monotonic()
 
     def held(self, group: str, timeout_s: float) -> frozenset[Partition] | None:
         """The partitions that members of a group have, asked once; any thread may ask."""
@@ -339,15 +359,16 @@ class KafkaLog:
         return self._heard.why(servers, protocol, first=not self._met)
 
     def _client(self) -> Any:
-        # One for the log's life: futures of a client that is thrown away never resolve.
-        if self._admin is None:
-            settings = admin_settings(self._connection, self._heard)
-            self._admin = made(lambda: admin.AdminClient(settings))
-        return self._admin
+        # One for all threads, and for as long as it hears answers.
+        with self._making:
+            if self._admin is None:
+                settings = admin_settings(self._connection, self._heard)
+                self._admin = made(lambda: admin.AdminClient(settings))
+            return self._admin
 
     def close(self) -> None:
         """Let go of everything."""
-        self._admin = None
+        self._admin = self._former = None
         while self._readers:
             self._readers.popitem()[1].close()
 

@@ -36,6 +36,9 @@ _GONE = frozenset(
 # The client answers a question by its limit; the future is asked a little longer.
 _SPARE_S = 0.5
 _LEAST_S = 0.1
+# After so long without an answer a new client asks: after a broker had stood still, one (librdkafka
+# 2.16) was seen to find no connection for more than a minute, while others found theirs at once.
+RENEW_S = 10.0
 # What each of up to three questions may take of the time.
 _SHARE = 0.4
 

@@ -1,10 +1,9 @@
-"""Making a client, and what is said of settings that it does not take."""
+"""Makes a client, and says what to do about settings that it does not take."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from confluent_kafka import KafkaException
 
@@ -12,11 +11,14 @@ from processor.connectors.kafka.errors import reason
 from processor.errors import LogError
 from processor.refusals.kafka import ALIASES, nearest
 
-Client = TypeVar("Client")
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Answer = TypeVar("Answer")
 
 
-def made(make: Callable[[], Client]) -> Client:
-    """A client; raises `LogError` with what it says of its settings, and what to do about it."""
+def made(make: Callable[[], Answer]) -> Answer:
+    """What ``make`` makes; raises `LogError` where the client takes its settings for wrong."""
     try:
         return make()
     except KafkaException as problem:

@@ -38,12 +38,16 @@ def test_while_a_run_waits_for_its_servers_it_is_alive_and_not_ready_and_says_wh
             seen.append("first")
             raise RetriableError("no Kafka broker answered at nowhere:9092")
         seen.append((asked(port, "/livez")[0], asked(port, "/readyz")))
+        seen.append(asked(port, "/metrics")[1])
         return "there"
 
     assert patiently(settings, threading.Event(), away_once) == "there"
     live, (ready, why) = seen[1]
     assert (live, ready) == (200, 503)
     assert "waiting: no Kafka broker answered at nowhere:9092" in why
+    assert 'processor_ready{topology=""} 0.0' in seen[2]
+    assert 'processor_broker_up{topology=""} 0.0' in seen[2]
+    assert "processor_store_up{" not in seen[2]
     with pytest.raises(urllib.error.URLError):
         asked(port, "/livez")
 

@@ -1,3 +1,4 @@
+import contextlib
 import struct
 from concurrent.futures import Future
 from types import SimpleNamespace as Thing
@@ -5,6 +6,7 @@ from types import SimpleNamespace as Thing
 import pytest
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException
 
+from processor.connectors.kafka import log as module
 from processor.connectors.kafka.look import held, look
 from processor.errors import RetriableError
 from processor.model.log import TopicPartition
@@ -128,3 +130,41 @@ def test_a_group_whose_coordinator_does_not_answer_may_be_asked_for_again(silent
     client = Client(silent) if isinstance(silent, Exception) else group(error=silent)
     with pytest.raises(RetriableError):
         held(client, "g", 1.0)
+
+
+def test_a_client_that_hears_nothing_for_long_is_replaced_and_kept_until_its_answers_are_due(
+    monkeypatch,
+):
+    made, now = [], Thing(s=0.0)
+
+    def ask(client, *_):
+        if client is not made[-1] or now.s in (0.0, 100.0):
+            return "answered"
+        raise RetriableError("no connection")
+
+    monkeypatch.setattr(module.time, "monotonic", lambda: now.s)
+    monkeypatch.setattr(module, "look", ask)
+    monkeypatch.setattr(module.admin, "AdminClient", lambda _: made.append(Thing()) or made[-1])
+    log = module.KafkaLog("nowhere:1")
+    for now.s in (0.0, 5.0, 10.0):
+        try_to(log)
+    assert len(made) == 1
+    now.s = 10.5
+    try_to(log)
+    assert log._former is made[0]
+    now.s = 11.0
+    try_to(log)
+    assert len(made) == 2
+    assert log._client() is made[1]
+    for now.s in (20.0, 20.6, 21.0):
+        try_to(log)
+    assert len(made) == 3
+    now.s = 100.0
+    assert log.look([], [], 1.0) == "answered"
+    log.close()
+    assert log._former is None
+
+
+def try_to(log):
+    with contextlib.suppress(RetriableError):
+        log.look([], [], 1.0)
