@@ -6,7 +6,7 @@ import re
 import threading
 import time
 import warnings
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from confluent_kafka import (
     Consumer,
@@ -18,8 +18,8 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka import admin as untyped_admin
-from tenacity import Retrying, retry_if_exception_type, stop_after_delay, wait_exponential
 
+from processor.connectors.kafka.asking import REQUEST_S, answered, retried
 from processor.connectors.kafka.consumer import KafkaConsumer, positions_of
 from processor.connectors.kafka.errors import classify, reason
 from processor.connectors.kafka.look import RENEW_S, held, look
@@ -42,17 +42,13 @@ if TYPE_CHECKING:
 
     from processor.model.log import Message, View
 
-Answer = TypeVar("Answer")
 admin: Any = untyped_admin
 
-# A single request, and all its tries: a topic just created is not known everywhere at once.
-REQUEST_S = 5.0
 FIRST_S = 1.0
 # What a broker puts behind a member's own name to tell it from others.
 _MEMBER = re.compile(r"-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$")
 # Each is a connection and three threads.
 READERS_MAX = 4
-RETRY_S = 10.0
 
 
 class KafkaLog:
@@ -95,7 +91,7 @@ class KafkaLog:
     def describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
         """The topics that exist, of those named."""
         try:
-            return _retried(lambda: self._describe(frozenset(topics)))
+            return retried(lambda: self._describe(frozenset(topics)))
         except RetriableError as problem:
             # The address that was given may answer, and those that the brokers give may not.
             self._client().poll(0)
@@ -128,7 +124,7 @@ class KafkaLog:
             request_timeout=REQUEST_S,
         )
         return {
-            Partition(p.topic, p.partition): _result(
+            Partition(p.topic, p.partition): answered(
                 answer, f"{p.topic}: asking for offsets"
             ).offset
             for p, answer in answers.items()
@@ -147,7 +143,7 @@ class KafkaLog:
         """Begin to ask for the topic's id."""
         asked = TopicCollection([topic])
         answer = self._client().describe_topics(asked, request_timeout=REQUEST_S)[topic]
-        return lambda: _topic_id(_result(answer, f"{topic}: asking for the topic's id"))
+        return lambda: _topic_id(answered(answer, f"{topic}: asking for the topic's id"))
 
     def look(
         self, topics: Collection[str], ends_of: Collection[Partition], timeout_s: float
@@ -193,7 +189,7 @@ class KafkaLog:
                 error = reason(problem)
                 if error is None or error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
                     raise classify(problem, f"creating topic {name}") from problem
-        _retried(lambda: self._appeared(topics))
+        retried(lambda: self._appeared(topics))
 
     def _appeared(self, topics: Iterable[str]) -> None:
         missing = set(topics) - self._partitions().keys()
@@ -206,7 +202,7 @@ class KafkaLog:
         A topic whose settings the broker does not show (they take a right of their own) counts as
         not compacted.
         """
-        return _retried(lambda: self._compacted(frozenset(topics)))
+        return retried(lambda: self._compacted(frozenset(topics)))
 
     def _compacted(self, topics: frozenset[str]) -> frozenset[str]:
         if not topics:
@@ -217,7 +213,7 @@ class KafkaLog:
         found = set()
         for resource, answer in answers.items():
             try:
-                policy = _result(answer, f"{resource.name}: asking for its settings").get(
+                policy = answered(answer, f"{resource.name}: asking for its settings").get(
                     "cleanup.policy"
                 )
             except RetriableError:
@@ -232,7 +228,7 @@ class KafkaLog:
         self, group: str, topic: str, *, stable: bool = True
     ) -> dict[Partition, Committed]:
         """The group's committed positions in a topic, seen from outside the group."""
-        return _retried(lambda: self._committed(group, topic, stable=stable))
+        return retried(lambda: self._committed(group, topic, stable=stable))
 
     def _committed(self, group: str, topic: str, *, stable: bool) -> dict[Partition, Committed]:
         doing = f"committed positions of {group} in {topic}"
@@ -263,7 +259,7 @@ class KafkaLog:
 
     def members(self, group: str) -> frozenset[str]:
         """The identities of a group's members; none for one that is not there."""
-        return _retried(lambda: self._members(group))
+        return retried(lambda: self._members(group))
 
     def _members(self, group: str) -> frozenset[str]:
         doing = f"describing group {group}"
@@ -287,7 +283,7 @@ class KafkaLog:
     def _members_described(self, group: str, doing: str) -> frozenset[str]:
         answers = self._client().describe_consumer_groups([group], request_timeout=REQUEST_S)
         try:
-            found = _result(answers[group], doing).members
+            found = answered(answers[group], doing).members
             return frozenset(member.group_instance_id or member.member_id for member in found)
         except LogError as problem:
             error = reason(problem.__cause__) if problem.__cause__ is not None else None
@@ -304,7 +300,7 @@ class KafkaLog:
             for (topic, partition), committed in offsets.items()
         ]
         # The coordinator of a group that is new on a new broker is found, but not ready yet.
-        _retried(lambda: self._reset(group, wanted))
+        retried(lambda: self._reset(group, wanted))
 
     def _reset(self, group: str, wanted: list[Any]) -> None:
         doing = f"resetting positions of {group}"
@@ -312,7 +308,7 @@ class KafkaLog:
             answers = self._client().alter_consumer_group_offsets(
                 [ConsumerGroupTopicPartitions(group, wanted)], request_timeout=REQUEST_S
             )
-            positions_of(_result(answers[group], doing).topic_partitions, doing)
+            positions_of(answered(answers[group], doing).topic_partitions, doing)
         except AbortableError as problem:
             # A member came in between: the broker takes positions of an empty group only.
             raise FencedError(problem.message, remedy="stop the group's members first") from problem
@@ -328,7 +324,7 @@ class KafkaLog:
         doing = f"{partition}: deleting what is before {low}"
         asked = [TopicPartition(*partition, low)]
         for answer in self._client().delete_records(asked, request_timeout=REQUEST_S).values():
-            _result(answer, doing)
+            answered(answer, doing)
 
     def cluster_id(self, timeout_s: float = REQUEST_S) -> str:
         """The cluster's name for itself; raises `LogError` when no broker answers in time."""
@@ -383,24 +379,3 @@ def _topic_id(description: Any) -> str:
     topic_id = description.topic_id
     known = topic_id.get_most_significant_bits() or topic_id.get_least_significant_bits()
     return str(topic_id) if known else ""
-
-
-def _result(answer: Any, doing: str) -> Any:
-    try:
-        return answer.result(REQUEST_S + 1)
-    except KafkaException as problem:
-        raise classify(problem, doing) from problem
-    except TimeoutError as problem:
-        raise RetriableError(f"{doing}: no answer") from problem
-
-
-def _retried(ask: Callable[[], Answer]) -> Answer:
-    for attempt in Retrying(
-        retry=retry_if_exception_type(RetriableError),
-        stop=stop_after_delay(RETRY_S),
-        wait=wait_exponential(0.02, max=0.5),
-        reraise=True,
-    ):
-        with attempt:
-            return ask()
-    raise AssertionError("tenacity either returns or raises")  # pragma: no cover
