@@ -325,7 +325,7 @@ def test_topics_are_described_and_created_once(log, topic):
 
 def test_no_broker_is_told_with_its_address():
     log = KafkaLog("127.0.0.1:1", {"sasl.password": "secret"})
-    with pytest.raises(LogError, match=r"no Kafka broker answered at 127\.0\.0\.1:1 within 0\.5 s"):
+    with pytest.raises(LogError, match=r"127\.0\.0\.1:1: nothing listens there"):
         log.cluster_id(0.5)
     assert "secret" not in repr(log) + repr(log._connection)
 
