@@ -9,6 +9,7 @@
     ├── StateError
     │   ├── StateLostError          the committed offset names a checkpoint that is not there
     │   └── StateMismatchError      the checkpoint belongs to another topology or partition count
+    ├── ShutdownError               a worker was told to stop, and did not within its time
     ├── InputLostError              the committed offset is no longer in the log
     ├── InputReplacedError          the input topic was deleted and made anew
     ├── StoreError                  Redis refused
@@ -86,6 +87,12 @@ class StateMismatchError(StateError):
     """The checkpoint was written by another topology, format or partition count."""
 
     code = "state_mismatch"
+
+
+class ShutdownError(ProcessorError):
+    """A worker was told to stop, and had not stopped when ``--shutdown-timeout`` was over."""
+
+    code = "shutdown"
 
 
 class InputLostError(ProcessorError):

@@ -14,6 +14,7 @@ from processor import telling
 from processor.app.lookout import BOUND_S, Lookout
 from processor.clock import Clock
 from processor.engine.worker import Worker
+from processor.errors import ShutdownError
 from processor.metrics.catalogue import Metrics
 from processor.metrics.standing import Health, Standing
 from processor.settings import Settings
@@ -110,20 +111,50 @@ class Pulse:
         )  # fmt: skip
 
 
-def watchdog(
-    worker: Worker, ended: threading.Event, tell: Callable[[], None] = lambda: None
-) -> None:
-    """End the process, by name, when a step of the worker never ends; returns with ``ended``.
+@dataclass(frozen=True, slots=True)
+class Leave:
+    """How long a worker may take to stop once ``asked`` is set."""
 
-    Nothing can stop a step from outside. Its partitions have gone to others long since. ``tell`` is
-    called with every look.
+    asked: threading.Event
+    limit_s: float
+
+
+def watchdog(
+    worker: Worker,
+    ended: threading.Event,
+    clock: Clock,
+    leave: Leave,
+    tell: Callable[[], None] = lambda: None,
+) -> None:
+    """End the process, by name, when a step of the worker never ends, or the worker does not stop.
+
+    Nothing can stop a step from outside. Its partitions have gone to others long since, or go when
+    the process has ended: what was not committed is computed again. ``tell`` is called with every
+    look; returns with ``ended``.
     """
+    asked_s: float | None = None
     while not ended.wait(LOOK_S):
         tell()
         if worker.pace.stuck():
-            error = worker.pace.too_slow()
-            telling.error(error)
+            telling.error(worker.pace.too_slow())
             os._exit(2)
+        if not leave.asked.is_set():
+            continue
+        now_s = clock.monotonic_s()
+        asked_s = now_s if asked_s is None else asked_s
+        if now_s - asked_s >= leave.limit_s:
+            telling.error(_overdue(worker, leave.limit_s))
+            os._exit(2)
+
+
+def _overdue(worker: Worker, limit_s: float) -> ShutdownError:
+    step = worker.pace.running
+    return ShutdownError(
+        f"{worker.instance}: told to stop, and not done after {limit_s:g} s"
+        + (f": it is at step {step}" if step else ""),
+        remedy="a later start goes on from the last commit, and nothing is lost; to give it more "
+        "time raise --shutdown-timeout, and what stops the container with it",
+    )
 
 
 def metrics_server(

@@ -12,7 +12,7 @@ from functools import partial
 import structlog
 
 from processor.app.backends import Backends, tell_wait
-from processor.app.health import Pulse, metrics_server, watchdog
+from processor.app.health import Leave, Pulse, metrics_server, watchdog
 from processor.app.listener import listener
 from processor.app.lookout import Lookout
 from processor.app.topics import roles_of
@@ -78,7 +78,9 @@ def run_worker(
         )  # fmt: skip
         pulse.worker, pulse.lookout = worker, lookout
         ended = threading.Event()
-        threading.Thread(target=watchdog, args=(worker, ended, lookout.tell), daemon=True).start()
+        leave = Leave(stop, settings.shutdown_timeout.total_seconds())
+        watch = (worker, ended, clock, leave, lookout.tell)
+        threading.Thread(target=watchdog, args=watch, daemon=True).start()
         stack.callback(ended.set)
         caught_up = loop.CaughtUp(worker, used.log, clock, plan.app, ends) if ends else None
         log_lines.info("worker starts", topology=plan.app, worker=slot.instance)

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from processor.settings import Settings
 
 ASK_S: Final = 0.1
+# A worker ends itself by name when its time is over; one that cannot is killed after this.
+SPARE_S: Final = 5.0
 # A fork would take over threads that it does not have.
 _SPAWN: Final = multiprocessing.get_context("spawn")
 
@@ -149,7 +151,8 @@ class _Processes:
         self._stop = stop
 
     def run(self, jobs: Sequence[Job]) -> None:
-        watch = Watch(self._stop.is_set, self._stop.set, SystemClock())
+        grace_s = self._settings.shutdown_timeout.total_seconds() + SPARE_S
+        watch = Watch(self._stop.is_set, self._stop.set, SystemClock(), grace_s=grace_s)
         for job in jobs:
             for i in range(self._settings.workers):
                 number = job.index * self._settings.workers + i

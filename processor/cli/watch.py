@@ -11,6 +11,7 @@ All the while the other workers are watched, and a stop is heard.
 
 from __future__ import annotations
 
+import math
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Process(Protocol):
     @property
     def sentinel(self) -> int: ...  # noqa: D102
     def terminate(self) -> None: ...  # noqa: D102
+    def kill(self) -> None: ...  # noqa: D102
 
 
 Wait = Callable[[Sequence[Process], float], object]
@@ -68,6 +70,7 @@ class Watch:
         stop: ends the run.
         clock: says how long a worker lived.
         wait: waits until one of the processes has ended, or so many seconds.
+        grace_s: what a worker that was told to stop may take; then it is killed.
 
     Example::
 
@@ -83,11 +86,14 @@ class Watch:
         stop: Callable[[], None],
         clock: Clock,
         wait: Wait = _wait,
+        *,
+        grace_s: float = math.inf,
     ) -> None:
         self._stopped, self._stop, self._clock, self._wait = stopped, stop, clock, wait
         self._workers: list[_Worker] = []
+        self._grace_s = grace_s
         self._failed = 0
-        self._told = False
+        self._told_s: float | None = None
         self._given_up: ProcessorError | None = None
 
     def add(self, name: str, make: Callable[[], Process]) -> None:
@@ -105,11 +111,8 @@ class Watch:
             self._wait([w.process for w in self._workers if w.process], self._pause_s())
             for worker in list(self._workers):
                 self._look(worker)
-            if self._stopped() and not self._told:
-                self._told = True
-                for worker in self._workers:
-                    if worker.process is not None:
-                        worker.process.terminate()
+            if self._stopped():
+                self._end()
         if self._given_up is not None:
             raise self._given_up
         if self._failed:
@@ -117,6 +120,24 @@ class Watch:
                 f"{self._failed} of the workers failed",
                 remedy="each has said why, in the lines before this one",
             )
+
+    def _end(self) -> None:
+        """Tell the workers to end, and kill those that have not by their time."""
+        now_s = self._clock.monotonic_s()
+        if self._told_s is None:
+            self._told_s = now_s
+            for worker in self._workers:
+                if worker.process is not None:
+                    worker.process.terminate()
+        elif now_s - self._told_s >= self._grace_s:
+            for worker in self._workers:
+                if worker.process is not None and worker.process.exitcode is None:
+                    structlog.get_logger("processor").error(
+                        "worker did not stop: killing it", worker=worker.name,
+                        after_s=self._grace_s,
+                    )  # fmt: skip
+                    worker.process.kill()
+            self._grace_s = math.inf
 
     def _pause_s(self) -> float:
         now = self._clock.monotonic_s()

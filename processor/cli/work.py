@@ -215,5 +215,9 @@ class _Threads:
                 self._stop, number=number, ends=job.ends,
             )  # fmt: skip
         except BaseException as error:  # noqa: BLE001 - it is raised again in the main thread
+            if not self._stop.is_set():
+                log_lines.warning(
+                    "worker failed: the others stop", worker=number, reason=str(error)
+                )
             self._errors.append(error)
             self._stop.set()

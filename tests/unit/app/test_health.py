@@ -3,7 +3,7 @@ import threading
 import pytest
 
 from processor.app import health
-from processor.app.health import LIVE_S, Pulse, watchdog
+from processor.app.health import LIVE_S, Leave, Pulse, watchdog
 from processor.app.lookout import BOUND_S, Lookout
 from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
@@ -17,8 +17,12 @@ from tests.unit.messages import piece
 A = TopicPartition("in", 0)
 
 
+STAYS = Leave(threading.Event(), 30.0)
+
+
 class Worker:
     idle = True
+    instance = "a-0"
 
     def __init__(self, clock, limit_s=300.0):
         self.pace = Pace(clock, records_max=10, limit_s=limit_s)
@@ -210,13 +214,41 @@ def test_a_step_that_never_ends_ends_the_process_by_name(monkeypatch, capsys):
     pulse.worker.pace.step("select at a.py:2")
     clock.advance(31)
     with pytest.raises(Ended, match="2"):
-        watchdog(pulse.worker, threading.Event())
+        watchdog(pulse.worker, threading.Event(), clock, STAYS)
     told = capsys.readouterr().err
     assert told.startswith("error (too_slow): in[0] offset 7: step select at a.py:2 has not ended")
 
 
 def test_the_watch_ends_with_the_worker():
-    pulse, _ = made()
+    pulse, clock = made()
     ended = threading.Event()
     ended.set()
-    watchdog(pulse.worker, ended)
+    watchdog(pulse.worker, ended, clock, STAYS)
+
+
+def test_a_worker_that_does_not_stop_in_its_time_ends_the_process_by_name(monkeypatch, capsys):
+    class Ended(BaseException):
+        pass
+
+    def leave(code):
+        raise Ended(code)
+
+    monkeypatch.setattr(health.os, "_exit", leave)
+    monkeypatch.setattr(health, "LOOK_S", 0.0)
+    pulse, clock = made(limit_s=300.0)
+    pulse.worker.pace.begin([piece([b"a"], start=7)])
+    pulse.worker.pace.step("select at a.py:2")
+    asked, looks = threading.Event(), []
+
+    def look():
+        looks.append(clock.monotonic_s())
+        clock.advance(1)
+        if len(looks) == 5:
+            asked.set()
+
+    with pytest.raises(Ended, match="2"):
+        watchdog(pulse.worker, threading.Event(), clock, Leave(asked, 30.0), look)
+    assert len(looks) == 35
+    told = capsys.readouterr().err
+    assert told.startswith("error (shutdown): a-0: told to stop, and not done after 30 s: it is at")
+    assert "step select at a.py:2" in told

@@ -26,13 +26,16 @@ class Process:
 
     @property
     def exitcode(self):
-        if self.told and self._lives_s is None:
+        if self.told and self._lives_s is None and self._code == DONE:
             return DONE
         lived_s = self._clock.monotonic_s() - self.begun_s
         return None if self._lives_s is None or lived_s < self._lives_s else self._code
 
     def terminate(self):
         self.told = True
+
+    def kill(self):
+        self._lives_s, self._code = 0.0, -signal.SIGKILL
 
 
 class Bench:
@@ -42,7 +45,7 @@ class Bench:
         self.clock = ManualClock()
         self.stop = threading.Event()
         self.stop_at_s = None
-        self.watch = Watch(self.stop.is_set, self.stop.set, self.clock, self.wait)
+        self.watch = Watch(self.stop.is_set, self.stop.set, self.clock, self.wait, grace_s=35.0)
         self.made = {}
 
     def wait(self, processes, limit_s):
@@ -74,6 +77,7 @@ class Bench:
 
 
 LASTS = (None, DONE)
+DEAF = (None, 1)  # does not end when it is told to
 
 
 @pytest.fixture
@@ -213,3 +217,15 @@ def test_real_processes_that_kill_themselves_are_started_again():
     watch.add("a", make)
     watch.run()
     assert [process.exitcode for process in made] == [-signal.SIGSEGV, -signal.SIGABRT, 0, DONE]
+
+
+def test_a_worker_that_does_not_stop_in_its_time_is_killed_and_told(bench):
+    bench.add("deaf", DEAF)
+    bench.add("good", LASTS)
+    bench.stop_at_s = 10.0
+    with capture_logs() as told, pytest.raises(ProcessorError, match="1 of the workers failed"):
+        bench.watch.run()
+    assert 45.0 <= bench.clock.monotonic_s() < 46.0
+    assert [(line["event"], line["worker"]) for line in told] == [
+        ("worker did not stop: killing it", "deaf")
+    ]
