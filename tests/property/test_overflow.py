@@ -213,7 +213,10 @@ def typed(expression: pl.Expr) -> bool:
 
 
 @settings(QUICK, max_examples=400)
-@given(st.sampled_from(steps()), st.fixed_dictionaries(dict.fromkeys(TIMES, counts)))
+@given(
+    st.deferred(lambda: st.sampled_from(steps())),
+    st.fixed_dictionaries(dict.fromkeys(TIMES, counts)),
+)
 def test_a_time_or_a_duration_is_right_or_it_is_said_that_it_does_not_fit(
     step: tuple[str, pl.Expr, Callable[..., int]], cells: dict[str, int | None]
 ) -> None:
