@@ -16,7 +16,7 @@ from processor.connectors.ports import Log
 from processor.engine.verify import Report, Span
 from processor.engine.verify import verify as compare
 from processor.errors import RetriableError, SettingsError
-from processor.model.log import Extent, TopicPartition
+from processor.model.log import Committed, Extent, TopicPartition
 from processor.plan.nodes import Plan
 from processor.settings import Settings
 
@@ -63,7 +63,9 @@ def verified(plan: Plan, log: Log, from_: str | None = None, to: str | None = No
             remedy="give --to, or stop it for a while",
         )
     spans = {
-        partition: _span(log, partition, extent, before.get(partition, extent.low), (from_, to))
+        partition: _span(
+            log, partition, extent, before.get(partition, Committed(extent.low, "")), (from_, to)
+        )
         for number, extent in have[topic].extents.items()
         for partition in [TopicPartition(topic, number)]
     }
@@ -73,7 +75,7 @@ def verified(plan: Plan, log: Log, from_: str | None = None, to: str | None = No
     return compare(plan, partial(progress.scan, log), spans, outputs)
 
 
-def _positions(log: Log, plan: Plan, topic: str) -> dict[TopicPartition, int]:
+def _positions(log: Log, plan: Plan, topic: str) -> dict[TopicPartition, Committed]:
     for _ in range(TRIES):
         try:
             found = log.committed(plan.app, topic)
@@ -90,22 +92,23 @@ def _positions(log: Log, plan: Plan, topic: str) -> dict[TopicPartition, int]:
             f"the group {plan.app!r} has committed nothing in {topic!r}",
             remedy="name the application with --set app=..., or run it first",
         )
-    return {partition: committed.offset for partition, committed in found.items()}
+    return found
 
 
 def _span(
     log: Log,
     partition: TopicPartition,
     extent: Extent,
-    committed: int,
+    head: Committed,
     wanted: tuple[str | None, str | None],
 ) -> Span:
     start, end = (
         default if text is None else _offset(log, partition, extent, text)
-        for text, default in zip(wanted, (extent.low, committed), strict=True)
+        for text, default in zip(wanted, (extent.low, head.offset), strict=True)
     )
     start = max(start, extent.low)
-    return Span(extent.low, start, max(start, min(end, committed)), committed)
+    end = max(start, min(end, head.offset))
+    return Span(extent.low, start, end, head.offset, head.metadata)
 
 
 def _offset(log: Log, partition: TopicPartition, extent: Extent, text: str) -> int:

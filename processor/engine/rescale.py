@@ -37,7 +37,7 @@ from processor.model.log import NULL_KEYS, Committed, Extent, Message, TopicPart
 from processor.model.manifest import Manifest
 from processor.operators.base import TaskState
 from processor.operators.pipeline import Pipeline
-from processor.plan.fingerprint import describe, fingerprint
+from processor.plan.fingerprint import describe, fingerprint, identity
 from processor.plan.nodes import Plan
 from processor.state import chain
 
@@ -108,7 +108,7 @@ def rescale(
     with ThreadPoolExecutor(1) as executor:
         checkpointer = Checkpointer(
             store, executor, fingerprint(plan), partitions, f"{plan.app}.rescale",
-            changelog=changelog, description=str(describe(plan)),
+            changelog=changelog, description=str(describe(plan)), plan=identity(plan),
         )  # fmt: skip
         epoch = max(manifest.epoch for manifest in manifests.values())
         for partition, extent in extents.items():

@@ -27,9 +27,10 @@ from processor.engine.compare import (
 from processor.engine.keys import Keys
 from processor.engine.rows import row_reader
 from processor.engine.slack import Slack, slack_of
-from processor.errors import SettingsError
+from processor.errors import SettingsError, StateMismatchError
 from processor.model.batch import Slice
 from processor.model.log import Extent, Message, Output, TopicPartition
+from processor.model.manifest import Manifest
 from processor.operators.base import TaskState
 from processor.operators.pipeline import Pipeline
 from processor.plan import nodes, schema
@@ -42,13 +43,14 @@ LOCATED_MAX = 20
 class Span:
     """What is judged of an input partition: [start, end); ``low`` is the first offset it holds.
 
-    ``committed`` is the group's position.
+    ``committed`` is the group's position, ``manifest`` what was committed with it.
     """
 
     low: int
     start: int
     end: int
     committed: int
+    manifest: str = ""
 
 
 Times: TypeAlias = tuple[int | None, int | None]
@@ -105,6 +107,7 @@ def _check(plan: nodes.Plan, pipeline: Pipeline, spans: Mapping[TopicPartition, 
     if not pipeline.stateful:
         return
     for partition, span in spans.items():
+        _check_origin(plan, partition, span.manifest)
         if span.start > 0 or span.low > 0:
             raise SettingsError(
                 f"{plan.app} keeps state, and {partition} would be recomputed from offset "
@@ -118,6 +121,27 @@ def _check(plan: nodes.Plan, pipeline: Pipeline, spans: Mapping[TopicPartition, 
                 "last record of a group is of a later time",
                 remedy="leave --to out",
             )
+
+
+def _check_origin(plan: nodes.Plan, partition: TopicPartition, text: str) -> None:
+    """Raise where the state is not what the partition's records make from the first on."""
+    try:
+        manifest = Manifest.parse(text)
+    except StateMismatchError:
+        return
+    if not manifest.epoch or not manifest.plan or manifest.origin == 0:
+        return
+    began = (
+        "was dealt out anew, or taken over by a changed topology"
+        if manifest.origin is None
+        else f"began with nothing at offset {manifest.origin}"
+    )
+    raise SettingsError(
+        f"{plan.app} keeps state, and that of {partition} {began}: the partition's records from "
+        "the first on do not make it",
+        remedy="it cannot be verified from this input: to have it verified, run the topology from "
+        "the beginning under an application id and outputs of its own (--set app=...)",
+    )
 
 
 def _recompute(  # noqa: PLR0917 - all that a partition's run needs

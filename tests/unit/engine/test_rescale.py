@@ -8,11 +8,12 @@ import pytest
 
 from processor import Json, Topology
 from processor import functions as F
+from processor.cli.verify import verified
 from processor.connectors.memory.broker import PartitionLog
 from processor.connectors.partitioner import partition
 from processor.engine.changelog import Changelog
 from processor.engine.rescale import Rescaled, rescale
-from processor.errors import LogError, StateLostError, StateMismatchError
+from processor.errors import LogError, SettingsError, StateLostError, StateMismatchError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
 from processor.testing import Crash, TestDriver
@@ -66,6 +67,17 @@ def again(driver: TestDriver, topology: Topology, count: int = 8, **options: Any
 def state(driver: TestDriver) -> list[dict[str, Any]]:
     held = driver.state().values()
     return sorted((row for rows in held for row in rows["aggregate-0"]), key=str)
+
+
+@pytest.mark.parametrize("more", [0, 100])
+def test_state_that_was_dealt_out_anew_is_not_judged_by_its_partitions_records(more: int):
+    driver = raised(begun(totals()))
+    rebuilt(driver)
+    driver = again(driver, totals())
+    feed(driver, range(200, 200 + more))
+    driver.run()
+    with pytest.raises(SettingsError, match="was dealt out anew"):
+        verified(driver.plan, driver.log)
 
 
 @pytest.mark.parametrize(("former", "count"), [(4, 8), (4, 6), (1, 3)])

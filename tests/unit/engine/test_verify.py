@@ -12,6 +12,8 @@ from processor import Csv, Json, Topology
 from processor import functions as F
 from processor.cli.verify import verified
 from processor.connectors.partitioner import partition as partition_of
+from processor.engine.reset import reset as carry_out
+from processor.engine.reset import steps
 from processor.errors import SettingsError
 from processor.model.log import TopicPartition
 from processor.testing import TestDriver
@@ -212,6 +214,18 @@ def test_state_is_recomputed_from_the_beginning_or_not_at_all():
         judged(driver, None, "3")
     driver.log.trim(TopicPartition("rides", partition_of(b"k1", 3)), 2)
     with pytest.raises(SettingsError, match="part of the state"):
+        judged(driver)
+
+
+def test_state_that_did_not_begin_with_the_first_record_is_not_judged():
+    driver = ran(totals(), partitions=1)
+    driver.stop()
+    carry_out(
+        driver.plan, driver.log, driver.store, steps(driver.plan, driver.log, driver.store, "20")
+    )
+    driver.restart()
+    driver.run()
+    with pytest.raises(SettingsError, match="began with nothing at offset 20"):
         judged(driver)
 
 
