@@ -103,6 +103,15 @@ def format_(value: object, at: Location) -> None:
         )
 
 
+def carried(value: object, at: Location, otherwise: str) -> None:
+    """Refuse what is neither left out nor the word for a watermark that records carry."""
+    if value not in (None, "carried"):
+        raise TopologyError(
+            f"{at}: watermark is {shown(value)}",
+            remedy=f'it takes "carried", the watermark that records bring along; {otherwise}',
+        )
+
+
 def shown(value: object) -> str:
     """A value as it is named in a message, with its kind."""
     if isinstance(value, type):

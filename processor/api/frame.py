@@ -182,6 +182,7 @@ class Writer:
         key: str | None = None,
         mode: nodes.OutputMode = "append",
         format: Format | None = None,  # noqa: A002 - the word that users of Spark look for
+        watermark: nodes.Carried | None = None,
     ) -> None:
         """Publish the rows to a topic.
 
@@ -191,6 +192,8 @@ class Writer:
             mode: ``append``: each row once; ``update``: groups that changed, the last record of a
                 key is the right one; ``complete``: all groups with every batch.
             format: how rows become bytes; JSON if left out.
+            watermark: ``"carried"``: the last record of a batch in each partition tells, in a
+                header, how far the tasks have come, for ``read.kafka(..., watermark="carried")``.
         """
         at = caller()
         arguments.text(topic, "the topic", at, 'give its name: write.kafka("totals")')
@@ -198,7 +201,9 @@ class Writer:
             arguments.column(key, "key", at)
         if format is not None:
             arguments.format_(format, at)
-        sink = nodes.Sink(self._frame._node, topic, format or Json(), key, mode, at)  # noqa: SLF001 - Writer is a part of Frame
+        arguments.carried(watermark, at, 'leave it out, or say watermark="carried"')
+        node = self._frame._node  # noqa: SLF001 - Writer is a part of Frame
+        sink = nodes.Sink(node, topic, format or Json(), key, mode, at, watermark)
         self._frame._topology._append(sink)  # noqa: SLF001
 
     @arguments.told('write.console(mode="update")', format="format=Json(), Csv(...) or Text()")

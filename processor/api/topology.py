@@ -95,7 +95,6 @@ class Reader:
         startingOffsets="`processor run --from earliest|latest`", from_="`processor run --from "
         "earliest|latest`", group="the group is the application's: Topology(\"name\")",
         group_id="the group is the application's: Topology(\"name\")", key='partitioned_by="user"',
-        watermark='frame.with_watermark("10 minutes")',
         key_by='partitioned_by="user"', partition_by='partitioned_by="user"',
     )  # fmt: skip
     def kafka(
@@ -108,6 +107,7 @@ class Reader:
         on_error: str = "dead_letter",
         dead_letters: str | None = None,
         timestamp: str | None = None,
+        watermark: nodes.Carried | None = None,
     ) -> Frame:
         """Records of a topic.
 
@@ -123,6 +123,9 @@ class Reader:
             dead_letters: the topic for them; ``<app>-dead-letters`` if left out.
             timestamp: a column to add, with each record's own timestamp in Kafka (in UTC, to the
                 millisecond); ``event_time`` may name it.
+            watermark: ``"carried"``: it is the least of what all tasks that wrote the topic tell
+                in their records, which takes ``write.kafka(..., watermark="carried")`` there.
+                Left out: `Frame.with_watermark` makes it of the event times.
         """
         at = caller()
         arguments.text(topic, "the topic", at, 'give its name: read.kafka("trips", format=...)')
@@ -138,6 +141,7 @@ class Reader:
             raise TopologyError(
                 f"{at}: on_error={on_error!r}", remedy="say dead_letter, fail or skip"
             )
+        arguments.carried(watermark, at, 'frame.with_watermark("10 minutes") sets a delay')
         source = nodes.Source(
             topic,
             format,
@@ -147,6 +151,7 @@ class Reader:
             dead_letters,
             at,
             timestamp,
+            watermark,
         )
         return Frame(self._topology, source)
 

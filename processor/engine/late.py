@@ -93,6 +93,11 @@ def lateness(plan: nodes.Plan, scan: Scan, extents: Mapping[TopicPartition, Exte
             f"{plan.app} reads no event times, so nothing is ever late",
             remedy=f"say which column has them at {source.at}: event_time=...",
         )
+    if source.watermark is not None:
+        raise SettingsError(
+            f"{plan.app} takes the watermark that its records carry: no delay makes it",
+            remedy=f'leave watermark="carried" out at {source.at} to see what a delay would do',
+        )
     aside = Aside(plan.app, "skip", "")
     decode = Decode(
         source.format, source.event_time, 0, None, aside, tagged=False, timestamp=source.timestamp

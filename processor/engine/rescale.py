@@ -220,6 +220,12 @@ class _Keys:
 
     def __init__(self, plan: Plan, former: int, partitions: int) -> None:
         source = plan.source()
+        if source.watermark is not None:
+            raise StateMismatchError(
+                f"{plan.app}: the watermark is carried by the input's records: what a partition "
+                "has heard of its writers cannot be dealt out",
+                remedy=OTHERWISE,
+            )
         if len(source.partitioned_by) != 1:
             raise StateMismatchError(
                 f"{plan.app}: the input is partitioned by {', '.join(source.partitioned_by)}: how "

@@ -16,6 +16,7 @@ from processor.clock import Clock
 from processor.connectors.ports import Consumer, Log, Producer, Store
 from processor.engine import redo
 from processor.engine.batcher import Batcher, Share
+from processor.engine.carry import Carry
 from processor.engine.changelog import Changelog, topic_of
 from processor.engine.checkpoint import Checkpointer, Prepared
 from processor.engine.committer import Commit, Committer, Probe, Work
@@ -87,6 +88,7 @@ class Worker:
             layout(plan),
             tuple(sink.topic for sink in plan.sinks), tuple(set_aside), own,
         )  # fmt: skip
+        self._carry = Carry(plan, log, partitions)
         self._description = describe(plan)
         self._lineage = Lineage(log, self._topic)
         self._succession = Succession(
@@ -148,6 +150,7 @@ class Worker:
         self._batcher = Batcher(self._consumer, self._topic, self._clock, self._options.limits)
         self._batcher.records_max = self.pace.records_max
         self.pace.limit_s = self._consumer.poll_interval_s
+        self._carry.begin()
         self._joined = True
 
     def turn(self) -> bool:
@@ -322,7 +325,8 @@ class Worker:
             for task, part, both in zip(tasks, slices, times, strict=True)
         ]
         process_s = self._clock.monotonic_s() - started_s
-        work = Work(prepared, [*result.outputs, *self._logged(prepared)])
+        outputs = self._carry.carried(result, slices, self.tasks)
+        work = Work(prepared, [*outputs, *self._logged(prepared)])
         try:
             self._lineage.check()
             commit = self._committer.commit(work)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, NamedTuple, Protocol, TypeAlias
 
 # Where rows go whose key column is null: one partition, so that the last of a group is the last. It
@@ -56,6 +56,21 @@ class Output:
 
     def __len__(self) -> int:
         return len(self.values)
+
+    def rows(self, numbers: Sequence[int], partition: int) -> Output:
+        """Some of the records, for one partition.
+
+        >>> Output("to", [b"a", b"b", b"c"], [b"k", b"l", b"m"]).rows([0, 2], 1)
+        Output(topic='to', values=[b'a', b'c'], keys=[b'k', b'm'], headers=None, partition=1)
+        """
+        values = [self.values[row] for row in numbers]
+        keys = None if self.keys is None else [self.keys[row] for row in numbers]
+        headers = None if self.headers is None else [self.headers[row] for row in numbers]
+        return replace(self, values=values, keys=keys, headers=headers, partition=partition)
+
+    def with_headers(self, headers: Sequence[Headers]) -> Output:
+        """The same records with these headers."""
+        return replace(self, headers=headers)
 
 
 class Committed(NamedTuple):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from processor.model.batch import Result, Sample, Slice
@@ -33,12 +35,29 @@ class Refusal:
 
 
 @dataclass(slots=True)
+class Heard:
+    """A partition's watermarks over a batch, in microseconds, where its records carry them.
+
+    ``known`` is that before each record, the least number there is for none; ``after`` that behind
+    the last one. ``told`` has what each writing task has said, and of how many it is.
+    """
+
+    known: npt.NDArray[np.int64]
+    after: int | None
+    told: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Context:
-    """The batch that is running: its slices, the state of each, and what comes out."""
+    """The batch that is running: its slices, the state of each, and what comes out.
+
+    ``heard`` are the watermarks that its records carry, for each slice, where these count.
+    """
 
     slices: Sequence[Slice]
     states: Sequence[TaskState]
     result: Result
+    heard: Sequence[Heard] = ()
 
 
 class KeyWatch(Protocol):

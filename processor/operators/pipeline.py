@@ -18,6 +18,7 @@ from processor.model.batch import Result, Slice
 from processor.operators.aggregate import MICROSECOND, Aggregate, SumError, Term
 from processor.operators.aside import Aside, messages_at
 from processor.operators.base import ROW, Context, KeyWatch, Operator, Refusal, Stateful, TaskState
+from processor.operators.carried import Carried
 from processor.operators.emit import Emit
 from processor.operators.fit import Fitted, fit_of
 from processor.operators.search import ROW_ERRORS, StepError, failing
@@ -82,7 +83,9 @@ class Pipeline:
         self._decode, self._root = _compile(plan)
         self._keys, self._keyed_by = keys, plan.source().partitioned_by
         self._source = f"decode at {plan.source().at}"
-        self._stateful = tuple(_stateful(self._root))
+        self._carried = self._decode.carried
+        heard = () if self._carried is None else (self._carried,)
+        self._stateful = (*_stateful(self._root), *heard)
 
     @property
     def stateful(self) -> bool:
@@ -114,9 +117,10 @@ class Pipeline:
             return Result()
         begins(self._source)
         decoded = self._decode.decode(slices)
+        heard = () if self._carried is None else self._carried.hear(slices, states)
         refused: dict[int, Refusal] = {}
         while True:
-            context = Context(slices, states, Result())
+            context = Context(slices, states, Result(), heard)
             frame = self._decode.admit(decoded, refused, context)
             context.result.counts.contributed = frame.height
             try:
@@ -126,9 +130,11 @@ class Pipeline:
                 for state in states:
                     for slab in state.values():
                         slab.rollback()
-                refused |= self._refused(error.step, decoded, refused, slices)
+                refused |= self._refused(error.step, decoded, refused, context)
             except _TotalError as error:
-                raise self._told(error, decoded, refused, slices) from error.cause
+                raise self._told(error, decoded, refused, context) from error.cause
+        if self._carried is not None:
+            self._carried.fold(heard, states)
         if not context.result.counts.balanced():
             raise ConservationError(
                 f"the records of a batch do not add up: {context.result.counts}",
@@ -182,7 +188,7 @@ class Pipeline:
         step: _Step,
         decoded: Decoded,
         refused: Mapping[int, Refusal],
-        slices: Sequence[Slice],
+        running: Context,
     ) -> dict[int, Refusal]:
         """The batch's rows that a step cannot compute, of those that come to it.
 
@@ -190,7 +196,7 @@ class Pipeline:
         the batch is run again until there is none left. That ends where looking at one record
         after the other would.
         """
-        context = Context(slices, [], Result())
+        context = _aside(running)
         frame = self._numbered(step, decoded, refused, context)
         numbers = frame[ROW].to_list()
         bad = _failing(step, frame, context)
@@ -214,11 +220,11 @@ class Pipeline:
         error: _TotalError,
         decoded: Decoded,
         refused: Mapping[int, Refusal],
-        slices: Sequence[Slice],
+        running: Context,
     ) -> RecordError:
         """The error with the record at which it comes."""
-        frame = self._numbered(error.step, decoded, refused, Context(slices, [], Result()))
-        (message,) = messages_at(slices, [frame[ROW][error.cause.row]])
+        frame = self._numbered(error.step, decoded, refused, _aside(running))
+        (message,) = messages_at(running.slices, [frame[ROW][error.cause.row]])
         return RecordError(
             f"{message.topic()}[{message.partition()}] offset {message.offset()}: step "
             f"{self._decode.aside.app}/{error.step.name} cannot add the record: {error.cause}",
@@ -233,6 +239,11 @@ class Pipeline:
         good = np.ones(frame.height, np.bool_)
         good[list(bad)] = False
         return step.operator.process(frame.filter(pl.Series(good)), context)
+
+
+def _aside(running: Context) -> Context:
+    """To look at a batch's rows once more, without its state and its outputs."""
+    return Context(running.slices, [], Result(), running.heard)
 
 
 def _failing(step: _Step, frame: pl.DataFrame, context: Context) -> dict[int, str]:
@@ -281,6 +292,7 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
         source.format, source.event_time, delay_us, plan.late(),
         Aside(plan.app, source.on_error, plan.dead_letters()), tagged,
         None if ahead is None else ahead // MICROSECOND, source.timestamp,
+        None if source.watermark is None else Carried(),
     )  # fmt: skip
     columns = schema.columns(plan)
     # Only on the way to a single sink is a filtered record gone for good, and so counted.

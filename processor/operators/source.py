@@ -7,7 +7,8 @@ to and with it, by more than the delay::
     maximum       10:00  10:07  10:07  10:09  10:09
     late?           no     no     no     no    10:01 < 10:04: yes
 
-That is a function of the log alone, so batches, workers, speed and crashes cannot change it.
+Where the records carry the watermark (`processor.operators.carried`), that stands for the maximum.
+Both are functions of the log alone, so batches, workers, speed and crashes cannot change them.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from processor.model.log import Output
 from processor.operators.ahead import ahead
 from processor.operators.aside import DECODE, Aside, messages_at, origin
 from processor.operators.base import ROW, TASK, Context, Refusal
+from processor.operators.carried import Carried
 
 _MICROS: Final = 1_000
 _NO_TIMESTAMP: Final = 0
@@ -55,6 +57,7 @@ class Decode:
         ahead_us: how far ahead of its record's timestamp an event time may be, in microseconds.
         timestamp: the column that takes each record's own timestamp; ``None``: there is none.
         tagged: whether rows carry their slice's number, for state further down.
+        carried: hears the watermark of the records' own; ``None``: event times make it.
     """
 
     format: Format
@@ -65,6 +68,7 @@ class Decode:
     tagged: bool
     ahead_us: int | None = None
     timestamp: str | None = None
+    carried: Carried | None = None
 
     def decode(self, slices: Sequence[Slice]) -> Decoded:
         """All records of a batch as columns, in the order of the slices."""
@@ -179,13 +183,16 @@ class Decode:
                 times = times.fill_null(lowest)
             numbers = np.where(good, times.to_numpy(), lowest)
             start = 0
+            heard = context.heard
             for i, size in enumerate(sizes):
                 part = numbers[start : start + size]
                 if size and self.delay_us is not None:
-                    known = self._running_max(part, maxima[i])
+                    known = heard[i].known if heard else self._running_max(part, maxima[i])
                     late = part + self.delay_us < known
                     behind[start : start + size] = np.where(late, known - part, 0)
-                if size and (largest := int(part.max())) != lowest:
+                if heard:
+                    maxima[i] = heard[i].after
+                elif size and (largest := int(part.max())) != lowest:
                     before = maxima[i]
                     maxima[i] = largest if before is None else max(largest, before)
                 start += size

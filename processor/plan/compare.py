@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from processor.plan.fingerprint import FORMAT, KNOWN, Cell, Description, Operator
+from processor.plan.fingerprint import FORMAT, KNOWN, WATERMARKS, Cell, Description, Operator
 
 
 class Verdict(StrEnum):
@@ -83,7 +83,11 @@ def compare(old: Description, new: Description) -> Comparison:
         difference = f"described in format {old.format}, this version reads {FORMAT}"
         refused = Finding("source", Verdict.INCOMPATIBLE, (difference,))
         return Comparison((refused,), None, replayable=False)
-    pairs, dropped, fresh = _pairs(old.operators, new.operators)
+    pairs, dropped, fresh = _pairs(_counting(old), _counting(new))
+    heard = [_heard(old), _heard(new)]
+    if all(heard):
+        pairs += zip(*heard, strict=True)
+    fresh += [] if heard[0] else heard[1]
     source, watermark_us = _source(old, new, used=bool(pairs))
     found = [_operator(before, now) for before, now in pairs]
     found += [Finding(_label(o), Verdict.NEW, new=o.name) for o in fresh]
@@ -123,6 +127,12 @@ def _source(old: Description, new: Description, *, used: bool) -> tuple[Finding,
         verdict = Verdict.INCOMPATIBLE if both and used else _worse(verdict)
         found.append(f"event time {_typed(old.event_time)} -> {_typed(new.event_time)}")
         return Finding("source", verdict, tuple(found)), None
+    if bool(_heard(old)) != bool(_heard(new)):
+        # What stands for the largest event time is another thing: the watermark is what stays.
+        told = "is carried from here on" if _heard(new) else "is no longer carried"
+        found.append(f"the watermark {told}, and stays where it is")
+        shift = (new.delay_us or 0) - (old.delay_us or 0)
+        return Finding("source", _worse(verdict), tuple(found)), shift
     if old.delay_us != new.delay_us:
         verdict = _worse(verdict)
         told = f"watermark's delay {_time(old.delay_us)} -> {_time(new.delay_us)}"
@@ -131,6 +141,15 @@ def _source(old: Description, new: Description, *, used: bool) -> tuple[Finding,
             told += ", the watermark does not go back"
         found.append(told)
     return Finding("source", verdict, tuple(found)), shift
+
+
+def _counting(description: Description) -> list[Operator]:
+    return [o for o in description.operators if o.name != WATERMARKS]
+
+
+def _heard(description: Description) -> list[Operator]:
+    """What keeps the watermarks that were told; to let go of it loses nothing."""
+    return [o for o in description.operators if o.name == WATERMARKS]
 
 
 def _worse(verdict: Verdict) -> Verdict:
@@ -216,7 +235,7 @@ def _incompatible(old: Operator, new: Operator) -> list[str]:
 
 
 def _label(operator: Operator) -> str:
-    return f"{operator.name} to {_names(operator.sinks)}"
+    return f"{operator.name} to {_names(operator.sinks)}" if operator.sinks else operator.name
 
 
 def _names(names: Sequence[str]) -> str:

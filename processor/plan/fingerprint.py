@@ -20,6 +20,8 @@ from processor.plan import nodes, schema
 
 FORMAT: Final = 1
 STATELESS: Final = "stateless"
+WATERMARKS: Final = "watermarks"
+"""The name of what a task has heard of its writers, where its watermark is carried by records."""
 KNOWN: Final = " is known"
 """What the function of a cell ends with that only tells whether another one holds a value."""
 _MICROSECOND: Final = timedelta(microseconds=1)
@@ -64,6 +66,13 @@ class Operator:
     cells: tuple[Cell, ...]
     frees: bool
     steps: str
+
+
+_HEARD: Final = Operator(
+    WATERMARKS, (), None, (("by", "String"), ("task", "Int64")),
+    (Cell("at", "watermark", None, "", "<i8"), Cell("of", "tasks", None, "", "<i8")),
+    frees=False, steps="",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +130,12 @@ def describe(plan: nodes.Plan) -> Description:
         None if time is None else (time, kind),
         None if delay is None else delay // _MICROSECOND,
         tuple(sorted(source.partitioned_by)),
-        tuple(
-            _operator(plan, node, number, columns[id(node.parent)])
-            for number, node in enumerate(aggregates)
+        (
+            *(
+                _operator(plan, node, number, columns[id(node.parent)])
+                for number, node in enumerate(aggregates)
+            ),
+            *(() if source.watermark is None else (_HEARD,)),
         ),
     )
 
@@ -152,6 +164,7 @@ def identity(plan: nodes.Plan) -> str:
     found += [] if source.timestamp is None else [source.timestamp]
     for sink in plan.sinks:
         way = [*_steps(sink), sink.topic, sink.format.describe(), str(sink.key), sink.mode]
+        way += [] if sink.watermark is None else [sink.watermark]
         found += [*way, *(type(node).__name__ for node in nodes.path(sink))]
     return _digest("\n".join(found))
 

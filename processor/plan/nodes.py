@@ -20,12 +20,14 @@ import polars as pl
 from processor.formats.base import Format
 from processor.model import location
 
+NOTHING: Final = timedelta(0)
 AHEAD: Final = timedelta(days=1)
 """More than any zone is from another: local times that are read as UTC are not taken for wrong."""
 
 Location: TypeAlias = location.Location
 OnError: TypeAlias = Literal["dead_letter", "fail", "skip"]
 OutputMode: TypeAlias = Literal["append", "update", "complete"]
+Carried: TypeAlias = Literal["carried"]
 Function: TypeAlias = Literal["count", "sum", "min", "max", "mean"]
 
 
@@ -33,7 +35,8 @@ Function: TypeAlias = Literal["count", "sum", "min", "max", "mean"]
 class Source:
     """Records of a topic, decoded; those that cannot be go where ``on_error`` says.
 
-    ``timestamp`` is the column that takes when the log has each record of.
+    ``timestamp`` is the column that takes when the log has each record of. The ``watermark`` is
+    that of the records' event times, or is carried by the records.
     """
 
     topic: str
@@ -44,6 +47,7 @@ class Source:
     dead_letters: str | None
     at: Location
     timestamp: str | None = None
+    watermark: Carried | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +122,7 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """Publishes the rows to a topic."""
+    """Publishes the rows to a topic; its records may carry the ``watermark``."""
 
     parent: Node
     topic: str
@@ -126,6 +130,7 @@ class Sink:
     key: str | None
     mode: OutputMode
     at: Location
+    watermark: Carried | None = None
 
 
 Node: TypeAlias = Source | Select | Extend | Filter | Watermark | Aggregate
@@ -153,12 +158,17 @@ class Plan:
                     yield node
 
     def delay(self) -> timedelta | None:
-        """The watermark's delay; ``None`` where nothing is ever late."""
-        return next((node.delay for node in self.nodes() if isinstance(node, Watermark)), None)
+        """The watermark's delay; ``None`` where nothing is ever late.
+
+        To one that is carried none is added, unless the topology says so.
+        """
+        none = None if self.source().watermark is None else NOTHING
+        return next((node.delay for node in self.nodes() if isinstance(node, Watermark)), none)
 
     def ahead(self) -> timedelta | None:
         """How far ahead of its record an event time may be; ``None`` without a watermark."""
-        return next((node.ahead for node in self.nodes() if isinstance(node, Watermark)), None)
+        none = None if self.source().watermark is None else AHEAD
+        return next((node.ahead for node in self.nodes() if isinstance(node, Watermark)), none)
 
     def late(self) -> str | None:
         """The topic for late records; ``None`` where they go nowhere."""

@@ -112,7 +112,7 @@ class KafkaProducer:
                 if output.headers is None:
                     done = self._plain(output.topic, values, keys, done, output.partition)
                 else:
-                    done = self._with_headers(output.topic, values, keys, output.headers, done)
+                    done = self._with_headers(output, keys, output.headers, done)
             except _QueueFull as full:
                 done = full.done
                 # The queue empties by sending; past the transaction's time-out it fails instead.
@@ -140,16 +140,17 @@ class KafkaProducer:
 
     def _with_headers(
         self,
-        topic: str,
-        values: Sequence[bytes | None],
+        output: Output,
         keys: Sequence[bytes | None],
         headers: Sequence[Headers],
         done: int,
     ) -> int:
+        topic, values = output.topic, output.values
+        where = () if output.partition is None else (output.partition,)
         send, at = self._client.produce, done
         try:
             for at in range(done, len(values)):
-                send(topic, values[at], keys[at], headers=list(headers[at]))
+                send(topic, values[at], keys[at], *where, headers=list(headers[at]))
         except BufferError:
             raise _QueueFull(at) from None
         except (KafkaException, SystemError) as problem:

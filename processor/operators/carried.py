@@ -1,0 +1,103 @@
+"""The watermark that a topic's records carry, as its reader takes it.
+
+A partition's watermark is the least that *all* writing tasks have told in it; one that has not been
+heard of counts as minus infinity. So rows of several tasks may lie in any order::
+
+    record of     task 0    task 1    task 0    task 1
+    tells         0: 10:07            0: 10:20  1: 10:05
+    watermark     none      none      none      none       then 10:05
+
+A header holds for what comes after its record. What a partition has heard is state of its task, so
+that a restart knows it; like lateness it is a function of the log alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, TypeAlias
+
+import numpy as np
+import polars as pl
+
+from processor.model.batch import Slice
+from processor.model.headers import headers_of
+from processor.model.watermark import HEADER, Told
+from processor.operators.base import Heard, TaskState
+from processor.plan.fingerprint import WATERMARKS
+from processor.state.slab import Cell, Slab
+
+LOWEST: Final = np.iinfo(np.int64).min
+
+Writer: TypeAlias = tuple[str, int]
+_KEYS: Final[Mapping[str, pl.DataType]] = {"by": pl.String(), "task": pl.Int64()}
+_CELLS: Final = (Cell("at", "<i8", "max"), Cell("of", "<i8", "max"))
+
+
+class Carried:
+    """Hears watermarks; the state is the largest of each writing task."""
+
+    name = WATERMARKS
+
+    def new_state(self) -> Slab:
+        """Of a task that has heard nothing."""
+        return Slab(_KEYS, _CELLS)
+
+    def hear(self, slices: Sequence[Slice], states: Sequence[TaskState]) -> list[Heard]:
+        """The watermarks of a batch, a `Heard` for each slice; state is left alone."""
+        return [
+            self._heard(part, state[self.name]) for part, state in zip(slices, states, strict=True)
+        ]
+
+    def fold(self, heard: Sequence[Heard], states: Sequence[TaskState]) -> None:
+        """Take what a batch has told into the state."""
+        for one, state in zip(heard, states, strict=True):
+            if one.told:
+                by, tasks = zip(*one.told, strict=True)
+                at, of = zip(*one.told.values(), strict=True)
+                keys = pl.DataFrame({"by": by, "task": tasks}, schema=dict(_KEYS))
+                cells = {"at": np.array(at, np.int64), "of": np.array(of, np.int64)}
+                state[self.name].fold(keys, cells)
+
+    def _heard(self, part: Slice, slab: Slab) -> Heard:
+        before = LOWEST if part.event_time_max is None else part.event_time_max
+        heard = Heard(np.full(len(part.messages), before, np.int64), part.event_time_max)
+        known: dict[Writer, tuple[int, int]] | None = None
+        for row, told in _told(part):
+            known = _known(slab) if known is None else known
+            for task, at in told.at:
+                writer = told.by, task
+                was = known.get(writer, (LOWEST, 0))
+                known[writer] = heard.told[writer] = max(at, was[0]), max(told.of, was[1])
+            least = _least(known)
+            if least > before:
+                before = heard.after = least
+                heard.known[row + 1 :] = least
+        return heard
+
+
+def _told(part: Slice) -> list[tuple[int, Told]]:
+    """The rows whose records tell something, and what."""
+    found = [
+        (row, Told.parse(value))
+        for row, message in enumerate(part.messages)
+        for name, value in headers_of(message)
+        if name == HEADER
+    ]
+    return [(row, told) for row, told in found if told is not None]
+
+
+def _known(slab: Slab) -> dict[Writer, tuple[int, int]]:
+    live = slab.live()
+    cells = zip(slab.gather("at", live).tolist(), slab.gather("of", live).tolist(), strict=True)
+    return dict(zip(slab.keys(live).iter_rows(), cells, strict=True))
+
+
+def _least(known: Mapping[Writer, tuple[int, int]]) -> int:
+    """The least of all tasks of every application that was heard; `LOWEST` while one is missing."""
+    counts: dict[str, int] = {}
+    for by, _ in known:
+        counts[by] = counts.get(by, 0) + 1
+    for (by, _), (_, of) in known.items():
+        if counts[by] < of:
+            return LOWEST
+    return min(at for at, _ in known.values())
