@@ -7,6 +7,7 @@ from collections.abc import Callable
 import structlog
 
 from processor.app.health import Pulse
+from processor.app.lateness import Lateness
 from processor.engine.heal import Healed
 from processor.engine.options import Listener
 from processor.engine.pace import TooSlowError
@@ -30,9 +31,11 @@ def listener(
 
     ``pulse`` hears of what goes well and what does not.
     """
+    lateness = Lateness(app)
 
     def batch(report: BatchReport) -> None:
         metrics.observe(report)
+        lateness.see(report)
         pulse.well()
         log_lines.info("batch", **report.log_fields())
         on_batch(report)

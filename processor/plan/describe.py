@@ -24,7 +24,8 @@ def describe(plan: nodes.Plan) -> str:
             lines.append("  " * depth + _line(node))
         depth = len(nodes.path(sink)) + 1
         key = f" keyed by {sink.key}" if sink.key else ""
-        lines.append("  " * depth + f"write {sink.topic}{key}, {sink.mode}")
+        carries = ", carrying the watermark" if sink.watermark else ""
+        lines.append("  " * depth + f"write {sink.topic}{key}, {sink.mode}{carries}")
     lines.append(f"  on error: {source.on_error}, dead letters to {plan.dead_letters()}")
     return "\n".join(lines)
 
@@ -36,6 +37,8 @@ def _read(source: nodes.Source) -> str:
         told.append(f"event time {source.event_time}")
     if source.timestamp is not None:
         told.append(f"the record's timestamp as {source.timestamp}")
+    if source.watermark is not None:
+        told.append("the watermark that its records carry")
     return ", ".join([f"read {source.topic} as {source.format.describe()}", *told])
 
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from processor.plan.compare import Comparison, Finding, Verdict, compare, table
-from processor.plan.fingerprint import Cell, Description, Operator
+from processor.plan.fingerprint import WATERMARKS, Cell, Description, Operator
 
 HOUR = 3_600_000_000
 SUM = Cell("total", "sum", "n", "Int64", "<i8")
@@ -149,6 +149,19 @@ def test_a_longer_delay_does_not_take_the_watermark_back():
     assert found.watermark_us == 2 * HOUR
     assert not found.replayable
     assert compare(OLD, replace(OLD, delay_us=0)).watermark_us == 0
+
+
+def test_a_watermark_that_is_carried_from_here_on_stays_where_it_is():
+    heard = Operator(WATERMARKS, (), None, (), (), frees=False, steps="")
+    own = replace(OLD, delay_us=300)
+    carried = replace(OLD, delay_us=0, operators=(*OLD.operators, heard))
+    there, back = compare(own, carried), compare(carried, own)
+    assert (there.watermark_us, back.watermark_us) == (-300, 300)
+    assert not there.refused(allow_dropped=False)
+    assert not back.refused(allow_dropped=False)
+    assert not there.replayable
+    assert not back.replayable
+    assert [f.verdict for f in compare(carried, carried).findings] == [Verdict.KEPT] * 3
 
 
 def test_other_partitioning_or_another_event_time_is_incompatible():

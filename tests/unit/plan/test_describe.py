@@ -40,3 +40,13 @@ def test_a_topic_for_late_records_is_told() -> None:
     rows = app.read.kafka("in", format=Json({"dt": pl.Datetime("us")}), event_time="dt")
     rows.with_watermark("1h", late="behind").write.kafka("out")
     assert "watermark 1:00:00, late records to behind" in describe(app.plan())
+
+
+def test_a_watermark_that_records_carry_is_told_at_both_ends() -> None:
+    app = Topology("rides")
+    form = Json({"dt": pl.Datetime("us"), "user": pl.String})
+    rows = app.read.kafka("in", format=form, event_time="dt", watermark="carried")
+    rows.write.kafka("out", key="user", watermark="carried")
+    told = describe(app.plan())
+    assert "event time dt, the watermark that its records carry" in told
+    assert "write out keyed by user, append, carrying the watermark" in told
