@@ -93,7 +93,6 @@ def storm(servers):
     "kafka: workers are replaced one by one",
     done="each of three workers is ended by SIGTERM and started again while there is load",
     expected="goes on, exact",
-    in_tests=True,
 )
 def rolling(servers):
     stage = Counting(servers.bench(), 900)

@@ -46,7 +46,6 @@ class Slow:
     "kafka: all records together take longer than max.poll.interval",
     done="max.poll.interval.ms=4000; 40 quick records, then 200 that take 0.05 s each, 10 s",
     expected="batches become smaller; goes on, exact",
-    in_tests=True,
 )
 def too_many(servers):
     slow = Slow(servers)

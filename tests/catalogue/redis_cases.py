@@ -54,7 +54,6 @@ def _kills():
                     f"kill {step} x redis {harm} [{policy}]",
                     done=f"worker killed {step.replace(':', ' ')}, Redis {harm}, started again",
                     expected="goes on, exact" if harm == "kept" else HEALS[policy],
-                    in_tests=(step, harm, policy) == ("before:commit", "tail cut", "stop"),
                 )(partial(_killed, step=step, harm=harm, policy=policy))
 
 
@@ -108,15 +107,12 @@ LOSSES = {
     "stale replica": ("a replica that lost touch is promoted", _stale),
     "deltas deleted": ("DEL of all deltas", _a_head),
 }
-LOSSES_IN_TESTS = {("stale replica", "replay")}
-
 for _name, (_done, _lose) in LOSSES.items():
     for _policy in HEALS:
         case(
             f"redis: {_name}, worker lives [{_policy}]",
             done=_done,
             expected=MEMORY,
-            in_tests=(_name, _policy) in LOSSES_IN_TESTS,
         )(partial(_loses, lose=_lose, policy=_policy))
 
 
@@ -272,7 +268,6 @@ def _stands_still(counting, seconds):
     "redis: stalled for 6 s",
     done="SIGSTOP of Redis for longer than the client's time-out of 5 s, then SIGCONT",
     expected="goes on, exact",
-    in_tests=True,
 )
 def stalled(servers):
     counting = Counting(servers)

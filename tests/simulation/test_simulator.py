@@ -7,7 +7,7 @@ from processor.engine.protocol import Verdict
 from processor.testing.simulator import simulate
 from tests.simulation.scenarios import SCENARIOS
 
-SEEDS = 125
+SEEDS = 80
 
 
 @pytest.fixture(autouse=True)
