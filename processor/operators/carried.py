@@ -30,6 +30,7 @@ LOWEST: Final = np.iinfo(np.int64).min
 
 Writer: TypeAlias = tuple[str, int]
 _KEYS: Final[Mapping[str, pl.DataType]] = {"by": pl.String(), "task": pl.Int64()}
+_NEVER: Final = (LOWEST, 0)
 _CELLS: Final = (Cell("at", "<i8", "max"), Cell("of", "<i8", "max"))
 
 
@@ -59,20 +60,24 @@ class Carried:
                 state[self.name].fold(keys, cells)
 
     def _heard(self, part: Slice, slab: Slab) -> Heard:
-        before = LOWEST if part.event_time_max is None else part.event_time_max
-        heard = Heard(np.full(len(part.messages), before, np.int64), part.event_time_max)
-        known: dict[Writer, tuple[int, int]] | None = None
-        for row, told in _told(part):
-            known = _known(slab) if known is None else known
-            for task, at in told.at:
-                writer = told.by, task
-                was = known.get(writer, (LOWEST, 0))
-                known[writer] = heard.told[writer] = max(at, was[0]), max(told.of, was[1])
-            least = _least(known)
-            if least > before:
-                before = heard.after = least
-                heard.known[row + 1 :] = least
-        return heard
+        watermark = LOWEST if part.event_time_max is None else part.event_time_max
+        found, size = _told(part), len(part.messages)
+        known = _known(slab) if found else {}
+        told: dict[Writer, tuple[int, int]] = {}
+        rows, levels = [0], [watermark]
+        for row, one in found:
+            holds = False  # whether one that may hold the watermark back has moved
+            for task, at in one.at:
+                writer = one.by, task
+                was = known.get(writer, _NEVER)
+                known[writer] = told[writer] = max(at, was[0]), max(one.of, was[1])
+                holds = holds or was[0] <= watermark
+            if holds and (least := _least(known)) > watermark:
+                watermark = least
+                rows.append(row + 1)
+                levels.append(least)
+        before = np.repeat(np.array(levels, np.int64), np.diff([*rows, size]))
+        return Heard(before, None if watermark == LOWEST else watermark, told)
 
 
 def _told(part: Slice) -> list[tuple[int, Told]]:
