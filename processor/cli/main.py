@@ -5,16 +5,24 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from processor import telling
 from processor.cli import options
 from processor.errors import ProcessorError
+
+if TYPE_CHECKING:
+    from processor.cli.logs import LogLevel
+    from processor.settings import Settings
+
+
+_ASKS: Final = re.compile(r"""^\s*"?log[-_]format"?\s*=\s*["']json["']""", re.MULTILINE)
 
 
 class _Group(click.Group):
@@ -59,10 +67,40 @@ class _Group(click.Group):
 
 def _json_asked(given: Sequence[str]) -> bool:
     """Whether lines are to be JSON, as far as can be seen before the settings are read."""
-    pairs = itertools.pairwise([*given, ""])
-    asked = [b for a, b in pairs if a == "--log-format"]
-    asked += [a.partition("=")[2] for a in given if a.startswith("--log-format=")]
-    return (asked or [os.environ.get("PROCESSOR_LOG_FORMAT", "")])[-1] == "json"
+    asked = _last(given, "--log-format") or os.environ.get("PROCESSOR_LOG_FORMAT")
+    return asked == "json" if asked else _file_asks(given)
+
+
+def _last(given: Sequence[str], option: str) -> str | None:
+    """What a command line gives for an option, the last time that it does."""
+    found = None
+    for word, after in itertools.pairwise([*given, ""]):
+        if word == option:
+            found = after
+        elif word.startswith(f"{option}="):
+            found = word.partition("=")[2]
+    return found
+
+
+def _file_asks(given: Sequence[str]) -> bool:
+    """Whether the settings file asks for JSON: it may be no TOML, which is then told as JSON."""
+    named = _last(given, "--config") or os.environ.get("PROCESSOR_CONFIG") or "processor.toml"
+    try:
+        text = Path(named).expanduser().read_text(encoding="utf-8", errors="replace")
+    except (OSError, RuntimeError, ValueError):  # told when the settings are read
+        return False
+    return _ASKS.search(text) is not None
+
+
+def _loaded(config: Path | None, level: LogLevel, **given: Any) -> Settings:
+    """The settings, and the log as they want it: where they say no level, from this one on."""
+    from processor import settings
+    from processor.cli import logs
+
+    loaded = settings.load(config, **given)
+    said = "log_level" in loaded.model_fields_set
+    logs.configure(loaded.log_format, loaded.log_level if said else level)
+    return loaded
 
 
 @click.group(cls=_Group)
@@ -87,12 +125,9 @@ def run(
     Every option but --feed and --print can also be given as PROCESSOR_… in the environment and in
     processor.toml; docs/settings.md has them all.
     """
-    from processor import settings
-    from processor.cli import logs
     from processor.cli import run as command
 
-    loaded = settings.load(config, set=set_, **given)
-    logs.configure(loaded.log_format, loaded.log_level)
+    loaded = _loaded(config, "info", set=set_, **given)
     command.run(topologies, loaded, feed or {}, show=show)
 
 
@@ -103,10 +138,9 @@ def describe(
     topologies: tuple[str, ...], config: Path | None, set_: dict[str, str] | None, **given: Any
 ) -> None:
     """Check topologies and print their plans, as `run` with the same settings would run them."""
-    from processor import settings
     from processor.cli import describe as command
 
-    loaded = settings.load(config, set=set_, **given)
+    loaded = _loaded(config, "warning", set=set_, **given)
     click.echo(command.describe(topologies, loaded))
 
 
@@ -129,10 +163,9 @@ def verify(  # noqa: PLR0917 - an argument per option
 
     Exit code 0: all is right; 3: outputs are missing, duplicate or wrong.
     """
-    from processor import settings
     from processor.cli import verify as command
 
-    loaded = settings.load(config, set=set_, **given)
+    loaded = _loaded(config, "warning", set=set_, **given)
     click.get_current_context().exit(command.verify(topology, loaded, from_, to, as_json=as_json))
 
 
@@ -150,10 +183,9 @@ def late(
     **given: Any,
 ) -> None:
     """Show which records would be late by the watermark's delay; reads only."""
-    from processor import settings
     from processor.cli import late as command
 
-    loaded = settings.load(config, set=set_, **given)
+    loaded = _loaded(config, "warning", set=set_, **given)
     command.late(topology, loaded, delays, as_json=as_json)
 
 
@@ -171,10 +203,9 @@ def reset(
     **given: Any,
 ) -> None:
     """Begin again elsewhere in the input, with empty state; the group must be stopped."""
-    from processor import settings
     from processor.cli import reset as command
 
-    loaded = settings.load(config, set=set_, **given)
+    loaded = _loaded(config, "warning", set=set_, **given)
     command.reset(topology, loaded, to, sure=sure)
 
 
@@ -192,13 +223,8 @@ def reset(
 @options.taking(*options.CONNECTIONS)
 def demo(config: Path | None, **given: Any) -> None:
     """Trips to popular clusters, both stages live, with nothing to install or start before."""
-    from processor import settings
     from processor.cli import demo as command
-    from processor.cli import logs
 
     own = ("source", "records", "seed", "centroids", "output", "rate")
     wanted = command.Wanted(**{name: given.pop(name) for name in own})
-    loaded = settings.load(config, **given)
-    quiet = loaded.log_level if "log_level" in loaded.model_fields_set else "warning"
-    logs.configure(loaded.log_format, quiet)
-    command.demo(wanted, loaded)
+    command.demo(wanted, _loaded(config, "warning", **given))

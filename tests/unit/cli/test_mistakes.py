@@ -318,6 +318,42 @@ def test_where_json_was_asked_for_every_line_is_json(row, place):
     assert not [secret for secret in SECRETS if secret in done.output]
 
 
+FILES = {
+    "an unknown key": 'log-format = "json"\nwerkers = 2\n',
+    "a bad value": "\"log_format\"= 'json'\nworkers = 0\n",
+    "no TOML": 'workers = 2\n  log-format="json" # for the collector\nkafka = {\n',
+    "a bad client's setting": 'log-format = "json"\n[kafka]\nacks = 1\n',
+}
+
+
+@pytest.mark.parametrize("command", ["run", "describe", "verify", "late", "reset"])
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("way", ["beside", "option", "option=", "variable"])
+def test_a_settings_file_that_asks_for_json_is_told_as_json_whatever_is_wrong_in_it(
+    command, name, way, place
+):
+    path = "processor.toml" if way == "beside" else "other.toml"
+    (place / path).write_text(FILES[name])
+    (place / "mistake.py").write_text(HEAD + GOOD)
+    args = {"option": ["--config", path], "option=": [f"--config={path}"]}.get(way, [])
+    env = {"PROCESSOR_CONFIG": path} if way == "variable" else {}
+    done = CliRunner().invoke(cli, [command, "mistake", *args], env=env)
+    assert done.exit_code == 2
+    (told,) = [json.loads(line) for line in done.output.splitlines()]
+    assert (told["code"], told["level"]) == ("settings", "error")
+
+
+def test_what_the_command_line_or_a_variable_says_of_the_form_goes_before_the_file(place):
+    (place / "processor.toml").write_text(FILES["an unknown key"])
+    for args, env in [
+        (["--log-format", "text"], {}),
+        ([], {"PROCESSOR_LOG_FORMAT": "text"}),
+        (["--log-format=text"], {"PROCESSOR_LOG_FORMAT": "json"}),
+    ]:
+        done = CliRunner().invoke(cli, ["run", "mistake", *args], env=env)
+        assert done.output.startswith("error (settings): "), done.output
+
+
 # Servers that are not there, or are something else.
 
 
