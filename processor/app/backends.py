@@ -73,6 +73,14 @@ def _log(settings: Settings) -> tuple[Log, str]:
     if settings.bootstrap_servers is None:
         from processor.connectors.memory.log import MemoryLog
 
+        if settings.kafka:
+            from processor.connectors.kafka import making
+
+            making.check(settings.kafka)
+            log_lines.warning(
+                "settings of the Kafka client are not used: the log is embedded",
+                settings=sorted(settings.kafka), remedy="say where Kafka is: --bootstrap-servers",
+            )  # fmt: skip
         return MemoryLog(), "embedded, in this process (no --bootstrap-servers given)"
     from processor.connectors.kafka.log import KafkaLog
 

@@ -79,6 +79,8 @@ _PROMISES: Final[Mapping[str, tuple[Fits, str]]] = {
     "bootstrap.servers": (_NEVER, "where Kafka is, is for --bootstrap-servers to say"),
     "metadata.broker.list": (_NEVER, "where Kafka is, is for --bootstrap-servers to say"),
     "log.level": (_NEVER, "what is logged is for --log-level to say"),
+    "logger": (_NEVER, "it takes a Python object, and what is logged is for --log-level to say"),
+    "default.topic.config": (_NEVER, "it takes a Python object: name the topic's settings alone"),
     "transactional.id": (_NEVER, "a worker's identity derives from --instance"),
     "transaction.timeout.ms": (
         _NEVER,

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-from confluent_kafka import KafkaException
+from confluent_kafka import KafkaException, Producer
 
 from processor.connectors.kafka.errors import reason
 from processor.errors import LogError
-from processor.refusals.kafka import ALIASES, nearest
+from processor.refusals.kafka import ALIASES, ROLES, nearest
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 Answer = TypeVar("Answer")
 
@@ -25,6 +26,20 @@ def made(make: Callable[[], Answer]) -> Answer:
         error = reason(problem)
         said = error.str() if error is not None else str(problem)
         raise LogError(f"Kafka client: {said}", remedy=_correction(said)) from problem
+
+
+def check(extra: Mapping[str, str]) -> None:
+    """See that the client knows these settings, where none is made; no file of theirs is opened.
+
+    >>> check({"linger.ms": "9", "consumer.fetch.wait.max.ms": "5"})
+    >>> check({"fetch.wait.max.msx": "5"})
+    Traceback (most recent call last):
+    processor.errors.LogError: Kafka client: No such configuration property: "fetch.wait.max.msx"
+      remedy: did you mean fetch.wait.max.ms?
+    """
+    for name, value in extra.items():
+        plain = name.partition(".")[2] if name.partition(".")[0] in ROLES else name
+        made(partial(Producer, {plain: value, "log_level": 0}))
 
 
 def _correction(said: str) -> str:

@@ -186,6 +186,17 @@ OPTIONS = [
         ("run", "mistake", "--bootstrap-servers", "b:9092")),
     option("no settings file", "none.toml does not exist", args=("--config", "none.toml")),
     option("a directory", "settings file . cannot be read", args=("--config", ".")),
+    *(Row(f"{name}, on the embedded log", "log", words,
+          args=("run", "mistake", "--until-caught-up", "--kafka", name))
+      for name, words in [
+          ("fetch.wait.max.msx=5", ('"fetch.wait.max.msx"', "did you mean fetch.wait.max.ms?")),
+          ("sasl.pasword=hunter2", ('"sasl.pasword"', "did you mean sasl.password?")),
+          ("consumer.fetch.min.bite=1", ('"fetch.min.bite"', "did you mean fetch.min.bytes?")),
+          ("linger.ms=soon", ('"queue.buffering.max.ms"', "linger.ms is the same")),
+          ("security.protocol=tls", ('"tls"', '"security.protocol"')),
+          ("stats_cb=x", ('"stats.cb"',)),
+      ]),
+    option("an object of the client", "--kafka logger=x", args=("--kafka", "logger=x")),
     option("a promise", "--kafka isolation.level=read_uncommitted", "aborted transactions",
            args=("--kafka", "isolation.level=read_uncommitted")),
     option("another partitioner", "--kafka partitioner=random", "murmur2",
