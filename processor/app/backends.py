@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -19,6 +19,7 @@ import structlog
 import tenacity
 
 from processor.app.waiting import Probes, probes
+from processor.clock import SystemClock
 from processor.connectors.ports import Log, Store
 from processor.engine import patience
 from processor.errors import ProcessorError, RetriableError, SettingsError, StoreAwayError
@@ -121,12 +122,21 @@ def patiently(
     stop: threading.Event,
     make: Callable[[], Answer],
     numbers: Sequence[int] = (0,),
+    *,
+    apps: Sequence[str],
 ) -> Answer | None:
     """What is made of a log and a store, tried again while one of them is away.
 
-    Meanwhile the probes of the workers of these ``numbers`` are answered. ``None`` when told to
-    stop before; raises what was in the way when that has lasted for ``give_up_after``.
+    Meanwhile the probes of the workers of these ``numbers`` are answered; the lines of the log name
+    them and the topologies ``apps``. ``None`` when told to stop before; raises what was in the way
+    when that has lasted for ``give_up_after``.
     """
+    who = {
+        "topology": ", ".join(apps),
+        "worker": numbers[0] if len(numbers) == 1 else f"{min(numbers)} to {max(numbers)}",
+    }
+    clock = SystemClock()
+    started_s = clock.monotonic_s()
     give_up_s = settings.give_up_after.total_seconds()
     tries = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type((RetriableError, StoreAwayError)),
@@ -137,7 +147,7 @@ def patiently(
     )
     try:
         with probes(settings, numbers) as waiting:
-            return tries.copy(before_sleep=partial(_tell_try, waiting))(make)
+            answer = tries.copy(before_sleep=partial(_tell_try, waiting, who))(make)
     except (RetriableError, StoreAwayError) as error:
         if stop.is_set():
             return None
@@ -145,20 +155,29 @@ def patiently(
             f"{error.message}; given up after {give_up_s:.0f} s",
             remedy=error.remedy or patience.REMEDY,
         ) from error
+    if waiting.waited:
+        tell_end(clock.monotonic_s() - started_s, **who)
+    return answer
 
 
-def _tell_try(waiting: Probes, state: tenacity.RetryCallState) -> None:
+def _tell_try(waiting: Probes, who: Mapping[str, object], state: tenacity.RetryCallState) -> None:
     problem = state.outcome.exception() if state.outcome else None
     if isinstance(problem, ProcessorError):
         waiting.wait(problem)
-        tell_wait(problem, state.upcoming_sleep)
+        tell_wait(problem, state.upcoming_sleep, **who)
 
 
-def tell_wait(error: ProcessorError, pause_s: float) -> None:
-    """One line about something that is away, for now."""
+def tell_wait(error: ProcessorError, pause_s: float, **who: object) -> None:
+    """One line about something that is away, for now, and who waits for it."""
     log_lines.warning(
         "waiting",
         reason=error.message,
         remedy=error.remedy or patience.REMEDY,
         again_in_s=round(pause_s, 1),
+        **who,
     )
+
+
+def tell_end(after_s: float, **who: object) -> None:
+    """One line that the waiting is over: a warning, as those before it."""
+    log_lines.warning("waiting is over", after_s=round(after_s, 1), **who)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Final
 
 import structlog
 
@@ -19,6 +20,20 @@ from processor.metrics.progress import BatchReport
 from processor.model.log import Assigned, Rebalance, Revoked
 
 log_lines = structlog.get_logger("processor")
+
+# Why a batch was undone, where no error tells.
+_SILENT: Final[Mapping[Verdict, tuple[AbortReason, str]]] = {
+    Verdict.REDO: ("rebalance", "its partitions were on the move"),
+    Verdict.MEND: (
+        "store",
+        "Redis has lost what its checkpoint continues: that is written anew from memory",
+    ),
+    Verdict.RELOAD: (
+        "owner_lost",
+        "Redis no longer has this worker as the owner of its partitions: they are loaded anew",
+    ),
+    Verdict.REJOIN: ("fenced", "its transaction cannot go on: the worker joins its group anew"),
+}
 
 
 def listener(
@@ -52,11 +67,8 @@ def listener(
         )  # fmt: skip
 
     def undone(verdict: Verdict, error: ProcessorError | None) -> None:
-        reason: AbortReason = "fenced" if verdict is Verdict.REJOIN else "rebalance"
-        if error is not None and verdict is not Verdict.REJOIN:
-            reason = "too_slow" if isinstance(error, TooSlowError) else "log"
+        reason, message = _why(verdict, error)
         metrics.aborted(app, reason)
-        message = error.message if error else "its partitions were on the move"
         pulse.failed(message)
         log_lines.warning("batch undone", topology=app, verdict=verdict.value, reason=message)
 
@@ -83,3 +95,13 @@ def listener(
         log_lines.warning("checkpoint not taken", topology=app, kind=kind, reason=error.message)
 
     return Listener(batch, change, undone, healed, upgraded, noted, unsaved)
+
+
+def _why(verdict: Verdict, error: ProcessorError | None) -> tuple[AbortReason, str]:
+    """Why a batch was undone: the kind for the metric, and words."""
+    kind, silent = _SILENT[verdict]
+    if error is None:
+        return kind, silent
+    if verdict is Verdict.REJOIN:
+        return kind, error.message
+    return "too_slow" if isinstance(error, TooSlowError) else "log", error.message

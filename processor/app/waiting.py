@@ -23,10 +23,11 @@ class Probes:
         self._settings, self._numbers, self._stack = settings, numbers, stack
         self._error = ProcessorError("")
         self._open = False
+        self.waited = False
 
     def wait(self, error: ProcessorError) -> None:
         """A server is away: say so to who asks."""
-        self._error = error
+        self._error, self.waited = error, True
         if self._open or not self._settings.metrics_port:
             return
         self._open = True

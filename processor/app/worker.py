@@ -11,7 +11,7 @@ from functools import partial
 
 import structlog
 
-from processor.app.backends import Backends, tell_wait
+from processor.app.backends import Backends, tell_end, tell_wait
 from processor.app.health import Leave, Pulse, metrics_server, watchdog
 from processor.app.listener import listener
 from processor.app.lookout import Lookout
@@ -83,7 +83,8 @@ def run_worker(
         threading.Thread(target=watchdog, args=watch, daemon=True).start()
         stack.callback(ended.set)
         caught_up = loop.CaughtUp(worker, used.log, clock, plan.app, ends) if ends else None
-        log_lines.info("worker starts", topology=plan.app, worker=slot.instance)
+        who = {"topology": plan.app, "worker": slot.instance}
+        log_lines.info("worker starts", **who)
         if ends is not None and caught_up is None:
             return
         stack.enter_context(lookout.asking())
@@ -91,14 +92,17 @@ def run_worker(
 
         def tell(error: ProcessorError, pause_s: float) -> None:
             pulse.failed(error.message)
-            tell_wait(error, pause_s)
+            tell_wait(error, pause_s, **who)
 
-        patience = Patience(clock, stop.wait, give_up_after_s=give_up_s, tell=tell)
+        patience = Patience(
+            clock, stop.wait, give_up_after_s=give_up_s, tell=tell,
+            ended=lambda after_s: tell_end(after_s, **who),
+        )  # fmt: skip
         loop.run(
             worker, clock, patience, stop=stop.is_set, done=caught_up or (lambda: False),
             alive=partial(pulse.turned, give_up_s),
         )  # fmt: skip
-        log_lines.info("worker stopped", topology=plan.app, worker=slot.instance)
+        log_lines.info("worker stopped", **who)
 
 
 def _roles(plan: Plan, settings: Settings) -> dict[str, Role]:

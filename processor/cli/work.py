@@ -41,11 +41,12 @@ def run_here(
     """Run topologies in this process, a thread for each worker; ``show`` prints what comes out."""
     plans = _loaded(names, settings)
     with ExitStack() as stack:
-        used = _used(settings, stop, stack, range(settings.workers))
+        apps = [plan.app for plan in plans]
+        used = _used(settings, stop, stack, range(settings.workers), apps)
         if used is None:
             return
         prepare = partial(_prepared, names, plans, settings, used, feed)
-        jobs = app.patiently(settings, stop, prepare, range(settings.workers))
+        jobs = app.patiently(settings, stop, prepare, range(settings.workers), apps=apps)
         if jobs is None:
             return
         stack.enter_context(screen.Screen(used.log, plans, everything=show).shown())
@@ -54,7 +55,8 @@ def run_here(
             threads.run(jobs)
             return
         for job in jobs:  # a later one reads what an earlier one wrote
-            measured = app.patiently(settings, stop, partial(_measured, job, settings, used.log))
+            measure = partial(_measured, job, settings, used.log)
+            measured = app.patiently(settings, stop, measure, apps=[apps[job.index]])
             if measured is not None:
                 threads.run([measured])
 
@@ -70,7 +72,8 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
                 jobs[0] = _measured(jobs[0], settings, used.log)
             return jobs
 
-    return app.patiently(settings, stop, prepare, range(settings.workers))
+    apps = [plan.app for plan in plans]
+    return app.patiently(settings, stop, prepare, range(settings.workers), apps=apps)
 
 
 def _loaded(names: Sequence[str], settings: Settings) -> list[Plan]:
@@ -95,25 +98,29 @@ def with_ends(job: Job, settings: Settings, stop: threading.Event) -> Job | None
         with app.backends(settings) as used:
             return _measured(job, settings, used.log)
 
-    return app.patiently(settings, stop, measure)
+    return app.patiently(settings, stop, measure, apps=[plan_of(job.name, settings).app])
 
 
 def run_one(job: Job, settings: Settings, number: int, stop: threading.Event) -> None:
     """One worker, in this very thread's stead."""
     plan = plan_of(job.name, settings)
     with ExitStack() as stack:
-        used = _used(settings, stop, stack, [number])
+        used = _used(settings, stop, stack, [number], [plan.app])
         if used is not None:
             app.run_worker(plan, settings, used, job.partitions, stop, number=number, ends=job.ends)
 
 
 def _used(
-    settings: Settings, stop: threading.Event, stack: ExitStack, numbers: Sequence[int]
+    settings: Settings,
+    stop: threading.Event,
+    stack: ExitStack,
+    numbers: Sequence[int],
+    apps: Sequence[str],
 ) -> app.Backends | None:
     def connect() -> app.Backends:
         return stack.enter_context(app.backends(settings, running=True))
 
-    return app.patiently(settings, stop, connect, numbers)
+    return app.patiently(settings, stop, connect, numbers, apps=apps)
 
 
 def in_child(settings: Settings, make: Callable[[], Answer]) -> Answer:

@@ -106,7 +106,8 @@ class _Twins:
         lasted_s = self._clock.monotonic_s() - times[0]
         raise FencedError(
             f"another worker runs under the identity {self._instance}, or takes all that it has: "
-            f"{len(times)} times within {lasted_s:.0f} s ({error.message})",
+            f"{len(times)} times within {lasted_s:.0f} s "
+            f"({error.message.removeprefix(f'{self._instance}: ')})",
             remedy=_TWINS,
         ) from error
 

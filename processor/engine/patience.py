@@ -30,6 +30,7 @@ class Patience:
         give_up_after_s: how long they are borne.
         wait: waits so many seconds; may return before.
         tell: hears of each error, with the seconds until the next try.
+        ended: hears once that all is well again, with the seconds since the first error.
 
     >>> from processor.clock import ManualClock
     >>> clock = ManualClock(); patience = Patience(clock, clock.advance, give_up_after_s=60)
@@ -46,14 +47,18 @@ class Patience:
         *,
         give_up_after_s: float = GIVE_UP_S,
         tell: Callable[[ProcessorError, float], None] = lambda _, __: None,
+        ended: Callable[[float], None] = lambda _: None,
     ) -> None:
-        self._clock, self._wait, self._tell = clock, wait, tell
+        self._clock, self._wait, self._tell, self._ended = clock, wait, tell, ended
         self._give_up_after_s = give_up_after_s
-        self.well()
+        self._since_s: float | None = None
+        self._pause_s = 0.0
 
     def well(self) -> None:
         """All is well: what comes next is a fault of its own."""
-        self._since_s: float | None = None
+        if self._since_s is not None:
+            self._ended(self._clock.monotonic_s() - self._since_s)
+        self._since_s = None
         self._pause_s = 0.0
 
     def rest(self, seconds: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Final
 
-from processor.errors import LogError, RetriableError, StateLostError
+from processor.errors import FencedError, LogError, RetriableError, StateLostError
 from processor.model.log import TopicPartition
 
 REDO_MAX: Final = 5
@@ -34,3 +34,20 @@ def check(app: str, times: int, refusal: LogError | None, gone: Collection[Topic
             remedy="see that Redis keeps what it takes: maxmemory-policy noeviction, nobody else "
             "who deletes or flushes",
         )
+
+
+def fenced(error: LogError | None, instance: str, *others: str) -> FencedError:
+    """Why a worker has to join its group anew: the error names it once.
+
+    ``others`` are what it is also called.
+
+    >>> fenced(LogError("rides:host-0: flushing"), "rides.host-0", "rides:host-0").message
+    'rides:host-0: flushing'
+    >>> fenced(None, "rides.host-0", "rides:host-0").message
+    'rides.host-0: its transaction cannot go on'
+    """
+    sort = type(error) if isinstance(error, FencedError) else FencedError
+    said = error.message if error else "its transaction cannot go on"
+    if not any(name in said for name in (instance, *others)):
+        said = f"{instance}: {said}"
+    return sort(said, remedy=error.remedy if error else "")

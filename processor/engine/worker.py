@@ -32,7 +32,6 @@ from processor.engine.succession import Succession
 from processor.engine.task import Task, transactional_id
 from processor.engine.upgrade import Upgrader
 from processor.errors import (
-    FencedError,
     LogError,
     RetriableError,
     StoreAwayError,
@@ -379,10 +378,7 @@ class Worker:
             self._refusal = commit.error or self._refusal
         redo.check(self._app, self._redone, self._refusal, commit.gone)
         if commit.verdict is Verdict.REJOIN:
-            error = commit.error
-            sort = type(error) if isinstance(error, FencedError) else FencedError
-            said = error.message if error else "its transaction cannot go on"
-            raise sort(f"{self.instance}: {said}", remedy=error.remedy if error else "") from error
+            raise redo.fenced(commit.error, self.instance, self.transactional_id) from commit.error
         if commit.verdict is Verdict.RELOAD:
             partitions = {task.partition for task in tasks}
             self._forget(partitions)

@@ -1,3 +1,4 @@
+import pytest
 from structlog.testing import capture_logs
 
 from processor.app.health import Pulse
@@ -55,3 +56,28 @@ def test_a_batch_that_is_undone_is_held_against_readiness_until_one_is_committed
     assert value(metrics, "batch_aborts_total", reason="log") == 1
     hears.batch(BatchReport("t", "t.0", 1, started_ms=0))
     assert pulse._failing is None
+
+
+@pytest.mark.parametrize(
+    ("verdict", "reason", "words"),
+    [
+        (Verdict.REDO, "rebalance", "its partitions were on the move"),
+        (Verdict.MEND, "store", "Redis has lost what its checkpoint continues"),
+        (Verdict.RELOAD, "owner_lost", "Redis no longer has this worker as the owner"),
+        (Verdict.REJOIN, "fenced", "its transaction cannot go on"),
+    ],
+)
+def test_why_a_batch_was_undone_follows_the_verdict_where_no_error_tells(verdict, reason, words):
+    hears, metrics, pulse = made()
+    with capture_logs() as lines:
+        hears.undone(verdict, None)
+    assert words in lines[0]["reason"]
+    assert lines[0]["verdict"] == verdict.value
+    assert words in pulse._failing[1]
+    assert value(metrics, "batch_aborts_total", reason=reason) == 1
+
+
+def test_every_verdict_that_undoes_a_batch_has_its_words():
+    hears, _, _ = made()
+    for verdict in set(Verdict) - {Verdict.ADOPT}:
+        hears.undone(verdict, None)

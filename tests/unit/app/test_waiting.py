@@ -7,9 +7,10 @@ import urllib.request
 from datetime import timedelta
 
 import pytest
+import structlog
 
 from processor.app.backends import patiently
-from processor.errors import RetriableError
+from processor.errors import RetriableError, StoreAwayError
 from processor.metrics.server import serve
 from processor.settings import Settings
 
@@ -41,7 +42,7 @@ def test_while_a_run_waits_for_its_servers_it_is_alive_and_not_ready_and_says_wh
         seen.append(asked(port, "/metrics")[1])
         return "there"
 
-    assert patiently(settings, threading.Event(), away_once) == "there"
+    assert patiently(settings, threading.Event(), away_once, apps=["rides"]) == "there"
     live, (ready, why) = seen[1]
     assert (live, ready) == (200, 503)
     assert "waiting: no Kafka broker answered at nowhere:9092" in why
@@ -66,7 +67,7 @@ def test_the_ports_of_all_workers_are_answered_and_one_that_is_taken_is_left_alo
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", port + 1))
         taken.listen()
-        patiently(settings, threading.Event(), away_once, range(3))
+        patiently(settings, threading.Event(), away_once, range(3), apps=["rides"])
     assert seen == [0, 503, 503]
 
 
@@ -80,3 +81,27 @@ def test_a_port_that_was_just_asked_can_be_taken_again():
         first.close()
         second = serve(CollectorRegistry(), first.port)
     second.close()
+
+
+@pytest.mark.parametrize(("numbers", "worker"), [((0,), 0), ((5,), 5), (range(2, 4), "2 to 3")])
+def test_lines_of_waiting_name_worker_and_topology_and_one_tells_that_it_is_over(numbers, worker):
+    tries = iter([RetriableError("away"), StoreAwayError("gone"), None])
+
+    def away_twice() -> str:
+        if (error := next(tries)) is not None:
+            raise error
+        return "there"
+
+    with structlog.testing.capture_logs() as lines:
+        patiently(Settings(), threading.Event(), away_twice, numbers, apps=["rides", "spend"])
+    assert [line["event"] for line in lines] == ["waiting", "waiting", "waiting is over"]
+    assert {line["topology"] for line in lines} == {"rides, spend"}
+    assert {line["worker"] for line in lines} == {worker}
+    assert {line["log_level"] for line in lines} == {"warning"}
+    assert lines[-1]["after_s"] >= 0
+
+
+def test_where_nothing_was_away_nothing_is_told():
+    with structlog.testing.capture_logs() as lines:
+        patiently(Settings(), threading.Event(), lambda: "there", apps=["rides"])
+    assert lines == []

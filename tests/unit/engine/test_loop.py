@@ -227,6 +227,15 @@ def test_being_fenced_so_many_times_within_so_long_is_a_twins_doing(apart_s, bor
     assert worker.calls.count("rejoin") == (20 if borne else loop.FENCED_MAX)
 
 
+def test_who_has_a_twin_is_named_once():
+    said = "scripted.0: another member took the identity"
+    worker = Scripted([FencedError(said)] * 20)
+    with pytest.raises(FencedError) as caught:
+        run(worker, stop=lambda: False)
+    assert caught.value.message.count("scripted.0") == 1
+    assert "(another member took the identity)" in caught.value.message
+
+
 def test_who_is_in_no_group_is_adrift_so_long_after_it_last_was_in_one():
     clock = ManualClock()
     adrift, worker = loop._Adrift(clock), Scripted([])

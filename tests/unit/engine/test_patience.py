@@ -30,3 +30,16 @@ def test_what_has_lasted_too_long_goes_up_with_its_remedy():
     with pytest.raises(StoreAwayError, match="away; given up after 0 s") as caught:
         patience.bear(StoreAwayError("away", remedy="look"))
     assert caught.value.remedy == "look"
+
+
+def test_that_all_is_well_again_is_told_once_with_how_long_it_was_not():
+    clock, ends = ManualClock(), []
+    patience = Patience(clock, clock.advance, ended=ends.append)
+    patience.well()
+    for _ in range(3):
+        patience.bear(StoreAwayError("away"))
+    patience.well()
+    patience.well()
+    patience.bear(StoreAwayError("away"))
+    patience.well()
+    assert ends == [pytest.approx(0.3), 0.0]

@@ -1,7 +1,14 @@
 import pytest
 
-from processor.engine.redo import REDO_MAX, check
-from processor.errors import AbortableError, LogError, RetriableError, StateLostError
+from processor.engine.redo import REDO_MAX, check, fenced
+from processor.errors import (
+    AbortableError,
+    FencedError,
+    IdentityTakenError,
+    LogError,
+    RetriableError,
+    StateLostError,
+)
 from processor.model.log import TopicPartition
 
 A = TopicPartition("in", 0)
@@ -27,3 +34,22 @@ def test_a_store_that_loses_again_what_it_was_given_is_told():
 
 def test_a_batch_that_only_came_too_late_is_tried_on():
     check("rides", REDO_MAX + 1, None, ())
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("rides.host-0: flushing", "rides.host-0: flushing"),
+        ("rides:host-0: flushing", "rides:host-0: flushing"),
+        ("rides/rides.host-0: taken", "rides/rides.host-0: taken"),
+        ("no answer", "rides.host-0: no answer"),
+    ],
+)
+def test_an_error_that_makes_a_worker_join_anew_names_it_once(said, told):
+    error = fenced(LogError(said, remedy="look"), "rides.host-0", "rides:host-0")
+    assert (type(error), error.message, error.remedy) == (FencedError, told, "look")
+
+
+def test_who_was_shut_out_by_a_twin_is_told_so():
+    error = fenced(IdentityTakenError("rides:host-0: taken"), "rides.host-0", "rides:host-0")
+    assert type(error) is IdentityTakenError
