@@ -103,6 +103,25 @@ def format_(value: object, at: Location) -> None:
         )
 
 
+def headers(value: object, at: Location) -> str | tuple[tuple[str, str], ...] | None:
+    """The value, if it is a column for all headers, or columns by the headers' names."""
+    if value is None or isinstance(value, str):
+        return value
+    if not isinstance(value, Mapping) or not value:
+        raise TopologyError(
+            f"{at}: headers is {shown(value)}",
+            remedy='give columns by the header\'s name, headers={"trace": "trace_id"}, or one '
+            'column for all of them: headers="headers"',
+        )
+    return tuple(
+        (
+            text(name, "a header's name", at, 'it is text, as in headers={"trace": "trace_id"}'),
+            column(of, f"the header {name!r}", at),
+        )
+        for name, of in value.items()
+    )
+
+
 def carried(value: object, at: Location, otherwise: str) -> None:
     """Refuse what is neither left out nor the word for a watermark that records carry."""
     if value not in (None, "carried"):

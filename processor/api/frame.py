@@ -183,6 +183,8 @@ class Writer:
         mode: nodes.OutputMode = "append",
         format: Format | None = None,  # noqa: A002 - the word that users of Spark look for
         watermark: nodes.Carried | None = None,
+        timestamp: str | None = None,
+        headers: str | Mapping[str, str] | None = None,
     ) -> None:
         """Publish the rows to a topic.
 
@@ -192,6 +194,11 @@ class Writer:
             mode: ``append``: each row once; ``update``: groups that changed, the last record of a
                 key is the right one; ``complete``: all groups with every batch.
             format: how rows become bytes; JSON if left out.
+            timestamp: the column of the records' timestamps; left out, or null: the time of
+                writing. Retention goes by it.
+            headers: columns by the header's name, as in ``{"trace": "trace_id"}``: each record
+                has their text, and none where it is null. Or the column with all headers that
+                ``read.kafka(headers="...")`` has made, to keep them.
             watermark: ``"carried"``: the last record of a batch in each partition tells, in a
                 header, how far the tasks have come, for ``read.kafka(..., watermark="carried")``.
         """
@@ -201,9 +208,12 @@ class Writer:
             arguments.column(key, "key", at)
         if format is not None:
             arguments.format_(format, at)
+        if timestamp is not None:
+            arguments.column(timestamp, "timestamp", at)
+        named = arguments.headers(headers, at)
         arguments.carried(watermark, at, 'leave it out, or say watermark="carried"')
         node = self._frame._node  # noqa: SLF001 - Writer is a part of Frame
-        sink = nodes.Sink(node, topic, format or Json(), key, mode, at, watermark)
+        sink = nodes.Sink(node, topic, format or Json(), key, mode, at, watermark, timestamp, named)
         self._frame._topology._append(sink)  # noqa: SLF001
 
     @arguments.told('write.console(mode="update")', format="format=Json(), Csv(...) or Text()")
@@ -216,8 +226,8 @@ class Writer:
     ) -> None:
         """Show the rows on the screen, where `processor run` uses the embedded log.
 
-        They go to the topic ``<app>-console``, and each committed row is a line. The arguments are
-        those of `kafka`; a run on Kafka refuses it.
+        They go to the topic ``<app>-console``, and each committed row is a line. The arguments mean
+        what they mean to `kafka`; a run on Kafka refuses it.
         """
         app = self._frame._topology._app  # noqa: SLF001
         self.kafka(nodes.console_topic(app), key=key, mode=mode, format=format)

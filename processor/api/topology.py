@@ -94,7 +94,8 @@ class Reader:
         "argument, without a name", schema=_FORMAT, columns=_FORMAT, value_format=_FORMAT,
         startingOffsets="`processor run --from earliest|latest`", from_="`processor run --from "
         "earliest|latest`", group="the group is the application's: Topology(\"name\")",
-        group_id="the group is the application's: Topology(\"name\")", key='partitioned_by="user"',
+        group_id="the group is the application's: Topology(\"name\")",
+        includeHeaders='headers="headers"', include_headers='headers="headers"',
         key_by='partitioned_by="user"', partition_by='partitioned_by="user"',
     )  # fmt: skip
     def kafka(
@@ -108,6 +109,10 @@ class Reader:
         dead_letters: str | None = None,
         timestamp: str | None = None,
         watermark: nodes.Carried | None = None,
+        key: str | None = None,
+        headers: str | Mapping[str, str] | None = None,
+        partition: str | None = None,
+        offset: str | None = None,
     ) -> Frame:
         """Records of a topic.
 
@@ -126,6 +131,14 @@ class Reader:
             watermark: ``"carried"``: it is the least of what all tasks that wrote the topic tell
                 in their records, which takes ``write.kafka(..., watermark="carried")`` there.
                 Left out: `Frame.with_watermark` makes it of the event times.
+            key: a column to add, with the text of each record's key; null where it has none. What
+                is not UTF-8 makes a record one that cannot be read. Which columns the key is made
+                of, ``partitioned_by`` says; it may name this one.
+            headers: columns to add, by the header's name, as in ``{"trace": "trace_id"}``: the text
+                of the last header of that name, or null. Or one column for all headers, a list of
+                ``{"key": String, "value": Binary}``, for ``write.kafka(headers=...)`` to keep them.
+            partition: a column to add, with the number of the partition (Int32).
+            offset: a column to add, with the offset (Int64).
         """
         at = caller()
         arguments.text(topic, "the topic", at, 'give its name: read.kafka("trips", format=...)')
@@ -133,8 +146,11 @@ class Reader:
         if event_time is not None:
             arguments.column(event_time, "event_time", at)
         keys = arguments.columns(partitioned_by, "partitioned_by", at)
-        if timestamp is not None:
-            arguments.column(timestamp, "timestamp", at)
+        own = {"timestamp": timestamp, "key": key, "partition": partition, "offset": offset}
+        for option, column in own.items():
+            if column is not None:
+                arguments.column(column, option, at)
+        named = arguments.headers(headers, at)
         if dead_letters is not None:
             arguments.text(dead_letters, "dead_letters", at, 'give a topic\'s name: "trips-dead"')
         if on_error not in ("dead_letter", "fail", "skip"):
@@ -152,6 +168,10 @@ class Reader:
             at,
             timestamp,
             watermark,
+            key,
+            named,
+            partition,
+            offset,
         )
         return Frame(self._topology, source)
 

@@ -38,7 +38,7 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
     producer.start(10)
     for start in range(0, len(values), _CHUNK):
         part = values[start : start + _CHUNK]
-        if source.partitioned_by:
+        if source.partitioned_by and source.key not in source.partitioned_by:
             producer.produce(Output(topic, part, _keys(part, source)))
         else:
             producer.produce(Output(topic, part, partition=0))

@@ -99,9 +99,7 @@ def lateness(plan: nodes.Plan, scan: Scan, extents: Mapping[TopicPartition, Exte
             remedy=f'leave watermark="carried" out at {source.at} to see what a delay would do',
         )
     aside = Aside(plan.app, "skip", "")
-    decode = Decode(
-        source.format, source.event_time, 0, None, aside, tagged=False, timestamp=source.timestamp
-    )
+    decode = Decode(source.format, source.event_time, 0, None, aside, tagged=False, source=source)
     grouped = _grouped(plan)
     records, found, groups = 0, [np.zeros(0, np.int64)], []
     for partition, extent in sorted(extents.items()):

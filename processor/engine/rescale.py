@@ -35,6 +35,7 @@ from processor.errors import StateLostError, StateMismatchError
 from processor.model.batch import Slice
 from processor.model.log import NULL_KEYS, Committed, Extent, Message, TopicPartition
 from processor.model.manifest import Manifest
+from processor.operators import own
 from processor.operators.base import TaskState
 from processor.operators.pipeline import Pipeline
 from processor.plan.fingerprint import describe, fingerprint, identity
@@ -233,7 +234,7 @@ class _Keys:
                 remedy=OTHERWISE,
             )
         (self.column,) = source.partitioned_by
-        self._format = source.format
+        self._source = source
         self._former, self._partitions = former, partitions
         self._seen = 0
 
@@ -251,7 +252,9 @@ class _Keys:
         read = head.offset if head else extent.low
         start = max(extent.low, read - LOOKED_AT)
         for run in log.scan(partition, start, extent.high):
-            decoded = self._format.decode([message.value() for message in run])
+            values = [message.value() for message in run]
+            part = Slice(partition, run, values, start, extent.high, None)
+            decoded = own.added(self._source.format.decode(values), [part], self._source)
             texts = _texts(decoded.frame[self.column])
             for row, message in enumerate(run):
                 if row not in decoded.bad:

@@ -33,7 +33,7 @@ from processor.model.log import Extent, Message, Output, TopicPartition
 from processor.model.manifest import Manifest
 from processor.operators.base import TaskState
 from processor.operators.pipeline import Pipeline
-from processor.plan import nodes, schema
+from processor.plan import beside, nodes, schema
 
 Scan: TypeAlias = Callable[[TopicPartition, int, int], Iterator[Sequence[Message]]]
 LOCATED_MAX = 20
@@ -245,6 +245,9 @@ def _judges(
             "a part of the input only: outputs that it does not make may be of the rest, so "
             "duplicate and wrong ones are looked for among records set aside only"
         )
+    for sink in plan.sinks:
+        if sink.headers is not None or sink.timestamp is not None:
+            report.notes.append(f"{sink.topic}: headers and timestamps are not compared")
     judged = {partition: (span.start, span.end) for partition, span in spans.items()}
     judges: dict[str, Judge] = {}
     for topic in dict.fromkeys(sink.topic for sink in plan.sinks):
@@ -296,7 +299,9 @@ def _grouped(
     behind = path[[node is aggregate for node in path].index(True) + 1 :]
     if sink.mode != "append" and any(isinstance(node, nodes.Filter) for node in behind):
         return f"a filter behind an aggregate lets mode {sink.mode} depend on the batches' bounds"
-    names = list(schema.columns(plan)[id(sink.parent)])
+    have = schema.columns(plan)[id(sink.parent)]
+    aside = beside.apart(sink, have)
+    names = [name for name in have if name not in aside]
     origins = {n: o for n, o in _column_origins(aggregate, behind).items() if n in names}
     kept = {name for name, origin in origins.items() if name == origin}
     groups = _group_columns(aggregate, kept)

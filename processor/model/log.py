@@ -43,7 +43,8 @@ class Message(Protocol):
 class Output:
     """Records for one topic, column by column, in order.
 
-    ``keys`` and ``headers`` are ``None`` where no record has one, otherwise as long as ``values``.
+    ``keys``, ``headers`` and ``timestamps`` are ``None`` where no record has one, otherwise as long
+    as ``values``. A timestamp is in milliseconds since 1970; ``None`` is the time of writing.
     All go to ``partition``, if one is given; else a record with a key goes to the partition that
     the key's murmur2 hash picks (the choice of Kafka's own clients), one without to any.
     """
@@ -53,6 +54,7 @@ class Output:
     keys: Sequence[bytes | None] | None = None
     headers: Sequence[Headers] | None = None
     partition: int | None = None
+    timestamps: Sequence[int | None] | None = None
 
     def __len__(self) -> int:
         return len(self.values)
@@ -60,13 +62,15 @@ class Output:
     def rows(self, numbers: Sequence[int], partition: int) -> Output:
         """Some of the records, for one partition.
 
-        >>> Output("to", [b"a", b"b", b"c"], [b"k", b"l", b"m"]).rows([0, 2], 1)
-        Output(topic='to', values=[b'a', b'c'], keys=[b'k', b'm'], headers=None, partition=1)
+        >>> some = Output("to", [b"a", b"b", b"c"], [b"k", b"l", b"m"]).rows([0, 2], 1)
+        >>> some.values, some.keys, some.headers, some.partition
+        ([b'a', b'c'], [b'k', b'm'], None, 1)
         """
         values = [self.values[row] for row in numbers]
         keys = None if self.keys is None else [self.keys[row] for row in numbers]
         headers = None if self.headers is None else [self.headers[row] for row in numbers]
-        return replace(self, values=values, keys=keys, headers=headers, partition=partition)
+        times = None if self.timestamps is None else [self.timestamps[row] for row in numbers]
+        return Output(self.topic, values, keys, headers, partition, times)
 
     def with_headers(self, headers: Sequence[Headers]) -> Output:
         """The same records with these headers."""

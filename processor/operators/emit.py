@@ -1,14 +1,17 @@
-"""The sink: columns to bytes, and the key of each record."""
+"""The sink: columns to bytes, and what each record has beside its value."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
 from processor.formats.base import Format
-from processor.model.log import NULL_KEYS, Output
+from processor.model.log import NULL_KEYS, Headers, Output
+from processor.model.watermark import HEADER
 from processor.operators.base import HIDDEN, Context
+from processor.plan import nodes
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,14 +20,25 @@ class Emit:
 
     Rows whose key is null have none, and go to one partition (`NULL_KEYS`): the updates of a group
     stay in order, and a reader that groups by the column has all of them in one place.
+
+    Args:
+        timestamp: the column of the records' timestamps; where it is null, the log's own is taken.
+        headers: columns of headers, as text; one that is null is no header.
+        apart: columns that are no part of the value.
     """
 
     topic: str
     format: Format
     key: str | None
+    timestamp: str | None = None
+    headers: nodes.Headers | None = None
+    apart: tuple[str, ...] = ()
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
-        """Add the rows to the batch's outputs; nothing goes on."""
+        """Add the rows to the batch's outputs; nothing goes on.
+
+        Raises `ValueError` for rows with a time that cannot be a record's.
+        """
         if not frame.is_empty():
             rows = frame.select_seq(pl.exclude(HIDDEN))
             if self.key is None:
@@ -53,5 +67,46 @@ class Emit:
             # column engine (Polars 2.1).
             rows = rows.rechunk()
         texts = None if keys is None else keys.to_list()
-        values = self.format.encode(rows)
-        context.result.outputs.append(Output(self.topic, values, texts, partition=partition))
+        headers = None if self.headers is None else _headers(rows, self.headers)
+        times = None if self.timestamp is None else _millis(rows[self.timestamp])
+        values = self.format.encode(rows.drop(self.apart) if self.apart else rows)
+        output = Output(self.topic, values, texts, headers, partition, times)
+        context.result.outputs.append(output)
+
+
+def _millis(column: pl.Series) -> list[int | None]:
+    """Times as records have them; what is finer than a millisecond is cut off."""
+    millis = column.cast(pl.Datetime("us")).to_physical() // 1_000
+    least = millis.min()
+    if isinstance(least, int) and least < 1:
+        # 0 and less mean "none" to the log.
+        raise ValueError(
+            f"column {column.name!r}: {column.filter(millis < 1)[0]} is no record's timestamp: "
+            "these begin with 1970"
+        )
+    return millis.to_list()
+
+
+def _headers(rows: pl.DataFrame, headers: nodes.Headers) -> list[Headers]:
+    if isinstance(headers, str):
+        return [_whole(found or ()) for found in rows[headers].to_list()]
+    made: list[list[tuple[str, bytes | None]]] = [[] for _ in range(rows.height)]
+    for name, column in headers:
+        texts = rows[column].cast(pl.String).cast(pl.Binary).to_list()
+        for has, text in zip(made, texts, strict=True):
+            if text is not None:
+                has.append((name, text))
+    return list(made)
+
+
+def _whole(found: Sequence[dict[str, str | bytes | None] | None]) -> Headers:
+    """A record's headers, but for the watermark of who wrote the input: it holds there alone."""
+    made: list[tuple[str, bytes | None]] = []
+    for header in found:
+        name = header and header["key"]
+        if not isinstance(name, str):
+            raise ValueError("a header has no name")  # noqa: TRY004 - as any row that cannot be
+        if name != HEADER and header is not None:
+            value = header["value"]
+            made.append((name, value.encode() if isinstance(value, str) else value))
+    return made

@@ -24,7 +24,7 @@ from processor.operators.fit import Fitted, fit_of
 from processor.operators.search import ROW_ERRORS, StepError, failing
 from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
-from processor.plan import nodes, schema
+from processor.plan import beside, nodes, schema
 
 _NAMES: Final[dict[type[nodes.Node], str]] = {
     nodes.Select: "select",
@@ -291,7 +291,7 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
     decode = Decode(
         source.format, source.event_time, delay_us, plan.late(),
         Aside(plan.app, source.on_error, plan.dead_letters()), tagged,
-        None if ahead is None else ahead // MICROSECOND, source.timestamp,
+        None if ahead is None else ahead // MICROSECOND, source,
         None if source.watermark is None else Carried(),
     )  # fmt: skip
     columns = schema.columns(plan)
@@ -317,7 +317,8 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
         children[id(node)] = step.children
     for sink in plan.sinks:
         behind = any(isinstance(node, nodes.Aggregate) for node in nodes.path(sink))
-        emit = Emit(sink.topic, sink.format, sink.key)
+        aside = beside.apart(sink, columns[id(sink.parent)])
+        emit = Emit(sink.topic, sink.format, sink.key, sink.timestamp, sink.headers, aside)
         children[id(sink.parent)].append(_Step(emit, f"write at {sink.at}", behind))
     return decode, top
 

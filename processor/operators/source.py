@@ -26,24 +26,14 @@ import polars as pl
 from processor.formats.base import Decoded, Format
 from processor.model.batch import Sample, Slice
 from processor.model.log import Output
+from processor.operators import own
 from processor.operators.ahead import ahead
 from processor.operators.aside import DECODE, Aside, messages_at, origin
 from processor.operators.base import ROW, TASK, Context, Refusal
 from processor.operators.carried import Carried
+from processor.plan.nodes import Source
 
-_MICROS: Final = 1_000
-_NO_TIMESTAMP: Final = 0
 _LOWEST: Final = np.iinfo(np.int64).min
-
-
-def _stamped(decoded: Decoded, slices: Sequence[Slice], name: str) -> Decoded:
-    """With a column of what the log has as the records' times; a record without one is bad."""
-    found = [message.timestamp() for part in slices for message in part.messages]
-    kinds = pl.Series([kind for kind, _ in found], dtype=pl.Int64)
-    millis = pl.Series(name, [ms for _, ms in found], dtype=pl.Int64)
-    none = ((kinds == _NO_TIMESTAMP) | (millis < 0)).arg_true().to_list()
-    bad = dict.fromkeys(none, "the record has no timestamp") | dict(decoded.bad)
-    return Decoded(decoded.frame.with_columns((millis * _MICROS).cast(pl.Datetime("us"))), bad)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +45,7 @@ class Decode:
         late: the topic for late records; ``None``: they are counted only.
         aside: what becomes of records that cannot be read.
         ahead_us: how far ahead of its record's timestamp an event time may be, in microseconds.
-        timestamp: the column that takes each record's own timestamp; ``None``: there is none.
+        source: says which columns take what the log has of each record; ``None``: there is none.
         tagged: whether rows carry their slice's number, for state further down.
         carried: hears the watermark of the records' own; ``None``: event times make it.
     """
@@ -67,13 +57,13 @@ class Decode:
     aside: Aside
     tagged: bool
     ahead_us: int | None = None
-    timestamp: str | None = None
+    source: Source | None = None
     carried: Carried | None = None
 
     def decode(self, slices: Sequence[Slice]) -> Decoded:
         """All records of a batch as columns, in the order of the slices."""
         decoded = self.format.decode(list(chain.from_iterable(s.values for s in slices)))
-        return decoded if self.timestamp is None else _stamped(decoded, slices, self.timestamp)
+        return decoded if self.source is None else own.added(decoded, slices, self.source)
 
     def admit(
         self,

@@ -67,6 +67,8 @@ def _may_be_null(sink: nodes.Sink, key: str, columns: schema.Columns) -> bool:
         if name is None:
             return False
         if isinstance(node, nodes.Source):
+            if name in node.own():
+                return name in {node.key, *nodes.header_columns(node.headers)}
             known = isinstance(node.format, Csv | Json | Text)
             return not known or name in getattr(node.format, "optional", ())
         name = _before(node, name, columns)

@@ -24,7 +24,9 @@ def describe(plan: nodes.Plan) -> str:
             lines.append("  " * depth + _line(node))
         depth = len(nodes.path(sink)) + 1
         key = f" keyed by {sink.key}" if sink.key else ""
-        carries = ", carrying the watermark" if sink.watermark else ""
+        carries = f", timestamp {sink.timestamp}" if sink.timestamp else ""
+        carries += _headers(sink.headers)
+        carries += ", carrying the watermark" if sink.watermark else ""
         lines.append("  " * depth + f"write {sink.topic}{key}, {sink.mode}{carries}")
     lines.append(f"  on error: {source.on_error}, dead letters to {plan.dead_letters()}")
     return "\n".join(lines)
@@ -35,11 +37,19 @@ def _read(source: nodes.Source) -> str:
     told = [f"partitioned by {keyed}"] * bool(keyed)
     if source.event_time is not None:
         told.append(f"event time {source.event_time}")
-    if source.timestamp is not None:
-        told.append(f"the record's timestamp as {source.timestamp}")
+    for name in ("key", "partition", "offset", "timestamp"):
+        if (column := getattr(source, name)) is not None:
+            told.append(f"the record's {name} as {column}")
+    told += [_headers(source.headers).removeprefix(", ")] * bool(source.headers)
     if source.watermark is not None:
         told.append("the watermark that its records carry")
     return ", ".join([f"read {source.topic} as {source.format.describe()}", *told])
+
+
+def _headers(headers: nodes.Headers | None) -> str:
+    if isinstance(headers, str):
+        return f", all headers as {headers}"
+    return "".join(f", header {name} as {column}" for name, column in headers or ())
 
 
 def _line(node: nodes.Node) -> str:

@@ -162,9 +162,12 @@ def identity(plan: nodes.Plan) -> str:
     found = [f"{source.topic} {source.event_time} {source.on_error} {plan.delay()} {plan.late()}"]
     found += [plan.dead_letters(), str(plan.ahead()), str(describe(plan))]
     found += [] if source.timestamp is None else [source.timestamp]
+    found += _own(source)
     for sink in plan.sinks:
         way = [*_steps(sink), sink.topic, sink.format.describe(), str(sink.key), sink.mode]
         way += [] if sink.watermark is None else [sink.watermark]
+        way += [] if sink.timestamp is None else [f"timestamp {sink.timestamp}"]
+        way += [] if sink.headers is None else [f"headers {sink.headers}"]
         found += [*way, *(type(node).__name__ for node in nodes.path(sink))]
     return _digest("\n".join(found))
 
@@ -226,9 +229,15 @@ def _steps(node: nodes.Aggregate | nodes.Sink) -> list[str]:
         elif isinstance(step, nodes.Filter):
             found += ["Filter", str(step.predicate)]
         step = step.parent
-    found.append(step.format.describe())
+    found += [*_own(step)[::-1], step.format.describe()]
     # A function of the user's own may be printed with where it lies in memory.
     return [_ADDRESS.sub("", text) for text in found[::-1]]
+
+
+def _own(source: nodes.Source) -> list[str]:
+    """The columns that the log has of a record: none where none is asked for."""
+    asked = (source.key, source.headers, source.partition, source.offset)
+    return [f"own {asked}"] if any(asked) else []
 
 
 def _layout(node: nodes.Aggregate, have: dict[str, pl.DataType]) -> str:

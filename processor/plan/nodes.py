@@ -28,6 +28,10 @@ Location: TypeAlias = location.Location
 OnError: TypeAlias = Literal["dead_letter", "fail", "skip"]
 OutputMode: TypeAlias = Literal["append", "update", "complete"]
 Carried: TypeAlias = Literal["carried"]
+Headers: TypeAlias = str | tuple[tuple[str, str], ...]
+"""One column for all headers, or pairs of a header's name and its column."""
+HEADERS: Final = pl.List(pl.Struct({"key": pl.String, "value": pl.Binary}))
+"""The type of a column with all headers of a record, in their order."""
 Function: TypeAlias = Literal["count", "sum", "min", "max", "mean"]
 
 
@@ -35,8 +39,9 @@ Function: TypeAlias = Literal["count", "sum", "min", "max", "mean"]
 class Source:
     """Records of a topic, decoded; those that cannot be go where ``on_error`` says.
 
-    ``timestamp`` is the column that takes when the log has each record of. The ``watermark`` is
-    that of the records' event times, or is carried by the records.
+    The ``watermark`` is that of the records' event times, or is carried by the records. The rest
+    are columns that take what the log has of each record: ``timestamp`` when it is of, ``key``,
+    ``headers``, ``partition`` and ``offset``.
     """
 
     topic: str
@@ -48,6 +53,22 @@ class Source:
     at: Location
     timestamp: str | None = None
     watermark: Carried | None = None
+    key: str | None = None
+    headers: Headers | None = None
+    partition: str | None = None
+    offset: str | None = None
+
+    def own(self) -> dict[str, pl.DataType]:
+        """The columns that the log has and not the value, in the order in which rows have them."""
+        whole = isinstance(self.headers, str)
+        found: list[tuple[str | None, pl.DataType]] = [
+            (self.key, pl.String()),
+            *((name, HEADERS if whole else pl.String()) for name in header_columns(self.headers)),
+            (self.partition, pl.Int32()),
+            (self.offset, pl.Int64()),
+            (self.timestamp, pl.Datetime("us")),
+        ]
+        return {name: kind for name, kind in found if name is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +143,10 @@ class Aggregate:
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """Publishes the rows to a topic; its records may carry the ``watermark``."""
+    """Publishes the rows to a topic; its records may carry the ``watermark``.
+
+    ``key``, ``timestamp`` and ``headers`` are columns that records have beside their values.
+    """
 
     parent: Node
     topic: str
@@ -131,6 +155,8 @@ class Sink:
     mode: OutputMode
     at: Location
     watermark: Carried | None = None
+    timestamp: str | None = None
+    headers: Headers | None = None
 
 
 Node: TypeAlias = Source | Select | Extend | Filter | Watermark | Aggregate
@@ -177,6 +203,17 @@ class Plan:
     def dead_letters(self) -> str:
         """The topic for records that cannot be read, whether or not any are sent."""
         return self.source().dead_letters or f"{self.app}-dead-letters"
+
+
+def header_columns(headers: Headers | None) -> tuple[str, ...]:
+    """The columns that headers are read into, or written from.
+
+    >>> header_columns("all"), header_columns((("trace", "trace_id"),)), header_columns(None)
+    (('all',), ('trace_id',), ())
+    """
+    if isinstance(headers, str):
+        return (headers,)
+    return tuple(column for _, column in headers or ())
 
 
 def console_topic(app: str) -> str:

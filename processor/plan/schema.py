@@ -57,8 +57,7 @@ def columns(plan: nodes.Plan) -> Columns:
 
 def _frame(node: nodes.Node, frames: dict[int, pl.DataFrame]) -> pl.DataFrame:
     if isinstance(node, nodes.Source):
-        stamped = {} if node.timestamp is None else {node.timestamp: pl.Datetime("us")}
-        return pl.DataFrame(schema={**(node.format.columns or {}), **stamped})
+        return pl.DataFrame(schema={**(node.format.columns or {}), **node.own()})
     parent = frames[id(node.parent)]
     if isinstance(node, nodes.Select):
         return parent.select(*node.expressions)

@@ -8,7 +8,7 @@ from datetime import timedelta
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.plan import nodes, outputs, overflow, roles, rowwise, schema, written
+from processor.plan import beside, nodes, outputs, overflow, roles, rowwise, schema, written
 
 _KEY_TYPES = (pl.String, pl.Boolean)
 _MODES = ("append", "update", "complete")
@@ -40,8 +40,11 @@ def validate(plan: nodes.Plan) -> None:
             _aggregate(plan, node, columns)
     for sink in plan.sinks:
         _sink(plan, sink, columns)
-        outputs.check(sink, columns[id(sink.parent)])
-        written.check(sink, columns[id(sink.parent)])
+        have = columns[id(sink.parent)]
+        aside = beside.apart(sink, have)
+        value = {name: kind for name, kind in have.items() if name not in aside}
+        outputs.check(sink, value)
+        written.check(sink, value)
     roles.check(plan)
 
 
@@ -62,16 +65,7 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
             f"{source.at}: the format of {source.topic!r} has no columns to read",
             remedy='name them: Json({"user": pl.String})',
         )
-    if source.timestamp in (source.format.columns or ()):
-        raise TopologyError(
-            f"{source.at}: timestamp={source.timestamp!r} is a column of the format too",
-            remedy="call the column with the record's own timestamp otherwise",
-        )
-    if source.timestamp in source.partitioned_by:
-        raise TopologyError(
-            f"{source.at}: no topic is keyed by its records' timestamps ({source.timestamp!r})",
-            remedy="say which columns the records' keys are made of",
-        )
+    beside.check_source(source)
     for column in (source.event_time, *source.partitioned_by):
         if column is not None and column not in have:
             raise TopologyError(
@@ -242,11 +236,7 @@ def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
         raise TopologyError(
             f"{sink.at}: mode={sink.mode!r}", remedy=f"say {', '.join(_MODES[:-1])} or {_MODES[-1]}"
         )
-    if sink.key is not None and sink.key not in have:
-        raise TopologyError(
-            f"{sink.at}: key={sink.key!r} is no column",
-            remedy=f"the columns here are: {', '.join(have)}",
-        )
+    beside.check(sink, have, plan.source())
     aggregates = [node for node in nodes.path(sink) if isinstance(node, nodes.Aggregate)]
     if sink.mode != "append" and not aggregates:
         raise TopologyError(

@@ -13,26 +13,16 @@ from processor.errors import TopologyError
 from processor.formats.json import Json
 from processor.plan import nodes
 
-_CONCAT: Final = 'pl.concat_str("a", "b", separator="|")'
-# Of these the text is one's own, and another's, or none.
-_NO_KEYS: Final = (pl.List, pl.Array, pl.Struct, pl.Binary, pl.Object, pl.Duration, pl.Null)
 # The column engine ends a thread of its own over these, and tells it to the terminal.
 _NO_JSON: Final = (pl.Binary, pl.Object)
 
 
 def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
-    """Raise `TopologyError` for a column that the format cannot write, or that can be no key.
+    """Raise `TopologyError` for a column that the format cannot write.
 
-    ``have`` is what comes to the sink. Each column is tried by itself, with a value and not only
+    ``have`` are the columns of the value. Each column is tried by itself, with a value and not only
     with null: a writer may take a type until there is something to write.
     """
-    if sink.key is not None:
-        kind = have[sink.key]
-        if isinstance(kind, _NO_KEYS):
-            raise TopologyError(
-                f"{sink.at}: key={sink.key!r} is {kind}, which cannot be a key",
-                remedy=f"make text of it before, as in with_columns(k={_CONCAT}), and key by that",
-            )
     if isinstance(sink.format, Json):
         for name, kind in have.items():
             if _holds(kind, _NO_JSON):

@@ -121,11 +121,19 @@ class TestDriver:
         *,
         key: str | bytes | None = None,
         partition: int | None = None,
+        headers: Mapping[str, str | bytes] | None = None,
     ) -> None:
-        """Append records to the input topic: text, bytes, or mappings that become JSON."""
+        """Append records to the input topic: text, bytes, or mappings that become JSON.
+
+        All have the same ``key`` and the same ``headers``.
+        """
         encoded = [_bytes(value) for value in values]
         keys = None if key is None else [_bytes(key)] * len(encoded)
-        self.log.feed(self.plan.source().topic, encoded, keys=keys, partition=partition)
+        pairs = [(name, _bytes(value)) for name, value in (headers or {}).items()]
+        self.log.feed(
+            self.plan.source().topic, encoded, keys=keys, partition=partition,
+            headers=[pairs] * len(encoded) if pairs else None,
+        )  # fmt: skip
 
     def advance(self, seconds: float) -> None:
         """Move the clock on."""

@@ -140,11 +140,11 @@ class Bench:
         producer.start(WAIT_S)
         return producer
 
-    def feed(self, topic: str, values, keys=None, headers=None) -> None:
+    def feed(self, topic: str, values, keys=None, headers=None, timestamps=None) -> None:
         """Publish outside any transaction."""
         producer = self.log.producer(None)
         producer.start(WAIT_S)
-        producer.produce(Output(topic, values, keys, headers))
+        producer.produce(Output(topic, values, keys, headers, None, timestamps))
         producer.flush(WAIT_S)
         producer.close()
 

@@ -50,6 +50,24 @@ def test_keys_values_and_headers_come_back_as_they_were(bench: Bench):
     assert [list(m.headers() or ()) for m in reader.messages] == headers
 
 
+@pytest.mark.parametrize("headers", [None, [[("h", b"1")], [], [("h", None)], []]])
+def test_a_record_carries_the_time_that_it_was_given_and_without_one_that_of_its_writing(
+    bench: Bench, headers
+):
+    topic = bench.topic()
+    before = time.time() * 1000
+    stamps = [1_600_000_000_123, None, 1, int(before)]
+    bench.feed(topic, [b"a", b"b", b"c", b"d"], None, headers, stamps)
+    reader = bench.reader(topic)
+    reader.read(4)
+    kinds, found = zip(*(m.timestamp() for m in reader.messages), strict=True)
+    assert set(kinds) == {1}
+    assert [found[0], *found[2:]] == [stamps[0], *stamps[2:]]
+    assert found[1] >= int(before)
+    if headers:
+        assert [list(m.headers() or ()) for m in reader.messages] == headers
+
+
 def test_a_record_carries_the_time_it_was_published(bench: Bench):
     topic = bench.topic()
     before = time.time() * 1000

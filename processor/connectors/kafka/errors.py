@@ -101,6 +101,10 @@ REMEDIES = {
         "and filter out rows whose key is null"
     ),
     KafkaError.OFFSET_METADATA_TOO_LARGE: "raise offset.metadata.max.bytes on the brokers",
+    KafkaError.INVALID_TIMESTAMP: (
+        "a timestamp of a record is further from the broker's clock than the topic allows: raise "
+        "its message.timestamp.after.max.ms (or before), or write without timestamp=..."
+    ),
     KafkaError.MSG_SIZE_TOO_LARGE: (
         "raise max.message.bytes of the topic (and --kafka message.max.bytes for more than 10 MB), "
         "or make the records smaller"

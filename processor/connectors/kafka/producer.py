@@ -27,7 +27,7 @@ from processor.errors import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from processor.model.log import Committed, Headers, Membership, Output
+    from processor.model.log import Committed, Membership, Output
     from processor.model.log import TopicPartition as Partition
 
 RETRY_S = 0.02
@@ -109,10 +109,10 @@ class KafkaProducer:
             raise ValueError(f"{output.topic}: {len(keys)} keys for {len(values)} values")
         while done < len(values):
             try:
-                if output.headers is None:
+                if output.headers is None and output.timestamps is None:
                     done = self._plain(output.topic, values, keys, done, output.partition)
                 else:
-                    done = self._with_headers(output, keys, output.headers, done)
+                    done = self._described(output, keys, done)
             except _QueueFull as full:
                 done = full.done
                 # The queue empties by sending; past the transaction's time-out it fails instead.
@@ -138,19 +138,18 @@ class KafkaProducer:
             raise self._refused(problem, topic, value) from problem
         return len(values)
 
-    def _with_headers(
-        self,
-        output: Output,
-        keys: Sequence[bytes | None],
-        headers: Sequence[Headers],
-        done: int,
-    ) -> int:
+    def _described(self, output: Output, keys: Sequence[bytes | None], done: int) -> int:
+        """Records with headers, or with timestamps of their own."""
         topic, values = output.topic, output.values
         where = () if output.partition is None else (output.partition,)
         send, at = self._client.produce, done
+        headers = output.headers or [()] * len(values)
+        # 0 is the time of writing to the client.
+        times = [time or 0 for time in output.timestamps or [0] * len(values)]
         try:
             for at in range(done, len(values)):
-                send(topic, values[at], keys[at], *where, headers=list(headers[at]))
+                more = {"timestamp": times[at], "headers": list(headers[at])}
+                send(topic, values[at], keys[at], *where, **more)
         except BufferError:
             raise _QueueFull(at) from None
         except (KafkaException, SystemError) as problem:

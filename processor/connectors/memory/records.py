@@ -88,7 +88,10 @@ class Columns:
     @classmethod
     def of(cls, output: Output, now_ms: int) -> Columns:
         """The columns of an output; raises `LogError` when their lengths differ."""
-        columns = cls(output.values, output.keys, output.headers, now_ms)
+        times: Sequence[int] | int = now_ms
+        if output.timestamps is not None:
+            times = [now_ms if time is None else time for time in output.timestamps]
+        columns = cls(output.values, output.keys, output.headers, times)
         columns.check()
         return columns
 

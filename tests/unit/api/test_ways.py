@@ -108,7 +108,6 @@ ARGUMENTS: list[tuple[Any, str, str]] = [
     (lambda: Topology("a").read.kafka("in", format=Csv), "the class Csv", "Csv({"),
     (lambda: Topology("a").read.kafka("in", format={"a": pl.String}), "format is {", "Json({"),
     (lambda: Topology("a").read.kafka("in", schema={}, format=Text()), "schema", "format=Json"),
-    (lambda: Topology("a").read.kafka("in", format=Text(), key="value"), "key", "partitioned_by"),
     (lambda: Topology("a").read.kafka("in", format=Text(), event_time=5), "event_time is 5",
      '"user"'),
     (lambda: Topology("a").read.kafka("in", format=Text(), partitioned_by=5),

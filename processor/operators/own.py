@@ -1,0 +1,90 @@
+"""What the log has of each record beside its value, as columns.
+
+A record's key and the values of its headers are text, as they are written; one that is not UTF-8 is
+bad, like a value that cannot be read. All headers together are a column of their own, as bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+
+import numpy as np
+import polars as pl
+
+from processor.formats.base import Decoded
+from processor.model.batch import Slice
+from processor.model.headers import headers_of
+from processor.model.log import Message
+from processor.plan.nodes import HEADERS, Source
+
+_MICROS = 1_000
+_NO_TIMESTAMP = 0
+
+
+def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:
+    """What was decoded, with the columns that the source asks for; bad rows with their reason.
+
+    Rows are the messages of the slices, one behind the other.
+    """
+    if not source.own():
+        return decoded
+    messages = [message for part in slices for message in part.messages]
+    made: list[pl.Series] = []
+    bad: dict[int, str] = {}
+    if source.key is not None:
+        keys = [message.key() for message in messages]
+        made.append(_text(source.key, keys, "the record's key", bad))
+    if isinstance(source.headers, str):
+        made.append(_all_headers(source.headers, messages))
+    elif source.headers:
+        found = [dict(headers_of(message)) for message in messages]  # of one name the last
+        for name, column in source.headers:
+            values = [headers.get(name) for headers in found]
+            made.append(_text(column, values, f"the header {name!r}", bad))
+    if source.partition is not None:
+        numbers = [part.partition.partition for part in slices]
+        sizes = [len(part.messages) for part in slices]
+        made.append(pl.Series(source.partition, np.repeat(np.array(numbers, np.int32), sizes)))
+    if source.offset is not None:
+        offsets = [message.offset() for message in messages]
+        made.append(pl.Series(source.offset, offsets, dtype=pl.Int64))
+    if source.timestamp is not None:
+        made.append(_times(source.timestamp, messages, bad))
+    return Decoded(decoded.frame.with_columns(made), bad | dict(decoded.bad))
+
+
+def _text(name: str, values: Sequence[bytes | None], what: str, bad: dict[int, str]) -> pl.Series:
+    column = pl.Series(name, values, dtype=pl.Binary)
+    text = column.cast(pl.String, strict=False)
+    if text.null_count() != column.null_count():
+        for row in (text.is_null() & column.is_not_null()).arg_true().to_list():
+            bad[row] = f"{what} is not UTF-8"
+    return text
+
+
+def _all_headers(name: str, messages: Sequence[Message]) -> pl.Series:
+    """Each record's headers in their order; null for one that has none."""
+    found = [headers_of(message) for message in messages]
+    pairs = list(chain.from_iterable(found))
+    fields = pl.Series("key", [key for key, _ in pairs], dtype=pl.String).to_frame()
+    fields = fields.with_columns(pl.Series("value", [v for _, v in pairs], dtype=pl.Binary))
+    rows = np.repeat(np.arange(len(found), dtype=np.uint32), [len(one) for one in found])
+    lists = (
+        pl.DataFrame({"row": rows, name: fields.to_struct(name)})
+        .group_by("row", maintain_order=True)
+        .agg(pl.col(name))
+    )
+    every = pl.DataFrame({"row": np.arange(len(found), dtype=np.uint32)})
+    joined = every.join(lists, on="row", how="left", maintain_order="left")
+    return joined[name].cast(HEADERS)
+
+
+def _times(name: str, messages: Sequence[Message], bad: dict[int, str]) -> pl.Series:
+    """What the log has as the records' times; a record without one is bad."""
+    found = [message.timestamp() for message in messages]
+    kinds = pl.Series([kind for kind, _ in found], dtype=pl.Int64)
+    millis = pl.Series(name, [ms for _, ms in found], dtype=pl.Int64)
+    none = ((kinds == _NO_TIMESTAMP) | (millis < 0)).arg_true().to_list()
+    bad |= dict.fromkeys(none, "the record has no timestamp")
+    return (millis * _MICROS).cast(pl.Datetime("us"))
