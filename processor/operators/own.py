@@ -6,6 +6,7 @@ bad, like a value that cannot be read. All headers together are a column of thei
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from itertools import chain
 
@@ -55,12 +56,16 @@ def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:
 
 
 def _text(name: str, values: Sequence[bytes | None], what: str, bad: dict[int, str]) -> pl.Series:
-    column = pl.Series(name, values, dtype=pl.Binary)
-    text = column.cast(pl.String, strict=False)
-    if text.null_count() != column.null_count():
-        for row in (text.is_null() & column.is_not_null()).arg_true().to_list():
+    with contextlib.suppress(pl.exceptions.ComputeError):
+        return pl.Series(name, values, dtype=pl.Binary).cast(pl.String)
+    texts: list[str | None] = []
+    for row, value in enumerate(values):
+        try:
+            texts.append(None if value is None else value.decode())
+        except UnicodeDecodeError:
             bad[row] = f"{what} is not UTF-8"
-    return text
+            texts.append(None)
+    return pl.Series(name, texts, dtype=pl.String)
 
 
 def _all_headers(name: str, messages: Sequence[Message]) -> pl.Series:

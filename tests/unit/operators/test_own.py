@@ -23,7 +23,7 @@ def kept(**written) -> Topology:
     topology = Topology("kept")
     rows = topology.read.kafka("in", format=Text(), key="k", headers="h", timestamp="at")
     rows.write.kafka(
-        "out", format=Text(), **{"key": "k", "headers": "h", "timestamp": "at", **written}
+        "out", **{"format": Text(), "key": "k", "headers": "h", "timestamp": "at", **written}
     )
     return topology
 
@@ -55,9 +55,9 @@ def test_what_the_log_has_of_a_record_are_columns():
         (b"", b'{"n":3}', []),
         partitions=2,
     )
-    rows = sorted(driver.json("out"), key=lambda row: row["n"])
-    at = "2023-11-14 22:13:20.00"
-    assert [{**row, "at": row["at"].replace("T", " ")[: len(at)]} for row in rows] == [
+    found = sorted(driver.json("out"), key=lambda row: row["n"])
+    at = "2023-11-14 22:13:20"
+    assert [{**row, "at": row["at"].replace("T", " ")[: len(at)]} for row in found] == [
         {"n": 1, "k": "a", "trace": "t2", "w": None, "p": 0, "o": 0, "at": at},
         {"n": 2, "k": None, "trace": "", "w": None, "p": 1, "o": 0, "at": at},
         {"n": 3, "k": "", "trace": None, "w": None, "p": 0, "o": 1, "at": at},
@@ -67,8 +67,8 @@ def test_what_the_log_has_of_a_record_are_columns():
 @pytest.mark.parametrize(
     ("key", "headers", "reason"),
     [
-        (b"\xff", [], b"decode: the record's key is not UTF-8"),
-        (b"a", [("trace", b"\xfe")], b"the header 'trace' is not UTF-8"),
+        (b"\xff", [], "the record's key is not UTF-8"),
+        (b"a", [("trace", b"\xfe")], "the header 'trace' is not UTF-8"),
     ],
 )
 def test_a_key_or_a_header_that_is_no_text_makes_a_record_bad_and_not_its_neighbours(
@@ -82,12 +82,10 @@ def test_a_key_or_a_header_that_is_no_text_makes_a_record_bad_and_not_its_neighb
     assert [row["n"] for row in driver.json("out")] == [1, 1]
     (letter,) = driver.dead_letters()
     assert (letter.key(), letter.value()) == (key, b'{"n":2}')
-    assert dict(letter.headers())["processor.error"].decode() in reason.decode()
+    assert dict(letter.headers())["processor.error"].decode() == reason
 
 
-headers = st.lists(
-    st.tuples(st.text(max_size=3), st.none() | st.binary(max_size=3)), max_size=3
-)
+headers = st.lists(st.tuples(st.text(max_size=3), st.none() | st.binary(max_size=3)), max_size=3)
 records = st.lists(
     st.tuples(
         st.none() | st.text(max_size=3).map(str.encode),
@@ -103,9 +101,7 @@ records = st.lists(
 def test_key_headers_and_timestamp_of_the_input_are_kept_as_they_were(given_records):
     driver = ran(kept(), *given_records)
     found = [(m.key(), m.value(), m.headers() or [], m.timestamp()[1]) for m in driver.read("out")]
-    assert sorted(found, key=repr) == sorted(
-        (tuple(record) for record in given_records), key=repr
-    )
+    assert sorted(found, key=repr) == sorted((tuple(record) for record in given_records), key=repr)
 
 
 def test_a_watermark_that_the_input_carries_is_not_kept_it_holds_there_alone():
@@ -144,9 +140,7 @@ def test_headers_are_the_text_of_their_columns_and_null_is_none():
 def timed(kind=None, **options) -> Topology:
     topology = Topology("timed")
     columns = {"n": pl.Int64, "at": kind or pl.Datetime("us")}
-    rows = topology.read.kafka(
-        "in", format=Json(columns, optional=frozenset({"at"})), **options
-    )
+    rows = topology.read.kafka("in", format=Json(columns, optional=frozenset({"at"})), **options)
     rows.write.kafka("out", timestamp="at")
     return topology
 
@@ -172,9 +166,9 @@ def test_where_the_column_is_null_the_timestamp_is_that_of_writing():
     driver = TestDriver(timed())
     driver.feed([{"n": 1, "at": None}, {"n": 2, "at": "2024-05-01T10:00:00"}])
     driver.run()
-    now, given_ms = (m.timestamp()[1] for m in driver.read("out"))
+    written_ms, given_ms = (m.timestamp()[1] for m in driver.read("out"))
     assert given_ms == 1_714_557_600_000
-    assert now == driver.clock.now_ms()
+    assert written_ms >= driver.read("in")[0].timestamp()[1]
 
 
 def test_a_time_that_is_no_records_timestamp_sets_its_record_aside():
