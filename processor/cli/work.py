@@ -178,13 +178,18 @@ def _rebuild(
             timeout_s = settings.transaction_timeout.total_seconds()
             topic = changelog.Changelog(used.log, plan.app, timeout_s)
         done = rescale.rescale(
-            plan, used.log, used.store, counts[plan.app], changelog=topic, probe=app.crash_probe()
-        )
+            plan, used.log, used.store, counts[plan.app], changelog=topic,
+            probe=app.crash_probe(), note=partial(_tell, plan.app),
+        )  # fmt: skip
         if done is not None:
             log_lines.warning(
                 "state dealt out anew", topology=plan.app, former=done.former,
                 partitions=done.partitions, groups=done.groups,
             )  # fmt: skip
+
+
+def _tell(application: str, what: str) -> None:
+    log_lines.warning("state dealt out by another", topology=application, what=what)
 
 
 def _measured(job: Job, settings: Settings, log: Log) -> Job:

@@ -31,7 +31,7 @@ from processor.engine.checkpoint import Checkpointer
 from processor.engine.heal import restore
 from processor.engine.reset import check_idle
 from processor.engine.task import Task, task_name
-from processor.errors import StateLostError, StateMismatchError
+from processor.errors import ProcessorError, StateLostError, StateMismatchError
 from processor.model.batch import Slice
 from processor.model.log import NULL_KEYS, Committed, Extent, Message, TopicPartition
 from processor.model.manifest import Manifest
@@ -59,6 +59,10 @@ class Rescaled:
     groups: int
 
 
+OVERTAKEN: Final = (
+    "another process dealt the state out while this one was about it: what was made here is let go "
+    "of, and what is committed now is taken"
+)
 LOST: Final = (
     "state of which a part is lost cannot be dealt out, and is not computed again for more "
     "partitions: restore the Redis data, or begin anew with `processor reset`"
@@ -73,8 +77,12 @@ def rescale(
     *,
     changelog: Changelog | None = None,
     probe: Callable[[str], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Rescaled | None:
     """Deal the state out to so many partitions; ``None`` where there is nothing to do.
+
+    Where another process has done it in the meantime, and its workers may have begun, what was made
+    here is let go of, ``note`` hears of it, and all is looked at anew.
 
     Raises `StateMismatchError` where the result would not be exact, `LogError` while the group has
     members, `StateLostError` when a checkpoint is missing. In all cases nothing was changed.
@@ -84,12 +92,40 @@ def rescale(
         return None
     topic = plan.source().topic
     heads = log.committed(plan.app, topic)
+    while True:
+        try:
+            return _attempt(plan, pipeline, log, store, partitions, heads, changelog, probe)
+        except ProcessorError:
+            now = log.committed(plan.app, topic)
+            if now == heads:
+                raise
+            heads = now
+            note(OVERTAKEN)
+
+
+class _OvertakenError(ProcessorError):
+    """The committed positions are others than those that the state was loaded from."""
+
+
+def _attempt(  # noqa: PLR0917 - what `rescale` was given
+    plan: Plan,
+    pipeline: Pipeline,
+    log: Log,
+    store: Store,
+    partitions: int,
+    heads: Mapping[TopicPartition, Committed],
+    changelog: Changelog | None,
+    probe: Callable[[str], None],
+) -> Rescaled | None:
+    """Deal out what these heads name, unless others are committed by then."""
+    topic = plan.source().topic
     manifests = {p: Manifest.parse(head.metadata) for p, head in heads.items()}
     manifests = {p: m for p, m in manifests.items() if m.epoch or m.partitions != partitions}
     counts = {manifest.partitions for manifest in manifests.values()}
     if not counts or counts == {partitions}:
         return None
     former = _check(plan, manifests, partitions)
+    probe("before:idle")
     check_idle(plan.app, log)
     extents = {TopicPartition(topic, p): e for p, e in log.describe([topic])[topic].extents.items()}
     old = {
@@ -122,6 +158,10 @@ def rescale(
             )  # fmt: skip
             new[partition] = _written(task, checkpointer, store, changelog)
             probe("after:deal")
+    probe("before:reset")
+    # Who was held up here must not put the group back to where it was before another dealt out.
+    if log.committed(plan.app, topic) != heads:
+        raise _OvertakenError(OVERTAKEN)
     log.reset(plan.app, new)
     probe("after:rescale")
     groups = sum(slab.rows() for state in dealt.values() for slab in state.values())

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import polars as pl
@@ -12,7 +12,7 @@ from processor.cli.verify import verified
 from processor.connectors.memory.broker import PartitionLog
 from processor.connectors.partitioner import partition
 from processor.engine.changelog import Changelog
-from processor.engine.rescale import Rescaled, rescale
+from processor.engine.rescale import OVERTAKEN, Rescaled, rescale
 from processor.errors import LogError, SettingsError, StateLostError, StateMismatchError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
@@ -189,6 +189,71 @@ def test_a_live_group_is_refused():
     grow(driver, 8)
     with pytest.raises(LogError, match="is at work"):
         rebuilt(driver)
+
+
+STEPS = ("before:idle", "before:rescale", "after:deal", "before:reset")
+
+
+def at(step: str, do: Callable[[], None]) -> Callable[[str], None]:
+    """A probe that does something the first time that a step is passed."""
+    left = [do]
+
+    def probe(passed: str) -> None:
+        if passed == step and left:
+            left.pop()()
+
+    return probe
+
+
+@pytest.mark.parametrize("stays", [True, False], ids=["its workers run", "its workers are gone"])
+@pytest.mark.parametrize("step", STEPS)
+def test_of_two_that_are_started_at_once_one_deals_out_and_the_other_goes_on(step, stays):
+    driver = raised(begun(totals()))
+    others: list[TestDriver] = []
+    notes: list[str] = []
+
+    def meanwhile() -> None:
+        assert rebuilt(driver) == Rescaled(4, 8, len(KEYS))
+        other = again(driver, totals())
+        feed(other, range(200, 300))
+        other.run()
+        others.append(other)
+        if not stays:
+            other.stop()
+
+    # The second is held up at the step, and wakes when the first has done all this.
+    assert rebuilt(driver, probe=at(step, meanwhile), note=notes.append) is None
+    assert notes == [OVERTAKEN]
+    (other,) = others
+    known = other.committed()
+    if stays:
+        other.stop()
+    after = again(driver, totals())
+    assert after.committed() == known
+    feed(after, range(300, 400))
+    after.run()
+    assert state(after) == state(begun(totals(), 400))
+    # Nothing was published twice: each record made one update.
+    assert len(after.json("out")) == len({(row["k"], row["n"]) for row in after.json("out")})
+
+
+def test_who_finds_the_first_one_just_done_goes_on_too():
+    driver = raised(begun(totals()))
+    assert rebuilt(driver) == Rescaled(4, 8, len(KEYS))
+    other = again(driver, totals())  # a live member of the group
+    notes: list[str] = []
+    assert rebuilt(other, note=notes.append) is None
+    assert notes == []
+
+
+def test_checkpoints_that_are_gone_because_another_dealt_them_out_are_no_loss():
+    driver = raised(begun(totals()))
+
+    def meanwhile() -> None:
+        rebuilt(driver)
+        driver.store.lose()
+
+    assert rebuilt(driver, probe=at("before:idle", meanwhile)) is None
 
 
 def test_fewer_partitions_are_refused():
