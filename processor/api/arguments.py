@@ -103,7 +103,7 @@ def format_(value: object, at: Location) -> None:
         )
 
 
-def headers(value: object, at: Location) -> str | tuple[tuple[str, str], ...] | None:
+def header_columns(value: object, at: Location) -> str | tuple[tuple[str, str], ...] | None:
     """The value, if it is a column for all headers, or columns by the headers' names."""
     if value is None or isinstance(value, str):
         return value

@@ -210,7 +210,7 @@ class Writer:
             arguments.format_(format, at)
         if timestamp is not None:
             arguments.column(timestamp, "timestamp", at)
-        named = arguments.headers(headers, at)
+        named = arguments.header_columns(headers, at)
         arguments.carried(watermark, at, 'leave it out, or say watermark="carried"')
         node = self._frame._node  # noqa: SLF001 - Writer is a part of Frame
         sink = nodes.Sink(node, topic, format or Json(), key, mode, at, watermark, timestamp, named)

@@ -150,7 +150,7 @@ class Reader:
         for option, column in own.items():
             if column is not None:
                 arguments.column(column, option, at)
-        named = arguments.headers(headers, at)
+        named = arguments.header_columns(headers, at)
         if dead_letters is not None:
             arguments.text(dead_letters, "dead_letters", at, 'give a topic\'s name: "trips-dead"')
         if on_error not in ("dead_letter", "fail", "skip"):

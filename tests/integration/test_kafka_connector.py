@@ -348,3 +348,20 @@ def test_positions_can_be_asked_for_while_the_coordinator_is_not_ready(kafka, lo
         )
         assert done.returncode == 0, done.stderr
         assert done.stdout.strip() == "{}"
+
+
+def test_a_timestamp_that_the_topic_does_not_take_is_told_with_its_topic_and_the_setting(
+    log, topic, closing
+):
+    producer = closing(log.producer(f"ahead-{uuid4().hex[:8]}"))
+    producer.start(LIMIT_S)
+    producer.begin()
+    ahead_ms = round(time.time() * 1000) + 10 * 365 * 86_400_000
+    producer.produce(Output(topic, [b"x"], timestamps=[ahead_ms]))
+    try:
+        producer.flush(LIMIT_S)
+    except AbortableError as error:
+        assert topic in error.message
+        assert "message.timestamp.after.max.ms" in error.remedy
+    else:  # brokers before 4.0 take it
+        producer.commit(LIMIT_S)
