@@ -106,8 +106,9 @@ RUNNING: Final = (
     _value("--session-timeout", "TIME", "10s", "After it a killed worker's partitions move."),
     _value("--transaction-timeout", "TIME", "10s", "What the steps of one commit may take."),
     _value("--give-up-after", "TIME", "15m", "How long Kafka or Redis may be away."),
-    _value("--shutdown-timeout", "TIME", "30s", "What a worker may take to stop once it is told to; "
-           "then its process ends with 2, and what was not committed is computed again."),
+    _value("--shutdown-timeout", "TIME", "30s",
+           "What a worker may take to stop once it is told to; then its "
+           "process ends with 2, and what was not committed is computed again."),
 )  # fmt: skip
 
 
