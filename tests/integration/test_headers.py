@@ -26,6 +26,7 @@ CASES = [
     ([], 0, None),
 ]
 KEYS = [b"\xff\xfe\x00key", b"", None, b"plain"]
+KEPT = "tests.sweep.topologies:kept"
 WINDOWED = "tests.sweep.topologies:windowed"
 
 
@@ -109,3 +110,29 @@ def test_headers_may_be_asked_for_again_and_by_others(bench):
         assert headers_of(message) == first
         assert message.headers() == first
     client.close()
+
+
+def test_key_headers_and_timestamp_are_kept_as_they_came_but_for_headers_that_cannot_be_read(bench):
+    output = f"kept-{bench.id}"
+    bench.create()
+    bench.topics.create(output)
+    sent = {}
+    with Sender(bench.servers) as sender:
+        for number, (headers, _, says) in enumerate(CASES * 4):
+            key = [None, b"k%d" % number, b""][number % 3]
+            sent[b"%d" % number] = key, headers, says
+            sender.send(bench.trips, b"%d" % number, key=key, headers=headers)
+    came = {m.value(): m.timestamp() for m in bench.topics.read(bench.trips)}
+    sets = {"app": output, "input": bench.trips, "output": output}
+    args = ("--bootstrap-servers", bench.servers, "--redis-url", bench.redis_url)
+    given = [part for name, value in sets.items() for part in ("--set", f"{name}={value}")]
+    bench.start(KEPT, "--until-caught-up", "--create-topics", "1", *args, *given).succeeds()
+    found = bench.topics.read(output)
+    assert {message.value() for message in found} == set(sent)
+    for message in found:
+        key, headers, says = sent.pop(message.value())
+        assert (message.key(), message.timestamp()) == (key, came[message.value()])
+        kept = list(message.headers() or [])
+        told = [value for name, value in kept if name == UNREADABLE]
+        assert [header for header in kept if header[0] != UNREADABLE] == _readable(headers)
+        assert [value.startswith(says) for value in told] == [True] * (says is not None)

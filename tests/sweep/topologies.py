@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from processor import Json, Topology
+from processor import Json, Text, Topology
 from processor import functions as F
 
 RIDE = Json({"k": pl.String, "t": pl.Datetime("us"), "v": pl.Int64})
@@ -39,4 +39,18 @@ def windowed(
     hours = rides.with_watermark(f"{DELAY_S}s", late=late)
     grouped = hours.group_by(F.window("t", f"{WINDOW_S}s"), "k")
     grouped.agg(n=F.count(), total=F.sum("v")).write.kafka(output, key="k", mode="update")
+    return topology
+
+
+@Topology.define
+def kept(
+    *,
+    app: str = "kept",
+    input: str = "rides",  # noqa: A002 - what `--set input=...` is called
+    output: str = "kept",
+) -> Topology:
+    """Each record as it came: not a part of the sweep."""
+    topology = Topology(app)
+    rows = topology.read.kafka(input, format=Text(), key="k", headers="h", timestamp="at")
+    rows.write.kafka(output, format=Text(), key="k", headers="h", timestamp="at")
     return topology
