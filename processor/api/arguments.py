@@ -74,6 +74,18 @@ def column(value: object, what: str, at: Location) -> str:
     return text(value, what, at, right)
 
 
+def event_time(value: object, at: Location) -> tuple[str | None, pl.Expr | None]:
+    """The event time's column, and the expression that computes it, if it is one."""
+    if value is None or not isinstance(value, pl.Expr):
+        return (None if value is None else column(value, "event_time", at)), None
+    name = value.meta.output_name(raise_if_undetermined=False)
+    if name is None:
+        raise TopologyError(
+            f"{at}: event_time is several columns", remedy='it is one: event_time=pl.col("at")'
+        )
+    return name, None if value.meta.is_column_selection() else value
+
+
 def columns(value: object, what: str, at: Location) -> tuple[str, ...]:
     """The value, if it is a column's name or several."""
     many = value if isinstance(value, Sequence) and not isinstance(value, str | bytes) else (value,)

@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn, cast
 
+import polars as pl
+
 from processor.api import arguments, ways
 from processor.api.frame import Frame
 from processor.api.location import caller
@@ -103,7 +105,7 @@ class Reader:
         topic: str,
         *,
         format: Format,  # noqa: A002 - the word that users of Spark look for
-        event_time: str | None = None,
+        event_time: str | pl.Expr | None = None,
         partitioned_by: str | Sequence[str] = (),
         on_error: str = "dead_letter",
         dead_letters: str | None = None,
@@ -119,7 +121,9 @@ class Reader:
         Args:
             topic: its name.
             format: how bytes become columns.
-            event_time: the column that says when the thing happened.
+            event_time: the column that says when the thing happened; or an expression with a name
+                of its own, which computes it of each record and adds it as a column. A record of
+                which it cannot be computed, or is null, is one that cannot be read.
             partitioned_by: the columns that the topic is keyed by, if it is: equal values lie in
                 one partition. Aggregates need it.
             on_error: what happens to a record that cannot be read: ``dead_letter`` publishes its
@@ -143,8 +147,7 @@ class Reader:
         at = caller()
         arguments.text(topic, "the topic", at, 'give its name: read.kafka("trips", format=...)')
         arguments.format_(format, at)
-        if event_time is not None:
-            arguments.column(event_time, "event_time", at)
+        time, computed = arguments.event_time(event_time, at)
         keys = arguments.columns(partitioned_by, "partitioned_by", at)
         own = {"timestamp": timestamp, "key": key, "partition": partition, "offset": offset}
         for option, column in own.items():
@@ -161,7 +164,7 @@ class Reader:
         source = nodes.Source(
             topic,
             format,
-            event_time,
+            time,
             keys,
             cast("nodes.OnError", on_error),
             dead_letters,
@@ -172,6 +175,7 @@ class Reader:
             named,
             partition,
             offset,
+            computed,
         )
         return Frame(self._topology, source)
 

@@ -22,6 +22,7 @@ from processor.model.log import Extent, Message, TopicPartition
 from processor.operators.aggregate import MICROSECOND, WINDOW_START
 from processor.operators.aside import Aside
 from processor.operators.base import TASK, Context
+from processor.operators.derived import derived_of
 from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
 from processor.plan import nodes
@@ -99,7 +100,16 @@ def lateness(plan: nodes.Plan, scan: Scan, extents: Mapping[TopicPartition, Exte
             remedy=f'leave watermark="carried" out at {source.at} to see what a delay would do',
         )
     aside = Aside(plan.app, "skip", "")
-    decode = Decode(source.format, source.event_time, 0, None, aside, tagged=False, source=source)
+    decode = Decode(
+        source.format,
+        source.event_time,
+        0,
+        None,
+        aside,
+        tagged=False,
+        source=source,
+        derived=derived_of(source),
+    )
     grouped = _grouped(plan)
     records, found, groups = 0, [np.zeros(0, np.int64)], []
     for partition, extent in sorted(extents.items()):

@@ -19,6 +19,7 @@ from processor.operators.aggregate import MICROSECOND, Aggregate, SumError, Term
 from processor.operators.aside import Aside, messages_at
 from processor.operators.base import ROW, Context, KeyWatch, Operator, Refusal, Stateful, TaskState
 from processor.operators.carried import Carried
+from processor.operators.derived import derived_of
 from processor.operators.emit import Emit
 from processor.operators.fit import Fitted, fit_of
 from processor.operators.search import ROW_ERRORS, StepError, failing
@@ -292,7 +293,7 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
         source.format, source.event_time, delay_us, plan.late(),
         Aside(plan.app, source.on_error, plan.dead_letters()), tagged,
         None if ahead is None else ahead // MICROSECOND, source,
-        None if source.watermark is None else Carried(),
+        None if source.watermark is None else Carried(), derived_of(source),
     )  # fmt: skip
     columns = schema.columns(plan)
     # Only on the way to a single sink is a filtered record gone for good, and so counted.

@@ -31,6 +31,7 @@ from processor.operators.ahead import ahead
 from processor.operators.aside import DECODE, Aside, messages_at, origin
 from processor.operators.base import ROW, TASK, Context, Refusal
 from processor.operators.carried import Carried
+from processor.operators.derived import Derived
 from processor.plan.nodes import Source
 
 _LOWEST: Final = np.iinfo(np.int64).min
@@ -48,6 +49,7 @@ class Decode:
         source: says which columns take what the log has of each record; ``None``: there is none.
         tagged: whether rows carry their slice's number, for state further down.
         carried: hears the watermark of the records' own; ``None``: event times make it.
+        derived: computes the event time; ``None``: it is a column that was read.
     """
 
     format: Format
@@ -59,11 +61,14 @@ class Decode:
     ahead_us: int | None = None
     source: Source | None = None
     carried: Carried | None = None
+    derived: Derived | None = None
 
     def decode(self, slices: Sequence[Slice]) -> Decoded:
         """All records of a batch as columns, in the order of the slices."""
         decoded = self.format.decode(list(chain.from_iterable(s.values for s in slices)))
-        return decoded if self.source is None else own.added(decoded, slices, self.source)
+        if self.source is not None:
+            decoded = own.added(decoded, slices, self.source)
+        return decoded if self.derived is None else self.derived.added(decoded)
 
     def admit(
         self,

@@ -36,7 +36,8 @@ def _read(source: nodes.Source) -> str:
     keyed = ", ".join(source.partitioned_by)
     told = [f"partitioned by {keyed}"] * bool(keyed)
     if source.event_time is not None:
-        told.append(f"event time {source.event_time}")
+        computed = "" if source.time is None else f" of {source.time}"
+        told.append(f"event time {source.event_time}{computed}")
     for name in ("key", "partition", "offset", "timestamp"):
         if (column := getattr(source, name)) is not None:
             told.append(f"the record's {name} as {column}")

@@ -125,6 +125,8 @@ def describe(plan: nodes.Plan) -> Description:
     kind = "" if time is None else str(columns[id(source)][time])
     if time is not None and time == source.timestamp:
         kind = "timestamp of the record"
+    if source.time is not None:
+        kind += f" of {_ADDRESS.sub('', str(source.time))}"
     aggregates = [node for node in plan.nodes() if isinstance(node, nodes.Aggregate)]
     return Description(
         None if time is None else (time, kind),

@@ -41,7 +41,8 @@ class Source:
 
     The ``watermark`` is that of the records' event times, or is carried by the records. The rest
     are columns that take what the log has of each record: ``timestamp`` when it is of, ``key``,
-    ``headers``, ``partition`` and ``offset``.
+    ``headers``, ``partition`` and ``offset``. ``time`` computes the ``event_time``, where that is
+    no column of the format or the log.
     """
 
     topic: str
@@ -57,6 +58,7 @@ class Source:
     headers: Headers | None = None
     partition: str | None = None
     offset: str | None = None
+    time: pl.Expr | None = None
 
     def own(self) -> dict[str, pl.DataType]:
         """The columns that the log has and not the value, in the order in which rows have them."""
@@ -231,6 +233,8 @@ def path(sink: Sink) -> list[Node]:
 
 def expressions(node: Node) -> tuple[pl.Expr, ...]:
     """What a step computes of its rows; nothing for one that has no expression."""
+    if isinstance(node, Source):
+        return () if node.time is None else (node.time,)
     if isinstance(node, Select | Extend):
         return node.expressions
     return (node.predicate,) if isinstance(node, Filter) else ()

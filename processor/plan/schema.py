@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
 from typing import TypeAlias
 
 import polars as pl
@@ -43,7 +44,7 @@ def columns(plan: nodes.Plan) -> Columns:
             raise
         # An expression may run the user's own functions, and those may raise anything.
         except (Exception, pl.exceptions.PanicException) as error:
-            have = {} if isinstance(node, nodes.Source) else frames[id(node.parent)].schema
+            have = before(node, {key: frame.schema for key, frame in frames.items()})
             for expression in nodes.expressions(node):
                 with contextlib.suppress(pl.exceptions.PolarsError, pl.exceptions.PanicException):
                     rowwise.look(node.at, expression, have)
@@ -55,9 +56,21 @@ def columns(plan: nodes.Plan) -> Columns:
     return {key: dict(frame.schema) for key, frame in frames.items()}
 
 
+def read(source: nodes.Source) -> pl.Schema:
+    """What a source has before its event time is computed."""
+    return pl.Schema({**(source.format.columns or {}), **source.own()})
+
+
+def before(
+    node: nodes.Node, columns: Mapping[int, Mapping[str, pl.DataType]]
+) -> Mapping[str, pl.DataType]:
+    """What the expressions of a node are computed of."""
+    return read(node) if isinstance(node, nodes.Source) else columns[id(node.parent)]
+
+
 def _frame(node: nodes.Node, frames: dict[int, pl.DataFrame]) -> pl.DataFrame:
     if isinstance(node, nodes.Source):
-        return pl.DataFrame(schema={**(node.format.columns or {}), **node.own()})
+        return pl.DataFrame(schema=read(node)).with_columns(nodes.expressions(node))
     parent = frames[id(node.parent)]
     if isinstance(node, nodes.Select):
         return parent.select(*node.expressions)

@@ -77,7 +77,13 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
             f"{source.at}: event_time={source.event_time!r} is {have[source.event_time]}, no time",
             remedy="read it as pl.Datetime",
         )
-    if source.event_time in getattr(source.format, "optional", ()):
+    if source.time is not None and source.event_time in schema.read(source):
+        raise TopologyError(
+            f"{source.at}: the computed event time is called {source.event_time!r}, as a column is "
+            f"that {source.topic!r} has",
+            remedy='give it a name of its own: event_time=(...).alias("at")',
+        )
+    if source.time is None and source.event_time in getattr(source.format, "optional", ()):
         raise TopologyError(
             f"{source.at}: event_time={source.event_time!r} may be missing",
             remedy="take it out of the format's optional columns",
@@ -102,11 +108,10 @@ def _columns(node: nodes.Node, columns: schema.Columns) -> None:
             f"{node.at}: a column's name begins with two underscores",
             remedy="call it otherwise: such names are the processor's own",
         )
-    if isinstance(node, nodes.Source):
-        return
+    have = schema.before(node, columns)
     for expression in nodes.expressions(node):
-        rowwise.check(node.at, expression, columns[id(node.parent)])
-        overflow.checks(node.at, [expression], columns[id(node.parent)])
+        rowwise.check(node.at, expression, have)
+        overflow.checks(node.at, [expression], have)
 
 
 def _watermark(plan: nodes.Plan) -> None:
