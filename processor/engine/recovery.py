@@ -188,7 +188,7 @@ class Recovery:
         pinned: dict[TopicPartition, Committed] = {}
         topic = next(iter(partitions)).topic
         heads = self._log.committed(self._identity.app, topic)
-        manifests = {p: _manifest(p, head) for p, head in heads.items()}
+        manifests = {p: manifest_of(p, head) for p, head in heads.items()}
         for partition, manifest in manifests.items():
             self._check(partition, manifest)
         published = self._check_new(topic) if not heads else None
@@ -271,7 +271,7 @@ class Recovery:
     def _loaded(
         self, partition: TopicPartition, name: str, owner: Owner, head: Committed
     ) -> Task | None:
-        manifest = _manifest(partition, head)
+        manifest = manifest_of(partition, head)
         self._check(partition, manifest)
         if manifest.end not in (None, head.offset):
             raise StateMismatchError(
@@ -322,7 +322,8 @@ class Recovery:
             )
 
 
-def _manifest(partition: TopicPartition, head: Committed) -> Manifest:
+def manifest_of(partition: TopicPartition, head: Committed) -> Manifest:
+    """The manifest of a head; raises `StateMismatchError`, which names the partition, for none."""
     try:
         return Manifest.parse(head.metadata)
     except StateMismatchError as error:

@@ -21,7 +21,7 @@ def parse(text: str) -> datetime:
     """
     try:
         if text.strip().isdecimal():
-            raise ValueError  # noqa: TRY301 - the same words
+            raise ValueError
         found = datetime.fromisoformat(text.strip())
     except ValueError:
         raise ValueError(f"{text!r} is no time; write it like {EXAMPLE}") from None
