@@ -197,9 +197,7 @@ class Healer:
                 f"{manifest.event_time_max}",
                 remedy=CHOICES,
             ) from broken.error
-        link = chain.Link(
-            trail=manifest.trail, origin=manifest.origin, rewound=manifest.rewound
-        )
+        link = chain.Link(trail=manifest.trail, origin=manifest.origin, rewound=manifest.rewound)
         task = Task(
             broken.name, broken.partition, owner, replay.state, broken.head, manifest.epoch,
             manifest.event_time_max, link, manifest.log_time,

@@ -18,7 +18,9 @@ NOON_MS = 1_785_585_600_000  # 2026-08-01T12:00:00Z
 
 
 @pytest.fixture
-def stamp(bench: Bench, request: pytest.FixtureRequest) -> Callable[[str, int, Sequence[int]], None]:
+def stamp(
+    bench: Bench, request: pytest.FixtureRequest
+) -> Callable[[str, int, Sequence[int]], None]:
     """Writes a record for each timestamp into a partition."""
 
     def write(topic: str, partition: int, times_ms: Sequence[int]) -> None:
