@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from processor.errors import StateMismatchError
@@ -35,3 +37,13 @@ def test_what_is_no_manifest_of_this_format_is_refused(text: str) -> None:
 def test_a_damaged_manifest_is_refused() -> None:
     with pytest.raises(StateMismatchError, match="is damaged"):
         Manifest.parse(str(FULL).replace("1;7;", "1;seven;"))
+
+
+def test_that_the_watermark_was_set_back_comes_back_as_it_went_and_is_told_only_then() -> None:
+    manifest = Manifest(7, "a1b2", "cafe", "", 5, "f00d", 4, "rides.0")
+    assert len(str(manifest).split(";")) == 16
+    back = replace(manifest, rewound=7)
+    assert str(back) == f"{manifest};7"
+    assert Manifest.parse(str(back)) == back
+    with pytest.raises(StateMismatchError):
+        Manifest.parse(f"{back};1")
