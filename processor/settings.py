@@ -19,7 +19,7 @@ import difflib
 import os
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
 
@@ -29,7 +29,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from processor import masking
 from processor.errors import SettingsError
-from processor.model import duration
+from processor.model import duration, moment
 from processor.refusals import addresses
 from processor.refusals import kafka as client
 
@@ -93,6 +93,22 @@ def _flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, 
             yield prefix + name, text
 
 
+def _place(value: object) -> object:
+    """An end of the log, or a time; TOML has times of its own."""
+    if isinstance(value, datetime):
+        return value if value.tzinfo else value.replace(tzinfo=UTC)
+    text = value.isoformat() if isinstance(value, date) else value
+    if not isinstance(text, str):
+        raise ValueError(f"earliest, latest or a time like {moment.EXAMPLE} is needed")  # noqa: TRY004 - pydantic's way
+    if text in ("earliest", "latest"):
+        return text
+    try:
+        return moment.parse(text)
+    except ValueError:
+        raise ValueError(f"neither earliest, latest nor a time like {moment.EXAMPLE}") from None
+
+
+Place: TypeAlias = Annotated[Literal["earliest", "latest"] | datetime, BeforeValidator(_place)]
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
 Wait: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 Texts: TypeAlias = Annotated[dict[str, str], BeforeValidator(_texts)]
@@ -119,7 +135,7 @@ class Settings(BaseSettings):
     metrics_host: str = "127.0.0.1"
     batch_records_max: int | None = Field(default=None, ge=1)
     batch_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1)
-    from_: Literal["earliest", "latest"] = "earliest"
+    from_: Place = "earliest"
     on_checkpoint_loss: Literal["stop", "replay", "changelog"] = "stop"
     allow_dropped_state: bool = False
     on_partitions_raised: Literal["stop", "rebuild"] = "stop"

@@ -161,6 +161,9 @@ def verify(  # noqa: PLR0917 - an argument per option
 ) -> None:
     """Recompute a range of the input, and compare with the committed outputs; reads only.
 
+    A TIME is ISO, in UTC where it names no zone: of each partition the first record with that
+    timestamp or a later one.
+
     Exit code 0: all is right; 3: outputs are missing, duplicate or wrong.
     """
     from processor.cli import verify as command
@@ -192,21 +195,43 @@ def late(
 @cli.command()
 @click.argument("topology")
 @options.taking(*options.CONNECTIONS, options.SET)
-@click.option("--to", default="earliest", show_default=True, metavar="earliest|latest|OFFSET")
+@click.option(
+    "--to",
+    metavar="earliest|latest|OFFSET|TIME",
+    show_default="earliest",
+    help="Where to begin; TIME: at the first record with that timestamp or a later one.",
+)
+@click.option(
+    "--partitions",
+    metavar="N,...",
+    show_default="all",
+    help="Those to reset; the others stay as they are.",
+)
+@click.option(
+    "--watermark",
+    metavar="TIME",
+    help="Keep offsets and state, and set back watermarks that are ahead of it.",
+)
 @click.option("--yes", "sure", is_flag=True, help="Do it; else only tell what would be done.")
-def reset(
+def reset(  # noqa: PLR0917 - an argument per option
     topology: str,
     config: Path | None,
     set_: dict[str, str] | None,
-    to: str,
+    to: str | None,
+    partitions: str | None,
+    watermark: str | None,
     sure: bool,
     **given: Any,
 ) -> None:
-    """Begin again elsewhere in the input, with empty state; the group must be stopped."""
+    """Begin again elsewhere in the input, with empty state; the group must be stopped.
+
+    A TIME is ISO, in UTC where it names no zone: 2026-08-01T12:00:00. With --watermark nothing
+    begins again: records that come are late no more because of one clock that was ahead.
+    """
     from processor.cli import reset as command
 
     loaded = _loaded(config, "warning", set=set_, **given)
-    command.reset(topology, loaded, to, sure=sure)
+    command.reset(topology, loaded, to, partitions, watermark, sure=sure)
 
 
 @cli.command()

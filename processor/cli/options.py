@@ -55,9 +55,9 @@ def _choice(name: str, choices: Sequence[str], default: str, meaning: str, *more
 
 
 def _value(
-    name: str, metavar: str, default: str, meaning: str, kind: type[int] | None = None
+    name: str, metavar: str, default: str, meaning: str, kind: type[int] | None = None, *more: str
 ) -> Decorator:
-    return click.option(name, metavar=metavar, type=kind, show_default=default, help=meaning)
+    return click.option(name, *more, metavar=metavar, type=kind, show_default=default, help=meaning)
 
 
 SET: Final = _pairs("--set", "NAME=VALUE", "A parameter of the topology.", "set_")
@@ -90,7 +90,9 @@ RUNNING: Final = (
     _pairs("--feed", "TOPIC=FILE", "Records to put into the embedded log, by the topic's key."),
     click.option("--print", "show", is_flag=True,
                  help="Show what is published, on the embedded log: topic, key and value."),
-    _choice("--from", ("earliest", "latest"), "earliest", "Where a new group begins.", "from_"),
+    _value("--from", "earliest|latest|TIME", "earliest",
+           "Where a new group begins; TIME is 2026-08-01T12:00:00, in UTC unless it names a zone: "
+           "the first record with that timestamp or a later one.", None, "from_"),
     _choice("--on-checkpoint-loss", ("stop", "replay", "changelog"), "stop",
             "When Redis has lost state: stop, or where it is had from."),
     click.option("--allow-dropped-state", **_FLAG,

@@ -1,8 +1,9 @@
-"""``processor reset``: begin again somewhere else, with offsets and state together."""
+"""``processor reset``: begin elsewhere, offsets and state together; or set a watermark back."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 
 import click
 
@@ -10,33 +11,102 @@ from processor import app, telling
 from processor.cli.progress import Progress
 from processor.engine.reset import Step, steps
 from processor.engine.reset import reset as carry_out
+from processor.engine.setback import Setback, set_back, setbacks
 from processor.errors import SettingsError
+from processor.model import moment
+from processor.plan.nodes import Plan
 from processor.settings import Settings
 
+NOTHING = "nothing was changed: --yes does it"
 
-def reset(name: str, settings: Settings, to: str, *, sure: bool) -> None:
-    """Tell what would be done; with ``sure`` do it."""
-    if to not in ("earliest", "latest") and not to.isdecimal():
+
+def reset(
+    name: str,
+    settings: Settings,
+    to: str | None,
+    partitions: str | None,
+    watermark: str | None,
+    *,
+    sure: bool,
+) -> None:
+    """Tell what would be done; with ``sure`` do it.
+
+    ``to`` is a place, ``earliest`` for ``None``; ``partitions`` are numbers with commas between
+    them, all for ``None``. With ``watermark``, a time, that is set back instead.
+    """
+    if to is not None and watermark is not None:
         raise SettingsError(
-            f"--to {to!r} is neither an offset nor a place", remedy="say earliest, latest or 1200"
+            "--to and --watermark exclude each other: one begins anew with empty state, the other "
+            "keeps offsets and state",
+            remedy="give one of them",
         )
+    only = _numbers(partitions)
+    back = None if watermark is None else _time("--watermark", watermark)
+    place = "earliest" if to is None else to
+    if place not in ("earliest", "latest") and not place.isdecimal():
+        _time("--to", place, "neither an offset, nor a time, nor a place", "earliest, latest, 1200")
     (plan,) = app.load_topologies([name], settings.set)
     app.reading(settings).close()
     with app.backends(settings) as used:
         telling.line(used.line)
-        wanted = steps(plan, used.log, used.store, to)
-        click.echo(_text(plan.app, wanted))
-        if not sure:
-            click.echo("nothing was changed: --yes does it")
-            return
-        crash, progress = app.crash_probe(), Progress("reset", "partitions", len(wanted))
+        if back is None:
+            _begin_anew(plan, used, place, only, sure=sure)
+        else:
+            _set_back(plan, used, back, only, sure=sure)
 
-        def probe(step: str) -> None:
-            crash(step)
-            progress.done(step == "after:clear")
 
-        carry_out(plan, used.log, used.store, wanted, probe)
-        click.echo(f"{plan.app} is reset")
+def _begin_anew(
+    plan: Plan, used: app.Backends, to: str, only: Collection[int] | None, *, sure: bool
+) -> None:
+    wanted = steps(plan, used.log, used.store, to, only)
+    click.echo(_text(plan.app, wanted))
+    if not sure:
+        click.echo(NOTHING)
+        return
+    crash, progress = app.crash_probe(), Progress("reset", "partitions", len(wanted))
+
+    def probe(step: str) -> None:
+        crash(step)
+        progress.done(step == "after:clear")
+
+    carry_out(plan, used.log, used.store, wanted, probe)
+    click.echo(f"{plan.app} is reset")
+
+
+def _set_back(
+    plan: Plan, used: app.Backends, back: datetime, only: Collection[int] | None, *, sure: bool
+) -> None:
+    wanted = setbacks(plan, used.log, back, only)
+    click.echo(_watermarks(plan.app, wanted))
+    if all(step.new is None for step in wanted):
+        click.echo("nothing is to be done")
+    elif not sure:
+        click.echo(NOTHING)
+    else:
+        set_back(plan, used.log, wanted, app.crash_probe())
+        click.echo(f"the watermark of {plan.app} is set back")
+
+
+def _numbers(text: str | None) -> list[int] | None:
+    if text is None:
+        return None
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise SettingsError(
+            f"--partitions {text!r} are no partitions",
+            remedy="say their numbers, with commas between them: 0,3",
+        )
+    return sorted({int(part) for part in parts})
+
+
+def _time(option: str, text: str, amiss: str = "no time", others: str = "") -> datetime:
+    try:
+        return moment.parse(text)
+    except ValueError:
+        raise SettingsError(
+            f"{option} {text!r} is {amiss}",
+            remedy=f"say {others}{' or ' if others else ''}{moment.EXAMPLE}",
+        ) from None
 
 
 def _text(name: str, wanted: Sequence[Step]) -> str:
@@ -46,5 +116,24 @@ def _text(name: str, wanted: Sequence[Step]) -> str:
         lines.append(f"  {step.partition}: {at} -> offset {step.to}, {step.blobs} state blobs go")
         if step.manifest:
             lines.append(f"    manifest {step.manifest} -> an empty one")
+    if wanted and len(wanted) < wanted[0].of:
+        lines.append(f"  the other {wanted[0].of - len(wanted)} partitions stay as they are")
     lines.append("  what was published stays: records that are read again are published again")
+    return "\n".join(lines)
+
+
+def _watermarks(name: str, wanted: Sequence[Setback]) -> str:
+    lines = [f"{name}:"]
+    for step in wanted:
+        if step.now is None or step.to is None:
+            lines.append(f"  {step.partition}: no event time was committed yet")
+        elif step.new is None:
+            lines.append(f"  {step.partition}: watermark {moment.text(step.now)} stays")
+        else:
+            now, to = moment.text(step.now), moment.text(step.to)
+            lines.append(f"  {step.partition}: watermark {now} -> {to}")
+    lines.append(
+        "  offsets and state stay; a window that was closed is closed: what comes for it begins "
+        "a new count"
+    )
     return "\n".join(lines)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Mapping
+from datetime import datetime
 from functools import partial
 from typing import Final
 
@@ -16,6 +16,7 @@ from processor.connectors.ports import Log
 from processor.engine.verify import Report, Span
 from processor.engine.verify import verify as compare
 from processor.errors import RetriableError, SettingsError
+from processor.model import moment
 from processor.model.log import Committed, Extent, TopicPartition
 from processor.plan.nodes import Plan
 from processor.settings import Settings
@@ -32,7 +33,7 @@ def verify(
     (plan,) = app.load_topologies([name], settings.set)
     for option, text in (("--from", from_), ("--to", to)):
         if text is not None and not text.isdecimal():
-            when(text, option)
+            when(text, f"{option} ")
     log = app.reading(settings)
     try:
         report = verified(plan, log, from_, to)
@@ -62,13 +63,15 @@ def verified(plan: Plan, log: Log, from_: str | None = None, to: str | None = No
             f"{plan.app} is at work: its position moves while its outputs are looked at",
             remedy="give --to, or stop it for a while",
         )
+    extents = {TopicPartition(topic, n): extent for n, extent in have[topic].extents.items()}
+    starts, ends = (_offsets(log, topic, extents, text) for text in (from_, to))
     spans = {
         partition: _span(
-            log, partition, extent, before.get(partition, Committed(extent.low, "")), (from_, to)
+            extent, before.get(partition, Committed(extent.low, "")),
+            starts.get(partition), ends.get(partition),
         )
-        for number, extent in have[topic].extents.items()
-        for partition in [TopicPartition(topic, number)]
-    }
+        for partition, extent in extents.items()
+    }  # fmt: skip
     total = sum(span.end - span.low for span in spans.values())
     total += sum(e.high - e.low for extents in outputs.values() for e in extents.values())
     progress = Progress("verify", "offsets", total)
@@ -95,48 +98,36 @@ def _positions(log: Log, plan: Plan, topic: str) -> dict[TopicPartition, Committ
     return found
 
 
-def _span(
-    log: Log,
-    partition: TopicPartition,
-    extent: Extent,
-    head: Committed,
-    wanted: tuple[str | None, str | None],
-) -> Span:
-    start, end = (
-        default if text is None else _offset(log, partition, extent, text)
-        for text, default in zip(wanted, (extent.low, head.offset), strict=True)
-    )
-    start = max(start, extent.low)
-    end = max(start, min(end, head.offset))
+def _span(extent: Extent, head: Committed, start: int | None, end: int | None) -> Span:
+    start = max(extent.low if start is None else start, extent.low)
+    end = max(start, min(head.offset if end is None else end, head.offset))
     return Span(extent.low, start, end, head.offset, head.metadata)
 
 
-def _offset(log: Log, partition: TopicPartition, extent: Extent, text: str) -> int:
-    """An offset as it stands, or that of the first record of a time or later."""
+def _offsets(
+    log: Log, topic: str, partitions: Collection[TopicPartition], text: str | None
+) -> Mapping[TopicPartition, int]:
+    """An offset as it stands, or those of the first records of a time or later; none for none."""
+    if text is None:
+        return {}
     if text.isdecimal():
-        return int(text)
-    ms = when(text)
-    for messages in log.scan(partition, extent.low, extent.high):
-        for message in messages:
-            if message.timestamp()[1] >= ms:
-                return message.offset() or 0
-    return extent.high
+        return dict.fromkeys(partitions, int(text))
+    return log.offsets_at(topic, moment.millis(when(text)))
 
 
-def when(text: str, option: str = "") -> int:
-    """Milliseconds since 1970 of an ISO time; UTC where it names no zone.
+def when(text: str, option: str = "") -> datetime:
+    """An ISO time; UTC where it names no zone.
 
-    >>> when("1970-01-01T00:00:01")
-    1000
+    >>> when("1970-01-01T00:00:01").year
+    1970
     """
     try:
-        time = datetime.fromisoformat(text)
+        return moment.parse(text)
     except ValueError:
         raise SettingsError(
-            f"{option} {text!r} is neither an offset nor a time".strip(),
-            remedy="say 1200 or 2026-08-01T12:00:00",
+            f"{option}{text!r} is neither an offset nor a time",
+            remedy=f"say 1200 or {moment.EXAMPLE}",
         ) from None
-    return round((time if time.tzinfo else time.replace(tzinfo=UTC)).timestamp() * 1000)
 
 
 def _text(plan: Plan, report: Report) -> str:

@@ -163,6 +163,16 @@ class Log(Protocol):
         """The topics that exist, of those named."""
         ...
 
+    def offsets_at(self, topic: str, ms: int) -> dict[TopicPartition, int]:
+        """Where each partition's first record of a timestamp, or of a later one, lies.
+
+        ``ms`` is in milliseconds since 1970. First is meant in the order of offsets: where
+        timestamps do not rise, earlier ones may follow. Where there is none, it is the last stable
+        offset. The offset may be that of a transaction's mark, or of an aborted record. Empty for a
+        topic that is not there.
+        """
+        ...
+
     def identity(self, topic: str) -> Callable[[], str]:
         """Begin to ask what a topic's log calls itself; another one after it was made anew.
 

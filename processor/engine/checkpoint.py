@@ -144,7 +144,7 @@ class Checkpointer:
         manifest = Manifest(
             epoch, attempt, digest, link.snapshot, event_time_max, self._fingerprint,
             self._partitions, self._transactional_id, link.origin, link.trail,
-            *self._group(), part.end, self.begun(), log_time,
+            *self._group(), part.end, self.begun(), log_time, link.rewound,
         )  # fmt: skip
         return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, texts)
 
@@ -190,7 +190,7 @@ class Checkpointer:
         written = self._write(task, header, rows, (0, 0))
         task.link = chain.Link(
             snapshot=written.name, chunks=written.chunks, snapshot_bytes=written.bytes,
-            trail=task.link.trail, origin=task.link.origin,
+            trail=task.link.trail, origin=task.link.origin, rewound=task.link.rewound,
         )  # fmt: skip
 
     def _mark(self, task: Task) -> None:

@@ -45,8 +45,8 @@ CHOICES: Final = (
 )
 CHANGED: Final = (
     "no earlier state is whole, and the input run again from the beginning would not come to this "
-    "one: the topology or the partition count has changed since; restore the Redis data, or begin "
-    "anew with `processor reset`"
+    "one: the topology or the partition count has changed since, or the watermark was set back; "
+    "restore the Redis data, or begin anew with `processor reset`"
 )
 
 
@@ -197,7 +197,7 @@ class Healer:
                 f"{manifest.event_time_max}",
                 remedy=CHOICES,
             ) from broken.error
-        link = chain.Link(trail=manifest.trail, origin=manifest.origin)
+        link = chain.Link(trail=manifest.trail, origin=manifest.origin, rewound=manifest.rewound)
         task = Task(
             broken.name, broken.partition, owner, replay.state, broken.head, manifest.epoch,
             manifest.event_time_max, link, manifest.log_time,

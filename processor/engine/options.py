@@ -10,7 +10,7 @@ from processor.engine.batcher import Limits
 from processor.engine.checkpoint import Piece
 from processor.engine.heal import STEP_S, Healed, Policy
 from processor.engine.protocol import Verdict
-from processor.engine.recovery import STABLE_S
+from processor.engine.recovery import STABLE_S, Start
 from processor.engine.upgrade import Upgraded
 from processor.errors import ProcessorError
 from processor.metrics.progress import BatchReport
@@ -40,7 +40,7 @@ class Options:
     """How a worker runs."""
 
     guarantee: Guarantee = "exactly-once"
-    start_from: Literal["earliest", "latest"] = "earliest"
+    start_from: Start = "earliest"
     limits: Limits = field(default_factory=Limits)
     timeout_s: float = 10.0
     stable_s: float = STABLE_S

@@ -20,7 +20,8 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from datetime import datetime
+from typing import Final, Literal, TypeAlias
 
 from processor.connectors.ports import Consumer, Former, Log, Owner, Store
 from processor.engine.checkpoint import Checkpointer
@@ -38,10 +39,14 @@ from processor.errors import (
     StateLostError,
     StateMismatchError,
 )
+from processor.model import moment
 from processor.model.log import Committed, Extent, TopicPartition
 from processor.model.manifest import Manifest
 from processor.operators.pipeline import Pipeline
 from processor.state import chain
+
+Start: TypeAlias = Literal["earliest", "latest"] | datetime
+"""Where a new group begins: an end of the log, or its first records of a time or a later one."""
 
 STABLE_S: Final = 1.0
 LOST_OFFSETS: Final = (
@@ -69,7 +74,7 @@ class Identity:
     transactional_id: str
     fingerprint: str
     partitions: int
-    start_from: Literal["earliest", "latest"]
+    start_from: Start
     layout: str = ""
     outputs: tuple[str, ...] = ()
     set_aside: tuple[str, ...] = ()
@@ -184,28 +189,37 @@ class Recovery:
     def _pin(
         self, partitions: Collection[TopicPartition], begun: Mapping[TopicPartition, bool]
     ) -> dict[TopicPartition, Committed | None]:
-        """Begin at the log's first or last position, and commit that this is where it began."""
+        """Begin where the log does, ends or has come to a time, and commit that it was there."""
         pinned: dict[TopicPartition, Committed] = {}
         topic = next(iter(partitions)).topic
         heads = self._log.committed(self._identity.app, topic)
-        manifests = {p: _manifest(p, head) for p, head in heads.items()}
+        manifests = {p: manifest_of(p, head) for p, head in heads.items()}
         for partition, manifest in manifests.items():
             self._check(partition, manifest)
         published = self._check_new(topic) if not heads else None
         former = min((m.partitions for m in manifests.values()), default=len(partitions))
         known = max((m.begun for m in manifests.values()), default=0)
+        timed = self._timed(topic)
         for partition in partitions:
             self._check_known(partition)
             self._check_first(partition, begun=begun[partition] or partition.partition < known)
             extent = self._consumer.extent(partition, self._timeout_s)
             # Of a partition that was added while the group was at work, nothing was read yet.
             added = bool(manifests) and partition.partition >= former
-            at = extent.low if added or self._identity.start_from == "earliest" else extent.high
+            at = extent.high if self._identity.start_from == "latest" else extent.low
+            at = extent.low if added else timed.get(partition, at)
             pinned[partition] = self._checkpointer.pin(at)
         self._consumer.commit(pinned, self._timeout_s)
         if published:
             self._note(published)
         return dict(pinned)
+
+    def _timed(self, topic: str) -> Mapping[TopicPartition, int]:
+        """Where the partitions begin, if that is a matter of time."""
+        start = self._identity.start_from
+        return (
+            self._log.offsets_at(topic, moment.millis(start)) if isinstance(start, datetime) else {}
+        )
 
     def _check_first(self, partition: TopicPartition, *, begun: bool) -> None:
         """That the group never committed a position here, as far as the store can tell."""
@@ -271,7 +285,7 @@ class Recovery:
     def _loaded(
         self, partition: TopicPartition, name: str, owner: Owner, head: Committed
     ) -> Task | None:
-        manifest = _manifest(partition, head)
+        manifest = manifest_of(partition, head)
         self._check(partition, manifest)
         if manifest.end not in (None, head.offset):
             raise StateMismatchError(
@@ -322,7 +336,8 @@ class Recovery:
             )
 
 
-def _manifest(partition: TopicPartition, head: Committed) -> Manifest:
+def manifest_of(partition: TopicPartition, head: Committed) -> Manifest:
+    """The manifest of a head; raises `StateMismatchError`, which names the partition, for none."""
     try:
         return Manifest.parse(head.metadata)
     except StateMismatchError as error:

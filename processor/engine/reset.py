@@ -16,7 +16,7 @@ written since is left alone.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
@@ -24,7 +24,8 @@ from processor.connectors.ports import Log, Owner, Store
 from processor.engine.checkpoint import Checkpointer
 from processor.engine.task import task_name
 from processor.errors import LogError, RetriableError, SettingsError
-from processor.model.log import TopicPartition
+from processor.model import moment
+from processor.model.log import Committed, Extent, TopicPartition
 from processor.plan.fingerprint import fingerprint, identity
 from processor.plan.nodes import Plan
 
@@ -34,7 +35,8 @@ class Step:
     """What a reset does to one partition.
 
     ``offset`` and ``manifest`` are what is committed now (``None`` and empty: nothing), ``to`` is
-    where it will begin, ``blobs`` is how many pieces of state go.
+    where it will begin, ``blobs`` is how many pieces of state go, ``of`` how many partitions the
+    topic has.
     """
 
     partition: TopicPartition
@@ -43,39 +45,23 @@ class Step:
     manifest: str
     to: int
     blobs: int
+    of: int
 
 
-def steps(plan: Plan, log: Log, store: Store, to: str) -> list[Step]:
-    """What a reset would do; raises `SettingsError` for a place that the input does not hold.
+def steps(
+    plan: Plan, log: Log, store: Store, to: str, only: Collection[int] | None = None
+) -> list[Step]:
+    """What a reset would do to all partitions, or to ``only`` some of them.
 
-    Raises `LogError` while the group has members or an open transaction.
+    ``to`` is ``earliest``, ``latest``, an offset, or a time: of each partition the first record
+    with that timestamp or a later one, its end where there is none. Raises `SettingsError` for a
+    place or a partition that the input does not hold, `LogError` while the group has members or an
+    open transaction.
     """
-    topic = plan.source().topic
-    described = log.describe([topic]).get(topic)
-    if described is None:
-        raise SettingsError(
-            f"there is no topic {topic!r}",
-            remedy="see that Kafka and the topology's names are the right ones (--set)",
-        )
-    check_idle(plan.app, log)
-    try:
-        committed = log.committed(plan.app, topic)
-    except RetriableError as error:
-        raise LogError(
-            f"a transaction of {plan.app} is still open, and may move its offsets",
-            remedy="wait for its time-out (--transaction-timeout), then try again",
-        ) from error
+    extents, count = extents_of(plan, log, only)
+    committed = heads_of(plan, log)
     found = []
-    for number, extent in sorted(described.extents.items()):
-        partition = TopicPartition(topic, number)
-        at = {"earliest": extent.low, "latest": extent.high}.get(to)
-        if at is None:
-            at = int(to) if to.isdecimal() else -1
-        if not extent.low <= at <= extent.high:
-            raise SettingsError(
-                f"--to {to}: {partition} holds the offsets {extent.low} to {extent.high}",
-                remedy="say earliest, latest or an offset that every partition holds",
-            )
+    for partition, at in _places(log, extents, to).items():
         head = committed.get(partition)
         name = task_name(plan.app, partition)
         found.append(
@@ -86,9 +72,75 @@ def steps(plan: Plan, log: Log, store: Store, to: str) -> list[Step]:
                 head.metadata if head else "",
                 at,
                 len(store.reindex(name)),
+                count,
             )
         )
     return found
+
+
+def extents_of(
+    plan: Plan, log: Log, only: Collection[int] | None
+) -> tuple[dict[TopicPartition, Extent], int]:
+    """What the input's partitions hold, in order, or ``only`` some of them; and how many it has.
+
+    Raises `SettingsError` where it has no such topic or partition.
+    """
+    topic = plan.source().topic
+    described = log.describe([topic]).get(topic)
+    if described is None:
+        raise SettingsError(
+            f"there is no topic {topic!r}",
+            remedy="see that Kafka and the topology's names are the right ones (--set)",
+        )
+    extents = described.extents
+    absent = sorted(set(only or ()) - extents.keys())
+    if absent:
+        raise SettingsError(
+            f"--partitions: {TopicPartition(topic, absent[0])} is not there",
+            remedy=f"the topic has the partitions 0 to {len(extents) - 1}",
+        )
+    wanted = sorted(extents if only is None else set(only))
+    return {TopicPartition(topic, number): extents[number] for number in wanted}, len(extents)
+
+
+def heads_of(plan: Plan, log: Log) -> dict[TopicPartition, Committed]:
+    """What a group that is stopped has committed.
+
+    Raises `LogError` while it has members or an open transaction.
+    """
+    check_idle(plan.app, log)
+    try:
+        return log.committed(plan.app, plan.source().topic)
+    except RetriableError as error:
+        raise LogError(
+            f"a transaction of {plan.app} is still open, and may move its offsets",
+            remedy="wait for its time-out (--transaction-timeout), then try again",
+        ) from error
+
+
+def _places(
+    log: Log, extents: Mapping[TopicPartition, Extent], to: str
+) -> dict[TopicPartition, int]:
+    """Where each partition is to begin."""
+    if to in ("earliest", "latest"):
+        return {p: e.low if to == "earliest" else e.high for p, e in extents.items()}
+    if not to.isdecimal():
+        try:
+            ms = moment.millis(moment.parse(to))
+        except ValueError:
+            raise SettingsError(
+                f"--to {to!r} is neither an offset, nor a time, nor a place",
+                remedy=f"say earliest, latest, 1200 or {moment.EXAMPLE}",
+            ) from None
+        found = log.offsets_at(next(iter(extents)).topic, ms)
+        return {partition: found[partition] for partition in extents}
+    for partition, extent in extents.items():
+        if not extent.low <= int(to) <= extent.high:
+            raise SettingsError(
+                f"--to {to}: {partition} holds the offsets {extent.low} to {extent.high}",
+                remedy="say earliest, latest, a time, or an offset that every partition holds",
+            )
+    return dict.fromkeys(extents, int(to))
 
 
 def reset(
@@ -106,7 +158,7 @@ def reset(
     owner = Owner(f"{me};{secrets.token_hex(4)}", me, 0)
     with ThreadPoolExecutor(1) as executor:
         pin = Checkpointer(
-            store, executor, fingerprint(plan), len(wanted), me, plan=identity(plan)
+            store, executor, fingerprint(plan), wanted[0].of, me, plan=identity(plan)
         ).pin
         probe("before:offsets")
         store.acquire({step.task: owner for step in wanted})

@@ -37,6 +37,10 @@ from processor.plan import beside, nodes, schema
 
 Scan: TypeAlias = Callable[[TopicPartition, int, int], Iterator[Sequence[Message]]]
 LOCATED_MAX = 20
+ELSEWHERE = (
+    "it cannot be verified from this input: to have it verified, run the topology from the "
+    "beginning under an application id and outputs of its own (--set app=...)"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +108,9 @@ def verify(
 
 
 def _check(plan: nodes.Plan, pipeline: Pipeline, spans: Mapping[TopicPartition, Span]) -> None:
+    if plan.delay() is not None:
+        for partition, span in spans.items():
+            _check_watermark(plan, partition, span.manifest)
     if not pipeline.stateful:
         return
     for partition, span in spans.items():
@@ -123,13 +130,28 @@ def _check(plan: nodes.Plan, pipeline: Pipeline, spans: Mapping[TopicPartition, 
             )
 
 
+def _check_watermark(plan: nodes.Plan, partition: TopicPartition, text: str) -> None:
+    """Raise where what was late is not decided by the partition's records alone."""
+    manifest = _manifest(text)
+    if manifest is not None and manifest.rewound:
+        raise SettingsError(
+            f"{plan.app}: the watermark of {partition} was set back (`processor reset "
+            "--watermark`): which records were late, its records alone do not tell",
+            remedy=ELSEWHERE,
+        )
+
+
+def _manifest(text: str) -> Manifest | None:
+    try:
+        return Manifest.parse(text)
+    except StateMismatchError:
+        return None
+
+
 def _check_origin(plan: nodes.Plan, partition: TopicPartition, text: str) -> None:
     """Raise where the state is not what the partition's records make from the first on."""
-    try:
-        manifest = Manifest.parse(text)
-    except StateMismatchError:
-        return
-    if not manifest.epoch or not manifest.plan or manifest.origin == 0:
+    manifest = _manifest(text)
+    if manifest is None or not manifest.epoch or not manifest.plan or manifest.origin == 0:
         return
     began = (
         "was dealt out anew, or taken over by a changed topology"
@@ -139,8 +161,7 @@ def _check_origin(plan: nodes.Plan, partition: TopicPartition, text: str) -> Non
     raise SettingsError(
         f"{plan.app} keeps state, and that of {partition} {began}: the partition's records from "
         "the first on do not make it",
-        remedy="it cannot be verified from this input: to have it verified, run the topology from "
-        "the beginning under an application id and outputs of its own (--set app=...)",
+        remedy=ELSEWHERE,
     )
 
 

@@ -71,6 +71,11 @@ class Gauges(Collector):
                 "How far the partition's event time is behind the clock.",
                 health.watermark_lag_s(),
             ),
+            (
+                "watermark_ahead_seconds",
+                "How far the partition's watermark is ahead of the clock; 0 when it is behind.",
+                health.watermark_ahead_s(),
+            ),
         ):
             yield self._family(name, text, _PARTITION, _labelled(values))
 

@@ -75,8 +75,20 @@ class Health:
         >>> Health(Standing(watermark_ms={there: 1000}), now_ms=3500).watermark_lag_s()
         {TopicPartition(topic='rides', partition=0): 2.5}
         """
+        return {partition: max(0.0, behind) for partition, behind in self._behind_s().items()}
+
+    def watermark_ahead_s(self) -> dict[TopicPartition, float]:
+        """How far each partition's watermark is ahead of the clock now; 0 for one that is behind.
+
+        >>> there = TopicPartition("rides", 0)
+        >>> Health(Standing(watermark_ms={there: 3500}), now_ms=1000).watermark_ahead_s()
+        {TopicPartition(topic='rides', partition=0): 2.5}
+        """
+        return {partition: max(0.0, -behind) for partition, behind in self._behind_s().items()}
+
+    def _behind_s(self) -> dict[TopicPartition, float]:
         return {
-            partition: max(0, self.now_ms - watermark) / 1000
+            partition: (self.now_ms - watermark) / 1000
             for partition, watermark in self.standing.watermark_ms.items()
             if watermark is not None
         }

@@ -16,7 +16,7 @@ FORMAT: Final = "1"
 LENGTH_MAX: Final = 4_095
 _NONE: Final = "-"
 _TRAIL_MAX: Final = 32
-_FIELDS: Final = (9, 11, 16)
+_FIELDS: Final = (9, 11, 16, 17)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class Manifest:
     itself, ``plan`` names the whole topology. ``end`` is the offset that it was committed with,
     ``begun`` how many partitions of the topic have all been seen to have one, ``log_time`` the
     largest timestamp of a record that was looked at. Earlier manifests have none of these.
+    ``rewound`` is the epoch at which the watermark was set back, 0 for never: no state up to it can
+    be gone on from with the input, since it was made with another watermark.
 
     >>> m = Manifest(
     ...     7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0", 0, ("6:b:cc",),
@@ -58,6 +60,7 @@ class Manifest:
     end: int | None = None
     begun: int = 0
     log_time: int | None = None
+    rewound: int = 0
 
     def __str__(self) -> str:
         time = _NONE if self.event_time_max is None else str(self.event_time_max)
@@ -78,6 +81,8 @@ class Manifest:
             _NONE if self.end is None else str(self.end),
             str(self.begun),
             _NONE if self.log_time is None else str(self.log_time),
+            # Seldom there, and not known to earlier versions.
+            *([str(self.rewound)] if self.rewound else ()),
         )
         return ";".join(fields)
 
@@ -92,7 +97,8 @@ class Manifest:
                 "begin anew with `processor reset`, or use another application id",
             )
         _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, owner = fields[:9]
-        origin, trail, log, plan, end, begun, log_time = (*fields[9:], *[_NONE] * 7)[:7]
+        fields += [_NONE] * (_FIELDS[-1] - len(fields))
+        origin, trail, log, plan, end, begun, log_time, rewound = fields[9:]
         try:
             return cls(
                 int(epoch),
@@ -110,6 +116,7 @@ class Manifest:
                 None if end == _NONE else int(end),
                 0 if begun == _NONE else int(begun),
                 None if log_time == _NONE else int(log_time),
+                0 if rewound == _NONE else int(rewound),
             )
         except ValueError as error:
             raise StateMismatchError(

@@ -37,7 +37,8 @@ Loader = Callable[[Sequence[str]], list[bytes | None]]
 class Link:
     """Where a chain stands: what the next delta continues, and what keeping it costs.
 
-    ``chunks`` are the keys of the snapshot's blobs, ``deltas`` those of the deltas behind it.
+    ``chunks`` are the keys of the snapshot's blobs, ``deltas`` those of the deltas behind it;
+    ``trail``, ``origin`` and ``rewound`` are the manifest's.
     """
 
     key: str = ""
@@ -50,6 +51,7 @@ class Link:
     chain_length: int = 0
     trail: tuple[str, ...] = ()
     origin: int | None = None
+    rewound: int = 0
 
     def rests_on(self) -> tuple[str, ...]:
         """The keys of every blob that the chain needs."""
@@ -162,9 +164,12 @@ def walk(task: str, manifest: Manifest, loader: Loader) -> Walk:
     Raises `StateLostError` that names the first delta that is missing or altered.
     """
     if not manifest.digest:
-        return Walk(task, loader, Link(origin=manifest.origin), ())
+        return Walk(task, loader, Link(origin=manifest.origin, rewound=manifest.rewound), ())
     head = f"{manifest.epoch}:{manifest.attempt}:{manifest.digest}"
-    link = Link(snapshot=manifest.snapshot, trail=manifest.trail, origin=manifest.origin)
+    link = Link(
+        snapshot=manifest.snapshot, trail=manifest.trail, origin=manifest.origin,
+        rewound=manifest.rewound,
+    )  # fmt: skip
     return _walk(task, head, link, loader)
 
 
@@ -172,12 +177,16 @@ def ancestors(task: str, manifest: Manifest, loader: Loader) -> Iterator[Ancesto
     """States before the manifest's that may be whole, newest first.
 
     Only what the manifest names by its digest is looked at, and what that names in turn: the deltas
-    of its trail, its snapshot. A delta that merely lies in the store may be an aborted batch's.
+    of its trail, its snapshot. A delta that merely lies in the store may be an aborted batch's. Of
+    those before the watermark was set back none is looked at.
     """
     named = [(name, _delta_ancestor) for name in manifest.trail]
     if manifest.snapshot:
         named.append((manifest.snapshot, _snapshot_ancestor))
-    for name, find in sorted(named, key=lambda pair: -int(pair[0].partition(":")[0])):
+    epochs = {name: int(name.partition(":")[0]) for name, _ in named}
+    for name, find in sorted(named, key=lambda pair: -epochs[pair[0]]):
+        if epochs[name] <= manifest.rewound:
+            return
         try:
             found = find(task, name, loader)
         except StateLostError:

@@ -1,4 +1,4 @@
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -225,3 +225,27 @@ def test_no_refusal_shows_a_secret(given):
         load(**given)
     for part in ("hunter2", "ter2"):
         assert part not in f"{raised.value} {raised.value.args}"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "'2026-08-01T12:00:00'", "'2026-08-01 14:00+02:00'", "2026-08-01T12:00:00",
+        "2026-08-01T12:00:00Z", "2026-08-01T14:00:00+02:00",
+    ],
+)  # fmt: skip
+def test_a_group_may_begin_at_a_time_as_text_or_as_toml_has_times(line):
+    write(f"from = {line}")
+    assert load().from_ == datetime(2026, 8, 1, 12, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("line", ["'2026-08-01'", "2026-08-01"])
+def test_a_day_is_its_midnight_in_utc(line):
+    write(f"from = {line}")
+    assert load().from_ == datetime(2026, 8, 1, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("value", ["1200", "20260801", "", "now", "12:00", "2026-08-01T24:30"])
+def test_a_beginning_that_is_no_time_is_told_with_one_that_is(value):
+    with pytest.raises(SettingsError, match=r"--from = .*2026-08-01T12:00:00"):
+        load(from_=value)

@@ -130,6 +130,18 @@ class KafkaLog:
             for p, answer in answers.items()
         }
 
+    def offsets_at(self, topic: str, ms: int) -> dict[Partition, int]:
+        """Where each partition's first record of a timestamp or a later one lies, or its end."""
+        return retried(lambda: self._offsets_at(topic, ms))
+
+    def _offsets_at(self, topic: str, ms: int) -> dict[Partition, int]:
+        asked = [TopicPartition(topic, i) for i in range(self._partitions().get(topic, 0))]
+        # The ends first: what comes between the two answers is behind them.
+        ends = self._offsets(asked, admin.OffsetSpec.latest())
+        # Numbers below 0 mean something else to a broker.
+        found = self._offsets(asked, admin.OffsetSpec.for_timestamp(max(0, ms)))
+        return {partition: ends[partition] if at < 0 else at for partition, at in found.items()}
+
     def _partitions(self) -> dict[str, int]:
         """Every topic with its number of partitions; raises while one of them has no leader."""
         counts = {}

@@ -95,6 +95,11 @@ class PartitionLog:
         found = [self._entries[o - self.low] or self._aborted.get(o) for o in offsets]
         return [*filter(None, found)]
 
+    def offset_at(self, ms: int) -> int:
+        """The offset of the first record with that timestamp or a later one, or the end."""
+        records = self.everything(self.low, self.stable)
+        return next((r.offset() for r in records if r.timestamp()[1] >= ms), self.stable)
+
     def trim(self, low: int) -> None:
         """Forget what is below ``low``, as retention does."""
         low = min(max(low, self.low), self.end)

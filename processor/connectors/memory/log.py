@@ -65,6 +65,14 @@ class MemoryLog:
                 if topic in self._broker.topics
             }
 
+    def offsets_at(self, topic: str, ms: int) -> dict[TopicPartition, int]:
+        """Where each partition's first record of a timestamp or a later one lies, or its end."""
+        with self._broker.changed:
+            return {
+                partition.name: partition.offset_at(ms)
+                for partition in self._broker.topics.get(topic, ())
+            }
+
     def compacted(self, topics: Collection[str]) -> frozenset[str]:
         """Those of the topics that `compacting` names."""
         return frozenset(topics) & self.compacting

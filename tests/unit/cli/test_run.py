@@ -62,6 +62,13 @@ def test_signals_are_as_before_afterwards(topology, tmp_path):
     assert (signal.getsignal(signal.SIGTERM), signal.getsignal(signal.SIGINT)) == before
 
 
+def test_on_the_embedded_log_too_a_run_begins_at_a_time(topology, tmp_path):
+    feed = lines(tmp_path, "bad")
+    run.run([topology], Settings(until_caught_up=True, from_="2999-01-01"), feed)  # not read
+    with pytest.raises(RecordError):
+        run.run([topology], Settings(until_caught_up=True, from_="2024-01-01"), feed)
+
+
 def test_a_signal_asks_for_an_end():
     stop = threading.Event()
     with run.signals(stop):

@@ -1,5 +1,7 @@
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
+import orjson
 import pytest
 
 from processor.connectors.ports import Owner
@@ -604,3 +606,46 @@ def test_a_partition_is_not_begun_beside_others_of_another_count():
     with pytest.raises(StateMismatchError, match=r"the state was written with 2"):
         worker._recovery.load([TopicPartition("rides", 2)])
     assert len(after.committed()) == 2
+
+
+NOON = datetime(2026, 8, 1, 12, tzinfo=UTC)
+
+
+def at_noon(topology=stateless, **options):
+    driver = TestDriver(topology(), partitions=2, workers=0, **options)
+    driver._options = replace(driver._options, start_from=NOON)
+    for partition, first_s in enumerate((-5, 0)):
+        times = [round(NOON.timestamp() + first_s + n) * 1000 for n in range(10)]
+        values = [orjson.dumps(ride(n)) for n in range(10)]
+        driver.log.feed("rides", values, partition=partition, timestamps_ms=times)
+    return driver
+
+
+@pytest.mark.parametrize("topology", [stateless, totals])
+def test_a_new_group_begins_at_the_first_records_of_a_time_or_later(topology):
+    driver = at_noon(topology)
+    driver.restart()
+    driver.run()
+    assert sum(report.records_in for report in driver.reports) == 5 + 10
+    origins = {Manifest.parse(head.metadata).origin for head in driver.committed().values()}
+    assert origins == {5, 0}
+
+
+def test_where_no_record_is_that_late_a_new_group_begins_at_the_end():
+    driver = at_noon()
+    driver._options = replace(driver._options, start_from=NOON + timedelta(days=1))
+    driver.restart()
+    driver.run()
+    assert {head.offset for head in driver.committed().values()} == {10}
+
+
+def test_a_group_that_has_begun_goes_on_where_it_was_whatever_the_time():
+    driver = at_noon()
+    driver._options = replace(driver._options, start_from="earliest")
+    driver.restart()
+    driver.run()
+    driver.stop()
+    driver._options = replace(driver._options, start_from=NOON)
+    driver.restart()
+    driver.run()
+    assert sum(report.records_in for report in driver.reports) == 20

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 
 from processor.engine.reset import reset, steps
 from processor.errors import FencedError, LogError, SettingsError
 from processor.model.log import TopicPartition
+from processor.model.manifest import Manifest
 from processor.testing import Crash, TestDriver
 from tests.topologies import ride, totals
 
@@ -153,3 +155,82 @@ def test_what_retention_took_cannot_be_gone_back_to():
     with pytest.raises(SettingsError, match="holds the offsets 2 to"):
         planned(driver, "0")
     assert [step.to for step in planned(driver)] == [2, 0]
+
+
+NOON_MS = 1_785_585_600_000  # 2026-08-01T12:00:00Z
+
+
+def timed():
+    """Two partitions of ten records: a second apart in one, ten seconds in the other."""
+    driver = TestDriver(totals(), partitions=2, batch_records_max=8)
+    for partition, apart_ms in enumerate((1_000, 10_000)):
+        values = [orjson.dumps(ride(number)) for number in range(10)]
+        times = [NOON_MS + number * apart_ms for number in range(10)]
+        driver.log.feed("rides", values, partition=partition, timestamps_ms=times)
+    driver.run()
+    driver.stop()
+    return driver
+
+
+@pytest.mark.parametrize(
+    ("to", "offsets"),
+    [
+        ("2026-08-01T12:00:00", [0, 0]),
+        ("2026-08-01T12:00:05", [5, 1]),
+        ("2026-08-01T12:00:05.000001Z", [6, 1]),
+        ("2026-08-01 14:00:05+02:00", [5, 1]),
+        ("2026-08-01T12:01:00", [10, 6]),
+        ("2026-08-02", [10, 10]),
+        ("1969-12-31", [0, 0]),
+        ("0001-01-01T00:00:00+14:00", [0, 0]),
+        ("9999-12-31T23:59:59-14:00", [10, 10]),
+    ],
+)
+def test_a_time_is_each_partitions_first_record_of_it_or_later_or_its_end(to, offsets):
+    assert [step.to for step in planned(timed(), to)] == offsets
+
+
+def test_after_a_reset_to_a_time_what_is_of_it_and_later_is_counted_anew():
+    driver = timed()
+    before = sum(report.contributed for report in driver.reports)
+    carried_out(driver, "2026-08-01T12:00:05")
+    driver.restart()
+    driver.run()
+    assert sum(report.contributed for report in driver.reports) - before == 5 + 9
+
+
+def test_some_partitions_are_reset_and_the_others_are_left_as_they_are():
+    driver = TestDriver(totals(), partitions=3)
+    for partition in range(3):
+        driver.feed([ride(n) for n in range(10)], partition=partition)
+    driver.run()
+    driver.stop()
+    before = driver.committed()
+    blobs = driver.store.blobs(driver.task(1))
+    wanted = steps(driver.plan, driver.log, driver.store, "4", [2, 0])
+    assert [step.partition.partition for step in wanted] == [0, 2]
+    reset(driver.plan, driver.log, driver.store, wanted)
+    after = driver.committed()
+    assert {p.partition: head.offset for p, head in after.items()} == {0: 4, 1: 10, 2: 4}
+    assert after[TopicPartition("rides", 1)] == before[TopicPartition("rides", 1)]
+    assert driver.store.blobs(driver.task(1)) == blobs
+    assert driver.store.blobs(driver.task(0)) == {}
+    # The topic still has three partitions, which is what the state is compared with.
+    assert {Manifest.parse(head.metadata).partitions for head in after.values()} == {3}
+    driver.restart()
+    driver.run()
+    assert sum(report.records_in for report in driver.reports[-1:]) == 12
+
+
+def test_a_partition_that_is_not_there_is_refused_by_its_name():
+    driver = ran()
+    with pytest.raises(SettingsError, match=r"--partitions: rides\[2\] is not there") as told:
+        steps(driver.plan, driver.log, driver.store, "earliest", [0, 2])
+    assert "0 to 1" in told.value.remedy
+
+
+def test_an_offset_is_asked_only_of_the_partitions_that_are_reset():
+    driver = ran()
+    driver.log.trim(TopicPartition("rides", 0), 2)
+    (step,) = steps(driver.plan, driver.log, driver.store, "1", [1])
+    assert step.to == 1

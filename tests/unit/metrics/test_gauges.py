@@ -65,6 +65,15 @@ def test_a_watermark_ahead_of_the_clock_is_no_negative_lag():
     assert value(metrics, "watermark_lag_seconds", topic="rides", partition="0") == 0
 
 
+def test_how_far_a_watermark_is_ahead_of_the_clock_is_shown_for_each_partition():
+    metrics, now = shown(standing=Standing(watermark_ms={A: 15_500, B: 8_000}))
+    for partition, ahead_s in (("0", 5.5), ("1", 0)):
+        labels = {"topic": "rides", "partition": partition}
+        assert value(metrics, "watermark_ahead_seconds", **labels) == ahead_s
+    now["is"] = Health(Standing(watermark_ms={A: None}), 11_000)
+    assert value(metrics, "watermark_ahead_seconds", topic="rides", partition="0") is None
+
+
 def test_names_are_those_that_prometheus_recommends():
     topic = Topic("clicks", "input", up=True, partitions=1)
     metrics, _ = shown(standing=Standing(positions={A: 1}), lag={A: 0}, topics=(topic,))

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from processor.errors import StateMismatchError
@@ -25,13 +27,24 @@ def test_a_manifest_fits_where_kafka_keeps_it() -> None:
     assert len(str(longest)) < LENGTH_MAX
 
 
-@pytest.mark.parametrize("text", ["", "hello", "2;" + str(FULL)[2:], str(FULL) + ";x", "1;2"])
+@pytest.mark.parametrize("text", ["", "hello", "2;" + str(FULL)[2:], str(FULL) + ";1;x", "1;2"])
 def test_what_is_no_manifest_of_this_format_is_refused(text: str) -> None:
     with pytest.raises(StateMismatchError, match="no manifest of format 1") as caught:
         Manifest.parse(text)
     assert caught.value.remedy
 
 
-def test_a_damaged_manifest_is_refused() -> None:
+@pytest.mark.parametrize("text", [str(FULL).replace("1;7;", "1;seven;"), f"{FULL};x"])
+def test_a_damaged_manifest_is_refused(text: str) -> None:
     with pytest.raises(StateMismatchError, match="is damaged"):
-        Manifest.parse(str(FULL).replace("1;7;", "1;seven;"))
+        Manifest.parse(text)
+
+
+def test_that_the_watermark_was_set_back_comes_back_as_it_went_and_is_told_only_then() -> None:
+    manifest = Manifest(7, "a1b2", "cafe", "", 5, "f00d", 4, "rides.0")
+    assert len(str(manifest).split(";")) == 16
+    back = replace(manifest, rewound=7)
+    assert str(back) == f"{manifest};7"
+    assert Manifest.parse(str(back)) == back
+    with pytest.raises(StateMismatchError):
+        Manifest.parse(f"{back};1")
