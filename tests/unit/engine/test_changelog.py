@@ -92,9 +92,7 @@ def test_windows_go_with_the_walk_and_end_with_their_last_piece(monkeypatch):
         made.write(0, {key: bytes([number]) * BLOB})
     loader = made.loader(0, MANIFEST)
     scanned, scan = [], log.scan
-    monkeypatch.setattr(
-        log, "scan", lambda *at, **how: scanned.append(at[1:]) or scan(*at, **how)
-    )
+    monkeypatch.setattr(log, "scan", lambda *at, **how: scanned.append(at[1:]) or scan(*at, **how))
     for number in (5, 4, 3, 2, 1, 0, 1, 2, 3, 4, 5):
         assert loader([deltas[number]]) == [bytes([number]) * BLOB]
     # Four pieces a blob: back over the last four and the first two, forward over the last four.

@@ -43,8 +43,9 @@ def test_a_line_that_csv_cannot_be_is_told_by_its_cause() -> None:
 
 def test_a_format_for_other_columns_writes_them_as_it_writes_its_own() -> None:
     columns = {"t": pl.Datetime("us"), "u": pl.Datetime("us"), "n": pl.Int64()}
-    form = Json({"t": pl.Datetime("us"), "gone": pl.Datetime("us"), "e": pl.Datetime("us")},
-                millis=frozenset({"t", "gone"}), epoch={"e": "s"}, optional=frozenset({"e"}))  # fmt: skip
+    times = {name: pl.Datetime("us") for name in ("t", "gone", "e")}
+    millis, optional = frozenset({"t", "gone"}), frozenset({"e"})
+    form = Json(times, millis=millis, epoch={"e": "s"}, optional=optional)
     assert for_columns(form, columns) == Json(millis=frozenset({"t"}))
     kept = for_columns(form, {"e": pl.Datetime("us")})
     assert isinstance(kept, Json)
