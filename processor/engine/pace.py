@@ -55,15 +55,14 @@ class Pace:
         self._clock = clock
         self._most, self.records_max = records_max, min(FIRST, records_max)
         self.limit_s = limit_s
-        self.running, self.since_s = "", 0.0
-        self._begun_s = 0.0
-        self._slices: Sequence[Slice] = ()
-        self._longest = ("", 0.0)
+        self.running = ""
         self._over = 0
+        self.begin(())
 
     def begin(self, slices: Sequence[Slice]) -> None:
         """A batch is to be computed."""
-        self._slices, self._longest = slices, ("", 0.0)
+        self._slices: Sequence[Slice] = slices
+        self._longest = ("", 0.0)
         self._begun_s = self.since_s = self._clock.monotonic_s()
 
     def step(self, name: str) -> None:

@@ -93,7 +93,7 @@ class Term:
         value = pl.col(name)
         known = value.is_not_null()
         if self.kind.is_float():
-            known &= value.is_not_nan().fill_null(value=False)
+            known &= value.is_not_nan()
         identity = self.cells()[0].identity()
         return [value.fill_null(identity), known.cast(pl.UInt8).alias(f"{name}.known")]
 

@@ -52,7 +52,6 @@ class Index:
     def __init__(self) -> None:
         self._table: Slots = np.full(_SIZE_MIN, _EMPTY, np.int32)
         self._used = 0
-        self._live = 0
 
     def find(self, keys: Words, stored: Words) -> Slots:
         """The slot of each key, -1 where it has none."""
@@ -85,7 +84,6 @@ class Index:
             # Of several keys that chose one place the last one written has it.
             placed = free & (self._table[at] == slots)
             self._used += int(placed.sum())
-            self._live += int(placed.sum())
             slots = slots[~placed]
             at = (at[~placed] + 1) & mask
 
@@ -93,7 +91,6 @@ class Index:
         """Take out keys that are there, whose slots these are."""
         mask = np.int64(len(self._table) - 1)
         at = (hash_words(keys) & np.uint64(mask)).astype(np.int64)
-        self._live -= len(slots)
         while len(slots):
             here = self._table[at] == slots
             self._table[at[here]] = _GONE
@@ -110,7 +107,7 @@ class Index:
         while (len(slots) + more) > _LOAD_MAX * size:
             size *= 2
         self._table = np.full(size, _EMPTY, np.int32)
-        self._used = self._live = 0
+        self._used = 0
         self.insert(stored.take(slots, axis=0), slots)
 
     def memory_bytes(self) -> int:

@@ -197,8 +197,7 @@ class KeyCodec:
         self.layout.widths[i] = width
         rows = np.zeros((len(sizes), width * 8), np.uint8)
         texts: Sequence[bytes] = _filled(column, "").cast(pl.Binary).to_list()
-        inline = texts if longest <= TEXT_BYTES_MAX else [_short(text) for text in texts]
-        body = np.array(inline, dtype=f"S{width * 8 - 1}")
+        body = np.array(texts, dtype=f"S{width * 8 - 1}")
         rows[:, 1:] = body.view(np.uint8).reshape(len(sizes), width * 8 - 1)
         rows[:, 0] = np.minimum(sizes, _LONG)
         words = rows.view("<u8")
@@ -232,10 +231,6 @@ class KeyCodec:
 def _kept_bytes(text: bytes) -> int:
     """A text with what two dictionaries take for it, about."""
     return len(text) + 200
-
-
-def _short(text: bytes) -> bytes:
-    return text if len(text) <= TEXT_BYTES_MAX else b""
 
 
 def _filled(column: pl.Series, value: int | str) -> pl.Series:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 
 import orjson
 import polars as pl
@@ -15,6 +16,9 @@ from processor import Json, Topology
 from processor import functions as F
 from processor.cli.verify import verified
 from processor.connectors.partitioner import partition as partition_of
+from processor.engine.carry import Carry
+from processor.model.batch import Result
+from processor.model.log import Extent, Output, TopicPartition
 from processor.model.watermark import HEADER, Told
 from processor.testing import Crash, TestDriver
 
@@ -129,6 +133,50 @@ def test_windows_that_are_over_tell_of_the_oldest_that_may_come():
     driver.run()
     ((found,),) = [list(by_offset.values()) for by_offset in told(driver).values()]
     assert found == Told("count", 1, ((0, us(150 - 60)),))
+
+
+class Described:
+    """A log that says how many partitions topics have."""
+
+    def __init__(self, partitions):
+        self.partitions, self.asked = partitions, 0
+
+    def describe(self, topics):
+        self.asked += 1
+        extents = {number: Extent(0, 0) for number in range(self.partitions)}
+        return {topic: SimpleNamespace(extents=extents) for topic in topics}
+
+
+def carried(carry, *outputs):
+    task = SimpleNamespace(event_time_max=us(600))
+    return list(carry.carried(Result([*outputs]), [], {TopicPartition("clicks", 0): task}))
+
+
+def test_what_else_a_batch_publishes_is_left_as_it_is():
+    """Dead letters, late records and other sinks among it; and headers that records have."""
+    other = Output("dead", [b"x", b"y"], [b"k", None], [[("a", b"1")], [("b", b"2")]])
+    ours = Output("by-user", [b"1", b"2", b"3"], [b"k"] * 3,
+                  [[("a", b"1")], [("b", b"2")], [("c", b"3"), ("d", b"4")]])  # fmt: skip
+    found = carried(Carry(rekeying().plan(), Described(1), 1), other, ours, other)
+    value = Told("rekey", 1, ((0, us(300)),)).encode()
+    last = Output("by-user", [b"3"], [b"k"], [[("c", b"3"), ("d", b"4"), (HEADER, value)]], 0)
+    assert found == [other, other, ours.rows([0, 1], 0), last]
+
+
+def test_where_keys_lie_is_asked_once_a_membership():
+    log, keys = Described(1), [b"a", b"b", b"c", b"d"]
+    carry = Carry(rekeying().plan(), log, 1)
+
+    def places():
+        found = carried(carry, Output("by-user", keys, keys))
+        return {key: output.partition for output in found for key in output.keys}
+
+    assert places() == dict.fromkeys(keys, 0)
+    log.partitions = 2
+    assert places() == dict.fromkeys(keys, 0)
+    carry.begin()
+    assert places() == places() == {key: partition_of(key, 2) for key in keys}
+    assert log.asked == 2
 
 
 @pytest.mark.parametrize("workers", [1, 3])

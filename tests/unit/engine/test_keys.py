@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import polars as pl
 import pytest
@@ -11,7 +11,7 @@ from processor import Json, Topology
 from processor import functions as F
 from processor.cli.verify import verified
 from processor.connectors.partitioner import partition as murmur2
-from processor.engine.keys import CLOSELY, PARTITIONERS, SAMPLE_MAX, Keys
+from processor.engine.keys import CLOSELY, ONE_IN, PARTITIONERS, SAMPLE_MAX, Keys
 from processor.model.batch import Sample
 from processor.testing import TestDriver
 from tests.unit.messages import Fake
@@ -114,10 +114,13 @@ def test_keys_that_lie_where_they_belong_are_not_told(key: Callable[[str], bytes
 
 
 @pytest.mark.parametrize("width", [4, 8])
-def test_keys_that_are_numbers_in_bytes_lie_where_these_belong(width: int) -> None:
+@pytest.mark.parametrize("order", ["big", "little"])
+def test_keys_that_are_numbers_in_bytes_lie_where_these_belong(
+    width: int, order: Literal["big", "little"]
+) -> None:
     driver = TestDriver(sums("n"), partitions=4)
     for number in range(-20, 20):
-        key = number.to_bytes(width, "big", signed=True)
+        key = number.to_bytes(width, order, signed=True)
         driver.log.feed("rides", [b'{"user":"u","n":%d}' % number], keys=[key],
                         partition=murmur2(key, 4))  # fmt: skip
     driver.run()
@@ -172,6 +175,68 @@ def test_batches_are_looked_at_closely_at_first_and_then_here_and_there() -> Non
     keys.look([Sample(Fake(b"", 0, home, b"ann"), "ann")] * CLOSELY)
     assert [keys.wanted(rows) for rows in (5_120, 60_000)] == [10, SAMPLE_MAX]
     assert sum(keys.wanted(32) for _ in range(160)) == 10
+
+
+def test_one_record_of_so_many_is_looked_at_to_the_record() -> None:
+    keys = Keys(sums().plan(), 4, lambda _: None)
+    keys.look([Sample(Fake(b"", 0, murmur2(b"ann", 4), b"ann"), "ann")] * CLOSELY)
+    assert [keys.wanted(rows) for rows in (ONE_IN - 1, 1, ONE_IN - 1, 1)] == [0, 1, 0, 1]
+    assert Keys(sums().plan(), 1, lambda _: None).wanted(20_000) == 0
+    assert Keys(sums(["user", "n"]).plan(), 4, lambda _: None).wanted(20_000) == 0
+
+
+def samples(users: list[str], place: Callable[[bytes, int], int]) -> list[Sample]:
+    return [Sample(Fake(b"", 0, place(u.encode(), 4), u.encode()), u) for u in users]
+
+
+def misplaced(place: Callable[[bytes, int], int], count: int) -> list[str]:
+    """Users all of whom lie elsewhere by it."""
+    users = (f"user-{number}" for number in range(10_000))
+    found = [u for u in users if place(u.encode(), 4) != murmur2(u.encode(), 4)]
+    return found[:count]
+
+
+def test_four_keys_are_enough_to_know_a_partitioner_by_and_three_are_not() -> None:
+    for count in (3, 4):
+        told: list[str] = []
+        Keys(sums().plan(), 4, told.append).look(samples(misplaced(CRC32, count), CRC32))
+        assert [("crc32" in one) for one in told] == [count == 4]
+
+
+def test_after_so_many_records_without_a_partitioner_it_is_not_looked_for_any_more() -> None:
+    users = misplaced(CRC32, 4)
+    for more, known in ((SAMPLE_MAX - 3, True), (SAMPLE_MAX - 2, False)):
+        told: list[str] = []
+        keys = Keys(sums().plan(), 4, told.append)
+        for user in [users[0], *users[1:2] * more, *users[2:]]:
+            keys.look(samples([user], CRC32))
+        assert any("crc32" in one for one in told) is known
+
+
+def test_a_topic_is_said_to_have_had_fewer_partitions_never_more_nor_one() -> None:
+    more = [u for u in misplaced(lambda key, _: murmur2(key, 5), 400) if murmur2(u.encode(), 5) < 4]
+    for place, users in (
+        (lambda key, _: murmur2(key, 5), more[:4]),
+        (lambda _, __: 0, misplaced(lambda _, __: 0, 30)),
+    ):
+        told: list[str] = []
+        Keys(sums().plan(), 4, told.append).look(samples(users, place))
+        assert "if the topic has" not in told[0]
+    told = []
+    two = misplaced(lambda key, _: murmur2(key, 2), 30)
+    look = Keys(sums().plan(), 4, told.append).look
+    look(samples(two, lambda key, _: murmur2(key, 2)))
+    assert "if the topic has 2 partitions" in told[0]
+
+
+def test_fnv1a_is_as_published_and_its_partition_as_sarama_picks_it() -> None:
+    """Of the hash as a signed number of 32 bits the remainder's amount."""
+    published = {b"": 0x811C9DC5, b"a": 0xE40C292C, b"foobar": 0xBF9CF968, b"abc": 0x1A47E90B,
+                 b"foo": 0xA9F37ED7, b"chongo was here!": 0x448524FD}  # fmt: skip
+    for key, number in published.items():
+        signed = number - 2**32 * (number >= 2**31)
+        for count in (3, 2**20, 2**40):
+            assert FNV1A(key, count) == abs(signed) % count
 
 
 def test_verify_says_the_same() -> None:

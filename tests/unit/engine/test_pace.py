@@ -22,6 +22,7 @@ def batch(pace, clock, seconds, records, slices=()):
 
 def made(records_max=1_000, limit_s=100.0):
     clock = ManualClock()
+    clock.advance(1e6)  # no clock begins at nought
     pace = Pace(clock, records_max=records_max, limit_s=limit_s)
     return pace, clock
 
@@ -74,6 +75,42 @@ def test_where_one_record_takes_the_time_few_tries_come_to_it():
             tries += 1
             batch(pace, clock, 101, pace.records_max)
     assert tries == 6
+
+
+def test_only_a_second_batch_that_takes_too_long_is_cut_to_a_sixteenth():
+    pace, clock = grown()
+    sizes = []
+    for seconds in (101, 101, 101, 1, 101, 101):
+        batch(pace, clock, seconds, pace.records_max)
+        sizes.append(pace.records_max)
+    assert sizes == [247, 15, 1, 16, 3, 1]
+    pace, clock = made()
+    for size, then in ((1_000, 247), (247, 15)):
+        assert not batch(pace, clock, 101, size)
+        assert pace.records_max == then
+
+
+def test_before_the_first_batch_nothing_is_stuck():
+    pace, clock = made()
+    clock.advance(10_000)
+    assert not pace.stuck()
+    assert (pace.running, pace.records_max) == ("", 32)
+
+
+def test_batches_shrink_to_one_record_and_no_further():
+    pace, clock = made()
+    assert batch(pace, clock, 60, 1)
+    assert pace.records_max == 1
+
+
+def test_the_longest_step_is_named_the_first_of_those_that_took_as_long():
+    pace, clock = made(limit_s=1.0)
+    pace.begin([piece([b"a"])])
+    for step, seconds in (("a", 0.25), ("b", 0.5), ("c", 0.5), ("d", 0.25)):
+        pace.step(step)
+        clock.advance(seconds)
+    with pytest.raises(TooSlowError, match=r": step b took 0\.5 s; .* for 1 s"):
+        pace.done(1)
 
 
 def test_one_record_that_takes_too_long_is_named_with_its_step():

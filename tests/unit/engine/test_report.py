@@ -1,6 +1,13 @@
+from datetime import timedelta
+from types import SimpleNamespace
+
+import pytest
+
 from processor.engine.protocol import Step
-from processor.engine.report import phases_of
+from processor.engine.report import phases_of, report_of
+from processor.metrics.progress import BatchReport
 from processor.metrics.standing import Standing
+from processor.model.batch import Counts, Result
 from processor.model.log import Output, TopicPartition
 from processor.testing import TestDriver
 from tests.topologies import ride, totals, windowed
@@ -17,6 +24,31 @@ def test_phases_add_up_the_steps_of_the_commit():
     assert phases_of(8.0, 16.0, steps) == {
         "poll": 8.0, "process": 16.0, "stage": 1.0, "commit": 6.0,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(("sends_late", "published"), [(True, 3), (False, 7)])
+def test_what_a_batch_has_done_is_told_to_the_record(sends_late, published):
+    """What is set aside is no output: dead letters, and late records where they are sent on."""
+    counts = Counts(read=20, contributed=10, dead_lettered=2, late=4, skipped=1, filtered=3)
+    outputs = [Output("out", [b"1"] * 4), Output("late-or-dead", [b"2"] * 5)]
+    result = Result(outputs, counts=counts, misplaced=6)
+    tasks = {
+        TopicPartition("rides", number): SimpleNamespace(
+            rows=lambda: 5, memory_bytes=lambda: 70, event_time_max=time
+        )
+        for number, time in enumerate([None, 7_000_999, -1])
+    }
+    work = SimpleNamespace(prepared=[SimpleNamespace(bytes=8), SimpleNamespace(bytes=9)])
+    for delay, behind in ((None, 0), (timedelta(0), 0), (timedelta(seconds=2), 2_000)):
+        assert report_of(result, work, tasks, delay=delay, sends_late=sends_late) == BatchReport(
+            "", "", 0, 0, records_in=20, records_out=published, contributed=10, dead_lettered=2,
+            late=4, skipped=1, filtered=3, misplaced=6, state_rows=15, state_bytes=210,
+            checkpoint_bytes=17,
+            watermark_ms={
+                A: None, TopicPartition("rides", 1): 7_000 - behind,
+                TopicPartition("rides", 2): -1 - behind,
+            },
+        )  # fmt: skip
 
 
 def test_a_worker_that_took_state_over_shows_it_before_its_first_batch():

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
+from datetime import datetime
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -13,9 +16,11 @@ from processor.connectors.memory.broker import PartitionLog
 from processor.connectors.partitioner import partition
 from processor.engine.changelog import Changelog
 from processor.engine.rescale import OVERTAKEN, Rescaled, rescale
+from processor.engine.task import task_name
 from processor.errors import LogError, SettingsError, StateLostError, StateMismatchError
-from processor.model.log import TopicPartition
+from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest
+from processor.state import chain, codec
 from processor.testing import Crash, TestDriver
 from tests.topologies import stateless, totals, windowed
 
@@ -177,6 +182,81 @@ def test_records_with_other_keys_than_their_column_are_refused():
         rebuilt(raised(driver, 2), 2)
 
 
+def test_state_that_lies_elsewhere_is_refused_whatever_its_records_said():
+    driver = TestDriver(totals(), partitions=2)
+    key = next(key for key in KEYS if partition(key.encode(), 2) == 1)
+    driver.feed([{**record(0), "k": key}], key=key, partition=0)
+    feed(driver, range(50))
+    driver.run()
+    driver.log.trim(TopicPartition("rides", 0), 1)
+    with pytest.raises(StateMismatchError, match="a group of state with the key"):
+        rebuilt(raised(driver))
+
+
+def test_an_application_that_has_read_nothing_goes_on_with_more_partitions():
+    driver = raised(begun(totals(), 0))
+    assert rebuilt(driver) == Rescaled(4, 8, 0)
+    after = again(driver, totals())
+    feed(after, range(100))
+    after.run()
+    assert state(after) == state(begun(totals(), 100))
+
+
+def headed(driver: TestDriver, number: int, epoch: int) -> None:
+    """Somebody has committed a position of an added partition."""
+    manifest = Manifest.parse(driver.committed()[TopicPartition("rides", 0)].metadata)
+    head = Committed(0, str(replace(manifest, epoch=epoch, partitions=8)))
+    driver.log.reset("totals", {TopicPartition("rides", number): head})
+
+
+def test_added_partitions_that_were_begun_with_nothing_are_dealt_to():
+    driver = raised(begun(totals()))
+    headed(driver, 5, 0)
+    assert rebuilt(driver) == Rescaled(4, 8, len(KEYS))
+
+
+def test_state_of_both_counts_is_refused():
+    driver = raised(begun(totals()))
+    headed(driver, 5, 1)
+    with pytest.raises(StateMismatchError, match="with 4, 8 partitions, the topic has 8"):
+        rebuilt(driver)
+
+
+def moving(former: int, count: int) -> dict[str, Any]:
+    """A record whose key moves when the count is raised."""
+    return next(
+        record(n)
+        for n in range(99)
+        if partition(record(n)["k"].encode(), former) != partition(record(n)["k"].encode(), count)
+    )
+
+
+def test_the_first_record_belongs_where_it_did_once_it_was_read_and_where_it_does_until_then():
+    ride = moving(1, 2)
+    driver = TestDriver(totals(), partitions=1)
+    driver.feed([ride], key=ride["k"])
+    driver.run()
+    assert rebuilt(raised(driver, 2), 2) == Rescaled(1, 2, 1)
+    driver = begun(totals(), 0, former=1)
+    driver.feed([ride], key=ride["k"])
+    with pytest.raises(StateMismatchError, match="the record at offset 0 with the key"):
+        rebuilt(raised(driver, 2), 2)
+
+
+def test_what_is_dealt_out_is_in_snapshots_and_the_deltas_behind_them_hold_nothing():
+    driver = raised(begun(totals()))
+    rebuilt(driver)
+    rows = 0
+    for where, head in driver.committed().items():
+        task, manifest = task_name("totals", where), Manifest.parse(head.metadata)
+        key = chain.delta_key(manifest.epoch, manifest.attempt)
+        _, states = codec.decode(driver.store.load(task, [key])[0] or b"")
+        assert [len(part.words) for part in states.values()] == [0]
+        loaded = chain.load(task, manifest, partial(driver.store.load, task)).states
+        rows += sum(len(part.words) for states in loaded for part in states.values())
+    assert rows == len(KEYS)
+
+
 def test_state_without_a_record_to_see_its_keys_by_is_refused():
     driver = raised(begun(totals(), former=1))
     driver.log.trim(TopicPartition("rides", 0), 200)
@@ -311,7 +391,8 @@ def test_open_windows_are_dealt_out_and_closed_ones_stay_closed():
     driver = raised(begun(topology, 330))
     rebuilt(driver)
     heads = driver.committed().values()
-    assert len({Manifest.parse(head.metadata).event_time_max for head in heads}) == 1
+    last = int(datetime.fromisoformat(record(329)["t"] + "+00:00").timestamp()) * 1_000_000
+    assert {Manifest.parse(head.metadata).event_time_max for head in heads} == {last}
     after = again(driver, topology)
     feed(after, range(330, 480))
     after.run()
@@ -350,3 +431,26 @@ def test_what_the_store_has_lost_is_dealt_out_from_the_changelog():
     feed(after, range(200, 300))
     after.run()
     assert state(after) == state(begun(totals(), 300))
+
+
+def test_what_was_rebuilt_is_whole_in_the_changelog_and_can_be_dealt_out_once_more():
+    driver = TestDriver(totals(), partitions=4, on_checkpoint_loss="changelog")
+    feed(driver, range(200))
+    driver.run()
+    raised(driver)
+    topic = Changelog(driver.log, "totals", 0.0)
+    grow(driver, 8, topic.topic)
+    rebuilt(driver, changelog=topic)
+    for where, head in driver.committed().items():
+        driver.log.trim(where, head.offset)  # written by the first count
+    after = again(driver, totals(), on_checkpoint_loss="changelog")
+    feed(after, range(200, 300))
+    after.run()
+    raised(after, 16)
+    grow(after, 16, topic.topic)
+    after.store.lose()
+    assert rebuilt(after, 16, changelog=topic) == Rescaled(8, 16, len(KEYS))
+    last = again(after, totals(), 16, on_checkpoint_loss="changelog")
+    feed(last, range(300, 400))
+    last.run()
+    assert state(last) == state(begun(totals(), 400))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from processor.connectors.ports import Owner
 from processor.engine.reset import reset, steps
 from processor.errors import FencedError, LogError, SettingsError
 from processor.model.log import TopicPartition
@@ -62,6 +63,16 @@ def test_after_a_reset_everything_is_counted_again_from_nothing():
     driver.run()
     assert final(driver) == expected
     assert len(driver.read("out")) == 2 * published
+
+
+def test_that_positions_were_committed_is_known_after_a_reset_too():
+    """Should the log forget them, they are lost, not to be begun anew."""
+    driver = ran()
+    carried_out(driver)
+    owner = Owner("other", "other", 0)
+    found = driver.store.acquire({step.task: owner for step in planned(driver)})
+    assert [former.begun for former in found.values()] == [True, True]
+    assert [former.owner for former in found.values()] == [None, None]
 
 
 def test_from_the_end_only_new_records_count():

@@ -7,6 +7,7 @@ import pytest
 
 from processor import Json, Topology
 from processor import functions as F
+from processor.engine.task import task_name
 from processor.errors import StateLostError, StateMismatchError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
@@ -297,6 +298,19 @@ def test_lost_checkpoints_are_healed_before_the_topology_is_changed():
     driver = changed(driver, rides(sum=F.sum("n")), on_checkpoint_loss="replay")
     with pytest.raises(StateLostError, match="start the former topology once"):
         driver.run()
+
+
+@pytest.mark.parametrize("number", [0, 1, -1])
+def test_a_lost_part_of_the_chain_is_told_with_what_heals_it(number: int):
+    driver = begun(rides())
+    task = task_name("app", RIDES)
+    key = sorted(driver.store.blobs(task))[number]
+    driver.store.drop(task, [key])
+    driver = changed(driver, rides(sum=F.sum("n")), on_checkpoint_loss="replay")
+    told = rf"the topology has changed, and .*{key}"
+    with pytest.raises(StateLostError, match=told) as caught:
+        driver.run()
+    assert "start the former topology once" in caught.value.remedy
 
 
 def earlier(driver: TestDriver, topology: Topology) -> None:

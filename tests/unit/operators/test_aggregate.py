@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from processor.model.batch import Result
-from processor.operators.aggregate import Aggregate, Term
+from processor.operators.aggregate import Aggregate, SumError, Term
 from processor.operators.base import TASK, Context
 from processor.plan.nodes import Aggregation, Window
 from processor.state.slab import Slab
@@ -163,6 +163,26 @@ def test_live_windows_are_looked_at_only_when_one_may_be_over(
     assert looked == []
     tasks.batch((0, 60, "a"), times=[60])
     assert looked == [1]
+    # The window that is open now is the oldest by then.
+    for second in range(61, 120):
+        tasks.batch((0, second, "a"), times=[second])
+        tasks.commit()
+    assert looked == [1]
+    tasks.batch((0, 120, "a"), times=[120])
+    assert looked == [1, 1]
+
+
+def test_a_delay_puts_the_look_at_live_windows_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[int] = []
+    live = Slab.live
+    monkeypatch.setattr(Slab, "live", lambda slab: looked.append(1) or live(slab))
+    tasks = Tasks(operator(delay_s=30))
+    for second in range(90):
+        tasks.batch((0, second % 60, "a"), times=[second])
+        tasks.commit()
+    assert looked == []
+    tasks.batch((0, 90, "a"), times=[90])
+    assert looked == [1]
 
 
 def test_a_rollback_brings_a_closed_window_back() -> None:
@@ -212,6 +232,23 @@ def test_windows_near_the_ends_of_time_are_right() -> None:
     assert starts == [time // (60 * US) * 60 * US for time in times]
 
 
+def test_a_window_may_end_with_the_last_time_there_is() -> None:
+    """There are as many microseconds as seven goes into: 2**63 - 1."""
+    seven = operator(window=Window("t", dt.timedelta(microseconds=7)))
+    assert seven.grouped(at(HIGH - 7))["window_start"].to_physical().to_list() == [HIGH - 7]
+    with pytest.raises(OverflowError, match="window"):
+        seven.grouped(at(HIGH))
+
+
+def test_a_window_goes_out_with_its_beginning_and_its_end() -> None:
+    for mode, time in (("update", 1), ("append", 61), ("complete", 1)):
+        aggregate = operator(mode)
+        result = Result(event_times_max=[time * US])
+        context = Context([piece([])], [{"a": aggregate.new_state()}], result)
+        out = aggregate.process(at(1 * US), context)
+        assert out.rows() == [(EPOCH, EPOCH + dt.timedelta(minutes=1), "a", 1, 0)]
+
+
 @pytest.mark.parametrize(
     ("function", "kind", "batches", "value", "out"),
     [
@@ -251,6 +288,52 @@ def test_each_function_folds_batch_by_batch(
     function: str, kind: pl.DataType, batches: tuple, value: object, out: Any
 ) -> None:
     assert values(function, kind, *batches) == (value, out)
+
+
+def test_a_sum_of_floats_is_taken_record_after_record_where_a_batchs_would_leave_the_type() -> None:
+    assert values("sum", pl.Float64(), [-1.5e308], [1e308, 1e308])[0] == -1.5e308 + 1e308 + 1e308
+    assert values("mean", pl.Float64(), [-1.5e308], [1e308, 1e308])[0] == 0.5e308 / 3
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_sum_that_leaves_its_type_and_comes_back_within_a_batch_is_found(number: int) -> None:
+    """By the largest of the batch, since its total looks as if nothing had been."""
+    aggregate = Aggregate(
+        "a", window=None, keys={"k": pl.String()},
+        terms=[Term(Aggregation("s", "sum", "v"), pl.Int64())], mode="update", delay_us=None,
+    )  # fmt: skip
+    keys, added = ["w", "x", "y", "z", "a", "a", "a"], [0, 1, 2, 3, HIGH, HIGH, 2]
+    frame = pl.DataFrame(
+        {TASK: [0] * 3 + [number] * 4, "k": keys, "v": added}, schema_overrides={TASK: pl.UInt32}
+    )
+    states = [{"a": aggregate.new_state()} for _ in range(2)]
+    context = Context([piece([]), piece([])], states, Result(event_times_max=[None, None]))
+    with pytest.raises(SumError, match="'s', the sum of the group k=a, out of Int64") as caught:
+        aggregate.process(frame, context)
+    assert caught.value.row == 5
+
+
+@pytest.mark.parametrize(("column", "row"), [(None, 1), ("v", 2)])
+def test_a_count_that_leaves_its_type_is_found_at_the_record(column: str | None, row: int) -> None:
+    aggregate = Aggregate(
+        "a", window=None, keys={"k": pl.String()},
+        terms=[Term(Aggregation("n", "count", column), pl.Int64())], mode="update", delay_us=None,
+    )  # fmt: skip
+    slab = aggregate.new_state()
+    slab.fold(pl.DataFrame({"k": ["a"]}), {"n": np.array([HIGH - 1])})
+    slab.commit({})
+    frame = pl.DataFrame(
+        {TASK: [0] * 4, "k": ["a"] * 4, "v": [5, None, 6, 7]}, schema_overrides={TASK: pl.UInt32}
+    )
+    for height, total in ((row, HIGH), (4, None)):
+        context = Context([piece([])], [{"a": slab}], Result(event_times_max=[None]))
+        if total:
+            assert aggregate.process(frame[:height], context)["n"].to_list() == [total]
+            slab.rollback()
+        else:
+            with pytest.raises(SumError, match="'n', the count of the group k=a") as caught:
+                aggregate.process(frame, context)
+            assert caught.value.row == row
 
 
 def test_a_sum_of_floats_depends_on_batches_by_rounding_only() -> None:

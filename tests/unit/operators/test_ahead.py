@@ -62,6 +62,25 @@ def test_a_record_without_a_timestamp_is_taken():
     assert looked([(9 * HOUR, 0), (9 * HOUR, -1000)])[0] == []
 
 
+def test_a_partition_without_rows_keeps_its_log_time():
+    assert looked([], log_time=7) == ([], 7, 0)
+    assert looked([]) == ([], None, 0)
+
+
+def test_the_bound_itself_is_within_the_bound():
+    now = 1_700_000_000_000_000
+    assert looked([(now + HOUR, now)]) == ([], now, 1)
+    assert looked([(now + HOUR, now), (now + HOUR + 1, now)], log_time=now) == ([1], now, 1)
+
+
+def test_a_record_within_the_bound_of_the_one_before_it_says_nothing_of_the_time():
+    """Else the clock that wrote it would move the bound of what follows in the same batch."""
+    second = 1_000_000
+    records = [(0, 1), (20, 9), (14, 9_999), (100, 50), (55, 9_999), (56, 51)]
+    rows = [(time * second, stamp * second) for time, stamp in records]
+    assert looked(rows, bound_us=5 * second) == ([1, 3], 51 * second, 4)
+
+
 @settings(deadline=None)
 @given(
     st.lists(st.tuples(st.integers(0, 30), st.integers(1, 9), st.booleans()), max_size=60),

@@ -11,7 +11,9 @@ import pytest
 from processor import Json, Topology
 from processor import functions as F
 from processor.errors import RecordError
+from processor.operators.fit import Fit
 from processor.operators.stateless import Extend
+from processor.plan.overflow import Check
 from processor.testing import TestDriver
 
 M = 2**63 - 1
@@ -39,6 +41,10 @@ STEPS = {
     "select": lambda rows: rows.select("c", "k", w=pl.col("c") * 2),
     "filter": lambda rows: rows.filter(pl.col("c") * 2 != 7),
     "selector": lambda rows: rows.with_columns((cs.integer() * 2).name.suffix("2")),
+    "selector in a select": lambda rows: rows.select(
+        "k", "c", (cs.by_name("c") * 2).name.suffix("2")
+    ),
+    "selector in a filter": lambda rows: rows.filter(pl.all_horizontal(cs.integer() * 2 != 7)),
     "pattern": lambda rows: rows.select("k", pl.col("^c$"), (pl.col("^c$") * 2).name.suffix("2")),
     "function": lambda rows: rows.with_columns(
         w=pl.col("c").map_elements(called, return_dtype=pl.Int64) * 2
@@ -71,6 +77,34 @@ def test_a_row_whose_value_does_not_fit_is_a_dead_letter_and_its_neighbours_go_o
     assert "does not fit Int64" in headers["processor.error"]
     assert headers["processor.error"].startswith("OverflowError: ")
     assert "test_fit.py:" in headers["processor.stage"]
+
+
+def test_rows_are_told_at_once_with_the_first_check_that_they_fail() -> None:
+    checks = [Check("n", pl.col("n") > 5), Check("m", pl.col("m") > 5)]
+    frame = pl.DataFrame({"n": [9, 1, 9, 1], "m": [1, 9, 9, 1]})
+    found = Fit(checks, {}).misfits(frame)
+    told = {"n": "OverflowError: n", "m": "OverflowError: m"}
+    assert found == {0: told["n"], 1: told["m"], 2: told["n"]}
+
+
+def test_where_another_row_fails_in_another_way_none_is_told_at_once() -> None:
+    number = pl.col("k").cast(pl.Int64)
+    fit = Fit([Check("k", number > 5)], {})
+    assert fit.misfits(pl.DataFrame({"k": ["9", "no"]})) == {}
+    assert [*fit.misfits(pl.DataFrame({"k": ["9", "1"]}))] == [0]
+
+
+@pytest.mark.filterwarnings("ignore::polars.exceptions.PolarsInefficientMapWarning")
+def test_what_is_computed_first_is_no_column_of_what_goes_on() -> None:
+    topology = Topology("a")
+    called_ = pl.col("c").map_elements(called, return_dtype=pl.Int64)
+    rows = source(topology).with_columns(w=called_ * 2).filter(called_ * 3 != 7)
+    rows.write.kafka("out")
+    driver = TestDriver(topology)
+    driver.feed([record(5)])
+    driver.run()
+    (row,) = driver.json("out")
+    assert list(row) == ["t", "k", "c", "i", "w"]
 
 
 def test_a_topology_that_is_to_fail_names_the_record_the_step_and_the_value() -> None:

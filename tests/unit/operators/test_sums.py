@@ -42,6 +42,27 @@ def test_the_first_whole_number_that_leaves_64_bits_is_found(
 
 
 @pytest.mark.parametrize(
+    ("most", "further"),
+    [(np.int64(2**62), np.int64(2**62 + 1)), (np.float64(2.0**1022), np.float64(2.0**1022 * 1.5))],
+)
+def test_half_of_the_range_is_close_and_what_is_further_is_looked_at(
+    most: np.number, further: np.number
+) -> None:
+    assert sums.close(np.array([most, -most]))
+    assert not sums.close(np.array([0, further], most.dtype))
+    assert not sums.close(np.array([0, -further], most.dtype))
+    totals = np.array([most, -most, further, -further], most.dtype)
+    assert sums.beyond(totals).tolist() == [False, False, True, True]
+
+
+def test_how_far_sums_reach_is_asked_of_the_widest_types_only() -> None:
+    assert sums.reach(pl.Series([3, -4, None], dtype=pl.Int64)) == 12.0
+    assert sums.reach(pl.Series([0.5, -0.25], dtype=pl.Float64)) == 1.0
+    assert sums.reach(pl.Series([100, -100], dtype=pl.Int32)) == 0.0
+    assert sums.reach(pl.Series([None, None], dtype=pl.Int64)) == 0.0
+
+
+@pytest.mark.parametrize(
     ("total", "values", "at"),
     [
         (0.0, [1e308, 1e308], 1),

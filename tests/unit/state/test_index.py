@@ -66,6 +66,17 @@ def test_it_says_when_it_must_grow_and_grows() -> None:
     assert index.find(stored, stored).tolist() == list(range(300))
 
 
+def test_after_a_rebuild_it_knows_to_the_key_how_many_more_it_holds() -> None:
+    stored = words(*range(39))
+    index = Index()
+    index.rebuild(stored, slots(*range(30)), 8)
+    assert not index.needs_room(8)
+    assert index.needs_room(9)
+    index.insert(stored[30:38], slots(*range(30, 38)))
+    with pytest.raises(IndexError, match="must be grown"):
+        index.insert(stored[38:], slots(38))
+
+
 def test_coming_and_going_never_fills_it_with_graves() -> None:
     index = Index()
     for round_ in range(50):
@@ -81,3 +92,11 @@ def test_coming_and_going_never_fills_it_with_graves() -> None:
 def test_rows_that_differ_in_one_word_hash_apart() -> None:
     rows = np.array([[i, j] for i in range(50) for j in range(50)], np.uint64)
     assert len(set(hash_words(rows).tolist())) == 2500
+
+
+def test_the_hash_of_a_word_is_as_splitmix64_is_published() -> None:
+    """The first two numbers from the seed 0, and what the state 0 gives."""
+    gamma = 0x9E3779B97F4A7C15
+    states = (gamma, 2 * gamma % 2**64, 0)
+    rows = np.array([[gamma ^ state] for state in states], np.uint64)
+    assert hash_words(rows).tolist() == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0]

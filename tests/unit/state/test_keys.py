@@ -132,3 +132,32 @@ def test_the_bytes_of_long_texts_are_known_without_a_look_at_each():
     assert other.memory_bytes() == 3 * 500
     other.prune(dict(list(codec.texts(words).items())[:1]))
     assert other.memory_bytes() == 500
+
+
+def test_words_are_what_checkpoints_hold_to_the_byte() -> None:
+    codec = KeyCodec({"s": pl.String(), "u": pl.UInt64(), "n": pl.Int32()})
+    first = encode(codec, ("ann", 2**64 - 1, -1), ("", 0, 1))
+    ann = int.from_bytes(b"\x03ann\0\0\0\0", "little")
+    assert first.tolist() == [[ann, 2**64 - 1, 2**64 - 1], [0, 0, 1]]
+    most, over, nul = "x" * 47, "y" * 300, None
+    rows = encode(codec, (most, 1, 2), (over, 3, nul), (nul, nul, 4), ("ann", 5, 6), (over, 7, 8))
+    inline = np.frombuffer(bytes([47]) + most.encode(), "<u8").tolist()
+    long = [1 << 8 | 255, 0, 0, 0, 0, 0]
+    assert rows.tolist() == [
+        [0, *inline, 1, 2], [0b100, *long, 3, 0], [0b011, 0, 0, 0, 0, 0, 0, 0, 4],
+        [0, ann, 0, 0, 0, 0, 0, 5, 6], [0, *long, 7, 8],
+    ]  # fmt: skip
+    assert codec.texts(rows) == codec.unsaved() == {1: over.encode()}
+
+
+def test_long_texts_are_found_in_every_column_of_texts_and_in_no_other() -> None:
+    codec = KeyCodec({"a": pl.String(), "n": pl.Int64(), "b": pl.String()})
+    words = encode(codec, ("x" * 48, 255, "short"), ("short", 2 << 8 | 255, "y" * 49))
+    assert codec.texts(words) == {1: b"x" * 48, 2: b"y" * 49}
+    assert codec.texts(words[1:]) == {2: b"y" * 49}
+
+
+def test_a_long_text_after_a_restore_has_the_next_number() -> None:
+    codec = KeyCodec({"s": pl.String()})
+    codec.restore({4: b"x" * 48, 2: b"y" * 48})
+    assert encode(codec, ("z" * 48,))[0, 0] == 5 << 8 | 255
