@@ -101,7 +101,7 @@ def attempt(mutant: Mutant, worker: Worker, reach: Reach, budget_s: float) -> Tr
         seconds = [reach[test][0] for test in tests]
         answer = worker.ask({
             "module": mutant.module, "function": mutant.function, "code": mutant.code(),
-            "tests": tests, "cpu_s": 5 + 3 * sum(seconds), "each_s": 60 + 10 * max(seconds),
+            "tests": tests, "cpu_s": 2 + 4 * max(seconds), "wall_s": 60 + 10 * max(seconds),
         })  # fmt: skip
         if not answer.get("ill"):
             return Tried(mutant, answer["outcome"], answer["by"])

@@ -8,7 +8,7 @@ a child would miss.
 Orders are JSON on standard input, answers JSON on standard output::
 
     {"reach": true}  → {"tests": {test: [seconds, [function, …]]}}
-    {"module": …, "function": …, "code": …, "tests": [test, …], "cpu_s": …, "each_s": …}
+    {"module": …, "function": …, "code": …, "tests": [test, …], "cpu_s": …, "wall_s": …}
         → {"outcome": "killed" | "hung" | "survived", "by": test, "ill": false}
 """
 
@@ -50,36 +50,36 @@ class Server:
         for line in self.orders:
             order = json.loads(line)
             if order.get("reach"):
-                answer = self.forked(lambda tell: tell({"tests": reach(items)}), LONG_S, LONG_S)
+                answer = self.forked(lambda tell: tell({"tests": reach(items)}), LONG_S)
             else:
                 tests = [items[name] for name in order["tests"] if name in items]
                 answer = self.forked(
                     lambda tell: tried(order, tests, tell),  # noqa: B023
-                    order["cpu_s"], order["each_s"],
-                )  # fmt: skip
+                    order["wall_s"],
+                )
                 answer["ill"] = self.ill(items.get(answer["by"]), order)
             self.answers.write(json.dumps(answer) + "\n")
             self.answers.flush()
         return True
 
     def ill(self, item: pytest.Item | None, order: dict[str, Any]) -> bool:
-        """Whether a test on a server fails without the fault too: one before has hurt the server."""
+        """Whether a test on a server fails without the fault too: an earlier one hurt the server."""
         if item is None or not served(item):
             return False
-        again = self.forked(lambda tell: tried({}, [item], tell), order["cpu_s"], order["each_s"])
+        limits = {"cpu_s": order["cpu_s"]}
+        again = self.forked(lambda tell: tried(limits, [item], tell), order["wall_s"])
         return bool(again["outcome"] != "survived")
 
-    def forked(self, do: Any, cpu_s: float, each_s: float) -> dict[str, Any]:
+    def forked(self, do: Any, wall_s: float) -> dict[str, Any]:
         """What the child told last; ``hung`` when it took too long, ``killed`` when it died.
 
-        It has ``cpu_s`` of the processor for all, and ``each_s`` of the clock until it tells more.
+        It has to tell more within ``wall_s`` of the clock, again and again.
         """
         read, write = os.pipe()
         child = os.fork()
         if not child:
             os.close(read)
             os.setsid()
-            resource.setrlimit(resource.RLIMIT_CPU, (int(cpu_s) + 1, int(cpu_s) + 2))
             with os.fdopen(write, "w") as pipe:
 
                 def tell(answer: dict[str, Any]) -> None:
@@ -94,7 +94,7 @@ class Server:
         os.close(write)
         text, hung = b"", False
         while True:
-            if not select.select([read], [], [], each_s)[0]:
+            if not select.select([read], [], [], wall_s)[0]:
                 hung = True
                 break
             piece = os.read(read, 1 << 20)
@@ -131,6 +131,10 @@ def tried(order: dict[str, Any], tests: list[pytest.Item], tell: Any) -> None:
     wrong: list[str] = []
     for number, item in enumerate(tests):
         tell({"running": item.nodeid})
+        # Each has a limit of its own: who turns round and round costs one test's time, not all.
+        used_s = sum(resource.getrusage(resource.RUSAGE_SELF)[:2])
+        limit_s = int(used_s + order["cpu_s"]) + 1
+        resource.setrlimit(resource.RLIMIT_CPU, (limit_s, resource.RLIM_INFINITY))
         run(item, tests[number + 1] if number + 1 < len(tests) else None, wrong)
         if wrong:
             tell({"outcome": "killed", "by": item.nodeid, "why": wrong[0][-1500:]})

@@ -16,7 +16,7 @@ ALERT = bytes.fromhex("15030300020246")
 
 @contextmanager
 def saying(*replies):
-    """Takes one connection, says each reply to what it hears, then hangs up; tells what it heard."""
+    """Takes one connection, says each reply to what it hears, hangs up; tells what it heard."""
     heard = []
 
     def serve(server):

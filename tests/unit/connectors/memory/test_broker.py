@@ -1,4 +1,4 @@
-"""One partition and the topics of the in-memory log: exact offsets, with gaps and after retention."""
+"""One partition and the topics of the log in memory: exact offsets, also after retention."""
 
 from __future__ import annotations
 
