@@ -63,7 +63,7 @@ class Server:
         return True
 
     def ill(self, item: pytest.Item | None, order: dict[str, Any]) -> bool:
-        """Whether a test on a server fails without the fault too: an earlier one hurt the server."""
+        """Whether a test on a server fails without the fault too: an earlier one has hurt it."""
         if item is None or not served(item):
             return False
         limits = {"cpu_s": order["cpu_s"]}
