@@ -151,7 +151,7 @@ def test_a_poll_that_waits_is_woken_by_whatever_brings_it_something(log, how):
 
     condition.wait_for = watched
     with ThreadPoolExecutor(1) as pool:
-        future = pool.submit(consumer.poll, 10, 10)
+        future = pool.submit(consumer.poll, 10, 600)
         assert waiting.wait(10)
         {
             "created": lambda: log.create({"late": 1}),
@@ -160,7 +160,11 @@ def test_a_poll_that_waits_is_woken_by_whatever_brings_it_something(log, how):
             "committed": lambda: producer.commit(0),
             "left": lambda: other.close(leave=True),
         }[how]()
-        polled = future.result(20)
+        try:
+            polled = future.result(10)
+        finally:
+            with condition:  # who was not woken ends too
+                condition.notify_all()
     if how in ("created", "left"):
         wanted = {TopicPartition("late", 0)} if how == "created" else {TP0, TP1}
         assert polled.changes == [Assigned(frozenset(wanted))]

@@ -338,7 +338,7 @@ def test_a_waiting_poll_wakes_up_for_records_of_another_thread(log):
 
     def wait() -> Polled:
         waiting.set()
-        return consumer.poll(10, 10)
+        return consumer.poll(10, 60)
 
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(wait)
@@ -356,7 +356,7 @@ def test_waiting_for_a_position_ends_with_its_transaction(log):
 
     def wait():
         waiting.set()
-        return a.committed([TP0], 10)
+        return a.committed([TP0], 60)
 
     with ThreadPoolExecutor(1) as pool:
         future = pool.submit(wait)
