@@ -76,8 +76,10 @@ def records(*offsets):
 
 
 def test_a_scan_gives_the_records_of_its_range_and_ends_with_its_last(scanned):
-    client, found, problem = scanned(4, 8, records(4, 5), records(), records(6, 7), records(8))
-    assert (found, problem, client.asked) == ([[4, 5], [6, 7]], None, [("in", 3, 4)])
+    client, found, problem = scanned(
+        4, 8, records(4, 5), records(), records(6), records(7), records(8)
+    )
+    assert (found, problem, client.asked) == ([[4, 5], [6], [7]], None, [("in", 3, 4)])
     assert (len(client.polls), client.isolation) == (1, "read_committed")
     client, found, problem = scanned(2, 8, records(2, 7, 8, 9), records(9), committed=False)
     assert (found, problem, client.isolation) == ([[2, 7]], None, "read_uncommitted")
@@ -115,6 +117,7 @@ def test_what_stops_a_scan_is_told(scanned):
     assert scanned(2, 9, [Record(0, AWAY), *records(5)], records(8))[1:] == ([[5], [8]], None)
     # Nor does an error say where the partition ends.
     assert scanned(2, 9, [Record(99, AWAY)], records(8))[1:] == ([[8]], None)
+    assert scanned(0, 1, [Record(99, AWAY)], records(0), extent=(0, 9))[1:] == ([[0]], None)
     problem = scanned(2, 9, extent=KafkaException(KafkaError(KafkaError._TIMED_OUT)))[2]
     assert isinstance(problem, RetriableError)
     assert "in-3" in problem.message or "in" in problem.message

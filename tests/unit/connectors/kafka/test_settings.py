@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import logging
+
 import pytest
 from confluent_kafka import Consumer
 
@@ -111,8 +113,8 @@ def test_a_member_reads_what_is_committed_from_positions_that_it_was_given_and_c
 
 
 def test_a_producer_is_idempotent_and_has_an_identity_where_it_is_given_one():
-    connection = Connection("b:1", {"producer.linger.ms": "9", "consumer.x": "1"}, 7, 8)
-    wanted = {**COMMON, **PUBLISHING, "on_delivery": print, "error_cb": heard, "linger.ms": "9"}
+    connection = Connection("b:1", {"producer.x": "9", "consumer.x": "1"}, 7, 8)
+    wanted = {**COMMON, **PUBLISHING, "on_delivery": print, "error_cb": heard, "x": "9"}
     assert producer_settings(connection, None, print, heard) == wanted
     assert producer_settings(connection, "id", print, heard) == {
         **wanted, "transactional.id": "id", "transaction.timeout.ms": 8
@@ -138,3 +140,19 @@ def test_who_asks_tells_by_its_calls_and_says_how_it_talks():
     }  # fmt: skip
     assert connection.protocol() == "sasl_ssl"
     assert Connection("b:1").protocol() == "plaintext"
+
+
+def test_a_line_that_repeats_is_told_once_in_a_while_and_others_at_once(monkeypatch):
+    repeats = settings.Repeats()
+
+    def told(text, at):
+        record = logging.LogRecord("x", logging.INFO, "f", 1, text, None, None)
+        record.created = at
+        return repeats.filter(record)
+
+    every_s = repeats.every_s
+    assert [told("a", 1e9), told("b", 1e9), told("a", 1e9 + every_s - 1)] == [True, True, False]
+    assert [told("a", 1e9 + every_s), told("a", 1e9 + every_s + 1)] == [True, False]
+    for n in range(1_500):
+        assert told(f"{n}", 2e9)
+    assert len(repeats._last) <= 1_001

@@ -12,7 +12,7 @@ from processor.connectors.memory.broker import PartitionLog, Transaction
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.records import Columns
 from processor.errors import LogError
-from processor.model.log import Assigned, Extent, Output, TopicPartition
+from processor.model.log import Assigned, Extent, Output, Revoked, TopicPartition
 
 TP0, TP1 = TopicPartition("t", 0), TopicPartition("t", 1)
 
@@ -170,6 +170,43 @@ def test_a_poll_that_waits_is_woken_by_whatever_brings_it_something(log, how):
         assert polled.changes == [Assigned(frozenset(wanted))]
     else:
         assert [message.value() for message in polled.messages] == [b"x"]
+
+
+@pytest.mark.parametrize("how", ["joined", "came back", "gave back"])
+def test_a_member_that_waits_is_woken_by_what_others_do_in_the_group(log, how):
+    a, other = log.consumer("g", "a", ["t"]), None
+    a.poll(0, 0)
+    if how == "came back":
+        other = log.consumer("g", "b", ["t"])
+        a.poll(0, 0)
+        log.evict("b")
+        other.poll(0, 0)
+        a.poll(0, 0)
+    waits = a
+    if how == "gave back":
+        waits = log.consumer("g", "b", ["t"])
+    waiting = Event()
+    condition, wait_for = log._broker.changed, log._broker.changed.wait_for
+
+    def watched(*args):
+        waiting.set()
+        return wait_for(*args)
+
+    condition.wait_for = watched
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(waits.poll, 10, 600)
+        assert waiting.wait(10)
+        {
+            "joined": lambda: log.consumer("g", "b", ["t"]),
+            "came back": lambda: other.poll(0, 0),
+            "gave back": lambda: a.poll(0, 0),
+        }[how]()
+        try:
+            (change,) = future.result(10).changes
+        finally:
+            with condition:  # who was not woken ends too
+                condition.notify_all()
+    assert change == (Assigned if how == "gave back" else Revoked)(frozenset({TP1}))
 
 
 def test_an_epoch_that_is_taken_over_aborts_what_was_open_once(log):

@@ -69,6 +69,37 @@ def test_a_poll_begins_behind_the_partition_that_gave_last_and_tells_the_ends(lo
     assert seen(consumer.poll(1, 0)) == [(1, 0)]
 
 
+def test_every_partition_has_its_turn_and_a_poll_that_gave_nothing_takes_none(log):
+    consumer = opened(log)
+    for _ in range(2):
+        assert seen(consumer.poll(9, 0)) == []
+    for number in range(3):
+        log.feed("t", [b"x"] * 6, partition=number)
+    assert [seen(consumer.poll(1, 0))[0] for _ in range(9)] == [
+        (number, offset) for offset in range(3) for number in range(3)
+    ]
+    assert seen(consumer.poll(4, 0)) == [(0, 3), (0, 4), (0, 5), (1, 3)]
+    assert seen(consumer.poll(4, 0)) == [(2, 3), (2, 4), (2, 5), (1, 4)]
+    assert sorted(consumer._turn) == [TP0, TP1, TP2]
+
+
+def test_a_poll_waits_as_long_as_it_may_and_not_where_it_may_not(log, monkeypatch):
+    consumer, waits = opened(log), []
+    monkeypatch.setattr(log._broker.changed, "wait_for", lambda _, limit_s: waits.append(limit_s))
+    for limit_s in (0, -1, 0.001, 0.5, 7):
+        consumer.poll(1, limit_s)
+    assert waits == [0.001, 0.5, 7]
+    producer = log.producer("p")
+    producer.start(0)
+    producer.begin()
+    producer.send_offsets({TP0: Committed(1, "")}, consumer.membership(), 0)
+    waits.clear()
+    for limit_s in (0, -1, 0.5):
+        with pytest.raises(RetriableError):
+            consumer.committed([TP0], limit_s)
+    assert waits == [0, 0, 0.5]
+
+
 def test_ends_are_those_of_committed_records_with_the_marks(log):
     consumer, producer = opened(log), log.producer("p")
     producer.start(0)
@@ -150,6 +181,7 @@ def test_who_was_thrown_out_tells_it_once_and_joins_with_the_poll_after(log):
     log._broker.clock.advance(5)
     assert a.poll(9, 0).changes == [Assigned(frozenset({TP0, TP1, TP2}))]
     assert log.members("g") == {"a"}
+    assert a.poll(9, 0).changes == []
     assert a._member.seen_s == log._broker.clock.monotonic_s()
     a.commit({TP0: Committed(1, "m")}, 0)
     assert a.committed([TP0, TP1], 0) == {TP0: Committed(1, "m"), TP1: None}
