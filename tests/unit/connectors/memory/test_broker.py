@@ -12,7 +12,7 @@ from processor.connectors.memory.broker import PartitionLog, Transaction
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.records import Columns
 from processor.errors import LogError
-from processor.model.log import Assigned, Extent, Output, Revoked, TopicPartition
+from processor.model.log import Assigned, Extent, Lost, Output, Revoked, TopicPartition
 
 TP0, TP1 = TopicPartition("t", 0), TopicPartition("t", 1)
 
@@ -172,7 +172,9 @@ def test_a_poll_that_waits_is_woken_by_whatever_brings_it_something(log, how):
         assert [message.value() for message in polled.messages] == [b"x"]
 
 
-@pytest.mark.parametrize("how", ["joined", "came back", "gave back"])
+@pytest.mark.parametrize(
+    "how", ["joined", "came back", "gave back", "evicted", "expired", "trimmed"]
+)
 def test_a_member_that_waits_is_woken_by_what_others_do_in_the_group(log, how):
     a, other = log.consumer("g", "a", ["t"]), None
     a.poll(0, 0)
@@ -183,6 +185,13 @@ def test_a_member_that_waits_is_woken_by_what_others_do_in_the_group(log, how):
         other.poll(0, 0)
         a.poll(0, 0)
     waits = a
+    if how == "trimmed":
+        log.feed("t", [b"x"], partition=0)
+        a.open({TP0: 1})
+        producer = log.producer("p")
+        producer.start(0)
+        producer.begin()
+        producer.produce(Output("t", [b"x"] * 2, partition=0))
     if how == "gave back":
         waits = log.consumer("g", "b", ["t"])
     waiting = Event()
@@ -200,13 +209,23 @@ def test_a_member_that_waits_is_woken_by_what_others_do_in_the_group(log, how):
             "joined": lambda: log.consumer("g", "b", ["t"]),
             "came back": lambda: other.poll(0, 0),
             "gave back": lambda: a.poll(0, 0),
+            "evicted": lambda: log.evict("a"),
+            "expired": lambda: (log._broker.clock.advance(99), log.expire_sessions()),
+            "trimmed": lambda: log.trim(TP0, 3),
         }[how]()
         try:
+            if how == "trimmed":
+                with pytest.raises(LogError, match="out of range"):
+                    future.result(10)
+                return
             (change,) = future.result(10).changes
         finally:
             with condition:  # who was not woken ends too
                 condition.notify_all()
-    assert change == (Assigned if how == "gave back" else Revoked)(frozenset({TP1}))
+    kind, taken = {
+        "gave back": (Assigned, {TP1}), "evicted": (Lost, {TP0, TP1}), "expired": (Lost, {TP0, TP1}),
+    }.get(how, (Revoked, {TP1}))  # fmt: skip
+    assert change == kind(frozenset(taken))
 
 
 def test_an_epoch_that_is_taken_over_aborts_what_was_open_once(log):

@@ -281,6 +281,13 @@ def test_a_producer_without_an_identity_publishes_at_once_and_has_no_transaction
     for ask in (producer.begin, lambda: producer.commit(0), lambda: producer.abort(0)):
         with pytest.raises(LogError, match="not started with a transactional id"):
             ask()
+    producer.close()
+    for ask in (
+        lambda: producer.start(0), lambda: producer.flush(0),
+        lambda: producer.produce(Output("t", [b"x"])),
+    ):  # fmt: skip
+        with pytest.raises(LogError, match="the producer is closed"):
+            ask()
     unstarted = log.producer("p")
     for ask in (lambda: unstarted.flush(0), unstarted.begin, lambda: unstarted.commit(0)):
         with pytest.raises(LogError, match="not started with a transactional id"):

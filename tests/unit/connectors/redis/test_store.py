@@ -25,6 +25,7 @@ class Scripted(socketserver.ThreadingTCPServer):
 
     def __init__(self, replies):
         self.replies, self.heard, self.connections = replies, [], 0
+        self.ended = threading.Event()
         super().__init__(("127.0.0.1", 0), Conversation)
 
     def next(self):
@@ -41,6 +42,7 @@ class Conversation(socketserver.StreamRequestHandler):
             else:
                 reply = "+OK"
             self.wfile.write(f"{reply}\r\n".encode())
+        self.server.ended.set()
 
     def _command(self):
         count = int(self.rfile.readline().strip()[1:] or 0)
@@ -149,6 +151,14 @@ def test_what_listens_is_looked_at_only_until_the_server_has_answered_once(monke
             with pytest.raises(StoreError) if wrong else nullcontext():
                 store.ping()
     assert looked == [True, False]
+
+
+def test_closing_lets_go_of_the_connection():
+    with serving("+PONG") as (server, store):
+        store.ping()
+        assert not server.ended.is_set()
+        store.close()
+        assert server.ended.wait(10)
 
 
 def test_a_server_that_is_gone_is_away():
