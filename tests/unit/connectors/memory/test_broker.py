@@ -223,8 +223,10 @@ def test_a_member_that_waits_is_woken_by_what_others_do_in_the_group(log, how):
             with condition:  # who was not woken ends too
                 condition.notify_all()
     kind, taken = {
-        "gave back": (Assigned, {TP1}), "evicted": (Lost, {TP0, TP1}), "expired": (Lost, {TP0, TP1}),
-    }.get(how, (Revoked, {TP1}))  # fmt: skip
+        "gave back": (Assigned, {TP1}),
+        "evicted": (Lost, {TP0, TP1}),
+        "expired": (Lost, {TP0, TP1}),
+    }.get(how, (Revoked, {TP1}))
     assert change == kind(frozenset(taken))
 
 
