@@ -8,7 +8,7 @@ from threading import Thread
 import pytest
 
 from processor.connectors.ports import Blob
-from processor.connectors.redis.embedded import EmbeddedRedis
+from processor.connectors.redis.embedded import EmbeddedRedis, state_directory
 from processor.connectors.redis.store import RedisStore
 from processor.errors import SettingsError, StoreError
 from tests.unit.others import anothers, mode
@@ -106,7 +106,46 @@ def test_a_store_rides_out_a_restart(tmp_path):
 
 def test_a_server_that_cannot_start_says_why(tmp_path):
     with pytest.raises(StoreError, match="maxmemory"):
-        EmbeddedRedis(tmp_path, config={"maxmemory": "plenty"}).start()
+        failed = EmbeddedRedis(tmp_path, config={"maxmemory": "plenty"})
+        failed.start()
+    assert failed.pid is None
+    with EmbeddedRedis(tmp_path) as server:  # it lets go of the directory
+        write(server)
+
+
+def test_where_the_data_are_is_said_by_the_environment_or_is_below_the_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert state_directory() == tmp_path / "state" / "processor"
+    for nothing in (lambda: monkeypatch.setenv("XDG_STATE_HOME", ""),
+                    lambda: monkeypatch.delenv("XDG_STATE_HOME")):  # fmt: skip
+        nothing()
+        assert state_directory() == tmp_path / ".local" / "state" / "processor"
+
+    def homeless():
+        raise RuntimeError("none")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(SettingsError, match="this user has no home directory: none") as raised:
+        state_directory()
+    assert "--redis-url" in raised.value.remedy
+
+
+def test_it_is_stopped_by_the_process_that_started_it_and_by_no_other(tmp_path):
+    server = EmbeddedRedis(tmp_path)
+    server.close()
+    server._pid = 1  # made by another process, which forked
+    server.start()
+    process = server._process
+    server.start()
+    assert server._process is process
+    server._pid = 1
+    server.close()
+    assert process.poll() is None
+    server._pid = os.getpid()
+    server.close()
+    server.close()
+    assert (process.poll(), server.pid) == (0, None)
 
 
 def test_a_full_server_is_told_with_its_remedy():
