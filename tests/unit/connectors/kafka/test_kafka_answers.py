@@ -23,6 +23,12 @@ def wrong(code: int) -> KafkaException:
 
 
 SILENT = wrong(KafkaError._TIMED_OUT)
+
+
+def silent() -> None:
+    raise SILENT
+
+
 REFUSED = wrong(KafkaError.TOPIC_AUTHORIZATION_FAILED)
 
 
@@ -97,6 +103,52 @@ def test_topics_are_described_with_the_extent_of_each_partition(log):
     assert len(log._admin.of("list_topics")) == 2
 
 
+def test_why_the_other_brokers_do_not_answer_is_told_where_the_client_knows(log, monkeypatch):
+    def silent(*_):
+        raise RetriableError("no answer of 2")
+
+    monkeypatch.setattr(asking, "RETRY_S", 0)
+    monkeypatch.setattr(log, "_offsets", silent)
+    log._admin = Admin(list_topics=topics(a=[1]))
+    with pytest.raises(RetriableError, match="no answer of 2"):
+        log.describe(["a"])
+    assert log._admin.of("poll") == [((0,), {})] * 2
+    monkeypatch.setattr(log, "_heard", Hearsay(LogError("host 2 is not known")))
+    with pytest.raises(LogError, match="host 2 is not known"):
+        log.describe(["a"])
+
+
+class Hearsay:
+    """Something was heard about a broker, and is heard again at once when it is forgotten."""
+
+    lasting = False
+
+    def __init__(self, told):
+        self.told = told
+
+    def __bool__(self):
+        return True
+
+    def clear(self):
+        pass
+
+    def why(self, servers, protocol, *, first):
+        assert (servers, protocol, first) == ("nowhere:1", "plaintext", False)
+        return self.told
+
+
+def test_a_look_that_fails_at_first_is_told_as_such(log):
+    def describe(asked, request_timeout):
+        return {"t": future(SILENT)}
+
+    log._admin = Admin(describe_topics=describe, list_topics=SILENT)
+    client = log._admin
+    for _ in range(2):
+        with pytest.raises(LogError):
+            log.look(["t"], [], 0.2)
+    assert log._client() is client
+
+
 def test_a_broker_is_asked_shortly_and_then_for_the_rest_of_the_time(log, monkeypatch):
     log._admin = Admin(list_topics=[SILENT, topics()])
     assert log.cluster_id(9.0) == "one"
@@ -107,6 +159,7 @@ def test_a_broker_is_asked_shortly_and_then_for_the_rest_of_the_time(log, monkey
     with pytest.raises(RetriableError):
         log.cluster_id(0.5)
     assert [named["timeout"] for _, named in log._admin.of("list_topics")] == [0.5, 0.001]
+    assert log._admin.of("poll") == [((0,), {})] * 3
     log._admin = Admin(list_topics=[REFUSED])
     with pytest.raises(LogError, match="asking for topics") as raised:
         log.cluster_id(9.0)
@@ -174,16 +227,17 @@ def test_what_is_compacted_is_told_of_those_whose_settings_may_be_seen(log, monk
     policies = {
         "a": {"cleanup.policy": Thing(value="compact")}, "b": {"cleanup.policy": Thing(value=None)},
         "c": {"cleanup.policy": Thing(value="compact,delete")}, "d": {}, "e": REFUSED,
-        "f": {"cleanup.policy": Thing(value="delete")},
+        "f": {"cleanup.policy": Thing(value="compact")},
+        "g": {"cleanup.policy": Thing(value="delete")},
     }  # fmt: skip
 
     def describe(asked, request_timeout):
         return {resource: future(policies[resource.name]) for resource in asked}
 
     log._admin = Admin(describe_configs=describe)
-    assert log.compacted("fedcba") == {"a", "c"}
+    assert log.compacted("gfedcba") == {"a", "c", "f"}
     ((asked,), named), *more = log._admin.of("describe_configs")
-    assert ([r.name for r in asked], named, more) == ([*"abcdef"], {"request_timeout": 5.0}, [])
+    assert ([r.name for r in asked], named, more) == ([*"abcdefg"], {"request_timeout": 5.0}, [])
     assert log.compacted([]) == frozenset()
     assert len(log._admin.of("describe_configs")) == 1
     monkeypatch.setattr(asking, "RETRY_S", 0)
@@ -229,6 +283,10 @@ def test_positions_are_read_by_readers_of_which_there_are_only_so_many(log, monk
     assert [(r.settings["group.id"], r.closed) for r in Reader.made] == [
         ("g", 1), ("g", 0), ("h", 0)
     ]  # fmt: skip
+    monkeypatch.setattr(asking, "RETRY_S", 0)
+    monkeypatch.setattr(Reader, "committed", lambda *_: silent())
+    with pytest.raises(RetriableError, match="committed positions of h in t"):
+        log.committed("h", "t")
     log.close()
     log.close()
     assert [r.closed for r in Reader.made] == [1, 1, 1]

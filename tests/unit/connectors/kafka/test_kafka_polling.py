@@ -290,3 +290,28 @@ def test_runs_of_several_partitions_are_each_kept_from_their_own_position(consum
     found = [(m.topic(), m.partition(), m.offset()) for m in consumer.poll(9, 0).messages]
     assert found == [("in", 0, 2), ("in", 1, 5), ("in", 0, 3), ("in", 1, 6)]
     assert consumer._floors == {}
+
+
+def test_records_that_came_with_the_loss_of_their_partition_are_not_returned(consumer, client):
+    given(consumer, FIRST, SECOND)
+    consumer.open({FIRST: 0, SECOND: 0})
+    client.answers["consume"] = [[record(FIRST, 0), record(SECOND, 0)]]
+    assert len(consumer.poll(9, 0).messages) == 2
+    assert consumer._floors == {}
+
+    def lost():
+        consumer._on_lost(client, [Named(*FIRST)])
+        return [record(FIRST, 1), record(SECOND, 1)]
+
+    client.answers["consume"] = [lost]
+    polled = consumer.poll(9, 0)
+    assert [(m.partition(), m.offset()) for m in polled.messages] == [(1, 1)]
+    assert polled.changes == [Lost(frozenset({FIRST}))]
+
+
+def test_a_partition_that_was_not_moved_is_read_from_its_first_record(consumer, client):
+    given(consumer, FIRST, SECOND)
+    consumer.open({FIRST: 7, SECOND: 0})
+    consumer._floors.pop(SECOND)
+    client.answers["consume"] = [[record(SECOND, 0), record(FIRST, 6)]]
+    assert [(m.partition(), m.offset()) for m in consumer.poll(9, 0).messages] == [(1, 0)]

@@ -8,6 +8,7 @@ from threading import Thread
 import pytest
 
 from processor.connectors.ports import Blob
+from processor.connectors.redis import embedded as module
 from processor.connectors.redis.embedded import EmbeddedRedis, state_directory
 from processor.connectors.redis.store import RedisStore
 from processor.errors import SettingsError, StoreError
@@ -104,13 +105,32 @@ def test_a_store_rides_out_a_restart(tmp_path):
         assert found == [[b"x"]]
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path):
-    with pytest.raises(StoreError, match="maxmemory"):
+def test_a_server_that_cannot_start_says_why_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_START_S", 1e6)
+    with pytest.raises(StoreError, match=r"ended at once(.|\n)*maxmemory"):
         failed = EmbeddedRedis(tmp_path, config={"maxmemory": "plenty"})
         failed.start()
     assert failed.pid is None
     with EmbeddedRedis(tmp_path) as server:  # it lets go of the directory
         write(server)
+
+
+def test_its_log_is_of_this_run_and_signals_of_the_terminal_are_not_for_it(tmp_path):
+    (tmp_path / "redis.log").write_text("earlier\n" * 9)
+    with EmbeddedRedis(tmp_path) as server:
+        assert os.getsid(server.pid) == server.pid
+        assert "earlier" not in (tmp_path / "redis.log").read_text()
+
+
+@pytest.mark.parametrize("loose", [".", "redis.log"])
+def test_rights_that_others_had_are_told_of_be_it_in_the_directory_or_in_a_file(
+    tmp_path, caplog, loose
+):
+    with EmbeddedRedis(tmp_path / "state"):
+        pass
+    (tmp_path / "state" / loose).chmod(0o755)
+    with EmbeddedRedis(tmp_path / "state"):
+        assert "could be read by other users" in caplog.text
 
 
 def test_where_the_data_are_is_said_by_the_environment_or_is_below_the_home(monkeypatch, tmp_path):
