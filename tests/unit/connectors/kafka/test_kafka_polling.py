@@ -201,7 +201,7 @@ def test_a_seek_is_tried_again_for_ten_seconds_and_no_longer(consumer, client, n
 
 
 def test_the_standing_is_that_of_the_clients_token(consumer, client):
-    for generation, told in ((7, 7), (-1, -1), (1 << 20, 1 << 20), (300, 300)):
+    for generation, told in ((7, 7), (-1, -1), (1 << 30, 1 << 30), (300, 300)):
         token = b"CGMDv2:" + generation.to_bytes(4, "little", signed=True) + b"\xffg"
         client.answers["consumer_group_metadata"] = [token]
         assert consumer.membership() == Membership(told, frozenset(), token)
@@ -246,7 +246,8 @@ def test_the_lag_is_from_what_was_heard_and_leaves_out_what_cannot_be_asked(cons
     given(consumer, FIRST, SECOND)
     consumer.open({FIRST: 0, SECOND: 0})
     client.answers["get_watermark_offsets"] = [SILENT, (0, 9)]
-    assert consumer.lag({FIRST: 4, SECOND: 4}) == {SECOND: 5}
+    closed = TopicPartition("in", 7)
+    assert consumer.lag({closed: 1, FIRST: 4, SECOND: 4}) == {SECOND: 5}
     assert client.of("get_watermark_offsets") == [
         (Named(*FIRST), {"cached": True}), (Named(*SECOND), {"cached": True})
     ]  # fmt: skip

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -131,6 +132,21 @@ def test_rights_that_others_had_are_told_of_be_it_in_the_directory_or_in_a_file(
     (tmp_path / "state" / loose).chmod(0o755)
     with EmbeddedRedis(tmp_path / "state"):
         assert "could be read by other users" in caplog.text
+
+
+def test_a_temporary_directory_that_cannot_be_made_is_told_and_one_that_is_gone_is_no_error(
+    monkeypatch,
+):
+    with EmbeddedRedis() as server:
+        path = Path(server.url.removeprefix("unix://").partition("?")[0]).parent
+        shutil.rmtree(path)
+
+    def full(prefix):
+        raise OSError("no space")
+
+    monkeypatch.setattr(module.tempfile, "mkdtemp", full)
+    with pytest.raises(SettingsError, match="no temporary directory can be made: no space"):
+        EmbeddedRedis().start()
 
 
 def test_where_the_data_are_is_said_by_the_environment_or_is_below_the_home(monkeypatch, tmp_path):
