@@ -149,6 +149,19 @@ def test_a_temporary_directory_that_cannot_be_made_is_told_and_one_that_is_gone_
         EmbeddedRedis().start()
 
 
+def test_a_server_that_does_not_stop_is_killed(tmp_path, monkeypatch):
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    process = server._process
+    os.kill(process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(module, "_STOP_S", 0.05)
+    server.close()
+    assert process.returncode == -signal.SIGKILL
+    monkeypatch.undo()
+    with EmbeddedRedis(tmp_path) as server:
+        write(server)
+
+
 def test_where_the_data_are_is_said_by_the_environment_or_is_below_the_home(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setenv("HOME", str(tmp_path))
