@@ -36,14 +36,12 @@ def speaks_tls(address: Address) -> bool:
     """Whether TLS is spoken there, by whomever; `OSError` as above."""
     context = ssl.create_default_context()
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    try:
-        with (
-            socket.create_connection(address, TRY_S) as plain,
-            context.wrap_socket(plain, server_hostname=address[0]),
-        ):
-            return True
-    except ssl.SSLError as error:
-        # It wants a certificate of ours, and says so in TLS; or it spoke something else.
-        return "ALERT" in (error.reason or "")
-    except ConnectionError:
-        return False
+    with socket.create_connection(address, TRY_S) as plain:
+        try:
+            with context.wrap_socket(plain, server_hostname=address[0]):
+                return True
+        except ssl.SSLError as error:
+            # It wants a certificate of ours, and says so in TLS; or it spoke something else.
+            return "ALERT" in (error.reason or "")
+        except ConnectionError:
+            return False

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import redis
 
-from processor.connectors.ports import Blob, Former, Owner, Store
+from processor.connectors.ports import Blob, Former, Owner, Staged, Store
 from processor.connectors.redis.store import RedisStore
 from tests.contract.drive import unique
 
@@ -57,6 +57,10 @@ def test_staging_tells_who_owns_each_task(store: Store, task: str):
     staged = store.stage({task: [Blob("d:1:a", b"1", 1)], other: [Blob("d:1:b", b"2", 1)]})
     assert staged[task].owner == owner("one", 3)
     assert staged[other].owner is None
+    # Also where it is asked for parents beside that.
+    child = Blob("d:2:a", b"3", 2, ("d:1:a",))
+    staged = store.stage({task: [child], other: [child]})
+    assert staged == {task: Staged(owner("one", 3), linked=True), other: Staged(None, linked=False)}
     assert store.load(other, ["d:1:b", "d:1:a"]) == [b"2", None]
 
 

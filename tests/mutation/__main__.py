@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.services import climb, kafka_rungs, redis_rungs
+from tests.services import Unavailable, climb, kafka_rungs, redis_rungs
 
 try:
     from tests.mutation.mutants import ROOMS, ROOT, Mutant, modules, mutants
@@ -39,7 +39,11 @@ def main() -> int:
     with ExitStack() as stack:
         if options.services:
             serve(stack)
-        workers = [Worker(options.seeds, services=options.services) for _ in range(options.jobs)]
+        paths = options.tests or None
+        workers = [
+            Worker(options.seeds, services=options.services, paths=paths)
+            for _ in range(options.jobs)
+        ]
         for worker in workers:
             stack.callback(worker.close)
         reach = reached(workers[0], options.reach)
@@ -65,6 +69,7 @@ def arguments() -> argparse.ArgumentParser:
     parser.add_argument("--jobs", type=int, default=2, metavar="N", help="mutants at a time")
     parser.add_argument("--budget", type=float, default=60.0, metavar="S", help="tests per mutant")
     parser.add_argument("--seeds", type=int, default=40, help="of the simulator, per scenario")
+    parser.add_argument("--tests", nargs="+", metavar="PATH", help="these only, instead of all")
     parser.add_argument("--services", action="store_true", help="also tests on Kafka and Redis")
     parser.add_argument("--reach", type=Path, metavar="FILE", help="keep which test reaches what")
     parser.add_argument("--results", type=Path, metavar="FILE", help="add a line for each mutant")
@@ -98,9 +103,13 @@ def sample(every: Sequence[Mutant], count: int | None, seed: int) -> list[Mutant
 
 def serve(stack: ExitStack) -> None:
     """One broker and one Redis for all workers, told to the tests as a user would tell them."""
-    kafka, redis = climb(kafka_rungs()), climb(redis_rungs())
-    stack.callback(kafka.close)
-    stack.callback(redis.close)
+    try:
+        kafka = climb(kafka_rungs())
+        stack.callback(kafka.close)
+        redis = climb(redis_rungs())
+        stack.callback(redis.close)
+    except Unavailable as error:
+        raise SystemExit(f"no services: {error}") from None
     os.environ["PROCESSOR_TEST_BOOTSTRAP_SERVERS"] = kafka.bootstrap_servers
     os.environ["PROCESSOR_TEST_REDIS_URL"] = redis.url
 

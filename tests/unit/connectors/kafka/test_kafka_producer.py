@@ -36,10 +36,14 @@ def test_a_call_that_never_ends_is_left_behind_and_answers_no_later_one(monkeypa
     monkeypatch.setattr(module, "HANG_S", 0.01)
     producer = KafkaProducer(Connection("127.0.0.1:1"), None)
     real, producer._client = producer._client, Hanging()
-    hanging = producer._client
+    hanging, before = producer._client, set(threading.enumerate())
     with pytest.raises(FencedError, match="the client hangs"):
         producer.commit(0.01)
+    (thread,) = set(threading.enumerate()) - before
+    assert thread.daemon  # it does not keep the process from ending
     hanging.let.set()
+    thread.join(10)
+    assert not thread.is_alive()
     producer.commit(5)
     producer.commit(5)
     assert len(hanging.commits) == 3

@@ -75,6 +75,51 @@ def test_a_partition_without_a_leader_is_not_asked_for_its_end():
     assert view.tops == {A: 7}
 
 
+def test_only_partitions_of_topics_that_are_there_are_asked_for_their_ends_for_so_long():
+    asked, result = [], Thing(offset=0)
+
+    class Answer:
+        def __init__(self, answer):
+            self.answer = answer
+
+        def result(self, limit_s):
+            asked.append(limit_s)
+            if isinstance(self.answer, Exception):
+                raise self.answer
+            return self.answer
+
+    def describe(topics, request_timeout):
+        asked.append(request_timeout)
+        return {"in": Answer(topic(0)), "out": Answer(GONE), "own": Answer(REFUSED)}
+
+    def ends(partitions, isolation_level, request_timeout):
+        asked.append((len(partitions), request_timeout))
+        return {p: Answer(result) for p in partitions}
+
+    client = Thing(describe_topics=describe, list_offsets=ends)
+    gone = TopicPartition("out", 0)
+    view = look(client, ["in", "out", "own"], [gone, A], 10.0)
+    assert (view.stable, view.tops, view.leaderless) == ({A: 0}, {A: 0}, frozenset())
+    assert asked[:4] == [4.0, 4.5, 4.5, 4.5]
+    assert [n for n, _ in asked[4:6]] == [1, 1]
+    assert all(9.5 < limit_s <= 10.0 for _, limit_s in asked[4:6])
+    assert all(10.0 < limit_s <= 10.5 for limit_s in asked[6:])
+
+
+def test_a_list_of_all_topics_is_asked_for_as_long():
+    listed = {"in": Thing(partitions={0: Thing(leader=0), 1: Thing(leader=-1)})}
+    limits = []
+
+    def list_topics(timeout):
+        limits.append(timeout)
+        return Thing(topics=listed)
+
+    client = Client({"in": SILENT}, stable={A: end(0)})
+    client.list_topics = list_topics
+    view = look(client, ["in"], [A, B], 0.5)
+    assert (view.leaderless, view.stable, limits) == ({B}, {A: 0}, [0.2])
+
+
 @pytest.mark.parametrize("answer", [SILENT, end(-1001), None])
 def test_an_end_that_does_not_come_is_left_out_and_the_others_are_told(answer):
     client = Client({"in": topic(1, 1)}, stable={A: end(5), B: answer}, tops={A: end(5)})

@@ -1,4 +1,5 @@
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,7 +9,8 @@ from threading import Thread
 import pytest
 
 from processor.connectors.ports import Blob
-from processor.connectors.redis.embedded import EmbeddedRedis
+from processor.connectors.redis import embedded as module
+from processor.connectors.redis.embedded import EmbeddedRedis, state_directory
 from processor.connectors.redis.store import RedisStore
 from processor.errors import SettingsError, StoreError
 from tests.unit.others import anothers, mode
@@ -104,9 +106,95 @@ def test_a_store_rides_out_a_restart(tmp_path):
         assert found == [[b"x"]]
 
 
-def test_a_server_that_cannot_start_says_why(tmp_path):
-    with pytest.raises(StoreError, match="maxmemory"):
-        EmbeddedRedis(tmp_path, config={"maxmemory": "plenty"}).start()
+def test_a_server_that_cannot_start_says_why_at_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_START_S", 1e6)
+    with pytest.raises(StoreError, match=r"ended at once(.|\n)*maxmemory"):
+        failed = EmbeddedRedis(tmp_path, config={"maxmemory": "plenty"})
+        failed.start()
+    assert failed.pid is None
+    with EmbeddedRedis(tmp_path) as server:  # it lets go of the directory
+        write(server)
+
+
+def test_its_log_is_of_this_run_and_signals_of_the_terminal_are_not_for_it(tmp_path):
+    (tmp_path / "redis.log").write_text("earlier\n" * 9)
+    with EmbeddedRedis(tmp_path) as server:
+        assert os.getsid(server.pid) == server.pid
+        assert "earlier" not in (tmp_path / "redis.log").read_text()
+
+
+@pytest.mark.parametrize("loose", [".", "redis.log"])
+def test_rights_that_others_had_are_told_of_be_it_in_the_directory_or_in_a_file(
+    tmp_path, caplog, loose
+):
+    with EmbeddedRedis(tmp_path / "state"):
+        pass
+    (tmp_path / "state" / loose).chmod(0o755)
+    with EmbeddedRedis(tmp_path / "state"):
+        assert "could be read by other users" in caplog.text
+
+
+def test_a_temporary_directory_that_cannot_be_made_is_told_and_one_that_is_gone_is_no_error(
+    monkeypatch,
+):
+    with EmbeddedRedis() as server:
+        path = Path(server.url.removeprefix("unix://").partition("?")[0]).parent
+        shutil.rmtree(path)
+
+    def full(prefix):
+        raise OSError("no space")
+
+    monkeypatch.setattr(module.tempfile, "mkdtemp", full)
+    with pytest.raises(SettingsError, match="no temporary directory can be made: no space"):
+        EmbeddedRedis().start()
+
+
+def test_a_server_that_does_not_stop_is_killed(tmp_path, monkeypatch):
+    server = EmbeddedRedis(tmp_path)
+    server.start()
+    process = server._process
+    os.kill(process.pid, signal.SIGSTOP)
+    monkeypatch.setattr(module, "_STOP_S", 0.05)
+    server.close()
+    assert process.returncode == -signal.SIGKILL
+    monkeypatch.undo()
+    with EmbeddedRedis(tmp_path) as server:
+        write(server)
+
+
+def test_where_the_data_are_is_said_by_the_environment_or_is_below_the_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert state_directory() == tmp_path / "state" / "processor"
+    for nothing in (lambda: monkeypatch.setenv("XDG_STATE_HOME", ""),
+                    lambda: monkeypatch.delenv("XDG_STATE_HOME")):  # fmt: skip
+        nothing()
+        assert state_directory() == tmp_path / ".local" / "state" / "processor"
+
+    def homeless():
+        raise RuntimeError("none")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    with pytest.raises(SettingsError, match="this user has no home directory: none") as raised:
+        state_directory()
+    assert "--redis-url" in raised.value.remedy
+
+
+def test_it_is_stopped_by_the_process_that_started_it_and_by_no_other(tmp_path):
+    server = EmbeddedRedis(tmp_path)
+    server.close()
+    server._pid = 1  # made by another process, which forked
+    server.start()
+    process = server._process
+    server.start()
+    assert server._process is process
+    server._pid = 1
+    server.close()
+    assert process.poll() is None
+    server._pid = os.getpid()
+    server.close()
+    server.close()
+    assert (process.poll(), server.pid) == (0, None)
 
 
 def test_a_full_server_is_told_with_its_remedy():

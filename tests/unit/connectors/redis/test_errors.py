@@ -7,7 +7,8 @@ import contextlib
 import pytest
 import redis
 
-from processor.connectors.redis.errors import told
+from processor.connectors.redis import errors as module
+from processor.connectors.redis.errors import address, told
 from processor.connectors.redis.store import RedisStore
 from processor.errors import StoreAwayError, StoreError
 from tests.services.handle import Unavailable
@@ -89,6 +90,38 @@ def test_what_redis_says_becomes_a_cause_and_a_remedy(error, what, remedy):
     assert type(found) is StoreError
     assert what in found.message
     assert remedy in found.remedy
+
+
+def test_an_address_is_tried_where_it_has_a_host_and_what_the_system_says_is_told(monkeypatch):
+    asked, said = [], [OSError(113, "No route to host"), OSError("bare")]
+
+    def answers(place, hello):
+        asked.append(place)
+        raise said.pop(0)
+
+    monkeypatch.setattr(module, "answers", answers)
+    lost = redis.ConnectionError("lost")
+    for url in ("unix:///a/b.sock", "redis:///0"):
+        assert told(lost, url, first=True).message == f"Redis at {url} cannot be reached"
+    assert asked == []
+    for url, why in (("redis://cache", "No route to host"), ("rediss://cache:1", "bare")):
+        found = told(lost, url, first=True)
+        assert (type(found), found.message) == (
+            StoreAwayError, f"Redis at {url} cannot be reached: {why}"
+        )  # fmt: skip
+    assert asked == [("cache", 6379), ("cache", 1)]
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("redis://me:secret@cache:6379/0", "redis://cache:6379/0"), ("redis://cache", "redis://cache"),
+        ("rediss://:secret@[::1]:1/2", "rediss://[::1]:1/2"), ("unix:///a/b.sock", "unix:///a/b.sock"),
+        ("redis://me:secret@cache:port/0", "(unreadable)"), ("redis://[::1/0", "(unreadable)"),
+    ],
+)  # fmt: skip
+def test_an_address_is_shown_without_user_and_password(url, shown):
+    assert address(url) == shown
 
 
 def test_once_it_has_answered_all_may_pass_by_itself():

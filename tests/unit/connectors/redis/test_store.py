@@ -2,7 +2,7 @@
 
 import socketserver
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
 import redis
@@ -10,7 +10,7 @@ import redis
 from processor.connectors.ports import Blob, Owner
 from processor.connectors.redis import store as module
 from processor.connectors.redis.store import RedisStore
-from processor.errors import StoreAwayError, StoreError
+from processor.errors import SettingsError, StoreAwayError, StoreError
 from tests.contract.drive import unique
 
 LOADING = "-LOADING the dataset is in memory"
@@ -25,6 +25,7 @@ class Scripted(socketserver.ThreadingTCPServer):
 
     def __init__(self, replies):
         self.replies, self.heard, self.connections = replies, [], 0
+        self.ended = threading.Event()
         super().__init__(("127.0.0.1", 0), Conversation)
 
     def next(self):
@@ -41,6 +42,7 @@ class Conversation(socketserver.StreamRequestHandler):
             else:
                 reply = "+OK"
             self.wfile.write(f"{reply}\r\n".encode())
+        self.server.ended.set()
 
     def _command(self):
         count = int(self.rfile.readline().strip()[1:] or 0)
@@ -126,6 +128,37 @@ def test_what_somebody_has_to_mend_is_told_as_such(reply):
     with serving(reply, retry_s=0.05) as (_, store), pytest.raises(StoreError) as caught:
         write(store)
     assert not isinstance(caught.value, StoreAwayError)
+
+
+@pytest.mark.parametrize("url", ["cache:6379", "http://cache", "redis://cache/0?db=x"])
+def test_an_address_that_cannot_be_read_is_told_before_anything_is_asked(url):
+    with pytest.raises(SettingsError, match="cannot be read") as caught:
+        RedisStore(url)
+    assert "redis://host:port/database" in caught.value.remedy
+
+
+def test_what_listens_is_looked_at_only_until_the_server_has_answered_once(monkeypatch):
+    looked = []
+    real = module.told
+
+    def told(error, where, *, first):
+        looked.append(first)
+        return real(error, where)
+
+    monkeypatch.setattr(module, "told", told)
+    with serving("-ERR no", "+PONG", "-ERR no", retry_s=0) as (_, store):
+        for wrong in (True, False, True):
+            with pytest.raises(StoreError) if wrong else nullcontext():
+                store.ping()
+    assert looked == [True, False]
+
+
+def test_closing_lets_go_of_the_connection():
+    with serving("+PONG") as (server, store):
+        store.ping()
+        assert not server.ended.is_set()
+        store.close()
+        assert server.ended.wait(10)
 
 
 def test_a_server_that_is_gone_is_away():
