@@ -17,7 +17,8 @@ from processor.model.batch import Result, Slice
 from processor.model.log import NULL_KEYS, Output, TopicPartition
 from processor.model.watermark import HEADER, Told
 from processor.operators.aggregate import MICROSECOND
-from processor.plan import nodes
+from processor.plan import nodes, schema
+from processor.plan.carried import times
 
 
 class Carry:
@@ -29,7 +30,10 @@ class Carry:
 
     def __init__(self, plan: nodes.Plan, log: Log, partitions: int) -> None:
         self._app, self._log, self._of = plan.app, log, partitions
-        self._lags = {s.topic: _lag_us(plan, s) for s in plan.sinks if s.watermark is not None}
+        sinks = [sink for sink in plan.sinks if sink.watermark is not None]
+        columns = schema.columns(plan) if sinks else {}
+        self._lags = {sink.topic: _lag_us(plan, sink) for sink in sinks}
+        self._times = {sink.topic: times(plan, sink, columns) for sink in sinks}
         self._counts: dict[str, int] = {}
 
     def begin(self) -> None:
@@ -46,9 +50,9 @@ class Carry:
         outputs = result.outputs
         if not self._lags:
             return outputs
-        times = {partition: task.event_time_max for partition, task in tasks.items()}
-        times |= {s.partition: t for s, t in zip(slices, result.event_times_max, strict=True)}
-        known = sorted((p.partition, time) for p, time in times.items() if time is not None)
+        largest = {partition: task.event_time_max for partition, task in tasks.items()}
+        largest |= {s.partition: t for s, t in zip(slices, result.event_times_max, strict=True)}
+        known = sorted((p.partition, time) for p, time in largest.items() if time is not None)
         done: list[Output] = []
         parts: dict[tuple[str, int], list[Output]] = {}
         for output in outputs:
@@ -58,7 +62,8 @@ class Carry:
             for number, part in self._parted(output):
                 parts.setdefault((output.topic, number), []).append(part)
         for (topic, _), (*before, last) in parts.items():
-            told = Told(self._app, self._of, tuple((t, us - self._lags[topic]) for t, us in known))
+            at = tuple((task, time - self._lags[topic]) for task, time in known)
+            told = Told(self._app, self._of, self._times[topic], at)
             done += [*before, *_marked(last, told)]
         return done
 

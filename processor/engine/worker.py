@@ -79,7 +79,8 @@ class Worker:
         self._options = options
         self._listener = listener or Listener()
         self._probe = probe
-        self._pipeline = Pipeline(plan, Keys(plan, partitions, self._listener.noted))
+        note = self._listener.noted
+        self._pipeline = Pipeline(plan, Keys(plan, partitions, note), note)
         set_aside = filter(None, (plan.dead_letters(), plan.late()))
         own = topic_of(plan.app) if options.on_checkpoint_loss == "changelog" else None
         self._identity = Identity(

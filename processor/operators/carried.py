@@ -13,7 +13,7 @@ that a restart knows it; like lateness it is a function of the log alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -28,6 +28,7 @@ from processor.state.slab import Cell, Slab
 
 LOWEST: Final = np.iinfo(np.int64).min
 
+Note: TypeAlias = Callable[[str], None]
 Writer: TypeAlias = tuple[str, int]
 _KEYS: Final[Mapping[str, pl.DataType]] = {"by": pl.String(), "task": pl.Int64()}
 _NEVER: Final = (LOWEST, 0)
@@ -35,9 +36,19 @@ _CELLS: Final = (Cell("at", "<i8", "max"), Cell("of", "<i8", "max"))
 
 
 class Carried:
-    """Hears watermarks; the state is the largest of each writing task."""
+    """Hears watermarks; the state is the largest of each writing task.
+
+    Args:
+        column: the event time. What is told of other columns says nothing of it.
+        unit_us: the microseconds that it counts: the watermark is as coarse.
+        note: hears once that somebody tells of other columns.
+    """
 
     name = WATERMARKS
+
+    def __init__(self, column: str, unit_us: int = 1, note: Note = lambda _: None) -> None:
+        self._column, self._unit_us, self._note = column, unit_us, note
+        self._noted = False
 
     def new_state(self) -> Slab:
         """Of a task that has heard nothing."""
@@ -59,9 +70,28 @@ class Carried:
                 cells = {"at": np.array(at, np.int64), "of": np.array(of, np.int64)}
                 state[self.name].fold(keys, cells)
 
+    def _told(self, part: Slice) -> list[tuple[int, Told]]:
+        """The rows whose records tell something of the event time, and what."""
+        found = [
+            (row, Told.parse(value))
+            for row, message in enumerate(part.messages)
+            for name, value in headers_of(message)
+            if name == HEADER
+        ]
+        others = {told.time for _, told in found if told and self._column not in told.time}
+        if others and not self._noted:
+            self._noted = True
+            of = ", ".join(min(others)) or "none"
+            self._note(
+                f"{part.partition}: records carry a watermark of {of}, "
+                f"and the event time is {self._column}: it is passed over, and windows stay open; "
+                "name that column in event_time"
+            )
+        return [(row, told) for row, told in found if told and self._column in told.time]
+
     def _heard(self, part: Slice, slab: Slab) -> Heard:
         watermark = LOWEST if part.event_time_max is None else part.event_time_max
-        found, size = _told(part), len(part.messages)
+        found, size = self._told(part), len(part.messages)
         known = _known(slab) if found else {}
         told: dict[Writer, tuple[int, int]] = {}
         rows, levels = [0], [watermark]
@@ -71,24 +101,15 @@ class Carried:
                 writer = one.by, task
                 was = known.get(writer, _NEVER)
                 known[writer] = told[writer] = max(at, was[0]), max(one.of, was[1])
-                holds = holds or was[0] <= watermark
-            if holds and (least := _least(known)) > watermark:
-                watermark = least
-                rows.append(row + 1)
-                levels.append(least)
+                holds = holds or was[0] < watermark + self._unit_us
+            if holds and (least := _least(known)) != LOWEST:
+                least = least // self._unit_us * self._unit_us
+                if least > watermark:
+                    watermark = least
+                    rows.append(row + 1)
+                    levels.append(least)
         before = np.repeat(np.array(levels, np.int64), np.diff([*rows, size]))
         return Heard(before, None if watermark == LOWEST else watermark, told)
-
-
-def _told(part: Slice) -> list[tuple[int, Told]]:
-    """The rows whose records tell something, and what."""
-    found = [
-        (row, Told.parse(value))
-        for row, message in enumerate(part.messages)
-        for name, value in headers_of(message)
-        if name == HEADER
-    ]
-    return [(row, told) for row, told in found if told is not None]
 
 
 def _known(slab: Slab) -> dict[Writer, tuple[int, int]]:

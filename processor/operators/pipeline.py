@@ -18,7 +18,7 @@ from processor.model.batch import Result, Slice
 from processor.operators.aggregate import MICROSECOND, Aggregate, SumError, Term
 from processor.operators.aside import Aside, messages_at
 from processor.operators.base import ROW, Context, KeyWatch, Operator, Refusal, Stateful, TaskState
-from processor.operators.carried import Carried
+from processor.operators.carried import Carried, Note
 from processor.operators.derived import derived_of
 from processor.operators.emit import Emit
 from processor.operators.fit import Fitted, fit_of
@@ -27,6 +27,7 @@ from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
 from processor.plan import beside, nodes, schema
 
+_DAY_US: Final = 86_400_000_000
 _NAMES: Final[dict[type[nodes.Node], str]] = {
     nodes.Select: "select",
     nodes.Extend: "with_columns",
@@ -71,6 +72,7 @@ class Pipeline:
     """A compiled plan: pure, and the same for every task.
 
     ``keys`` looks at some records of each batch, where an aggregate counts on where they lie.
+    ``note`` hears of what a person should see.
 
     >>> from processor import Text, Topology
     >>> topology = Topology("copy")
@@ -80,8 +82,10 @@ class Pipeline:
     (False, {}, 0)
     """
 
-    def __init__(self, plan: nodes.Plan, keys: KeyWatch | None = None) -> None:
-        self._decode, self._root = _compile(plan)
+    def __init__(
+        self, plan: nodes.Plan, keys: KeyWatch | None = None, note: Note = lambda _: None
+    ) -> None:
+        self._decode, self._root = _compile(plan, note)
         self._keys, self._keyed_by = keys, plan.source().partitioned_by
         self._source = f"decode at {plan.source().at}"
         self._carried = self._decode.carried
@@ -284,7 +288,7 @@ def _way(steps: Iterable[_Step], wanted: _Step) -> list[_Step]:
     return []
 
 
-def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
+def _compile(plan: nodes.Plan, note: Note) -> tuple[Decode, list[_Step]]:
     source = plan.source()
     delay, ahead = plan.delay(), plan.ahead()
     delay_us = None if delay is None else delay // MICROSECOND
@@ -293,7 +297,7 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
         source.format, source.event_time, delay_us, plan.late(),
         Aside(plan.app, source.on_error, plan.dead_letters()), tagged,
         None if ahead is None else ahead // MICROSECOND, source,
-        None if source.watermark is None else Carried(), derived_of(source),
+        _carried(source, schema.columns(plan), note), derived_of(source),
     )  # fmt: skip
     columns = schema.columns(plan)
     # Only on the way to a single sink is a filtered record gone for good, and so counted.
@@ -322,6 +326,15 @@ def _compile(plan: nodes.Plan) -> tuple[Decode, list[_Step]]:
         emit = Emit(sink.topic, sink.format, sink.key, sink.timestamp, sink.headers, aside)
         children[id(sink.parent)].append(_Step(emit, f"write at {sink.at}", behind))
     return decode, top
+
+
+def _carried(source: nodes.Source, columns: schema.Columns, note: Note) -> Carried | None:
+    if source.watermark is None or source.event_time is None:
+        return None
+    kind = columns[id(source)][source.event_time]
+    fine = isinstance(kind, pl.Datetime) and kind.time_unit != "ms"
+    unit_us = 1 if fine else 1_000 if isinstance(kind, pl.Datetime) else _DAY_US
+    return Carried(source.event_time, unit_us, note)
 
 
 def _stateless(

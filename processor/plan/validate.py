@@ -8,7 +8,17 @@ from datetime import timedelta
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.plan import beside, nodes, outputs, overflow, roles, rowwise, schema, written
+from processor.plan import (
+    beside,
+    carried,
+    nodes,
+    outputs,
+    overflow,
+    roles,
+    rowwise,
+    schema,
+    written,
+)
 
 _KEY_TYPES = (pl.String, pl.Boolean)
 _MODES = ("append", "update", "complete")
@@ -140,6 +150,12 @@ def _watermark(plan: nodes.Plan) -> None:
             f"{source.at}: a watermark that is carried needs event times to compare it with",
             remedy="say which column has them: event_time=...",
         )
+    if source.watermark is not None and source.time is not None:
+        raise TopologyError(
+            f"{source.at}: a watermark that is carried is one of a column as it was written, not "
+            f"of {source.event_time!r}, which is computed here",
+            remedy="let the topology that writes the topic write that column",
+        )
     if marks and plan.source().event_time is None:
         raise TopologyError(
             f"{marks[0].at}: with_watermark needs event times",
@@ -249,35 +265,10 @@ def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
             remedy='leave the mode out, or say mode="append"',
         )
     if sink.watermark is not None:
-        _carries(plan, sink, aggregates)
+        carried.check(plan, sink, columns)
     closing = plan.delay() is not None and aggregates and aggregates[0].window is not None
     if sink.mode == "append" and aggregates and not closing:
         raise TopologyError(
             f"{sink.at}: append of an aggregate needs windows that close",
             remedy='group by F.window(...) behind with_watermark(...), or use mode="update"',
-        )
-
-
-def _carries(plan: nodes.Plan, sink: nodes.Sink, aggregates: list[nodes.Aggregate]) -> None:
-    """Raise unless there is a watermark that the sink's records can carry."""
-    if plan.delay() is None:
-        raise TopologyError(
-            f'{sink.at}: watermark="carried" without a watermark',
-            remedy='say how late records may be: frame.with_watermark("10 minutes")',
-        )
-    if any(s.topic == sink.topic and s.watermark is None for s in plan.sinks):
-        raise TopologyError(
-            f"{sink.at}: another step writes to {sink.topic!r} and carries no watermark",
-            remedy='say watermark="carried" at both, or give each a topic of its own',
-        )
-    if sink.key is None:
-        raise TopologyError(
-            f'{sink.at}: watermark="carried" without a key: a record would lie in any partition, '
-            "and what it tells would hold for none",
-            remedy='write it by key: key="user"',
-        )
-    if aggregates and (sink.mode != "append" or aggregates[0].window is None):
-        raise TopologyError(
-            f'{sink.at}: watermark="carried" with groups that may be published again',
-            remedy='publish windows that are over: F.window(...) and mode="append"',
         )

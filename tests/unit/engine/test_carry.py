@@ -73,7 +73,7 @@ def test_the_last_record_of_a_batch_in_each_partition_tells_of_all_tasks():
         driver.log.feed("clicks", [orjson.dumps(click(u, 600 + number)) for u in users],
                         partition=number)  # fmt: skip
     driver.run()
-    expected = Told("rekey", 2, ((0, us(300)), (1, us(301))))
+    expected = Told("rekey", 2, ("ts",), ((0, us(300)), (1, us(301))))
     ends = {
         p: max(m.offset() for m in driver.read("by-user") if m.partition() == p) for p in (0, 1)
     }
@@ -108,7 +108,7 @@ def test_a_task_that_has_read_nothing_tells_nothing():
     driver.log.feed("clicks", [orjson.dumps(click("a", 600))], partition=1)
     driver.run()
     ((found,),) = [list(by_offset.values()) for by_offset in told(driver).values()]
-    assert found == Told("rekey", 2, ((1, us(300)),))
+    assert found == Told("rekey", 2, ("ts",), ((1, us(300)),))
 
 
 def test_what_a_worker_told_before_is_told_again_with_other_tasks_records():
@@ -118,7 +118,7 @@ def test_what_a_worker_told_before_is_told_again_with_other_tasks_records():
     driver.log.feed("clicks", [orjson.dumps(click("a", 900))], partition=1)
     driver.run()
     last = max((o, t) for found in told(driver).values() for o, t in found.items())[1]
-    assert last == Told("rekey", 2, ((0, us(300)), (1, us(600))))
+    assert last == Told("rekey", 2, ("ts",), ((0, us(300)), (1, us(600))))
 
 
 def test_windows_that_are_over_tell_of_the_oldest_that_may_come():
@@ -132,7 +132,7 @@ def test_windows_that_are_over_tell_of_the_oldest_that_may_come():
     driver.feed([click("a", 0), click("a", 150)], key="a")
     driver.run()
     ((found,),) = [list(by_offset.values()) for by_offset in told(driver).values()]
-    assert found == Told("count", 1, ((0, us(150 - 60)),))
+    assert found == Told("count", 1, ("window_end", "window_start"), ((0, us(150 - 60)),))
 
 
 class Described:
@@ -158,7 +158,7 @@ def test_what_else_a_batch_publishes_is_left_as_it_is():
     ours = Output("by-user", [b"1", b"2", b"3"], [b"k"] * 3,
                   [[("a", b"1")], [("b", b"2")], [("c", b"3"), ("d", b"4")]])  # fmt: skip
     found = carried(Carry(rekeying().plan(), Described(1), 1), other, ours, other)
-    value = Told("rekey", 1, ((0, us(300)),)).encode()
+    value = Told("rekey", 1, ("ts",), ((0, us(300)),)).encode()
     last = Output("by-user", [b"3"], [b"k"], [[("c", b"3"), ("d", b"4"), (HEADER, value)]], 0)
     assert found == [other, other, ours.rows([0, 1], 0), last]
 
@@ -196,6 +196,37 @@ def test_an_ordered_backlog_that_is_keyed_anew_loses_nothing(workers):
     assert sum(last.values()) == 8_000
     report = verified(counts.plan, counts.log)
     assert (report.findings, report.recomputed) == ([], 8_000)
+
+
+MILLIS = {"user": pl.String, "ts": pl.Datetime("ms")}
+
+
+def test_a_reader_of_coarser_times_finds_none_late():
+    writing = TestDriver(rekeying("0 s"), batch_records_max=1)
+    times = [(BEGIN + timedelta(microseconds=100 * n)).isoformat() for n in range(50)]
+    writing.feed([{"user": "a", "ts": time} for time in times])
+    writing.run()
+    topology = Topology("read")
+    rows = topology.read.kafka("by-user", format=Json(MILLIS), event_time="ts", watermark="carried")
+    rows.write.kafka("out")
+    reading = TestDriver(topology, log=writing.log)
+    reading.run()
+    assert len(reading.read("out")) == 50
+
+
+def test_a_reader_of_another_column_loses_nothing_and_is_told():
+    topology = Topology("rekey")
+    columns = {"user": pl.String, "ts": pl.Datetime("us"), "rx": pl.Datetime("us")}
+    rows = topology.read.kafka("clicks", format=Json(columns), event_time="rx")
+    rows.with_watermark("1 minute").write.kafka("by-user", key="user", watermark="carried")
+    writing = TestDriver(topology, batch_records_max=3)
+    writing.feed([{**click("a", 60 * n), "rx": click("a", 60 * n + 600)["ts"]} for n in range(60)])
+    writing.run()
+    counts = TestDriver(counting(), log=writing.log)
+    counts.run()
+    assert sum(report.late for report in counts.reports) == 0
+    (note,) = counts.noted
+    assert "a watermark of rx, and the event time is ts" in note
 
 
 def settle(driver):

@@ -40,8 +40,8 @@ def record(number, second, *told):
     return value, headers
 
 
-def told(at, of=2, by="rekey"):
-    return Told(by, of, tuple((task, second * SECOND) for task, second in at.items()))
+def told(at, of=2, by="rekey", time=("ts",)):
+    return Told(by, of, time, tuple((task, second * SECOND) for task, second in at.items()))
 
 
 def batch(records, before=None, start=0):
@@ -53,8 +53,8 @@ def batch(records, before=None, start=0):
     return replace(part, messages=messages, event_time_max=time)
 
 
-def heard(records, before=None):
-    carried = Carried()
+def heard(records, before=None, unit_us=1, noted=None):
+    carried = Carried("ts", unit_us, (noted if noted is not None else []).append)
     state = {carried.name: carried.new_state()}
     (found,) = carried.hear([batch(records, before)], [state])
     carried.fold([found], [state])
@@ -98,15 +98,29 @@ def test_every_application_that_was_heard_counts():
     assert heard(records)[:2] == ([None, 5, 5, 5], 7)
 
 
+def test_what_is_told_of_another_column_is_passed_over_and_noted_once():
+    other, noted = told({0: 9, 1: 9}, time=("rx", "seen")), []
+    assert heard([record(n, 0, other) for n in range(3)], noted=noted)[:2] == ([None] * 3, None)
+    (note,) = noted
+    assert note.startswith("in[0]: records carry a watermark of rx, seen, and the event time is ts")
+
+
+def test_it_is_as_coarse_as_the_event_time():
+    records = [record(n, 0, told({0: n, 1: n + 1})) for n in (1, 2, 3, 7, 8, 9)]
+    assert heard([*records, record(0, 0)], unit_us=4 * SECOND)[0] == [None, 0, 0, 0, 4, 8, 8]
+
+
+GOOD = {"by": "a", "of": 1, "time": ["ts"], "at": [[0, 5]]}
+ODD = [
+    {"by": 1}, {"at": [[1, 5]]}, {"at": [[0, "5"]]}, {"at": [[0, 2**63]]}, {"at": [[-1, 5]]},
+    {"at": [[0, 5, 6]]}, {"of": True}, {"of": "1"}, {"at": 5}, {"time": 5},
+]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     "value",
-    [
-        b"", b"x", b"[]", b"{}", b"null", b'{"by":1,"of":1,"at":[[0,1]]}', b"\xff",
-        b'{"by":"a","of":1,"at":[[1,5]]}', b'{"by":"a","of":1,"at":[[0,"5"]]}',
-        b'{"by":"a","of":1,"at":[[0,9223372036854775808]]}', b'{"by":"a","of":1,"at":[[-1,5]]}',
-        b'{"by":"a","of":1,"at":[[0,5,6]]}', b'{"by":"a","of":true,"at":[[0,5]]}',
-    ],
-)  # fmt: skip
+    [b"", b"x", b"[]", b"{}", b"null", b"\xff", *(json.dumps(GOOD | o).encode() for o in ODD)],
+)
 def test_a_header_that_tells_nothing_is_passed_over(value):
     records = [record(0, 0, value), record(1, 0, told({0: 3, 1: 3})), record(2, 0)]
     assert heard(records)[:2] == ([None, None, 3], 3)

@@ -74,6 +74,14 @@ REFUSED: list[tuple[Callable[[Topology], object], str]] = [
     (lambda a: read(a).write.kafka("x", key="user", watermark="carried"), "without a watermark"),
     (lambda a: read(a).with_watermark("1s").write.kafka("x", watermark="carried"),
      "without a key"),
+    (lambda a: read(a).with_watermark("1s").with_columns(dt=pl.col("dt").dt.truncate("1h"))
+     .write.kafka("x", key="user", watermark="carried"), "without the event time"),
+    (lambda a: read(a).with_watermark("1s").select("user", pl.col("dt").dt.offset_by("-1h"))
+     .write.kafka("x", key="user", watermark="carried"), "without the event time"),
+    (lambda a: read(a).with_watermark("1s").select("user", "n")
+     .write.kafka("x", key="user", watermark="carried"), "without the event time"),
+    (lambda a: read(a, event_time=pl.col("dt").dt.truncate("1h").alias("h"), watermark="carried")
+     .write.kafka("x"), "as it was written"),
     (lambda a: read(a).with_watermark("1s").group_by("user").agg(c=F.count()).write.kafka(
         "x", key="user", mode="update", watermark="carried"), "published again"),
     (lambda a: read(a).with_watermark(timedelta.max).write.kafka("x"), "out of bounds"),
