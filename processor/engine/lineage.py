@@ -10,10 +10,11 @@ committed::
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from processor.connectors.ports import Log
-from processor.errors import InputReplacedError
+from processor.errors import InputReplacedError, LogError, RetriableError
 from processor.model.log import TopicPartition
 
 REMEDY = (
@@ -49,6 +50,18 @@ class Lineage:
         found, self._answer = self._answer(), None
         self._compare(found, self.identity, self._topic)
         self.identity = found or self.identity
+
+    @contextmanager
+    def asked(self) -> Iterator[None]:
+        """Where the log refuses for good, and is another one, that is why: `InputReplacedError`."""
+        try:
+            yield
+        except LogError as error:
+            if type(error) is LogError:
+                with suppress(RetriableError):
+                    self.ask()
+                    self.check()
+            raise
 
     def check_head(self, partition: TopicPartition, identity: str) -> None:
         """Compare what a manifest tells; raises `InputReplacedError`."""

@@ -160,7 +160,9 @@ class Worker:
         see `rejoin`. Raises `StoreAwayError` when the store does not answer; then all is as it was
         before the batch, and the next turn tries again.
         """
-        for change in self._batcher.poll().changes:
+        with self._lineage.asked():
+            polled = self._batcher.poll()
+        for change in polled.changes:
             self._apply(change)
         self._audit()
         if self._lost:

@@ -87,6 +87,7 @@ class Csv:
                 f"{at}: Csv: no columns", remedy='name them: Csv({"user": pl.String})'
             )
         declared.check_columns("Csv", self.columns, at)
+        declared.check_bytes("Csv", self.value_bytes_max, at)
         times = declared.times("Csv", self.columns, self.times, None, self.epoch, at)
         object.__setattr__(self, "_times", times)
 

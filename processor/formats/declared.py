@@ -29,6 +29,15 @@ _TYPES: Final = (
 )
 
 
+def check_bytes(form: str, most: object, at: Location) -> None:
+    """Raise `TopologyError` for what is no number of bytes."""
+    if not isinstance(most, int) or isinstance(most, bool) or most < 1:
+        raise TopologyError(
+            f"{at}: {form}: value_bytes_max is {most!r}",
+            remedy=f"give a number of bytes: {form}(..., value_bytes_max=1_000_000)",
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
     """How a format reads and writes times.

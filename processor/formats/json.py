@@ -104,6 +104,7 @@ class Json:
         at = declared.told_at()
         columns = self.columns if self.columns is not None else {}
         declared.check_columns("Json", columns, at)
+        declared.check_bytes("Json", self.value_bytes_max, at)
         declared.check_names("Json", self.optional, columns, at)
         times = declared.times(
             "Json", self.columns or None, self._forms(), self._written(), self._epoch(at), at

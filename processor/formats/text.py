@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from processor.formats import declared
 from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
@@ -27,6 +28,9 @@ class Text:
     """
 
     value_bytes_max: int = VALUE_BYTES_MAX
+
+    def __post_init__(self) -> None:
+        declared.check_bytes("Text", self.value_bytes_max, declared.told_at())
 
     @property
     def columns(self) -> Mapping[str, DataType]:

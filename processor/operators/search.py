@@ -12,6 +12,7 @@ first of them in log2(n) runs of at most n rows in all, and the rest is looked a
 
 from __future__ import annotations
 
+from asyncio import CancelledError
 from collections.abc import Callable
 from typing import Final
 
@@ -19,8 +20,11 @@ from polars.exceptions import PanicException
 
 from processor.errors import ProcessorError
 
-ROW_ERRORS: Final = (Exception, PanicException)
-"""What an expression may raise, of the column engine and of the user's own functions."""
+ROW_ERRORS: Final = (Exception, PanicException, SystemExit, GeneratorExit, CancelledError)
+"""What an expression may raise, of the column engine and of the user's own functions.
+
+These are not to end the process: but for an interrupt, which is of who started it.
+"""
 
 _REASON_MAX: Final = 300
 

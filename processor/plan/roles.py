@@ -45,7 +45,7 @@ def check(plan: nodes.Plan) -> None:
             remedy='name another topic for one of them: dead_letters="..."',
         )
     kept = f"{plan.app}-changelog"
-    if kept in {source.topic, plan.dead_letters(), *outputs}:
+    if kept in {source.topic, plan.dead_letters(), plan.late(), *outputs}:
         raise TopologyError(
             f"{source.at}: {kept!r} is where the topology's state is kept "
             "(--on-checkpoint-loss changelog)",

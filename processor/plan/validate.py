@@ -23,6 +23,7 @@ from processor.plan import (
 _KEY_TYPES = (pl.String, pl.Boolean)
 _MODES = ("append", "update", "complete")
 _DELAY_MAX = timedelta(days=365_000)
+_KAFKAS = ("__consumer_offsets", "__transaction_state")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
 
 
@@ -104,6 +105,11 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
 
 
 def _topic(name: str, at: nodes.Location) -> None:
+    if name in _KAFKAS:
+        raise TopologyError(
+            f"{at}: {name!r} is where Kafka keeps its own records",
+            remedy="use a topic of another name",
+        )
     if not _TOPIC.fullmatch(name) or name in (".", ".."):
         raise TopologyError(
             f"{at}: {name!r} cannot be a topic",

@@ -26,6 +26,8 @@ def made(make: Callable[[], Answer]) -> Answer:
         error = reason(problem)
         said = error.str() if error is not None else str(problem)
         raise LogError(f"Kafka client: {said}", remedy=_correction(said)) from problem
+    except (TypeError, ValueError) as problem:  # it wants a Python object where text was given
+        raise LogError(f"Kafka client: {problem}", remedy=_correction("")) from problem
 
 
 def check(extra: Mapping[str, str]) -> None:

@@ -10,7 +10,7 @@ import pytest
 from processor import Json, Topology
 from processor import functions as F
 from processor.engine.lineage import Lineage
-from processor.errors import InputReplacedError, RetriableError
+from processor.errors import InputReplacedError, LogError, RetriableError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
 from processor.testing import TestDriver
@@ -115,3 +115,31 @@ def test_who_has_not_asked_waits_for_nothing():
     lineage = Lineage(Answers(), "in")  # type: ignore[arg-type]
     lineage.check()
     assert lineage.identity == ""
+
+
+def seen(before, after, error):
+    """What comes of a log's refusal when it called itself ``before`` and does ``after`` now."""
+
+    class Log:
+        def identity(self, topic):
+            def answer():
+                if isinstance(after, Exception):
+                    raise after
+                return after
+
+            return answer
+
+    lineage = Lineage(Log(), "in")
+    lineage.identity = before
+    with pytest.raises(type(error) if before == after else Exception) as caught, lineage.asked():
+        raise error
+    return caught.value
+
+
+def test_a_refusal_of_a_log_that_was_made_anew_is_told_as_that():
+    refusal = LogError("in[0]: Offset out of range")
+    assert isinstance(seen("a", "b", refusal), InputReplacedError)
+    assert seen("a", "a", refusal) is refusal
+    assert seen("a", RetriableError("no answer"), refusal) is refusal
+    away = RetriableError("no broker")
+    assert seen("a", "b", away) is away

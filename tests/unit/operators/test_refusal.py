@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from datetime import datetime, timedelta
@@ -139,6 +140,21 @@ def test_a_panic_of_the_column_engine_is_a_row_that_cannot_be_computed():
     source(topology).with_columns(w=step).select("k").write.kafka("out")
     result = run(topology, value(1, "a", "1"), value(2, "b", "n/a"))
     assert len(found(result, "out")) == len(found(result, "a-dead-letters")) == 1
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), asyncio.CancelledError()])
+def test_what_would_end_a_program_elsewhere_is_a_row_that_cannot_be_computed(error):
+    def ending(text: str) -> str:
+        if text == "n/a":
+            raise error
+        return text
+
+    topology = Topology("a")
+    step = pl.col("v").map_elements(ending, return_dtype=pl.String)
+    source(topology).with_columns(w=step).select("k").write.kafka("out")
+    result = run(topology, value(1, "a", "1"), value(2, "b", "n/a"), value(3, "c", "2"))
+    assert len(found(result, "out")) == 2
+    assert len(found(result, "a-dead-letters")) == 1
 
 
 def test_an_hour_that_a_zone_leaves_out_is_a_dead_letter():
