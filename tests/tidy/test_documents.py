@@ -1,7 +1,10 @@
 """What the documents say is there."""
 
+import os
 import re
+import signal
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -98,3 +101,21 @@ def test_the_page_of_metrics_has_every_alert():
     rules = (ROOT / "docker/prometheus/alerts.yml").read_text()
     written = [name.strip("`") for name, *_ in _table("docs/metrics.md", "Alerts")]
     assert written == re.findall(r"- alert: (\w+)", rules)
+
+
+def test_the_command_of_the_services_prints_addresses_and_ends_on_ctrl_c():
+    given = {
+        "PROCESSOR_TEST_BOOTSTRAP_SERVERS": "broker:1",
+        "PROCESSOR_TEST_REDIS_URL": "redis://store:2/0",
+    }
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.services"],
+        cwd=ROOT, env=os.environ | given, stdout=subprocess.PIPE, text=True,
+    ) as running:  # fmt: skip
+        printed = [running.stdout.readline() for _ in range(3)]
+        running.send_signal(signal.SIGINT)
+        assert running.wait(60) == 0
+    assert printed[1:] == [
+        "export PROCESSOR_BOOTSTRAP_SERVERS=broker:1\n",
+        "export PROCESSOR_REDIS_URL=redis://store:2/0\n",
+    ]
