@@ -161,7 +161,8 @@ def verify(  # noqa: PLR0917 - an argument per option
 ) -> None:
     """Recompute a range of the input, and compare with the committed outputs; reads only.
 
-    Exit code 0: all is right; 3: outputs are missing, duplicate or wrong.
+    Exit code 0: all that could be compared is right, and notes say what could not; 3: outputs are
+    missing, duplicate or wrong.
     """
     from processor.cli import verify as command
 
