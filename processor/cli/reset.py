@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import click
 
@@ -10,8 +11,11 @@ from processor import app, telling
 from processor.cli.progress import Progress
 from processor.engine.reset import Step, steps
 from processor.engine.reset import reset as carry_out
-from processor.errors import SettingsError
+from processor.errors import SettingsError, StateMismatchError
+from processor.model.manifest import Manifest
 from processor.settings import Settings
+
+_SHOWN: Final = 40
 
 
 def reset(name: str, settings: Settings, to: str, *, sure: bool) -> None:
@@ -45,6 +49,15 @@ def _text(name: str, wanted: Sequence[Step]) -> str:
         at = "nothing committed" if step.offset is None else f"offset {step.offset}"
         lines.append(f"  {step.partition}: {at} -> offset {step.to}, {step.blobs} state blobs go")
         if step.manifest:
-            lines.append(f"    manifest {step.manifest} -> an empty one")
+            lines.append(f"    manifest {_short(step.manifest)} -> an empty one")
     lines.append("  what was published stays: records that are read again are published again")
     return "\n".join(lines)
+
+
+def _short(manifest: str) -> str:
+    """What a manifest names; the whole of it is the group's committed metadata."""
+    try:
+        named = Manifest.parse(manifest)
+    except StateMismatchError:
+        return manifest if len(manifest) <= _SHOWN else f"{manifest[:_SHOWN]}…"
+    return f"of batch {named.epoch}, attempt {named.attempt or 'none'}"
