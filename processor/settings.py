@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypeAlias
@@ -77,6 +78,13 @@ def _create(value: object) -> object:
     return value
 
 
+def _whole(value: object) -> object:
+    """A number; pydantic would take true for 1."""
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not a truth value")  # noqa: TRY004 - pydantic's way
+    return value
+
+
 def _texts(value: object) -> object:
     """A table's values as text, nested tables joined by dots."""
     if not isinstance(value, Mapping):
@@ -111,6 +119,7 @@ def _place(value: object) -> object:
 Place: TypeAlias = Annotated[Literal["earliest", "latest"] | datetime, BeforeValidator(_place)]
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
 Wait: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 Texts: TypeAlias = Annotated[dict[str, str], BeforeValidator(_texts)]
 
 
@@ -127,14 +136,14 @@ class Settings(BaseSettings):
     redis_url: SecretStr | None = None
     interval: Duration = timedelta(milliseconds=100)
     guarantee: Literal["exactly-once", "at-least-once"] = "exactly-once"
-    workers: int = Field(default=1, ge=1, le=1024)
+    workers: Whole = Field(default=1, ge=1, le=1024)
     until_caught_up: bool = False
     create_topics: Annotated[bool | int, BeforeValidator(_create)] = False
     set: Texts = Field(default_factory=dict)
-    metrics_port: int | None = Field(default=None, ge=0, le=65535)
+    metrics_port: Whole | None = Field(default=None, ge=0, le=65535)
     metrics_host: str = "127.0.0.1"
-    batch_records_max: int | None = Field(default=None, ge=1)
-    batch_bytes_max: int = Field(default=64 * 1024 * 1024, ge=1)
+    batch_records_max: Whole | None = Field(default=None, ge=1)
+    batch_bytes_max: Whole = Field(default=64 * 1024 * 1024, ge=1)
     from_: Place = "earliest"
     on_checkpoint_loss: Literal["stop", "replay", "changelog"] = "stop"
     allow_dropped_state: bool = False
@@ -198,8 +207,19 @@ def load(config: Path | None = None, **cli: object) -> Settings:
     except ValidationError as error:
         faults = [_fault(fault, merged, origins) for fault in error.errors()] + faults
     if faults:
-        raise SettingsError("\n".join(faults), remedy=_REMEDY)
+        raise SettingsError("\n".join(faults), remedy=_remedy(faults, origins.values()))
     return settings
+
+
+def _remedy(faults: Sequence[str], origins: Collection[str]) -> str:
+    """Names the settings: each fault begins with where it is given.
+
+    >>> _remedy(["--workers = 0: input should be greater than or equal to 1"], ["--workers"])
+    'correct --workers; `processor run --help` lists them all'
+    """
+    given = [max((o for o in origins if f.startswith(o)), key=len, default="") for f in faults]
+    named = ", ".join(dict.fromkeys(filter(None, given))) or "the setting"
+    return f"correct {named}; `processor run --help` lists them all"
 
 
 def conceal(settings: Settings) -> None:
@@ -345,7 +365,9 @@ def _fault(fault: Any, merged: Mapping[str, Any], origins: Mapping[str, str]) ->
     value = merged.get(field)
     shown = "" if field in (*_TABLES, "redis_url") else f" = {value!r}"
     message = str(fault["msg"]).removeprefix("Value error, ")
-    return f"{where}{shown}: {message[:1].lower()}{message[1:]}"
+    expected = re.findall(r"'([^']+)'", str(fault.get("ctx", {}).get("expected", "")))
+    near = _nearest(str(value), dict.fromkeys(expected)) if expected else ""
+    return f"{where}{shown}: {message[:1].lower()}{message[1:]}{near}"
 
 
 def _nearest(

@@ -86,11 +86,11 @@ def _text(  # noqa: PLR0917 - all that is told
         f"{plan.app}: {known.records} records, {len(known.behind)} of them behind the largest "
         f"event time of their partition, by up to {_shown(known)}"
     )
-    lines.append(f"{'delay':>12} {'late records':>14} {'windows':>10} {'saved':>10}")
+    lines.append(f"{'delay':>18} {'late records':>14} {'windows':>10} {'saved':>10}")
     for loss in losses:
         mark = "  (the topology's)" if loss.delay == present else ""
         lines.append(
-            f"{duration.text(loss.delay):>12} {loss.late:>14} {_count(loss.windows):>10} "
+            f"{duration.text(loss.delay):>18} {loss.late:>14} {_count(loss.windows):>10} "
             f"{base.late - loss.late:>10}{mark}"
         )
     lines += [
@@ -102,7 +102,7 @@ def _text(  # noqa: PLR0917 - all that is told
 
 def _shown(known: Lateness) -> str:
     most = int(known.behind[-1]) if len(known.behind) else 0
-    return duration.text(timedelta(microseconds=most))
+    return duration.about(timedelta(microseconds=most))
 
 
 def _count(number: int | None) -> str:

@@ -164,7 +164,8 @@ def verify(  # noqa: PLR0917 - an argument per option
     A TIME is ISO, in UTC where it names no zone: of each partition the first record with that
     timestamp or a later one.
 
-    Exit code 0: all is right; 3: outputs are missing, duplicate or wrong.
+    Exit code 0: all that could be compared is right, and notes say what could not; 3: outputs are
+    missing, duplicate or wrong.
     """
     from processor.cli import verify as command
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Final
 
 import click
 
@@ -12,12 +13,14 @@ from processor.cli.progress import Progress
 from processor.engine.reset import Step, steps
 from processor.engine.reset import reset as carry_out
 from processor.engine.setback import Setback, set_back, setbacks
-from processor.errors import SettingsError
+from processor.errors import SettingsError, StateMismatchError
 from processor.model import moment
+from processor.model.manifest import Manifest
 from processor.plan.nodes import Plan
 from processor.settings import Settings
 
 NOTHING = "nothing was changed: --yes does it"
+_SHOWN: Final = 40
 
 
 def reset(
@@ -115,7 +118,7 @@ def _text(name: str, wanted: Sequence[Step]) -> str:
         at = "nothing committed" if step.offset is None else f"offset {step.offset}"
         lines.append(f"  {step.partition}: {at} -> offset {step.to}, {step.blobs} state blobs go")
         if step.manifest:
-            lines.append(f"    manifest {step.manifest} -> an empty one")
+            lines.append(f"    manifest {_short(step.manifest)} -> an empty one")
     if wanted and len(wanted) < wanted[0].of:
         lines.append(f"  the other {wanted[0].of - len(wanted)} partitions stay as they are")
     lines.append("  what was published stays: records that are read again are published again")
@@ -137,3 +140,12 @@ def _watermarks(name: str, wanted: Sequence[Setback]) -> str:
         "a new count"
     )
     return "\n".join(lines)
+
+
+def _short(manifest: str) -> str:
+    """What a manifest names; the whole of it is the group's committed metadata."""
+    try:
+        named = Manifest.parse(manifest)
+    except StateMismatchError:
+        return manifest if len(manifest) <= _SHOWN else f"{manifest[:_SHOWN]}…"
+    return f"of batch {named.epoch}, attempt {named.attempt or 'none'}"

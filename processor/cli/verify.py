@@ -137,10 +137,13 @@ def _text(plan: Plan, report: Report) -> str:
     if len(report.findings) > SHOWN:
         lines.append(f"... and {len(report.findings) - SHOWN} more; --json has all")
     told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    lines.append(
-        f"{plan.app}: {report.recomputed} records recomputed, {report.compared} outputs compared: "
-        + (told if report.findings else "all is right")
-    )
+    begun = f"{plan.app}: {report.recomputed} records recomputed, "
+    if not (report.judged or report.findings):
+        lines.append(f"{begun}nothing was compared of what it writes: {report.unjudged[0]}")
+        return "\n".join(lines)
+    right = "all is right, but see the notes" if report.notes else "all is right"
+    said = told if report.findings else right
+    lines.append(f"{begun}{report.compared} outputs compared: {said}")
     return "\n".join(lines)
 
 
@@ -151,7 +154,7 @@ def _counts(report: Report) -> Mapping[str, int]:
 
 def _json(report: Report) -> str:
     told = {
-        "right": not report.findings,
+        "right": not report.findings if report.judged or report.findings else None,
         "recomputed": report.recomputed,
         "compared": report.compared,
         **_counts(report),

@@ -19,7 +19,7 @@ from processor.cli.job import Job
 from processor.connectors.ports import Log
 from processor.engine import changelog, rescale
 from processor.errors import ProcessorError, TopologyError
-from processor.plan import roles
+from processor.plan import order, roles
 from processor.plan.nodes import Plan, console_topic
 from processor.settings import conceal
 
@@ -86,7 +86,8 @@ def _loaded(names: Sequence[str], settings: Settings) -> list[Plan]:
                     remedy='write.kafka("topic") for a run on Kafka, or leave '
                     "--bootstrap-servers out",
                 )
-    for note in roles.together(plans):
+    alone = (note for plan in plans for note in order.unordered(plan))
+    for note in (*roles.together(plans), *alone):
         log_lines.warning("see whether this is right", what=note)
     return plans
 

@@ -3,8 +3,8 @@
 An aggregate counts on it that all records of a key are in one partition. The broker does not see to
 that: each writer does, by its partitioner. Of every batch a few records are looked at: the text
 of the ``partitioned_by`` column, by murmur2, against the partition that the record came from. The
-first that lies elsewhere is told, and the partitioner that put it there as soon as it is known; all
-that are found are counted.
+first that lies elsewhere is told, and the partitioner that put it there as soon as it is known, or
+that the topic is keyed by something else; all that are found are counted.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ SAMPLE_MAX: Final = 64
 CLOSELY: Final = 4096
 ONE_IN: Final = 512
 _KEYS_MIN: Final = 4  # fewer lie by chance where a partitioner puts them
+_SHOWN_MAX: Final = 60
 _MASK: Final = 0xFFFFFFFF
 _DEFAULT: Final = "partitioner=murmur2_random in librdkafka, Kafka's own clients without a setting"
 
@@ -42,6 +43,7 @@ class Keys:
         self._passed = 0
         self._known: list[Sample] = []
         self._untold = True
+        self._otherwise = True  # no key seen so far says what its column says
         self.seen = self.misplaced = 0
 
     def wanted(self, rows: int) -> int:
@@ -67,12 +69,13 @@ class Keys:
         keyed = [sample for sample in samples if sample.text is not None]
         elsewhere = [sample for sample in keyed if self._elsewhere(sample)]
         self.seen += len(keyed)
+        self._otherwise = self._otherwise and all(map(_foreign, keyed))
         if self._untold and (elsewhere or self.misplaced):
             self._known += keyed
             fits = self._fits() if len({_bytes(s) for s in self._known}) >= _KEYS_MIN else None
             if not self.misplaced:
                 self._tell(self._told(elsewhere[0], fits))
-            elif fits is not None:
+            elif fits is not None and not self._otherwise:
                 self._tell(f"{keyed[0].message.topic()}: {fits}")
             self._untold = fits is None and len(self._known) < SAMPLE_MAX
         self.misplaced += len(elsewhere)
@@ -89,6 +92,15 @@ class Keys:
 
     def _told(self, sample: Sample, fits: str | None) -> str:
         message, text = sample.message, str(sample.text)
+        if self._otherwise:
+            return (
+                f"{message.topic()}[{message.partition()}] offset {message.offset()}: the topic is "
+                f"not keyed by {self._column!r}: the record's key is {_shown(message.key())} where "
+                f"the column is {text!r}, so that records of one group may lie in several "
+                "partitions, with a total in each. Name the column that the topic is keyed by "
+                f"(partitioned_by=), or write it keyed by {self._column!r} first, by a topology of "
+                "its own"
+            )
         home = partition_of(text.encode(), self._partitions)
         return (
             f"{message.topic()}[{message.partition()}] offset {message.offset()}: a record with "
@@ -119,6 +131,17 @@ class Keys:
 def _of(samples: Sequence[Sample]) -> str:
     same = all(_bytes(sample) == str(sample.text).encode() for sample in samples)
     return "the keys" if same else "their record keys, which are another text"
+
+
+def _foreign(sample: Sample) -> bool:
+    """Whether a record's key says something else than its column."""
+    key, text = sample.message.key(), str(sample.text).encode()
+    return key is not None and key != text and not _made_of(key, text)
+
+
+def _shown(key: bytes | None) -> str:
+    text = (key or b"").decode(errors="backslashreplace")
+    return repr(text if len(text) <= _SHOWN_MAX else f"{text[:_SHOWN_MAX]}…")
 
 
 def _bytes(sample: Sample) -> bytes:

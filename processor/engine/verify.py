@@ -33,7 +33,7 @@ from processor.model.log import Extent, Message, Output, TopicPartition
 from processor.model.manifest import Manifest
 from processor.operators.base import TaskState
 from processor.operators.pipeline import Pipeline
-from processor.plan import beside, nodes, schema
+from processor.plan import beside, nodes, order, schema
 
 Scan: TypeAlias = Callable[[TopicPartition, int, int], Iterator[Sequence[Message]]]
 LOCATED_MAX = 20
@@ -63,12 +63,17 @@ Times: TypeAlias = tuple[int | None, int | None]
 
 @dataclass(slots=True)
 class Report:
-    """What came of it: input records recomputed, output records compared, and what is amiss."""
+    """What came of it: input records recomputed, output records compared, and what is amiss.
+
+    ``judged`` says whether what any sink writes could be compared, ``unjudged`` why one could not.
+    """
 
     recomputed: int = 0
     compared: int = 0
     findings: list[Finding] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    judged: bool = True
+    unjudged: list[str] = field(default_factory=list)
 
 
 def verify(
@@ -276,8 +281,10 @@ def _judges(
         judge = _judge(plan, topic, bounds, locator)
         if isinstance(judge, str):
             report.notes.append(f"{topic} is not compared: {judge}")
+            report.unjudged.append(f"{topic}: {judge}")
         else:
             judges[topic] = judge
+    report.judged = bool(judges)
     if plan.source().on_error == "dead_letter" and plan.dead_letters() not in judges:
         topic = plan.dead_letters()
         bounds = _bounds(topic, outputs, report, surplus=True)
@@ -329,7 +336,11 @@ def _grouped(
     read = row_reader(sink.format, names)
     if groups is None or read is None:
         return "its records do not tell their groups apart"
-    if sink.mode != "append" and bounds.partitions > 1 and sink.key not in groups:
+    if (
+        sink.mode != "append"
+        and bounds.partitions > 1
+        and sink.key not in order.fixed(plan, sink, aggregate)
+    ):
         return "its key is no column of the group, so that records of a group have no order"
     made = {a.name: a for a in aggregate.aggregations}
     published = {name: made[origin] for name, origin in origins.items() if origin in made}

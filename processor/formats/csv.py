@@ -44,7 +44,8 @@ class Csv:
     A record is bad when it has fewer or more fields, an empty one, text where a number or a time is
     due, a number that is not finite or too large for its type, a line break outside quotes, a NUL,
     or bytes that are not UTF-8. One line break at the end is no part of the line, nor is a
-    byte-order mark at the beginning. A String column takes the field's text as it stands.
+    byte-order mark at the beginning. A String column takes the field's text as it stands. A sink
+    sets a row aside that has a null, or a number that is not finite.
 
     Args:
         columns: name and Polars type of each field, in order: String, integers up to 64 bits,

@@ -62,7 +62,8 @@ class Json:
     type (a number as text is not a number), when a number does not fit the column's type, or when
     it is not UTF-8. Columns named in ``optional`` may be missing or null. A String column takes a
     member that is no text as its JSON stands in the record: ``1.10`` stays ``1.10``. Of members
-    with one name the first counts. Writing turns numbers that are not finite into null.
+    with one name the first counts. Writing turns numbers that are not finite into null; a sink sets
+    a row aside that would have a null in a column that is not optional.
 
     Args:
         columns: name and Polars type of each member to read (String, integers up to 64 bits,
@@ -151,7 +152,7 @@ class Json:
         if self._texts:
             texts = {name: as_they_stand(frame[name], values, bad) for name in self._texts}
             frame = pl.DataFrame([texts.get(c.name, c) for c in frame.get_columns()])
-        return Decoded(self._finish(frame, bad), bad)
+        return Decoded(self._finish(frame, values, bad), bad)
 
     def encode(self, frame: pl.DataFrame) -> list[bytes]:
         """Rows to objects, members in the order of the columns.
@@ -278,7 +279,7 @@ class Json:
                 return f"column {name!r}: {shown(cell)} is no {WORDS[unit] if unit else kind}"
         return None
 
-    def _finish(self, frame: pl.DataFrame, bad: dict[int, str]) -> pl.DataFrame:
+    def _finish(self, frame: pl.DataFrame, values: Values, bad: dict[int, str]) -> pl.DataFrame:
         """Raw columns to the wanted types; a required cell that is null makes its row bad."""
         columns = []
         for name, kind in (self.columns or {}).items():
@@ -291,7 +292,10 @@ class Json:
             wrong = null & raw.is_not_null() if name in self.optional else null
             for row in wrong.arg_true().to_list():
                 if row not in bad:
-                    reason = "missing" if raw[row] is None else self._why(raw[row], name, kind)
+                    cell = raw[row]
+                    reason = (
+                        _absent(values[row], name) if cell is None else self._why(cell, name, kind)
+                    )
                     bad[row] = f"column {name!r}: {reason}"
         return pl.DataFrame(columns)
 
@@ -307,6 +311,20 @@ class Json:
         if name in self._times.kinds:
             return self._times.why(cell, name)
         return f"{shown(cell)} is no {kind}"
+
+
+def _absent(value: bytes, name: str) -> str:
+    """Whether a member that has no value is there.
+
+    >>> _absent(b'{"a":null}', "a"), _absent(b'{"a":null}', "b")
+    ('null', 'missing')
+    """
+    if b"null" not in value:
+        return "missing"
+    try:
+        return "null" if name in members(value.decode()) else "missing"
+    except (ValueError, IndexError, RecursionError):
+        return "missing"
 
 
 def _fits(cell: object, kind: DataType) -> bool:

@@ -29,6 +29,8 @@ _UNITS: Final = {
     }.items()
     for alias in aliases
 }
+_NAMES: Final = {"d": "d", "h": "h", "m": "min", "s": "s", "ms": "ms", "us": "us"}
+_LONG: Final = 1_000  # of one unit; more is easier to read in several
 _PART: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zµ]+)\s*")
 
 
@@ -76,9 +78,31 @@ def text(duration: timedelta) -> str:
 
     >>> text(timedelta(minutes=90)), text(timedelta(milliseconds=500))
     ('90m', '500ms')
+    >>> text(timedelta(milliseconds=30975548))
+    '8h 36m 15s 548ms'
     """
     microseconds = duration // timedelta(microseconds=1)
     for unit in ("d", "h", "m", "s", "ms"):
-        if microseconds and microseconds % _MICROSECONDS[unit] == 0:
-            return f"{microseconds // _MICROSECONDS[unit]}{unit}"
-    return f"{microseconds}us" if microseconds else "0s"
+        count, rest = divmod(microseconds, _MICROSECONDS[unit])
+        if microseconds and not rest and count < _LONG:
+            return f"{count}{unit}"
+    parts = []
+    for unit in ("d", "h", "m", "s", "ms", "us"):
+        count, microseconds = divmod(microseconds, _MICROSECONDS[unit])
+        parts += [f"{count}{unit}"] * bool(count)
+    return " ".join(parts) or "0s"
+
+
+def about(duration: timedelta) -> str:
+    """A duration by its two largest units, for people.
+
+    >>> about(timedelta(milliseconds=30975548)), about(timedelta(milliseconds=1500))
+    ('8 h 36 min', '1 s 500 ms')
+    """
+    words = []
+    left = duration // timedelta(microseconds=1)
+    for unit, name in _NAMES.items():
+        count, left = divmod(left, _MICROSECONDS[unit])
+        words.append(f"{count} {name}" if count else "")
+    first = next((at for at, word in enumerate(words) if word), len(words))
+    return " ".join(filter(None, words[first : first + 2])) or "0 s"

@@ -7,10 +7,13 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from processor.formats.base import Format
+from processor.formats.base import Format, WriteError, finite
+from processor.formats.csv import Csv
+from processor.formats.json import Json
 from processor.model.log import NULL_KEYS, Headers, Output
 from processor.model.watermark import HEADER
 from processor.operators.base import HIDDEN, Context
+from processor.operators.search import told
 from processor.plan import nodes
 
 
@@ -25,6 +28,7 @@ class Emit:
         timestamp: the column of the records' timestamps; where it is null, the log's own is taken.
         headers: columns of headers, as text; one that is null is no header.
         apart: columns that are no part of the value.
+        required: columns of the value in which no reader of the format takes a null (`required`).
     """
 
     topic: str
@@ -33,13 +37,18 @@ class Emit:
     timestamp: str | None = None
     headers: nodes.Headers | None = None
     apart: tuple[str, ...] = ()
+    required: tuple[str, ...] = ()
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """Add the rows to the batch's outputs; nothing goes on.
 
-        Raises `ValueError` for rows with a time that cannot be a record's.
+        Raises `ValueError` for rows with a time that cannot be a record's, and `WriteError` for
+        those with a null where the format has none.
         """
         if not frame.is_empty():
+            for name in self.required:
+                if _lacks(frame[name]):
+                    raise self._error(name, frame[name].filter(~_present(frame[name]))[0])
             rows = frame.select_seq(pl.exclude(HIDDEN))
             if self.key is None:
                 self._add(rows, None, context)
@@ -52,6 +61,25 @@ class Emit:
                     self._add(rows.filter(column.is_not_null()), keys.drop_nulls(), context)
                     self._add(rows.filter(column.is_null()), None, context, NULL_KEYS)
         return frame.clear()
+
+    def misfits(self, frame: pl.DataFrame) -> dict[int, str]:
+        """The rows with a null where the format has none, found at once, with the column."""
+        found: dict[int, str] = {}
+        for name in self.required:
+            column = frame[name]
+            if _lacks(column):
+                for row in _present(column).not_().arg_true().to_list():
+                    found.setdefault(row, told(self._error(name, column[row])))
+        return found
+
+    def _error(self, name: str, cell: object) -> WriteError:
+        what = "null" if cell is None else f"{cell}, which is no number"
+        why = (
+            f"is not optional in the format of {self.topic!r}"
+            if isinstance(self.format, Json)
+            else f"is a field of {self.topic!r}, whose format has no way to leave one out"
+        )
+        return WriteError(f"column {name!r} is {what}, and {why}")
 
     def _add(
         self,
@@ -72,6 +100,27 @@ class Emit:
         values = self.format.encode(rows.drop(self.apart) if self.apart else rows)
         output = Output(self.topic, values, texts, headers, partition, times)
         context.result.outputs.append(output)
+
+
+def required(form: Format) -> tuple[str, ...]:
+    """The columns in which a reader of the format takes no null: those that it names as such.
+
+    >>> required(Json({"a": pl.Int64, "b": pl.Int64}, optional=frozenset({"b"}))), required(Json())
+    (('a',), ())
+    """
+    if isinstance(form, Json):
+        return tuple(name for name in form.columns or () if name not in form.optional)
+    return tuple(form.columns) if isinstance(form, Csv) else ()
+
+
+def _lacks(column: pl.Series) -> bool:
+    """Whether a column has a null, or a float that no reader takes for a number."""
+    return bool(column.null_count()) or (column.dtype.is_float() and not finite(column))
+
+
+def _present(column: pl.Series) -> pl.Series:
+    there = column.is_finite() if column.dtype.is_float() else column.is_not_null()
+    return there.fill_null(value=False)
 
 
 def _millis(column: pl.Series) -> list[int | None]:

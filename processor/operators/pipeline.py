@@ -20,7 +20,7 @@ from processor.operators.aside import Aside, messages_at
 from processor.operators.base import ROW, Context, KeyWatch, Operator, Refusal, Stateful, TaskState
 from processor.operators.carried import Carried, Note
 from processor.operators.derived import derived_of
-from processor.operators.emit import Emit
+from processor.operators.emit import Emit, required
 from processor.operators.fit import Fitted, fit_of
 from processor.operators.search import ROW_ERRORS, StepError, failing
 from processor.operators.source import Decode
@@ -253,7 +253,8 @@ def _aside(running: Context) -> Context:
 
 def _failing(step: _Step, frame: pl.DataFrame, context: Context) -> dict[int, str]:
     """The rows of a frame that a step cannot compute; nothing is done with what it makes."""
-    bad = dict(step.operator.misfits(frame)) if isinstance(step.operator, Fitted) else {}
+    operator = step.operator
+    bad = dict(operator.misfits(frame)) if isinstance(operator, Fitted | Emit) else {}
     rest = [row for row in range(frame.height) if row not in bad]
     others = frame[rest] if bad else frame
 
@@ -323,7 +324,10 @@ def _compile(plan: nodes.Plan, note: Note) -> tuple[Decode, list[_Step]]:
     for sink in plan.sinks:
         behind = any(isinstance(node, nodes.Aggregate) for node in nodes.path(sink))
         aside = beside.apart(sink, columns[id(sink.parent)])
-        emit = Emit(sink.topic, sink.format, sink.key, sink.timestamp, sink.headers, aside)
+        emit = Emit(
+            sink.topic, sink.format, sink.key, sink.timestamp, sink.headers, aside,
+            required(sink.format),
+        )  # fmt: skip
         children[id(sink.parent)].append(_Step(emit, f"write at {sink.at}", behind))
     return decode, top
 

@@ -16,7 +16,15 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
 
-from processor.plan.fingerprint import FORMAT, KNOWN, WATERMARKS, Cell, Description, Operator
+from processor.plan.fingerprint import (
+    FORMAT,
+    KNOWN,
+    WATERMARKS,
+    Cell,
+    Content,
+    Description,
+    Operator,
+)
 
 
 class Verdict(StrEnum):
@@ -193,14 +201,14 @@ def _operator(old: Operator, new: Operator) -> Finding:
     stored = {cell.content: cell.name for cell in old.cells}
     by_name = {cell.name: cell.content for cell in old.cells}
     cells = {
-        cell.name: cell.name if by_name.get(cell.name) == cell.content else stored.get(cell.content)
+        cell.name: cell.name if by_name.get(cell.name) == cell.content else _stored(stored, cell)
         for cell in new.cells
         # Earlier versions did not have it; then state that is loaded tells.
         if cell.content in stored or not cell.function.endswith(KNOWN)
     }
     keys = tuple(old.keys.index(key) for key in new.keys)
     told = [cell for cell in new.cells if not cell.function.endswith(KNOWN)]
-    found = [f"{c} has no history" for c in told if cells[c.name] is None]
+    found = [f"{c} has no history{_needs(c)}" for c in told if cells[c.name] is None]
     found += [
         f"{c} comes from {cells[c.name]}" for c in told if cells[c.name] not in (None, c.name)
     ]
@@ -216,6 +224,28 @@ def _operator(old: Operator, new: Operator) -> Finding:
     if old.sinks != new.sinks:
         found.append(f"written to {_names(new.sinks)}, before to {_names(old.sinks)}")
     return Finding(_label(new), verdict, tuple(found), old.name, new.name, keys, cells)
+
+
+def _stored(stored: Mapping[Content, str], cell: Cell) -> str | None:
+    """The stored column that a cell comes from; a mean's sum also from an exact one."""
+    exact = cell.function, cell.column, cell.kind, "<i8"
+    of_mean = cell.function == "sum" and cell.dtype == "<f8"
+    return stored.get(cell.content) or (stored.get(exact) if of_mean else None)
+
+
+def _needs(cell: Cell) -> str:
+    """What would be the history of a mean's part, or of a count, which looks as if it were there.
+
+    >>> _needs(Cell("avg.count", "count", "cents", "Int64", "<i8"))
+    ': it would be that of F.count("cents"), which passes over nulls as F.count() does not'
+    """
+    if cell.function == "count" and cell.column is not None:
+        return (
+            f': it would be that of F.count("{cell.column}"), which passes over nulls as '
+            "F.count() does not"
+        )
+    mean = cell.function == "sum" and cell.name.endswith(".sum")
+    return f': it would be that of F.sum("{cell.column}")' if mean else ""
 
 
 def _told(operator: Operator) -> tuple[Cell, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from processor.plan import nodes
+from processor.plan import nodes, order
 
 
 def describe(plan: nodes.Plan) -> str:
@@ -29,6 +29,7 @@ def describe(plan: nodes.Plan) -> str:
         carries += ", carrying the watermark" if sink.watermark else ""
         lines.append("  " * depth + f"write {sink.topic}{key}, {sink.mode}{carries}")
     lines.append(f"  on error: {source.on_error}, dead letters to {plan.dead_letters()}")
+    lines += [f"  see whether this is right: {note}" for note in order.unordered(plan)]
     return "\n".join(lines)
 
 

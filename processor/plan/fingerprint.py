@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import orjson
 import polars as pl
@@ -26,6 +26,10 @@ KNOWN: Final = " is known"
 """What the function of a cell ends with that only tells whether another one holds a value."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]+")
+
+
+Content: TypeAlias = tuple[str, str | None, str, str]
+"""What a stored column holds: its function, of which column, of which type, stored as which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class Cell:
     dtype: str
 
     @property
-    def content(self) -> tuple[str, str | None, str, str]:
+    def content(self) -> Content:
         """What it holds, whatever it is called."""
         return self.function, self.column, self.kind, self.dtype
 

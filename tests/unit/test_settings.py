@@ -249,3 +249,37 @@ def test_a_day_is_its_midnight_in_utc(line):
 def test_a_beginning_that_is_no_time_is_told_with_one_that_is(value):
     with pytest.raises(SettingsError, match=r"--from = .*2026-08-01T12:00:00"):
         load(from_=value)
+
+
+@pytest.mark.parametrize(
+    "line", ["workers = true", "batch_records_max = false", "batch_bytes_max = true",
+             "metrics-port = true"],
+)  # fmt: skip
+def test_a_truth_value_is_no_number(line):
+    write(line)
+    name = line.partition(" =")[0].replace("-", "_")
+    with pytest.raises(
+        SettingsError, match=rf"processor.toml: {name} = (True|False): a number"
+    ) as raised:
+        load()
+    assert raised.value.remedy.startswith(f"correct processor.toml: {name};")
+
+
+@pytest.mark.parametrize(
+    ("given", "words", "remedy"),
+    [
+        ({"guarantee": "exactly_once"}, "did you mean exactly-once?", "correct --guarantee;"),
+        (
+            {"kafka": {"auto.offset.reset": "latest"}},
+            "--from",
+            "correct --kafka auto.offset.reset;",
+        ),
+        ({"workers": 0, "interval": "x"}, "--workers = 0", "correct --interval, --workers;"),
+        ({"redis_url": "redis://host/abc"}, "--redis-url", "correct --redis-url;"),
+    ],
+)
+def test_the_remedy_names_the_settings(given, words, remedy):
+    with pytest.raises(SettingsError) as raised:
+        load(**given)
+    assert words in raised.value.message
+    assert raised.value.remedy.startswith(remedy)

@@ -45,6 +45,8 @@ def test_nothing_happens_without_yes(driver):
     done = invoke()
     assert done.exit_code == 0
     assert "rides[0]: offset 9 -> offset 0, 1 state blobs go" in done.output
+    assert "manifest of batch 1, attempt " in done.output
+    assert max(map(len, done.output.splitlines())) < 80
     assert "nothing was changed: --yes does it" in done.output
     assert driver.committed() == before
 

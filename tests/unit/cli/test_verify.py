@@ -5,6 +5,7 @@ The run's one transaction has 9 records and a mark, so that what is planted begi
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 
@@ -74,3 +75,47 @@ def test_nothing_to_look_at_is_2(tmp_path, monkeypatch):
     done = CliRunner().invoke(cli, ["verify", "topologies.uber.enrich"])
     assert done.exit_code == 2
     assert "--bootstrap-servers" in done.output
+
+
+TOTALS = """
+import polars as pl
+from processor import Json, Topology
+from processor import functions as F
+
+topology = Topology("totals")
+rows = topology.read.kafka("in", format=Json({"c": pl.String}), partitioned_by="c")
+rows.group_by("c").agg(n=F.count()).write.kafka("out", mode="update"KEY)
+"""
+
+
+def totals(tmp_path, monkeypatch, key="", place=None):
+    (tmp_path / "totals_of_a_test.py").write_text(TOTALS.replace("KEY", key))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    sys.modules.pop("totals_of_a_test", None)
+    made = importlib.import_module("totals_of_a_test").topology
+    driver = TestDriver(made, partitions=4)
+    for n in range(40):
+        driver.log.feed(
+            "in", [json.dumps({"c": f"c{n % 9}"}).encode()], keys=[f"land-{n % 7}".encode()],
+            partition=n % 9 % 4 if place is None else place,
+        )  # fmt: skip
+    driver.run()
+    monkeypatch.setattr(app, "reading", lambda _: driver.log)
+    return lambda *options: CliRunner().invoke(cli, ["verify", "totals_of_a_test", *options])
+
+
+def test_where_nothing_could_be_compared_that_is_said_with_the_reason(tmp_path, monkeypatch):
+    done = totals(tmp_path, monkeypatch, place=0)
+    last = done().output.splitlines()[-1]
+    assert "all is right" not in last
+    assert "nothing was compared" in last
+    assert "out: its key is no column of the group" in last
+    assert json.loads(done("--json").output.splitlines()[-1])["right"] is None
+
+
+def test_all_is_right_with_a_caveat_where_there_are_notes(tmp_path, monkeypatch):
+    done = totals(tmp_path, monkeypatch, key=', key="c"')()
+    assert done.exit_code == 0
+    note, *_, last = done.output.splitlines()
+    assert "the topic is not keyed by 'c': the record's key is 'land-" in note
+    assert last.endswith("all is right, but see the notes")

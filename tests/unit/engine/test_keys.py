@@ -127,10 +127,28 @@ def test_keys_that_are_numbers_in_bytes_lie_where_these_belong(
     assert driver.noted == []
 
 
-def test_a_topic_that_is_keyed_by_something_else_is_told() -> None:
+@pytest.mark.parametrize("size", [1, 20, 20_000])
+@pytest.mark.parametrize("place", [murmur2, CRC32, lambda key, _: len(key) * 3 % 4])
+def test_a_topic_that_is_keyed_by_something_else_is_told_so_once(place, size: int) -> None:
     number = iter(range(1000))
-    driver = fed(murmur2, key=lambda _: f"order-{next(number)}".encode())
-    assert "murmur2 puts their record keys, which are another text" in driver.noted[0]
+    driver = fed(place, key=lambda _: f"order-{next(number)}".encode(), size=size)
+    (told,) = driver.noted
+    assert "the topic is not keyed by 'user': the record's key is 'order-" in told
+    assert "where the column is 'user-" in told
+    assert "partitioned_by=" in told
+    assert "murmur2" not in told
+
+
+def test_some_records_with_another_key_do_not_make_the_topic_keyed_otherwise() -> None:
+    number = iter(range(1000))
+    driver = fed(murmur2, key=lambda user: b"x" if next(number) >= 50 else user.encode(), size=1)
+    assert "of 4 by murmur2" in driver.noted[0]
+
+
+def test_a_long_key_of_any_bytes_is_told_in_a_few() -> None:
+    number = iter(range(1000))
+    driver = fed(CRC32, key=lambda _: b"\xff" * 500 + b"%d" % next(number))
+    assert len(driver.noted[0]) < 700
 
 
 def test_a_topic_without_keys_is_told_where_its_groups_are_split() -> None:

@@ -118,6 +118,24 @@ def test_a_mean_is_taken_apart_into_what_it_was_made_of():
     assert state(driver) == whole(rides(many=F.count("n"), mean=F.mean("n")), 40)
 
 
+def test_a_mean_is_made_of_a_stored_sum_and_count_of_the_column():
+    driver = begun(rides(total=F.sum("n"), many=F.count("n")))
+    after = rides(total=F.sum("n"), many=F.count("n"), mean=F.mean("n"))
+    driver = go_on(changed(driver, after))
+    assert "mean.sum=sum(n: Int64) comes from total" in driver.upgraded[0].table
+    assert state(driver) == whole(after, 40)
+
+
+def test_a_mean_that_misses_a_part_is_told_which_one():
+    after = rides(n=F.count(), total=F.sum("n"), mean=F.mean("n"))
+    with pytest.raises(StateMismatchError) as caught:
+        changed(begun(rides()), after).run()
+    assert "mean.sum=sum(n: Int64) has no history" not in str(caught.value)
+    assert 'mean.count=count(n: Int64) has no history: it would be that of F.count("n")' in str(
+        caught.value
+    )
+
+
 def test_keys_in_another_order_take_nulls_and_long_texts_with_them():
     driver = begun(rides("k", "c", window="1 hour", delay="9 hours"))
     after = rides("c", "k", window="1 hour", delay="9 hours")

@@ -43,7 +43,7 @@ def test_members_that_are_no_column_are_ignored() -> None:
         (b"6", "no JSON object"),
         (b"{}", "column 'dt': missing"),
         (b'{"cluster":6}', "column 'dt': missing"),
-        (b'{"dt":null,"cluster":6}', "column 'dt': missing"),
+        (b'{"dt":null,"cluster":6}', "column 'dt': null"),
         (b'{"dt":"2014-08-01 00:00:00"}', "column 'cluster': missing"),
         (b'{"dt":"yesterday","cluster":6}', "column 'dt': 'yesterday' is no time"),
         (b'{"dt":6,"cluster":6}', "column 'dt': '6' is no time"),
