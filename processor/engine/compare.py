@@ -145,7 +145,6 @@ class _Last:
     pair: _Pair
     partition: int
     offset: int
-    count: int = 1
 
 
 class Groups:

@@ -172,7 +172,7 @@ def _windows(
     time = pl.col(aggregate.window.column).cast(pl.Datetime("us")).to_physical()
     numbers = behind[rows[TASK].to_numpy()]
     return rows.select(
-        (time.floordiv(size) * size).alias(WINDOW_START),
+        time.floordiv(size).alias(WINDOW_START),
         *(pl.col(key) for key in aggregate.keys),
         pl.Series(_BEHIND, numbers, dtype=pl.Int64),
     )

@@ -19,7 +19,7 @@ from tests.mutation.mutants import ROOT, Mutant
 TESTS = (
     "tests/unit/state", "tests/unit/operators", "tests/unit/engine", "tests/unit/connectors",
     "tests/unit/app", "tests/unit/testing", "tests/unit/test_doctests.py", "tests/contract",
-    "tests/property",
+    "tests/property", "tests/unit/cli/test_late.py", "tests/unit/cli/test_verify.py",
     "tests/simulation/test_chain.py", "tests/simulation/test_crash_sweep.py",
     "tests/simulation/test_simulator.py",
 )  # fmt: skip
