@@ -117,7 +117,7 @@ def test_a_server_that_cannot_start_says_why_at_once(tmp_path, monkeypatch):
 
 
 def test_its_log_is_of_this_run_and_signals_of_the_terminal_are_not_for_it(tmp_path):
-    (tmp_path / "redis.log").write_text("earlier\n" * 9)
+    (tmp_path / "redis.log").write_text("earlier\n" * 9_999)
     with EmbeddedRedis(tmp_path) as server:
         assert os.getsid(server.pid) == server.pid
         assert "earlier" not in (tmp_path / "redis.log").read_text()
