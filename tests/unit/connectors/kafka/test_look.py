@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException
 
 from processor.connectors.kafka import log as module
-from processor.connectors.kafka.look import held, look
+from processor.connectors.kafka.look import _heard, held, look
 from processor.errors import RetriableError
 from processor.model.log import TopicPartition
 
@@ -104,6 +104,18 @@ def test_only_partitions_of_topics_that_are_there_are_asked_for_their_ends_for_s
     assert [n for n, _ in asked[4:6]] == [1, 1]
     assert all(9.5 < limit_s <= 10.0 for _, limit_s in asked[4:6])
     assert all(10.0 < limit_s <= 10.5 for limit_s in asked[6:])
+
+
+def test_once_the_time_is_over_only_what_is_there_is_taken():
+    limits = []
+
+    def result(limit_s):
+        limits.append(limit_s)
+        return end(limit_s)
+
+    answers = dict.fromkeys((A, B), Thing(result=result))
+    assert _heard(answers, -9.0) == {A: 0.0, B: 0.0}
+    assert limits == [0.0, 0.0]
 
 
 def test_a_list_of_all_topics_is_asked_for_as_long():

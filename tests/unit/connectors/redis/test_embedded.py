@@ -186,6 +186,7 @@ def test_it_is_stopped_by_the_process_that_started_it_and_by_no_other(tmp_path):
     server._pid = 1  # made by another process, which forked
     server.start()
     process = server._process
+    assert server._pid == os.getpid()
     server.start()
     assert server._process is process
     server._pid = 1
