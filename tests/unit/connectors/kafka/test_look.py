@@ -136,6 +136,8 @@ def test_a_list_of_all_topics_is_asked_for_as_long():
 def test_an_end_that_does_not_come_is_left_out_and_the_others_are_told(answer):
     client = Client({"in": topic(1, 1)}, stable={A: end(5), B: answer}, tops={A: end(5)})
     assert look(client, ["in"], [A, B], 0.3).stable == {A: 5}
+    client = Client({"in": topic(1, 1)}, stable={A: answer, B: end(5)}, tops={A: end(5)})
+    assert look(client, ["in"], [A, B], 0.3).stable == {B: 5}
 
 
 def test_when_the_controller_does_not_answer_any_broker_is_asked_for_all_topics():

@@ -135,11 +135,14 @@ def test_rights_that_others_had_are_told_of_be_it_in_the_directory_or_in_a_file(
 
 
 def test_a_temporary_directory_that_cannot_be_made_is_told_and_one_that_is_gone_is_no_error(
-    monkeypatch,
+    monkeypatch, tmp_path
 ):
-    with EmbeddedRedis() as server:
-        path = Path(server.url.removeprefix("unix://").partition("?")[0]).parent
-        shutil.rmtree(path)
+    # A directory that the test has made: what the product tells may be wrong, and it is deleted.
+    made = tmp_path / "temporary"
+    made.mkdir(mode=0o700)
+    monkeypatch.setattr(module.tempfile, "mkdtemp", lambda prefix: str(made))
+    with EmbeddedRedis():
+        shutil.rmtree(made)
 
     def full(prefix):
         raise OSError("no space")
