@@ -220,6 +220,9 @@ def test_a_client_that_hears_nothing_for_long_is_replaced_and_kept_until_its_ans
     assert len(made) == 3
     now.s = 100.0
     assert log.look([], [], 1.0) == "answered"
+    now.s = 105.0
+    try_to(log)
+    assert log._client() is made[2]
     log.close()
     assert log._former is None
 
