@@ -11,7 +11,7 @@ from tests.mutation import survivors
 from tests.mutation.__main__ import judge, sample
 from tests.mutation.mutants import ROOT, Mutant, functions, modules, mutants
 from tests.mutation.operators import REMOVE, operators
-from tests.mutation.run import Tried, order
+from tests.mutation.run import Tried, attempt, order
 from tests.mutation.worker import function_of, plant
 
 LISTED = survivors.entries()
@@ -96,6 +96,31 @@ def test_tests_of_the_room_come_first_and_the_budget_is_kept():
     assert order(mutant(), reach, 0.4) == [
         "tests/unit/state/test_slab.py::quick", "tests/unit/engine/test_loop.py::a"
     ]  # fmt: skip
+
+
+class Answering:
+    """A worker that answers from a list, and keeps the tests that it was to run."""
+
+    def __init__(self, *answers):
+        self.answers, self.asked = list(answers), []
+
+    def ask(self, order):
+        self.asked.append([*order["tests"]])
+        return self.answers.pop(0)
+
+
+def test_a_test_that_fails_without_the_fault_too_finds_nothing_and_the_others_are_asked():
+    (one, *_) = mutants("processor/state/slab.py")
+    name = f"{one.module}:{one.function}"
+    reach = {test: (0.1, [name]) for test in "abcd"}
+    ill = [{"outcome": "killed", "by": test, "ill": True} for test in "abcd"]
+    found = {"outcome": "killed", "by": "c", "ill": False}
+    worker = Answering(*ill[:2], found)
+    assert attempt(one, worker, reach, 9) == Tried(one, "killed", "c")
+    assert worker.asked == [[*"abcd"], [*"bcd"], [*"cd"]]
+    with pytest.raises(SystemExit, match="is their server well"):
+        attempt(one, Answering(*ill[:3]), reach, 9)
+    assert attempt(one, Answering(ill[0]), {"a": reach["a"]}, 9) == Tried(one, "survived")
 
 
 def test_what_says_nothing_is_no_mutant():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import struct
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 
@@ -62,6 +63,19 @@ def test_who_hangs_up_at_a_greeting_in_tls_or_says_something_else_speaks_none():
         assert not speaks_tls(address)
     with saying(b"-ERR what?\r\n") as (address, _):
         assert not speaks_tls(address)
+
+
+def test_who_breaks_the_connection_off_speaks_no_tls():
+    def serve(server):
+        connection, _ = server.accept()
+        connection.recv(1 << 16)
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection.close()
+
+    with socket.create_server(("127.0.0.1", 0)) as server, ThreadPoolExecutor(1) as pool:
+        served = pool.submit(serve, server)
+        assert not speaks_tls(server.getsockname())
+        served.result(20)
 
 
 def test_who_says_nothing_or_does_not_listen_is_an_error_of_its_own(monkeypatch):

@@ -116,6 +116,15 @@ def test_why_the_other_brokers_do_not_answer_is_told_where_the_client_knows(log,
     monkeypatch.setattr(log, "_heard", Hearsay(LogError("host 2 is not known")))
     with pytest.raises(LogError, match="host 2 is not known"):
         log.describe(["a"])
+    # What never passes is told without waiting for the rest of the time.
+    log._admin = Admin(list_topics=SILENT)
+    told = Hearsay(LogError("host 2 is not known"))
+    monkeypatch.setattr(log, "_heard", told)
+    for told.lasting, asked in ((True, 1), (False, 3)):
+        told.cleared = False
+        with pytest.raises(LogError, match="host 2 is not known"):
+            log.cluster_id(9.0)
+        assert (told.cleared, len(log._admin.of("list_topics"))) == (True, asked)
 
 
 class Hearsay:
@@ -130,7 +139,7 @@ class Hearsay:
         return True
 
     def clear(self):
-        pass
+        self.cleared = True
 
     def why(self, servers, protocol, *, first):
         assert (servers, protocol, first) == ("nowhere:1", "plaintext", False)

@@ -7,7 +7,7 @@ import pytest
 from confluent_kafka import IsolationLevel, KafkaError, KafkaException
 
 from processor.connectors.kafka import log as module
-from processor.connectors.kafka.look import held, look
+from processor.connectors.kafka.look import _heard, held, look
 from processor.errors import RetriableError
 from processor.model.log import TopicPartition
 
@@ -106,6 +106,18 @@ def test_only_partitions_of_topics_that_are_there_are_asked_for_their_ends_for_s
     assert all(10.0 < limit_s <= 10.5 for limit_s in asked[6:])
 
 
+def test_once_the_time_is_over_only_what_is_there_is_taken():
+    limits = []
+
+    def result(limit_s):
+        limits.append(limit_s)
+        return end(limit_s)
+
+    answers = dict.fromkeys((A, B), Thing(result=result))
+    assert _heard(answers, -9.0) == {A: 0.0, B: 0.0}
+    assert limits == [0.0, 0.0]
+
+
 def test_a_list_of_all_topics_is_asked_for_as_long():
     listed = {"in": Thing(partitions={0: Thing(leader=0), 1: Thing(leader=-1)})}
     limits = []
@@ -124,6 +136,8 @@ def test_a_list_of_all_topics_is_asked_for_as_long():
 def test_an_end_that_does_not_come_is_left_out_and_the_others_are_told(answer):
     client = Client({"in": topic(1, 1)}, stable={A: end(5), B: answer}, tops={A: end(5)})
     assert look(client, ["in"], [A, B], 0.3).stable == {A: 5}
+    client = Client({"in": topic(1, 1)}, stable={A: answer, B: end(5)}, tops={A: end(5)})
+    assert look(client, ["in"], [A, B], 0.3).stable == {B: 5}
 
 
 def test_when_the_controller_does_not_answer_any_broker_is_asked_for_all_topics():
@@ -206,6 +220,9 @@ def test_a_client_that_hears_nothing_for_long_is_replaced_and_kept_until_its_ans
     assert len(made) == 3
     now.s = 100.0
     assert log.look([], [], 1.0) == "answered"
+    now.s = 105.0
+    try_to(log)
+    assert log._client() is made[2]
     log.close()
     assert log._former is None
 

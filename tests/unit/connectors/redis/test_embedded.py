@@ -117,7 +117,7 @@ def test_a_server_that_cannot_start_says_why_at_once(tmp_path, monkeypatch):
 
 
 def test_its_log_is_of_this_run_and_signals_of_the_terminal_are_not_for_it(tmp_path):
-    (tmp_path / "redis.log").write_text("earlier\n" * 9)
+    (tmp_path / "redis.log").write_text("earlier\n" * 9_999)
     with EmbeddedRedis(tmp_path) as server:
         assert os.getsid(server.pid) == server.pid
         assert "earlier" not in (tmp_path / "redis.log").read_text()
@@ -135,11 +135,14 @@ def test_rights_that_others_had_are_told_of_be_it_in_the_directory_or_in_a_file(
 
 
 def test_a_temporary_directory_that_cannot_be_made_is_told_and_one_that_is_gone_is_no_error(
-    monkeypatch,
+    monkeypatch, tmp_path
 ):
-    with EmbeddedRedis() as server:
-        path = Path(server.url.removeprefix("unix://").partition("?")[0]).parent
-        shutil.rmtree(path)
+    # A directory that the test has made: what the product tells may be wrong, and it is deleted.
+    made = tmp_path / "temporary"
+    made.mkdir(mode=0o700)
+    monkeypatch.setattr(module.tempfile, "mkdtemp", lambda prefix: str(made))
+    with EmbeddedRedis():
+        shutil.rmtree(made)
 
     def full(prefix):
         raise OSError("no space")
@@ -186,6 +189,7 @@ def test_it_is_stopped_by_the_process_that_started_it_and_by_no_other(tmp_path):
     server._pid = 1  # made by another process, which forked
     server.start()
     process = server._process
+    assert server._pid == os.getpid()
     server.start()
     assert server._process is process
     server._pid = 1

@@ -175,6 +175,8 @@ def test_a_value_that_the_server_would_not_take_is_refused_by_name(monkeypatch):
         with pytest.raises(StoreError, match=r"d:7:ab of task app/rides/0 has 101 bytes"):
             store.stage({"app/rides/0": [Blob("d:7:ab", b"x" * 101, 7)]})
         assert server.heard == []
+        store._pipeline = lambda commands: [None] * len(commands)
+        store.stage({"app/rides/0": [Blob("d:7:ab", b"x" * 100, 7)]})
 
 
 @pytest.mark.redis
