@@ -101,15 +101,9 @@ def lateness(plan: nodes.Plan, scan: Scan, extents: Mapping[TopicPartition, Exte
         )
     aside = Aside(plan.app, "skip", "")
     decode = Decode(
-        source.format,
-        source.event_time,
-        0,
-        None,
-        aside,
-        tagged=False,
-        source=source,
+        source.format, source.event_time, 0, None, aside, tagged=False, source=source,
         derived=derived_of(source),
-    )
+    )  # fmt: skip
     grouped = _grouped(plan)
     records, found, groups = 0, [np.zeros(0, np.int64)], []
     for partition, extent in sorted(extents.items()):

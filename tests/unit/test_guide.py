@@ -121,11 +121,12 @@ SUM, VALUES, RECORDS, MEAN = F.sum("a"), F.count("a"), F.count(), F.mean("a")
     [
         (pl.Float64, {"s": SUM, "n": VALUES}, {"m": MEAN}),
         (pl.Float32, {"s": SUM, "n": VALUES}, {"m": MEAN}),
+        (pl.Int64, {"s": SUM, "n": VALUES}, {"m": MEAN}),
         (pl.Int64, {"m": MEAN}, {"m": MEAN, "other": MEAN, "n": VALUES}),
         (pl.Float64, {"m": MEAN}, {"m": MEAN, "s": SUM, "n": VALUES}),
     ],
 )
-def test_an_added_mean_is_made_of_a_sum_of_fractions_and_a_count_of_values(kind, old, new):
+def test_an_added_mean_is_made_of_a_sum_and_a_count_of_values(kind, old, new):
     assert taken_over(kind, old, new)["m"] == 4.0
 
 
@@ -133,7 +134,6 @@ def test_an_added_mean_is_made_of_a_sum_of_fractions_and_a_count_of_values(kind,
     ("kind", "old", "new"),
     [
         (pl.Float64, {"s": SUM, "n": RECORDS}, {"s": SUM, "n": RECORDS, "m": MEAN}),
-        (pl.Int64, {"s": SUM, "n": VALUES}, {"s": SUM, "n": VALUES, "m": MEAN}),
         (pl.Int64, {"m": MEAN}, {"m": MEAN, "s": SUM}),
     ],
 )
