@@ -276,16 +276,16 @@ def _judges(
             report.notes.append(f"{sink.topic}: headers and timestamps are not compared")
     judged = {partition: (span.start, span.end) for partition, span in spans.items()}
     judges: dict[str, Judge] = {}
-    for topic in dict.fromkeys(sink.topic for sink in plan.sinks):
-        bounds = _bounds(topic, outputs, report, surplus=surplus)
-        judge = _judge(plan, topic, bounds, locator)
+    for sink in plan.sinks:
+        topic = sink.topic
+        judge = _judge(plan, sink, _bounds(topic, outputs, report, surplus=surplus), locator)
         if isinstance(judge, str):
             report.notes.append(f"{topic} is not compared: {judge}")
             report.unjudged.append(f"{topic}: {judge}")
         else:
             judges[topic] = judge
     report.judged = bool(judges)
-    if plan.source().on_error == "dead_letter" and plan.dead_letters() not in judges:
+    if plan.source().on_error == "dead_letter":
         topic = plan.dead_letters()
         bounds = _bounds(topic, outputs, report, surplus=True)
         judges[topic] = Origins(topic, bounds, judged, f"{plan.app}/decode")
@@ -307,17 +307,12 @@ def _bounds(
     return Bounds(len(outputs[topic]), surplus=surplus, missing=not gone)
 
 
-def _judge(plan: nodes.Plan, topic: str, bounds: Bounds, locator: _Locator) -> Judge | str:
+def _judge(plan: nodes.Plan, sink: nodes.Sink, bounds: Bounds, locator: _Locator) -> Judge | str:
     """The judge of a sink's topic, or why there is none."""
-    sinks = [sink for sink in plan.sinks if sink.topic == topic]
-    if topic == plan.dead_letters() and plan.source().on_error == "dead_letter":
-        return "it takes dead letters too"
-    aggregates = [_aggregate(sink) for sink in sinks]
-    if not any(aggregates):
-        return Bag(topic, bounds, locator)
-    if aggregates[0] is None or len(sinks) > 1:
-        return "several steps write to it, one of them an aggregate"
-    return _grouped(plan, sinks[0], aggregates[0], bounds)
+    aggregate = _aggregate(sink)
+    if aggregate is None:
+        return Bag(sink.topic, bounds, locator)
+    return _grouped(plan, sink, aggregate, bounds)
 
 
 def _grouped(

@@ -12,6 +12,7 @@ from processor import Csv, Json, Topology
 from processor import functions as F
 from processor.cli.verify import verified
 from processor.connectors.partitioner import partition as partition_of
+from processor.engine import verify
 from processor.engine.reset import reset as carry_out
 from processor.engine.reset import steps
 from processor.errors import SettingsError
@@ -444,3 +445,129 @@ def test_what_was_not_processed_yet_is_not_missed():
     driver.feed([ride(n) for n in range(10)], key="k1")
     report = judged(driver)
     assert (report.findings, report.recomputed) == ([], 60)
+
+
+def emptied(driver, topic, partitions=1):
+    """Nothing of what was published is there any more."""
+    driver.log._broker.topics.pop(topic)
+    driver.log.create({topic: partitions})
+
+
+def test_the_input_of_missing_records_is_looked_for_a_few_times(monkeypatch):
+    """From the first record on; then the piece is told in which it lies."""
+    monkeypatch.setattr(verify, "LOCATED_MAX", 4)
+    topology, frame = rides("copy")
+    frame.write.kafka("out")
+    driver = ran(topology, count=9, partitions=1)
+    emptied(driver, "out")
+    found = [finding.origin for finding in judged(driver).findings]
+    places = [f"rides[0] offset {number}" for number in range(4)]
+    assert found == [*places, *["rides[0] offsets 0 to 8"] * 5]
+
+
+def test_beside_state_the_piece_is_told_in_which_the_input_lies():
+    topology, frame = rides("both")
+    frame.write.kafka("copy", key="k")
+    frame.group_by("k").agg(n=F.count()).write.kafka("out", key="k", mode="update")
+    driver = ran(topology, count=9, partitions=1)
+    emptied(driver, "copy")
+    assert [f.origin for f in judged(driver).findings] == ["rides[0] offsets 0 to 8"] * 9
+
+
+def test_a_range_from_the_second_record_on_leaves_out_the_first():
+    topology, frame = rides("copy")
+    frame.with_watermark("5 minutes").write.kafka("out", key="k")
+    driver = ran(topology, count=9, partitions=1)
+    for begin, count in (("0", 9), ("1", 8), ("8", 1)):
+        assert judged(driver, begin).recomputed == count
+    emptied(driver, "out")
+    found = [finding.origin for finding in judged(driver, "1").findings]
+    assert found == [f"rides[0] offset {number}" for number in range(1, 9)]
+
+
+def test_state_without_its_first_record_is_not_recomputed():
+    driver = ran(totals(), partitions=1)
+    with pytest.raises(SettingsError, match="recomputed from offset 1: what came before"):
+        judged(driver, "1")
+    driver.log.trim(TopicPartition("rides", 0), 1)
+    with pytest.raises(SettingsError, match="recomputed from offset 1: what came before"):
+        judged(driver)
+
+
+def test_a_topic_whose_very_first_record_is_gone_misses_nothing():
+    driver = ran(stateless(), partitions=1)
+    driver.log.trim(TopicPartition("out", 0), 1)
+    report = judged(driver)
+    assert report.findings == []
+    assert report.notes == ["out: its first records are gone, so missing ones are not looked for"]
+
+
+@pytest.mark.parametrize("on_error", ["skip", "fail"])
+def test_where_no_dead_letters_are_written_none_are_looked_for(on_error):
+    topology = Topology("copy")
+    form = Json({"k": pl.String, "n": pl.Int64})
+    topology.read.kafka("rides", format=form, on_error=on_error).write.kafka("out", key="k")
+    driver = TestDriver(topology)
+    driver.feed([{"k": "a", "n": 1}])
+    driver.run()
+    report = judged(driver)
+    assert (report.findings, report.notes, report.compared) == ([], [], 1)
+
+
+def noted(*writes, partitions=2):
+    """What is said of topics that cannot be compared."""
+    topology, frame = rides("some")
+    for write in writes:
+        write(frame)
+    return judged(ran(topology, partitions=partitions)).notes
+
+
+def counted(frame):
+    return frame.group_by(F.window("t", "1 hour"), "k").agg(n=F.count())
+
+
+def test_a_key_of_another_column_leaves_records_of_a_group_in_no_order():
+    def update(frame):
+        counted(frame).write.kafka("out", key="n", mode="update")
+
+    def append(frame):
+        counted(frame.with_watermark("0 s")).write.kafka("out", key="n", mode="append")
+
+    told = "out is not compared: its key is no column of the group, so that records of a group have"
+    assert noted(update) == [f"{told} no order"]
+    assert noted(update, partitions=1) == []
+    assert noted(append) == []
+
+
+def test_columns_that_tell_groups_apart_are_known_by_either_end_of_the_window():
+    def selected(*columns):
+        def write(frame):
+            counted(frame).select(*columns).write.kafka("out", key="k", mode="update")
+
+        return write
+
+    told = ["out is not compared: its records do not tell their groups apart"]
+    assert noted(selected("window_start", "k", "n")) == []
+    assert noted(selected("k", "n", "window_end")) == []
+    assert noted(selected("window_start", "window_end", "k")) == []
+    assert noted(selected("k", "n")) == told
+    shifted = pl.col("window_start") + pl.duration(hours=1)
+    assert noted(selected("k", "n", shifted)) == told
+    assert noted(selected("k", "n", pl.col("window_end").alias("window_start"))) == told
+
+
+def test_of_counts_that_rise_no_two_records_are_equal():
+    """A count of a column may stay as it is; a count of records may not."""
+    for aggregate, kinds in (
+        (F.count(), ["duplicate"]), (F.count("v"), []), (F.max("n"), []),
+    ):  # fmt: skip
+        topology = Topology("app")
+        form = Json({"k": pl.String, "n": pl.Int64, "v": pl.Int64}, optional=("v",))
+        rows = topology.read.kafka("rides", format=form, partitioned_by="k", on_error="skip")
+        rows.group_by("k").agg(c=aggregate).write.kafka("out", key="k", mode="update")
+        driver = TestDriver(topology)
+        driver.feed([{"k": "a", "n": 1}, {"k": "a", "n": 1, "v": 2}])
+        driver.run()
+        last = driver.read("out")[-1]
+        driver.log.feed("out", [last.value()], [last.key()])
+        assert [finding.kind for finding in judged(driver).findings] == kinds
