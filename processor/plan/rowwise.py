@@ -71,6 +71,8 @@ def refusal(expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> tuple[pl
         part = _culprit(expression, columns)
         return part, _remedy(part)
     for part in _nodes(expression):
+        if _claims_order(part):
+            return part, "leave it out: that rows are in order is a claim about all of them"
         if _numbers_of_categories(part, columns):
             return part, "cast it to pl.String: the numbers of categories change with what was seen"
     plain = expression.meta.is_column_selection(allow_aliasing=True)
@@ -135,6 +137,15 @@ def _remedy(part: pl.Expr) -> str:
     if text.endswith((f"{FUNCTION}()", ")])")) and f".{FUNCTION}(" in text:
         return _OTHERWISE
     return _TIMES if ".strptime(" in text else _REMEDY
+
+
+def _claims_order(part: pl.Expr) -> bool:
+    inner = parts(part)
+    return len(inner) == 1 and any(
+        part.meta.eq(inner[0].set_sorted(descending=down, nulls_last=last))
+        for down in (False, True)
+        for last in (False, True)
+    )
 
 
 def _numbers_of_categories(part: pl.Expr, columns: Mapping[str, pl.DataType]) -> bool:

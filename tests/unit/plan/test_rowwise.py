@@ -64,6 +64,7 @@ def test_what_looks_at_other_rows_is_refused(expression: pl.Expr) -> None:
         (pl.col("s").cast(pl.Categorical).to_physical() + 1, "to_physical", "pl.String"),
         (pl.col("s").str.split("").list.sample(1), "sample", "each row from itself"),
         (pl.lit(pl.Series([1, 2])), "Series", "each row from itself"),
+        (pl.col("n").set_sorted(descending=True).is_in([1]), "set_sorted", "claim about all"),
     ],
 )
 def test_the_part_that_looks_at_other_rows_is_named_with_its_line_and_what_to_do(
