@@ -347,7 +347,8 @@ def _stateless(
     *,
     counted: bool,
 ) -> Operator:
-    fit, expressions = fit_of(node.at, nodes.expressions(node), columns)
+    whole = not isinstance(node, nodes.Filter)
+    fit, expressions = fit_of(node.at, nodes.expressions(node), columns, whole=whole)
     if isinstance(node, nodes.Filter):
         return Filter(expressions[0], counted, fit)
     return (Select if isinstance(node, nodes.Select) else Extend)(expressions, fit)

@@ -103,6 +103,16 @@ def parts(expression: pl.Expr) -> list[pl.Expr]:
     return expression.meta.pop()[::-1]
 
 
+def pure(expression: pl.Expr) -> bool:
+    """Whether an expression is made of literals alone.
+
+    >>> pure(pl.lit("a").str.len_chars()), pure(pl.col("a") + 1)
+    (True, False)
+    """
+    inner = parts(expression)
+    return all(map(pure, inner)) if inner else expression.meta.is_literal()
+
+
 def _nodes(expression: pl.Expr) -> list[pl.Expr]:
     return [expression, *(node for part in parts(expression) for node in _nodes(part))]
 
