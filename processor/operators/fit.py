@@ -131,7 +131,8 @@ def _unseen(
     expressions: Iterable[pl.Expr], columns: Mapping[str, pl.DataType]
 ) -> Iterator[pl.Expr]:
     """The functions whose number of values is not that of the whole expression."""
-    for node in expressions:
+    for expression in expressions:
+        node = expression
         while FUNCTION in str(node):
             inner = parts(node)
             if _is_function(node, inner) and len(inner) == 1:

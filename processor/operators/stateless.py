@@ -81,7 +81,9 @@ class Extend(Fitted):
     def _extend(self, frame: pl.DataFrame) -> pl.DataFrame:
         if self.fit:
             frame = self.fit.before(frame)
-        rows = (frame.with_columns if _together(self.fit) else frame.with_columns_seq)(*self.expressions)
+        rows = (frame.with_columns if _together(self.fit) else frame.with_columns_seq)(
+            *self.expressions
+        )
         if self.fit:
             self.fit.check(frame)
             return self.fit.after(rows)

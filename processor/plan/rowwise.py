@@ -33,9 +33,9 @@ _LITERAL: Final = (
 )
 # Of a literal by a column, the column engine computes one row, by the first of them, or none.
 _OF_ONE_ROW: Final = (
-    ".dt.replace(", ".dt.replace_time_zone(", ".list.join(", ".arr.join(", ".str.replace(", ".str.replace_all(",
-    ".str.count_matches(", ".str.extract_all(", ".list.count_matches(", ".arr.count_matches(",
-    ".list.gather_every(", ".str.strptime(", ".str.extract(",
+    ".dt.replace(", ".dt.replace_time_zone(", ".list.join(", ".arr.join(", ".str.replace(",
+    ".str.replace_all(", ".str.count_matches(", ".str.extract_all(", ".list.count_matches(",
+    ".arr.count_matches(", ".list.gather_every(", ".str.strptime(", ".str.extract(",
 )  # fmt: skip
 _TIMES: Final = "give the form of the text: without one it is guessed from the first row"
 

@@ -232,8 +232,8 @@ OTHER_ROWS: dict[str, dict[str, pl.Expr | list[pl.Expr]]] = {
         "head hist implode interpolate is_duplicated is_empty is_first_distinct is_last_distinct "
         "is_sorted is_unique item kurtosis last len limit max mean median min mode n_unique "
         "nan_max nan_min null_count pct_change peak_max peak_min product rank reverse rle rle_id "
-        "sample set_sorted shift shuffle skew sort std sum tail top_k bottom_k unique unique_counts "
-        "value_counts var",
+        "sample set_sorted shift shuffle skew sort std sum tail top_k bottom_k unique "
+        "unique_counts value_counts var",
     )
     | plain(bo, "all any arg_true")
     | plain(a, "bitwise_and bitwise_or bitwise_xor")
