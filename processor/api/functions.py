@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -16,7 +17,7 @@ import polars as pl
 from processor.api import arguments, ways
 from processor.api.location import caller
 from processor.errors import TopologyError
-from processor.plan.nodes import Function, Window
+from processor.plan.nodes import Function, Location, Window
 
 _SIZE_MAX: Final = timedelta(days=365_000)
 _TUMBLING: Final = "windows are tumbling: leave it out, and count by smaller windows instead"
@@ -148,22 +149,47 @@ def nearest(lat: str, lon: str, points: Sequence[tuple[float, float]]) -> pl.Exp
     """The number of the nearest point, by squared Euclidean distance; the first of equals.
 
     ``lat`` and ``lon`` name two columns of numbers in the unit of the points; the result is Int64.
+    It is null where one of the two is null, not a number, or infinite or so large that its square
+    is. Raises `TopologyError` for no points, and for one that is not finite.
 
-    >>> frame = pl.DataFrame({"a": [1.0, 9.0], "b": [1.0, 9.0]})
+    >>> frame = pl.DataFrame({"a": [1.0, 9.0, None], "b": [1.0, 9.0, 9.0]})
     >>> frame.select(n=nearest("a", "b", [(0.0, 0.0), (10.0, 10.0)]))["n"].to_list()
-    [0, 1]
+    [0, 1, None]
     """
+    known = _points(points, caller())
 
     def numbers(columns: Sequence[pl.Series]) -> pl.Series:
         x, y = (column.to_numpy() for column in columns)
-        return pl.Series(_nearest(x, y, points))
+        with np.errstate(over="ignore", invalid="ignore"):
+            found, there = _nearest(x, y, known)
+        if there is None:
+            return pl.Series(found)
+        return pl.select(pl.when(pl.Series(there)).then(pl.Series(found))).to_series()
 
     return pl.map_batches([lat, lon], numbers, return_dtype=pl.Int64, is_elementwise=True)
 
 
+def _points(points: Sequence[tuple[float, float]], at: Location) -> list[tuple[float, float]]:
+    try:
+        known = [(float(lat), float(lon)) for lat, lon in points]
+    except (TypeError, ValueError) as error:
+        raise TopologyError(
+            f"{at}: F.nearest: the points are no pairs of numbers: {error}",
+            remedy="give a list of (lat, lon), as F.centroids(path) does",
+        ) from error
+    if not known or not np.isfinite(known).all():
+        raise TopologyError(
+            f"{at}: F.nearest: "
+            + ("there are no points" if not known else "a point is not finite"),
+            remedy="give a list of (lat, lon), as F.centroids(path) does",
+        )
+    return known
+
+
 def _nearest(
     x: npt.NDArray[Any], y: npt.NDArray[Any], points: Sequence[tuple[float, float]]
-) -> npt.NDArray[np.int64]:
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_] | None]:
+    """Each place's nearest point, and where there is one; ``None``: everywhere."""
     # Point by point, in the same few arrays: they stay in the cache, which takes a third of what
     # new arrays and masked copies take.
     best, distance, square = (np.full(len(x), np.inf) for _ in range(3))
@@ -176,4 +202,6 @@ def _nearest(
         np.minimum(best, distance, out=best)
         # Later numbers are larger, and so the largest of those that were closer at their turn.
         np.maximum(number, closer * number.dtype.type(i), out=number)
-    return number.astype(np.int64)
+    # One sum tells whether all distances are finite: it costs a twentieth of a point.
+    there = None if math.isfinite(best.sum()) else np.isfinite(best)
+    return number.astype(np.int64), there

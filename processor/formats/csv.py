@@ -45,7 +45,7 @@ class Csv:
     due, a number that is not finite or too large for its type, a line break outside quotes, a NUL,
     or bytes that are not UTF-8. One line break at the end is no part of the line, nor is a
     byte-order mark at the beginning. A String column takes the field's text as it stands. A sink
-    sets a row aside that has a null, or a number that is not finite.
+    sets a row aside that has a null, an empty text, one with a NUL, or a number that is not finite.
 
     Args:
         columns: name and Polars type of each field, in order: String, integers up to 64 bits,

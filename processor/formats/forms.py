@@ -145,12 +145,15 @@ class Form:
             if self._checked and found.null_count() < len(found):
                 found = _only(found, text.str.contains(self._pattern))
         else:
-            tried = [
-                _parsed(text.str.replace(pattern, order), engine, date=self.date)
-                for pattern, order, engine in self._ordered
-            ]
-            found = tried[0] if len(tried) == 1 else pl.select(pl.coalesce(tried)).to_series()
+            found = self._in_order(text)
         return self._dated(text, found) if self.date else found
+
+    def _in_order(self, text: pl.Series) -> pl.Series:
+        tried = [
+            _parsed(text.str.replace(pattern, order), engine, date=self.date)
+            for pattern, order, engine in self._ordered
+        ]
+        return tried[0] if len(tried) == 1 else pl.select(pl.coalesce(tried)).to_series()
 
     @property
     def plain(self) -> bool:
@@ -166,9 +169,13 @@ class Form:
         """Only years of four digits, and of our calendar; the extremes tell at next to no cost."""
         if four_digits(found):
             return found
-        numbers = found.cast(pl.Int64)
-        fits = numbers.is_between(*YEARS_US)
-        return _only(found, fits & ((numbers >= _YEAR_1000_US) | text.str.contains(self._pattern)))
+        early = (found.cast(pl.Int64) < _YEAR_1000_US).arg_true()
+        if self._engine is not None and len(early):
+            # The engine takes a year of fewer digits, and the rest of them for the month.
+            texts = text.gather(early)
+            again = _only(self._in_order(texts), texts.str.contains(self._pattern))
+            found = found.scatter(early, again)
+        return _only(found, found.cast(pl.Int64).is_between(*YEARS_US))
 
 
 def four_digits(times: pl.Series) -> bool:
@@ -208,7 +215,7 @@ def form(text: str) -> Form:
         engine,
         pattern,
         checked,
-        () if engine is not None else tuple(_ordered(pattern, names)),
+        tuple(_ordered(pattern, names)),
     )
 
 

@@ -23,6 +23,8 @@ from processor.formats.base import (
 class Text:
     """Each value is one piece of UTF-8 text, without the byte-order mark that it may begin with.
 
+    An empty record is bad. A sink sets a row aside whose text is null or empty.
+
     >>> Text().decode([b"hello"]).frame["value"].to_list()
     ['hello']
     """

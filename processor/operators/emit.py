@@ -10,6 +10,7 @@ import polars as pl
 from processor.formats.base import Format, WriteError, finite
 from processor.formats.csv import Csv
 from processor.formats.json import Json
+from processor.formats.text import Text
 from processor.model.log import NULL_KEYS, Headers, Output
 from processor.model.watermark import HEADER
 from processor.operators.base import HIDDEN, Context
@@ -28,7 +29,8 @@ class Emit:
         timestamp: the column of the records' timestamps; where it is null, the log's own is taken.
         headers: columns of headers, as text; one that is null is no header.
         apart: columns that are no part of the value.
-        required: columns of the value in which no reader of the format takes a null (`required`).
+        required: columns of the value in which no reader of the format takes just any cell
+            (`required`).
     """
 
     topic: str
@@ -43,12 +45,13 @@ class Emit:
         """Add the rows to the batch's outputs; nothing goes on.
 
         Raises `ValueError` for rows with a time that cannot be a record's, and `WriteError` for
-        those with a null where the format has none.
+        those with a null or an empty text where the format has none.
         """
         if not frame.is_empty():
             for name in self.required:
-                if _lacks(frame[name]):
-                    raise self._error(name, frame[name].filter(~_present(frame[name]))[0])
+                there = self._there(frame[name])
+                if there is not None:
+                    raise self._error(name, frame[name].filter(~there)[0])
             rows = frame.select_seq(pl.exclude(HIDDEN))
             if self.key is None:
                 self._add(rows, None, context)
@@ -66,17 +69,37 @@ class Emit:
         """The rows with a null where the format has none, found at once, with the column."""
         found: dict[int, str] = {}
         for name in self.required:
-            column = frame[name]
-            if _lacks(column):
-                for row in _present(column).not_().arg_true().to_list():
-                    found.setdefault(row, told(self._error(name, column[row])))
+            there = self._there(frame[name])
+            if there is not None:
+                for row in there.not_().arg_true().to_list():
+                    found.setdefault(row, told(self._error(name, frame[name][row])))
         return found
 
+    def _there(self, column: pl.Series) -> pl.Series | None:
+        """Which cells a reader of the format takes; ``None``: all."""
+        kind = column.dtype
+        if kind.is_float() and not isinstance(self.format, Text):
+            if not column.null_count() and finite(column):
+                return None
+            return column.is_finite().fill_null(value=False)
+        if kind in (pl.String, pl.Categorical, pl.Enum) and not isinstance(self.format, Json):
+            text = column.cast(pl.String)
+            there = text != ""
+            if isinstance(self.format, Csv) and text.str.contains("\0", literal=True).any():
+                there &= ~text.str.contains("\0", literal=True)
+            return None if there.all(ignore_nulls=False) else there.fill_null(value=False)
+        return column.is_not_null() if column.null_count() else None
+
     def _error(self, name: str, cell: object) -> WriteError:
-        what = "null" if cell is None else f"{cell}, which is no number"
+        if isinstance(cell, str):
+            what = "text with a NUL" if cell else "empty text"
+        else:
+            what = "null" if cell is None else f"{cell}, which is no number"
         why = (
             f"is not optional in the format of {self.topic!r}"
             if isinstance(self.format, Json)
+            else f"no reader of {self.topic!r} takes it"
+            if cell is not None
             else f"is a field of {self.topic!r}, whose format has no way to leave one out"
         )
         return WriteError(f"column {name!r} is {what}, and {why}")
@@ -102,25 +125,18 @@ class Emit:
         context.result.outputs.append(output)
 
 
-def required(form: Format) -> tuple[str, ...]:
-    """The columns in which a reader of the format takes no null: those that it names as such.
+def required(form: Format, value: Sequence[str]) -> tuple[str, ...]:
+    """The columns of a value in which a reader of the format does not take just any cell.
 
-    >>> required(Json({"a": pl.Int64, "b": pl.Int64}, optional=frozenset({"b"}))), required(Json())
-    (('a',), ())
+    >>> form = Json({"a": pl.Int64, "b": pl.Int64}, optional=frozenset({"b"}))
+    >>> required(form, ["a", "b"]), required(Json(), ["a"]), required(Text(), ["a"])
+    (('a',), (), ('a',))
     """
     if isinstance(form, Json):
         return tuple(name for name in form.columns or () if name not in form.optional)
+    if isinstance(form, Text):
+        return tuple(value)
     return tuple(form.columns) if isinstance(form, Csv) else ()
-
-
-def _lacks(column: pl.Series) -> bool:
-    """Whether a column has a null, or a float that no reader takes for a number."""
-    return bool(column.null_count()) or (column.dtype.is_float() and not finite(column))
-
-
-def _present(column: pl.Series) -> pl.Series:
-    there = column.is_finite() if column.dtype.is_float() else column.is_not_null()
-    return there.fill_null(value=False)
 
 
 def _millis(column: pl.Series) -> list[int | None]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import polars as pl
 
@@ -11,7 +12,7 @@ from processor.operators.search import ROW_ERRORS, told
 from processor.plan import overflow
 from processor.plan.hoist import hoist
 from processor.plan.nodes import Location
-from processor.plan.rowwise import FUNCTION
+from processor.plan.rowwise import FUNCTION, parts, pure
 
 
 class Fit:
@@ -23,18 +24,35 @@ class Fit:
     OverflowError: [(col("n")) + (dyn int: 1)] does not fit Int8
 
     Args:
-        checks: at least one.
+        checks: what does not fit.
         functions: what is computed first, by the names of columns that the step itself uses.
+        lengths: functions that are called once more, for how many values they return.
+        strict: whether the step calls functions: the column engine's threads would call them on
+            parts of the rows, and take one value for that of a whole part.
     """
 
-    def __init__(self, checks: Sequence[overflow.Check], functions: Mapping[str, pl.Expr]) -> None:
+    def __init__(
+        self,
+        checks: Sequence[overflow.Check],
+        functions: Mapping[str, pl.Expr],
+        lengths: Sequence[pl.Expr] = (),
+        *,
+        strict: bool = False,
+    ) -> None:
+        self.strict = strict
+        self._lengths = tuple(lengths)
         self._checks = tuple(checks)
-        self._any = pl.any_horizontal(check.rows for check in checks).any()
+        self._any = pl.any_horizontal(pl.lit(value=False), *(c.rows for c in checks)).any()
         self._functions = [function.alias(name) for name, function in functions.items()]
         self._names = list(functions)
 
     def before(self, frame: pl.DataFrame) -> pl.DataFrame:
-        """The frame with what is computed first."""
+        """The frame with what is computed first.
+
+        Raises what the column engine does of a function that returns too many or too few values.
+        """
+        for function in self._lengths:
+            frame.with_columns_seq(function)
         return frame.with_columns_seq(self._functions) if self._functions else frame
 
     def after(self, rows: pl.DataFrame) -> pl.DataFrame:
@@ -43,7 +61,7 @@ class Fit:
 
     def check(self, frame: pl.DataFrame) -> None:
         """Raise `OverflowError` if a value does not fit that the step makes of the frame's rows."""
-        if frame.select_seq(self._any).item():
+        if self._checks and frame.select_seq(self._any).item():
             told = (
                 check.what for check in self._checks if frame.select_seq(check.rows.any()).item()
             )
@@ -77,21 +95,69 @@ class Fitted:
 
 
 def fit_of(
-    at: Location, expressions: Sequence[pl.Expr], columns: Mapping[str, pl.DataType]
+    at: Location,
+    expressions: Sequence[pl.Expr],
+    columns: Mapping[str, pl.DataType],
+    *,
+    whole: bool = True,
 ) -> tuple[Fit | None, Sequence[pl.Expr]]:
     """What has to be looked at, and the expressions for it; ``None`` where all has room.
+
+    ``whole`` is whether each expression is a column of the step's rows, which must be as many.
 
     >>> fit, _ = fit_of(Location("t.py", 3), [pl.col("n") / 2], {"n": pl.Int8()})
     >>> fit is None
     True
     """
     found = overflow.checks(at, expressions, columns)
-    if not found:
-        return None, expressions
     functions: dict[str, pl.Expr] = {}
-    if any(FUNCTION in str(check.rows) for check in found):
+    called = any(FUNCTION in str(expression) for expression in expressions)
+    if not found and not called:
+        return None, expressions
+    looked = any(FUNCTION in str(check.rows) for check in found)
+    if called and (looked or not whole or any(True for _ in _unseen(expressions, columns))):
         functions, expressions = hoist(expressions)
         taken = [function.alias(name) for name, function in functions.items()]
         known = pl.LazyFrame(schema=dict(columns)).with_columns(taken).collect_schema()
         found = overflow.checks(at, [*functions.values(), *expressions], known)
-    return Fit(found, functions), expressions
+        columns = known
+    lengths = list(_unseen([*functions.values(), *(expressions if whole else ())], columns))
+    if not whole:
+        lengths += [node for each in expressions for node in _called(each, columns)]
+    return Fit(found, functions, lengths, strict=called), expressions
+
+
+def _unseen(
+    expressions: Iterable[pl.Expr], columns: Mapping[str, pl.DataType]
+) -> Iterator[pl.Expr]:
+    """The functions whose number of values is not that of the whole expression."""
+    for expression in expressions:
+        node = expression
+        while FUNCTION in str(node):
+            inner = parts(node)
+            if _is_function(node, inner) and len(inner) == 1:
+                node = inner[0]
+                continue
+            of_rows = [part for part in inner if not pure(part)]
+            if len(of_rows) != 1:
+                own = _called(node, columns)
+                yield from (each for each in own if not each.meta.eq(node))
+                break
+            node = of_rows[0]
+
+
+def _called(node: pl.Expr, columns: Mapping[str, pl.DataType]) -> Iterator[pl.Expr]:
+    """The functions in an expression that are called on rows, and not on the elements of lists."""
+    if FUNCTION not in str(node):
+        return
+    inner = parts(node)
+    if _is_function(node, inner):
+        with contextlib.suppress(pl.exceptions.PolarsError):
+            pl.LazyFrame(schema=dict(columns)).select(node).collect_schema()
+            yield node
+    for part in inner:
+        yield from _called(part, columns)
+
+
+def _is_function(node: pl.Expr, inner: Sequence[pl.Expr]) -> bool:
+    return str(node).count(FUNCTION) > sum(str(part).count(FUNCTION) for part in inner)

@@ -323,10 +323,11 @@ def _compile(plan: nodes.Plan, note: Note) -> tuple[Decode, list[_Step]]:
         children[id(node)] = step.children
     for sink in plan.sinks:
         behind = any(isinstance(node, nodes.Aggregate) for node in nodes.path(sink))
-        aside = beside.apart(sink, columns[id(sink.parent)])
+        have = columns[id(sink.parent)]
+        aside = beside.apart(sink, have)
         emit = Emit(
             sink.topic, sink.format, sink.key, sink.timestamp, sink.headers, aside,
-            required(sink.format),
+            required(sink.format, [name for name in have if name not in aside]),
         )  # fmt: skip
         children[id(sink.parent)].append(_Step(emit, f"write at {sink.at}", behind))
     return decode, top
@@ -347,7 +348,8 @@ def _stateless(
     *,
     counted: bool,
 ) -> Operator:
-    fit, expressions = fit_of(node.at, nodes.expressions(node), columns)
+    whole = not isinstance(node, nodes.Filter)
+    fit, expressions = fit_of(node.at, nodes.expressions(node), columns, whole=whole)
     if isinstance(node, nodes.Filter):
         return Filter(expressions[0], counted, fit)
     return (Select if isinstance(node, nodes.Select) else Extend)(expressions, fit)

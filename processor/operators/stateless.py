@@ -11,13 +11,13 @@ from processor.operators.base import HIDDEN, Context
 from processor.operators.fit import Fit, Fitted
 
 
-def _together() -> bool:
+def _together(fit: Fit | None) -> bool:
     """Whether columns are computed side by side.
 
     They are handed to the column engine's threads for it; where that is one thread, the way there
     and back is 0.1 ms a step for nothing.
     """
-    return pl.thread_pool_size() > 1
+    return not (fit and fit.strict) and pl.thread_pool_size() > 1
 
 
 def _selects(*expressions: pl.Expr) -> bool:
@@ -50,7 +50,11 @@ class Select(Fitted):
     def _select(self, frame: pl.DataFrame, expressions: Sequence[pl.Expr]) -> pl.DataFrame:
         if self.fit:
             frame = self.fit.before(frame)
-        rows = (frame.select if _together() else frame.select_seq)(*expressions)
+        rows = (frame.select if _together(self.fit) else frame.select_seq)(*expressions)
+        if rows.height != frame.height and self.fit and self.fit.strict:
+            raise pl.exceptions.ShapeError(
+                f"a function returned {rows.height} values for {frame.height} rows"
+            )
         if rows.height == 1 != frame.height:
             # Nothing but literals: they are the same in every row.
             rows = pl.concat([rows] * frame.height) if frame.height else rows.clear()
@@ -77,7 +81,9 @@ class Extend(Fitted):
     def _extend(self, frame: pl.DataFrame) -> pl.DataFrame:
         if self.fit:
             frame = self.fit.before(frame)
-        rows = (frame.with_columns if _together() else frame.with_columns_seq)(*self.expressions)
+        rows = (frame.with_columns if _together(self.fit) else frame.with_columns_seq)(
+            *self.expressions
+        )
         if self.fit:
             self.fit.check(frame)
             return self.fit.after(rows)

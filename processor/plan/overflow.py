@@ -26,6 +26,11 @@ from processor.plan.nodes import Location
 from processor.plan.rowwise import parts
 
 _FIELD: Final = "__field"
+# How the column engine shows what adds up or folds, but not how far or by which function.
+_SUMS: Final = (
+    ".rolling_rsum(", ".rolling_sum_by(", ".fold(", ".reduce(", ".cum_fold(", ".cum_reduce(",
+)  # fmt: skip
+_PARTLY: Final = ".Cumulative_eval(", ".over(", ".rolling("
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,10 +135,29 @@ def _walk(node: pl.Expr, scope: _Scope) -> Iterator[Check]:
         yield from _own(node, inner, wrap, scope)
     elif _parses(node, inner):
         yield from _parsed(node, scope)
+    elif _hides(node, inner, scope):
+        raise _UnseenError(node, "compute it of floating-point numbers: cast(pl.Float64) before it")
     elif ".pipe_with_dtype(" in str(node) and not any(".pipe_with_dtype(" in str(p) for p in inner):
         raise _UnseenError(node, "use pipe: the types are known, they are those of the columns")
     for part, place in zip(inner, _scopes(node, inner, scope), strict=True):
         yield from _walk(part, place)
+
+
+def _hides(node: pl.Expr, inner: Sequence[pl.Expr], scope: _Scope) -> bool:
+    """Whether a node adds up or multiplies what it does not show: how far, or by which function."""
+    mine = [name for name in (*_SUMS, *_PARTLY)
+            if str(node).count(name) > sum(str(part).count(name) for part in inner)]  # fmt: skip
+    kinds = scope.types(node).values()
+    if not mine or (kinds and not any(map(_may_wrap, kinds))):
+        return False
+    # What comes of a part of the elements may not fit, though what comes of all does.
+    return mine[0] in _SUMS or any(True for part in inner for _ in _walk(part, scope))
+
+
+def _may_wrap(kind: pl.DataType) -> bool:
+    if isinstance(kind, pl.Struct):
+        return any(_may_wrap(pl.Series([], dtype=field.dtype).dtype) for field in kind.fields)
+    return wraps.bounded(kind)
 
 
 def _own(

@@ -27,6 +27,16 @@ _OTHERWISE: Final = (
     "use map_elements, or say is_elementwise=True of a function that computes each row from itself "
     "alone: others see a whole batch"
 )
+_LITERAL: Final = (
+    "put the literal into a column first, with_columns(x=...), and go on from pl.col('x'): by "
+    "itself it is one row beside many"
+)
+# Of a literal by a column, the column engine computes one row, by the first of them, or none.
+_OF_ONE_ROW: Final = (
+    ".dt.replace(", ".dt.replace_time_zone(", ".list.join(", ".arr.join(", ".str.replace(",
+    ".str.replace_all(", ".str.count_matches(", ".str.extract_all(", ".list.count_matches(",
+    ".arr.count_matches(", ".list.gather_every(", ".str.strptime(", ".str.extract(",
+)  # fmt: skip
 _TIMES: Final = "give the form of the text: without one it is guessed from the first row"
 
 
@@ -71,6 +81,10 @@ def refusal(expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> tuple[pl
         part = _culprit(expression, columns)
         return part, _remedy(part)
     for part in _nodes(expression):
+        if _claims_order(part):
+            return part, "leave it out: that rows are in order is a claim about all of them"
+        if _literal_by_column(part):
+            return part, _LITERAL
         if _numbers_of_categories(part, columns):
             return part, "cast it to pl.String: the numbers of categories change with what was seen"
     plain = expression.meta.is_column_selection(allow_aliasing=True)
@@ -99,6 +113,16 @@ def parts(expression: pl.Expr) -> list[pl.Expr]:
     ['col("a")', 'col("b")']
     """
     return expression.meta.pop()[::-1]
+
+
+def pure(expression: pl.Expr) -> bool:
+    """Whether an expression is made of literals alone.
+
+    >>> pure(pl.lit("a").str.len_chars()), pure(pl.col("a") + 1)
+    (True, False)
+    """
+    inner = parts(expression)
+    return all(map(pure, inner)) if inner else expression.meta.is_literal()
 
 
 def _nodes(expression: pl.Expr) -> list[pl.Expr]:
@@ -135,6 +159,24 @@ def _remedy(part: pl.Expr) -> str:
     if text.endswith((f"{FUNCTION}()", ")])")) and f".{FUNCTION}(" in text:
         return _OTHERWISE
     return _TIMES if ".strptime(" in text else _REMEDY
+
+
+def _literal_by_column(part: pl.Expr) -> bool:
+    inner = parts(part)
+    if len(inner) < 2 or not pure(inner[0]) or all(map(pure, inner)):
+        return False
+    return any(
+        str(part).count(name) > sum(str(of).count(name) for of in inner) for name in _OF_ONE_ROW
+    )
+
+
+def _claims_order(part: pl.Expr) -> bool:
+    inner = parts(part)
+    return len(inner) == 1 and any(
+        part.meta.eq(inner[0].set_sorted(descending=down, nulls_last=last))
+        for down in (False, True)
+        for last in (False, True)
+    )
 
 
 def _numbers_of_categories(part: pl.Expr, columns: Mapping[str, pl.DataType]) -> bool:

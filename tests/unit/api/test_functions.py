@@ -46,6 +46,33 @@ def test_no_rows_have_no_nearest_point() -> None:
     assert frame.select(n=F.nearest("a", "b", [(0, 0)])).schema == {"n": pl.Int64}
 
 
+@pytest.mark.parametrize("at", [None, float("nan"), float("inf"), -float("inf")])
+def test_what_has_no_place_has_no_nearest_point(at: float | None) -> None:
+    points = [(50.0, 8.0), (1.0, 1.0)]
+    assert nearest(points, (1, 1), (at, 1), (1, at), (at, at)) == [1, None, None, None]
+
+
+def test_a_place_so_far_that_no_distance_is_a_number_has_no_nearest_point() -> None:
+    assert nearest([(0.0, 0.0)], (1e300, 0.0), (1e150, 1.0)) == [None, 0]
+
+
+def test_distances_whose_sum_is_no_number_are_distances() -> None:
+    assert nearest([(0.0, 0.0)], *[(1e154, 0.0)] * 9) == [0] * 9
+
+
+def test_a_whole_number_that_is_missing_has_no_nearest_point() -> None:
+    frame = pl.DataFrame({"a": [3, None], "b": [None, 3]}, schema={"a": pl.Int64, "b": pl.Int8})
+    assert frame.select(n=F.nearest("a", "b", [(0, 0)]))["n"].to_list() == [None, None]
+
+
+@pytest.mark.parametrize(
+    "points", [[], [(0.0, float("nan"))], [(float("inf"), 0.0)], [(1.0,)], [("a", 1)], None]
+)
+def test_points_that_are_none_are_refused_at_their_line(points: list) -> None:
+    with pytest.raises(TopologyError, match=r"test_functions\.py:\d+: F\.nearest"):
+        F.nearest("a", "b", points)
+
+
 def test_centroids_are_read_in_order(tmp_path: Path) -> None:
     path = tmp_path / "c.json"
     path.write_text(json.dumps({"centroids": [[1, 2], [3.5, -4]], "seed": 1}))

@@ -120,3 +120,20 @@ def test_years_have_four_digits_and_end_with_9999() -> None:
     found = form("%Y-%m-%dT%H:%M:%S%z").read(pl.Series(texts))
     assert found.to_list() == [dt.datetime(1, 1, 1), None, None]
     assert form("%Y-%m-%dT%H:%M:%S").read(pl.Series(["+10000-01-01T00:00:00"])).to_list() == [None]
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "wanted"),
+    [
+        ("%d%m%Y %R%z", "2810204 16:54-0500", dt.datetime(204, 1, 28, 21, 54)),
+        ("%d%m%Y", "1112024", dt.datetime(2024, 1, 11)),
+        ("%d%m%Y", "281204", dt.datetime(1204, 8, 2)), ("%Y-%m-%d", "204-01-28", None),
+        ("%Y-%m-%d", "0204-01-28", dt.datetime(204, 1, 28)), ("%Y", "204", None),
+        ("%m%d%Y %H:%M:%S.%f", "1280204 16:54:00.5", None),
+        ("%d.%m.%Y", "1.2.24", None), ("%Y-%m-%d", "0000-01-28", None),
+    ],
+)  # fmt: skip
+def test_a_year_has_four_digits(written: str, text: str, wanted: dt.datetime | None) -> None:
+    beside = "01-01-2024"
+    assert form(written).read(pl.Series([text, beside])).to_list()[0] == wanted
+    assert form(written).read(pl.Series([text])).to_list() == [wanted]

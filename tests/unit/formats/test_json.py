@@ -347,3 +347,20 @@ def test_a_batch_of_bad_rows_only_costs_little_too() -> None:
     begin = time.thread_time()
     assert len(TRIP.decode([b'{"dt":"?","cluster":"x"}'] * 50_000).bad) == 50_000
     assert time.thread_time() - begin < 3.0, "0.4 s, in seconds of work, not of waiting"
+
+
+@pytest.mark.parametrize(
+    "beside",
+    [rb'"s":"\ud83d"', rb'"s":"\udc00x"', b'"s":"\xff"', rb'"s":"a","z":["\ud83d"]',
+     b'"s":"\xed\xa0\xbd"', rb'"\ud83d":1,"s":"a"', b'"s":"a","z":NaN',
+     b'"s":"a","z":-Infinity', rb'"s":"\ud83d","s":"a"'],
+)  # fmt: skip
+def test_a_number_that_is_too_large_lets_nothing_through_that_is_bad_without_it(
+    beside: bytes,
+) -> None:
+    form = Json({"s": pl.String, "n": pl.Int64})
+    for many in (b"1e400", b"-1.5E+999", b"1"):
+        good = b'{"x":' + many + b',"s":"1e400 \\" \\ud83d\\ude00","n":1}'
+        found = form.decode([good, b'{"x":' + many + b"," + beside + b',"n":1}', good])
+        assert list(found.bad) == [1]
+        assert found.frame["s"][0] == '1e400 " \U0001f600'

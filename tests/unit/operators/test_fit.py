@@ -10,7 +10,7 @@ import pytest
 
 from processor import Json, Topology
 from processor import functions as F
-from processor.errors import RecordError
+from processor.errors import ProcessorError, RecordError
 from processor.operators.fit import Fit
 from processor.operators.stateless import Extend
 from processor.plan.overflow import Check
@@ -183,3 +183,52 @@ def test_rows_that_do_not_fit_are_found_at_once_and_others_that_fail_beside_them
     assert [row["c"] for row in driver.json("out")][3:] == [6]
     reasons = [dict(m.headers())["processor.error"] for m in driver.dead_letters()[count:]]
     assert [b"does not fit" in reason for reason in reasons] == [True, False, True]
+
+
+def drop(texts: pl.Series) -> pl.Series:
+    return texts.filter(texts != "bad")
+
+
+DROPPED = pl.col("k").map_batches(drop, return_dtype=pl.String, is_elementwise=True)
+ONCE = pl.col("k").map_batches(lambda s: s.head(1), return_dtype=pl.String, is_elementwise=True)
+LENGTHS = {
+    "with_columns": lambda rows, f: rows.with_columns(w=f),
+    "select": lambda rows, f: rows.select(w=f),
+    "beside": lambda rows, f: rows.select("k", w=f),
+    "part": lambda rows, f: rows.with_columns(w=pl.concat_str(f, "k")),
+    "compared": lambda rows, f: rows.with_columns(w=f == pl.col("k")),
+    "behind": lambda rows, f: rows.select(w=f.str.to_uppercase() + pl.col("k")),
+    "filter": lambda rows, f: rows.filter(f.is_not_null()),
+    "compared in a filter": lambda rows, f: rows.filter(f == pl.col("k")),
+    "struct": lambda rows, f: rows.with_columns(w=pl.struct(f.alias("x"), "k").struct.field("x")),
+    "within another": lambda rows, f: rows.with_columns(
+        w=pl.map_batches(
+            [f, "k"], lambda s: s[1] + s[0], return_dtype=pl.String, is_elementwise=True
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize("step", LENGTHS)
+def test_a_function_that_returns_too_few_values_fails_for_its_rows_in_any_batch(
+    step: str, size: int
+) -> None:
+    topology = Topology("app")
+    LENGTHS[step](source(topology), DROPPED).write.kafka("out")
+    driver = TestDriver(topology, batch_records_max=size)
+    driver.feed([record(1, "good"), record(1, "bad"), record(1, "fine"), record(1, "bad")])
+    driver.run()
+    assert len(driver.values("out")) == 2
+    assert len(driver.dead_letters()) == 2
+    assert not [value for value in driver.values("out") if b"bad" in value]
+
+
+@pytest.mark.parametrize("step", LENGTHS)
+def test_a_function_that_returns_one_value_for_a_batch_ends_the_run(step: str) -> None:
+    topology = Topology("app")
+    LENGTHS[step](source(topology), ONCE).write.kafka("out")
+    driver = TestDriver(topology)
+    driver.feed([record(1, "a"), record(1, "b")])
+    with pytest.raises(ProcessorError, match="fails for the batch"):
+        driver.run()

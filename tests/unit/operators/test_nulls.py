@@ -59,8 +59,34 @@ def test_a_format_that_may_have_a_null_writes_it(form):
     assert driver.dead_letters() == []
 
 
-def test_text_writes_a_null_as_nothing():
-    assert fed(driven(Text(), columns=["id"]), {"n": 1}).values("clean") == [b""]
+@pytest.mark.parametrize("kind", [pl.String, pl.Categorical])
+def test_text_without_anything_is_set_aside_as_no_reader_takes_it(kind):
+    topology = Topology("orders")
+    rows = topology.read.kafka("in", format=FORM)
+    rows.select(pl.col("id").cast(kind)).write.kafka("clean", format=Text())
+    driver = fed(TestDriver(topology), {"n": 1}, {"id": ""}, {"id": "a"})
+    assert driver.values("clean") == [b"a"]
+    assert ["null" in reasons(driver)[0], "empty text" in reasons(driver)[1]] == [True, True]
+
+
+def test_text_has_numbers_that_are_none():
+    topology = Topology("orders")
+    topology.read.kafka("in", format=FORM).select(pl.col("x") / 0).write.kafka("y", format=Text())
+    assert fed(TestDriver(topology), {"x": 1.0}, {"x": 0.0}).values("y") == [b"inf", b"NaN"]
+
+
+@pytest.mark.parametrize(("cell", "why"), [("", "empty text"), ("a\0b", "NUL")])
+def test_a_text_that_csv_cannot_read_is_set_aside(cell, why):
+    rows = [{"id": "a", "n": 1}, {"id": cell, "n": 2}, {"id": " ", "n": 3}]
+    driver = fed(driven(Csv(CLEAN)), *rows)
+    assert driver.values("clean") == [b"a,1", b" ,3"]
+    (reason,) = reasons(driver)
+    assert why in reason
+
+
+def test_json_has_every_text():
+    rows = [{"id": "", "n": 1}, {"id": "a\0b", "n": 2}]
+    assert fed(driven(Json(CLEAN)), *rows).json("clean") == rows
 
 
 def test_a_column_that_is_not_in_the_value_may_be_null():
@@ -100,7 +126,7 @@ def test_a_group_with_a_null_is_set_aside_and_others_are_published():
 
 
 _CELLS = {
-    pl.String: st.sampled_from(["a", "b,c", '"']),
+    pl.String: st.sampled_from(["a", "b,c", '"', "", "\0", " "]),
     pl.Int64: st.integers(-5, 5),
     pl.Float64: st.sampled_from([0.5, -1.0, float("nan"), float("inf")]),
     pl.Boolean: st.booleans(),
@@ -127,7 +153,8 @@ def test_whatever_is_written_is_read_back_by_the_same_format(data):
     read = form.decode(driver.values("out"))
     assert read.bad == {}
     assert len(driver.values("out")) + len(driver.dead_letters()) == len(rows)
-    whole = [row for row in rows if all(_is(cell) for cell in row)]
+    texts = {"", "\0"} if isinstance(form, Csv) else set()
+    whole = [row for row in rows if all(_is(cell) and cell not in texts for cell in row)]
     assert read.frame.rows() == whole
 
 

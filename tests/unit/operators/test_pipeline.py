@@ -10,6 +10,8 @@ from processor import Json, Text, Topology
 from processor import functions as F
 from processor.model.batch import Counts
 from processor.operators.pipeline import ConservationError, Pipeline
+from processor.operators.search import StepError
+from processor.operators.stateless import Select
 from tests.unit.messages import piece
 
 if TYPE_CHECKING:
@@ -104,11 +106,19 @@ def test_a_select_of_constants_has_a_row_for_each_record(count: int) -> None:
     assert counts.contributed == count
 
 
-def test_a_step_that_loses_records_stops_the_batch() -> None:
+def test_a_step_that_loses_records_stops_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    topology = Topology("a")
+    rows(topology).select("v").write.kafka("out")
+    monkeypatch.setattr(Select, "process", lambda _self, frame, _context: frame[:2])
+    with pytest.raises(ConservationError, match="made 2 rows out of 3"):
+        run(topology, *[value(1, "a", 1)] * 3)
+
+
+def test_a_function_that_loses_records_of_a_batch_and_none_alone_ends_the_run() -> None:
     topology = Topology("a")
     shrink = pl.col("v").map_batches(lambda s: s[:2], return_dtype=pl.Int64, is_elementwise=True)
     rows(topology).select(v=shrink).write.kafka("out")
-    with pytest.raises(ConservationError, match="made 2 rows out of 3"):
+    with pytest.raises(StepError, match="fails for the batch"):
         run(topology, *[value(1, "a", 1)] * 3)
 
 

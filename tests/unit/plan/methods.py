@@ -49,7 +49,7 @@ ROW_WISE: dict[str, dict[str, pl.Expr | list[pl.Expr]]] = {
         x,
         "abs arccos arccosh arcsin arcsinh arctan arctanh cbrt ceil cos cosh cot degrees erf erfc "
         "exp floor is_finite is_infinite is_nan is_not_nan is_not_null is_null log log10 log1p neg "
-        "radians round sign sin sinh sqrt tan tanh to_physical truncate set_sorted hash",
+        "radians round sign sin sinh sqrt tan tanh to_physical truncate hash",
     )
     | plain(
         a,
@@ -232,8 +232,8 @@ OTHER_ROWS: dict[str, dict[str, pl.Expr | list[pl.Expr]]] = {
         "head hist implode interpolate is_duplicated is_empty is_first_distinct is_last_distinct "
         "is_sorted is_unique item kurtosis last len limit max mean median min mode n_unique "
         "nan_max nan_min null_count pct_change peak_max peak_min product rank reverse rle rle_id "
-        "sample shift shuffle skew sort std sum tail top_k bottom_k unique unique_counts "
-        "value_counts var",
+        "sample set_sorted shift shuffle skew sort std sum tail top_k bottom_k unique "
+        "unique_counts value_counts var",
     )
     | plain(bo, "all any arg_true")
     | plain(a, "bitwise_and bitwise_or bitwise_xor")

@@ -43,6 +43,7 @@ a, n, z, i8, m8, u, u64, us, lo, by, du, low, d, l64, l8, s, bo, y, st_, ar, f =
     pl.col, words("a n z i8 m8 u u64 us lo by du low d l l8 s bo y st ar f")
 )
 one = pl.element()
+la = pl.concat_list("a")
 SECOND, DAY = dt.timedelta(seconds=1), dt.timedelta(days=1)
 NS: Any = {"time_unit": "ns"}
 
@@ -134,6 +135,15 @@ def test_the_topologies_that_come_with_it_have_nothing_to_be_looked_at(definitio
         (pl.col("ll") * 2, "one by one"),
         (a.pipe_with_dtype(lambda e, _: e * 2), "use pipe"),
         (s.map_elements(str.upper, return_dtype=pl.String).str.to_datetime("%Y", **NS), '"us"'),
+        (la.list.eval(one.rolling_sum(2)), "Float64"),
+        (la.list.eval(one.rolling_sum(2)).list.get(1) + 1, "Float64"),
+        (la.list.eval(one.rolling_sum_by(one, "2i")), "Float64"),
+        (la.list.to_array(1).arr.eval(one.rolling_sum(1)), "Float64"),
+        (la.list.eval(one.cumulative_eval(one.sum())), "Float64"),
+        (la.list.eval(one.sum().over(one % 2)), "Float64"),
+        (la.list.eval(one.sum().rolling(one, period="2i")), "Float64"),
+        (la.list.eval(pl.fold(pl.lit(0, pl.Int64), lambda p, q: p + q, [one, one])), "Float64"),
+        (la.list.eval(pl.reduce(lambda p, q: p + q, [one, one])), "Float64"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::polars.exceptions.PolarsInefficientMapWarning")
@@ -151,3 +161,14 @@ def test_what_cannot_be_seen_into_is_refused_at_its_line(
         topology.plan()
     assert re.match(re.escape(__file__) + r":\d+: whether the values of", error.value.message)
     assert remedy in error.value.remedy
+
+
+@pytest.mark.parametrize(
+    "expression",
+    [one.cast(pl.Float64).rolling_sum(2), one.rolling_mean(2), one.cumulative_eval(one.max()),
+     one.max().over(one % 2), one.cumulative_eval(one.cast(pl.Float64).sum())],
+)  # fmt: skip
+def test_what_has_room_in_parts_of_a_list_is_taken(expression: pl.Expr) -> None:
+    checks = overflow.checks(Location("t.py", 1), [l64.list.eval(expression)], FRAME.schema)
+    marks = [FRAME.select(check.rows).to_series().any() for check in checks]
+    assert not any(marks)
