@@ -250,6 +250,13 @@ def _expressions(
     plain = [pl.col(c) if isinstance(c, str) else c for c in columns]
     expressions = [*plain, *named.values()]
     for expression in expressions:
+        if isinstance(expression, list | tuple):
+            given = ", ".join(f'"{e}"' if isinstance(e, str) else str(e) for e in expression)
+            raise TopologyError(
+                f"{at}: {expression!r} is no Polars expression",
+                remedy=f"give them without the list: select({given}); a column by name or as "
+                "pl.col",
+            )
         if not isinstance(expression, pl.Expr):
             raise TopologyError(
                 f"{at}: {expression!r} is no Polars expression",
