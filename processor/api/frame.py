@@ -247,6 +247,8 @@ def _expressions(
                 f"{at}: {name}={value!r} is no Polars expression",
                 remedy=f'say {name}=pl.col("{value}") for the column, or pl.lit("{value}")',
             )
+    for several in [*columns, *named.values()]:
+        _check_one(several, at)
     plain = [pl.col(c) if isinstance(c, str) else c for c in columns]
     expressions = [*plain, *named.values()]
     for expression in expressions:
@@ -259,3 +261,13 @@ def _expressions(
     made = [e for e in expressions if isinstance(e, pl.Expr)]
     names = [None] * len(plain) + [*named]
     return tuple(e if n is None else e.alias(n) for e, n in zip(made, names, strict=True))
+
+
+def _check_one(given: object, at: nodes.Location) -> None:
+    """Raise `TopologyError` for a list where columns are given one by one."""
+    if isinstance(given, list | tuple):
+        names = ", ".join(f'"{one}"' if isinstance(one, str) else str(one) for one in given)
+        raise TopologyError(
+            f"{at}: {given!r} is no Polars expression",
+            remedy=f"give them without the list: select({names}), columns by name or as pl.col",
+        )

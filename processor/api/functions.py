@@ -37,9 +37,14 @@ class Aggregator:
     function: Function
     column: str | None
 
+    if not TYPE_CHECKING:  # to a type checker there is no such name
+
+        def __getattr__(self, name: str) -> NoReturn:
+            raise ways.missing("an aggregate", name, ways.AGGREGATE, ["function", "column"])
+
 
 @arguments.told(
-    'window("dt", "1 hour")',
+    'window("dt", "1 hour"): windows are tumbling, and none slides',
     **dict.fromkeys(("slide", "slideDuration", "every", "hop", "step", "advance"), _TUMBLING),
     **dict.fromkeys(("gap", "session"), f"{_TUMBLING}; there are no sessions"),
     **dict.fromkeys(

@@ -57,7 +57,10 @@ FRAME: Final[Mapping[str, str]] = {
     **dict.fromkeys(("withWatermark", "watermark"), 'with_watermark("10 minutes")'),
     **dict.fromkeys(("writeStream", "writeTo", "to_topic", "sink", "to", "publish"),
                     'write.kafka("topic")'),
-    **dict.fromkeys(("orderBy", "sort", "sort_values", "reverse", "sortWithinPartitions"), _ORDER),
+    **dict.fromkeys(
+        ("orderBy", "order_by", "sort_by", "sort", "sort_values", "reverse",
+         "sortWithinPartitions"), _ORDER,
+    ),
     **dict.fromkeys(
         ("distinct", "dropDuplicates", "drop_duplicates", "dropDuplicatesWithinWatermark",
          "unique", "deduplicate"), _ONCE,
@@ -118,8 +121,16 @@ WRITER: Final[Mapping[str, str]] = {
     **dict.fromkeys(("mode", "outputMode"), 'write.kafka("topic", mode="update")'),
     **dict.fromkeys(("option", "options", "queryName"), _OPTIONS),
     "trigger": "`processor run --interval 500ms`",
-    "start": _STARTS,
+    **dict.fromkeys(("start", "awaitTermination", "run"), _STARTS),
     "partitionBy": 'write.kafka("topic", key="a")',
+}  # fmt: skip
+AGGREGATE: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("alias", "as_", "name", "label", "rename"),
+                    'its name is that of the argument: agg(s=F.sum("amount"))'),
+    **dict.fromkeys(("over", "filter", "where", "distinct"),
+                    'make the column before group_by: with_columns(a=pl.when(...).then("a"))'),
+    **dict.fromkeys(("cast", "round", "fill_null", "mul", "truediv", "add"),
+                    'compute with the result: agg(s=F.sum("a")).with_columns(y=pl.col("s") / 2)'),
 }  # fmt: skip
 TOPOLOGY: Final[Mapping[str, str]] = {
     **dict.fromkeys(("run", "start", "execute", "awaitTermination", "main", "stop"), _STARTS),
@@ -173,6 +184,8 @@ def missing(what: str, name: str, ways: Mapping[str, str], there: list[str]) -> 
         return AttributeError(name)
     near = difflib.get_close_matches(name, there, n=1)
     known = ways.get(name) or (f"did you mean {near[0]}? " if near else "")
+    if ways is FRAME and not near:
+        known = known or f'a column is written pl.col("{name}"); '
     remedy = known if name in ways else f"{known}there are: {', '.join(sorted(there))}"
     return NoSuchError(f"{caller()}: {what} has no {name!r}", remedy=remedy)
 

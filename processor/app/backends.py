@@ -138,6 +138,7 @@ def patiently(
     clock = SystemClock()
     started_s = clock.monotonic_s()
     give_up_s = settings.give_up_after.total_seconds()
+    told = {"give_up_after_s": round(give_up_s, 1), **who}
     tries = tenacity.Retrying(
         retry=tenacity.retry_if_exception_type((RetriableError, StoreAwayError)),
         stop=tenacity.stop_after_delay(give_up_s) | tenacity.stop_when_event_set(stop),
@@ -147,7 +148,7 @@ def patiently(
     )
     try:
         with probes(settings, numbers) as waiting:
-            answer = tries.copy(before_sleep=partial(_tell_try, waiting, who))(make)
+            answer = tries.copy(before_sleep=partial(_tell_try, waiting, told))(make)
     except (RetriableError, StoreAwayError) as error:
         if stop.is_set():
             return None

@@ -10,7 +10,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+from polars.exceptions import PolarsError
+
 import processor
+from processor.app import habits
 from processor.errors import ProcessorError, TopologyError
 
 _OURS: Final = str(Path(processor.__file__).parent)
@@ -48,6 +51,8 @@ def _refusal(name: str, error: BaseException) -> TopologyError:
     where, text = place(error) or (name, "")
     what = type(error).__name__
     message = str(error.msg if isinstance(error, SyntaxError) else error).strip()
+    # What Polars says at length is advice for its own users.
+    message = message.partition("\n")[0] if isinstance(error, TypeError | PolarsError) else message
     said = f"{what}: {message}" if message else what
     line = f"\n    {text}" if text else ""
     return TopologyError(f"{where}: {said}{line}", remedy=_remedy(name, error))
@@ -61,6 +66,8 @@ def _remedy(name: str, error: BaseException) -> str:
         )
     if isinstance(error, SystemExit):
         return "a module of a topology defines it and ends; take the call out that leaves Python"
+    if known := habits.remedy(error):
+        return known
     module = name.partition(":")[0]
     whole = module if module.endswith(".py") else f'-c "import {module}"'
     return f"correct this line; `python {whole}` shows the way that leads to it"

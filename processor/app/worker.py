@@ -92,7 +92,7 @@ def run_worker(
 
         def tell(error: ProcessorError, pause_s: float) -> None:
             pulse.failed(error.message)
-            tell_wait(error, pause_s, **who)
+            tell_wait(error, pause_s, give_up_after_s=round(give_up_s, 1), **who)
 
         patience = Patience(
             clock, stop.wait, give_up_after_s=give_up_s, tell=tell,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import polars as pl
 
@@ -51,9 +52,29 @@ def columns(plan: nodes.Plan) -> Columns:
             said = str(error).strip().partition("\n")[0] or type(error).__name__
             raise TopologyError(
                 f"{node.at}: {_WORDS[type(node)]} cannot be computed: {said}",
-                remedy=f"the columns here are: {', '.join(have)}; a step is tried on no rows first",
+                remedy=_remedy(node, said, have),
             ) from error
     return {key: dict(frame.schema) for key, frame in frames.items()}
+
+
+def _remedy(node: nodes.Node, said: str, have: Mapping[str, pl.DataType]) -> str:
+    there = f"the columns here are: {', '.join(have)}"
+    sql = _SQL.search(said)
+    if sql is not None:
+        name, sign, value = sql.groups()
+        sign = {"=": "==", "<>": "!="}.get(sign, sign)
+        right = f'pl.col("{name}") {sign} {value}' if name else 'pl.col("n") > 0'
+        return f"text names a column, SQL is not taken: {right}; {there}"
+    if isinstance(node, nodes.Filter) and "must be of type" in said:
+        name = node.predicate.meta.output_name(raise_if_undetermined=False) or "n"
+        return f'a condition is true or false: pl.col("{name}") > 0, or .is_not_null(); {there}'
+    return f"{there}; a step is tried on no rows first"
+
+
+_SQL: Final = re.compile(
+    r'unable to find column "(?=[^"]*[ <>=+*/()])'
+    r'(?:(\w+) *(<=|>=|<>|!=|==|[<>=]) *([^" ]+)[^"]*|[^"]*)"'
+)
 
 
 def read(source: nodes.Source) -> pl.Schema:

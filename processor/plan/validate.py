@@ -274,7 +274,15 @@ def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
         carried.check(plan, sink, columns)
     closing = plan.delay() is not None and aggregates and aggregates[0].window is not None
     if sink.mode == "append" and aggregates and not closing:
+        path = nodes.path(sink)
+        after = path[[node is aggregates[0] for node in path].index(True) :]
+        late = [node for node in after if isinstance(node, nodes.Watermark)]
         raise TopologyError(
             f"{sink.at}: append of an aggregate needs windows that close",
-            remedy='group by F.window(...) behind with_watermark(...), or use mode="update"',
+            remedy=(
+                f"with_watermark ({late[0].at}) belongs before group_by: "
+                'rows.with_watermark(...).group_by(F.window(...), ...), or use mode="update"'
+                if late
+                else 'group by F.window(...) behind with_watermark(...), or use mode="update"'
+            ),
         )

@@ -99,6 +99,7 @@ def test_lines_of_waiting_name_worker_and_topology_and_one_tells_that_it_is_over
     assert {line["worker"] for line in lines} == {worker}
     assert {line["log_level"] for line in lines} == {"warning"}
     assert lines[-1]["after_s"] >= 0
+    assert [line["give_up_after_s"] for line in lines[:-1]] == [900, 900]
 
 
 def test_where_nothing_was_away_nothing_is_told():

@@ -1,0 +1,100 @@
+"""What people write of columns as in another system, and how Polars says it.
+
+Expressions are Polars' own, and so are its errors: they say what is wrong, but not of the user's
+line what is right.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Mapping
+from typing import Final
+
+import polars as pl
+
+from processor.api import ways
+
+_TYPE: Final = 'cast to a type of Polars: pl.col("a").cast(pl.Int64)'
+_LOGIC: Final = (
+    'write (pl.col("a") > 1) & (pl.col("b") < 5), with | for or and ~ for not, and each side in '
+    'parentheses; for a range pl.col("a").is_between(1, 5), for one of several '
+    'pl.col("a").is_in([1, 5])'
+)
+_TEXT: Final = 'pl.col("a").str.'
+
+EXPRESSION: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("as_", "name_as", "label", "rename"),
+                    'pl.col("a").alias("b"), or with_columns(b=...)'),
+    **dict.fromkeys(("isin", "isIn", "in_"), 'pl.col("a").is_in(["x", "y"])'),
+    **dict.fromkeys(("isNull", "isnull", "isna"), 'pl.col("a").is_null()'),
+    **dict.fromkeys(("isNotNull", "notnull", "notna"), 'pl.col("a").is_not_null()'),
+    **dict.fromkeys(("isNaN", "isnan"), 'pl.col("a").is_nan()'),
+    **dict.fromkeys(("fillna", "coalesce", "ifnull"), 'pl.col("a").fill_null(0)'),
+    **dict.fromkeys(("astype", "as_type", "to"), _TYPE),
+    **dict.fromkeys(("like", "rlike", "contains", "match"), f'{_TEXT}contains("x")'),
+    **dict.fromkeys(("startswith", "starts_with", "startsWith"), f'{_TEXT}starts_with("x")'),
+    **dict.fromkeys(("endswith", "ends_with", "endsWith"), f'{_TEXT}ends_with("x")'),
+    **dict.fromkeys(("substr", "substring", "slice_text"), f"{_TEXT}slice(0, 3)"),
+    **dict.fromkeys(("upper", "to_uppercase"), f"{_TEXT}to_uppercase()"),
+    **dict.fromkeys(("lower", "to_lowercase"), f"{_TEXT}to_lowercase()"),
+    **dict.fromkeys(("strip", "trim"), f"{_TEXT}strip_chars()"),
+    **dict.fromkeys(("split",), f'{_TEXT}split(",")'),
+    **dict.fromkeys(("length", "len_chars"), f"{_TEXT}len_chars()"),
+    **dict.fromkeys(("between",), 'pl.col("a").is_between(1, 5)'),
+    **dict.fromkeys(("getItem", "getField", "get_item"), 'pl.col("a").struct.field("b")'),
+    **dict.fromkeys(("when", "otherwise"), "pl.when(condition).then(value).otherwise(value)"),
+    **dict.fromkeys(("asc", "desc"), ways.FRAME["sort"]),
+    **dict.fromkeys(("apply", "map"), 'pl.col("a").map_elements(function, return_dtype=...)'),
+    **dict.fromkeys(("hour", "minute", "year", "month", "day", "date"),
+                    'pl.col("a").dt., as in pl.col("a").dt.hour()'),
+}  # fmt: skip
+_SAID: Final = (
+    (r"truth value of an Expr is ambiguous|argument of type 'Expr' is not", _LOGIC),
+    (r"cannot parse input .* into Polars data type", _TYPE),
+    (r"(float|int)\(\) argument must be .* not 'Expr'", _TYPE),
+    (r"Expr\.is_in\(\) takes", 'give the values as one list: pl.col("a").is_in(["x", "y"])'),
+    (r"Expr doesn't define __round__", 'pl.col("a").round(2)'),
+    (r"'Expr' has no len\(\)", 'pl.col("a").str.len_chars(), or .list.len() of a list'),
+    (r"'Expr' object is not subscriptable", 'pl.col("a").struct.field("b"), or .list.get(0)'),
+    (r"passed to Expr\.__format__", 'pl.format("{} of {}", "a", "b")'),
+    (r"'Aggregator'", 'compute with the result: agg(s=F.sum("a")).with_columns(y=pl.col("s") / 2)'),
+)
+
+
+def remedy(error: BaseException) -> str | None:
+    """What is right instead, where that is known.
+
+    >>> remedy(AttributeError("no", name="isNull", obj=pl.col("a")))
+    'pl.col("a").is_null()'
+    >>> remedy(ValueError("no such window"))
+    """
+    if isinstance(error, AttributeError):
+        return _attribute(error)
+    if isinstance(error, TypeError):
+        return next((right for said, right in _SAID if re.search(said, str(error))), None)
+    return None
+
+
+def _attribute(error: AttributeError) -> str | None:
+    name, of = error.name or "", error.obj
+    if of is None:
+        # What ends a frame gives nothing back, and what is chained to it is an option of a run.
+        known = ways.WRITER.get(name)
+        return known and f"{known}; behind write.kafka(...) and write.console() comes nothing more"
+    if of is pl and name in ("column", "columns", "c", "field"):
+        return 'a column is written pl.col("a")'
+    if of is pl:
+        return _near(name, "pl", [n for n in dir(pl) if not n.startswith("_")])
+    if isinstance(of, pl.Expr):
+        near = _near(name, 'pl.col("a")', ways.public(pl.Expr))
+        return EXPRESSION.get(name) or near
+    if type(of).__module__.startswith("polars.expr."):
+        return _near(name, "an expression's part", ways.public(type(of)))
+    return None
+
+
+def _near(name: str, of: str, there: list[str]) -> str | None:
+    near = difflib.get_close_matches(name, there, n=1)
+    where = f"{of}.{near[0]}" if near and of.startswith("pl") else near[0] if near else ""
+    return f"did you mean {where}? Expressions are those of Polars" if near else None
