@@ -93,7 +93,7 @@ def test_every_record_is_handed_over_once_also_where_the_queue_is_full(
     where = () if partition is None else (partition,)
     wanted = []
     for value, key, row in zip(values, keys, range(5), strict=True):
-        named = ({"headers": headers[row]},) if headers else ()
+        named = ({"timestamp": 0, "headers": headers[row]},) if headers else ()
         wanted.append(("out", value, key, *where, *named))
     tried = [asked for asked, refusal in zip(client.sent(), refusals, strict=True) if not refusal]
     assert tried == wanted
