@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -17,6 +18,7 @@ from processor.engine.reset import reset as carry_out
 from processor.engine.reset import steps
 from processor.errors import SettingsError
 from processor.model.log import TopicPartition
+from processor.model.manifest import Manifest
 from processor.testing import TestDriver
 from tests.topologies import ride, rides, stateless, totals, windowed
 
@@ -228,6 +230,29 @@ def test_state_that_did_not_begin_with_the_first_record_is_not_judged():
     driver.run()
     with pytest.raises(SettingsError, match="began with nothing at offset 20"):
         judged(driver)
+
+
+def test_state_is_judged_that_began_with_the_first_record_or_of_which_nothing_is_known():
+    driver = ran(totals(), partitions=1)
+    ((partition, head),) = driver.committed().items()
+    manifest = Manifest.parse(head.metadata)
+
+    def told(text):
+        try:
+            verify._check_origin(driver.plan, partition, text)
+        except SettingsError as error:
+            return error.message.partition("that of rides[0] ")[2].partition(":")[0]
+        return None
+
+    assert told(str(manifest)) is None
+    assert told(str(replace(manifest, origin=1))) == "began with nothing at offset 1"
+    assert told(str(replace(manifest, origin=None))) == (
+        "was dealt out anew, or taken over by a changed topology"
+    )
+    # One batch is enough; before the first there is no state.
+    assert told(str(replace(manifest, epoch=1, origin=1))) == "began with nothing at offset 1"
+    assert told(str(replace(manifest, epoch=0, origin=1))) is None
+    assert told("") is None
 
 
 def test_windows_that_are_published_once_can_be_verified_up_to_an_offset():
