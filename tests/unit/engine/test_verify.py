@@ -252,6 +252,7 @@ def test_state_is_judged_that_began_with_the_first_record_or_of_which_nothing_is
     # One batch is enough; before the first there is no state.
     assert told(str(replace(manifest, epoch=1, origin=1))) == "began with nothing at offset 1"
     assert told(str(replace(manifest, epoch=0, origin=1))) is None
+    assert told(str(replace(manifest, plan="", origin=1))) is None
     assert told("") is None
 
 
