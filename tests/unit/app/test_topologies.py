@@ -26,7 +26,7 @@ def beside(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p not in ("", str(tmp_path))])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
-    before = set(sys.modules)
+    before = dict(sys.modules)
 
     def write(text, name="beside_the_user.py"):
         path = tmp_path / name
@@ -36,8 +36,9 @@ def beside(tmp_path, monkeypatch):
 
     write('TOPIC = "in"\n', "helper_beside.py")
     yield write
-    for name in set(sys.modules) - before:
+    for name in set(sys.modules) - set(before):
         del sys.modules[name]
+    sys.modules.update(before)  # what a test has taken out, or put another in the place of
 
 
 @pytest.mark.parametrize(
