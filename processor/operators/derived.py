@@ -57,11 +57,7 @@ class Derived:
         rows = decoded.frame[places]
         found = dict(self.step.misfits(rows))
         left = [row for row in range(rows.height) if row not in found]
-        others = rows[left]
-        found |= {
-            left[row]: reason
-            for row, reason in self._failing(others).items()
-        }  # fmt: skip
+        found |= {left[row]: reason for row, reason in self._failing(rows[left]).items()}
         fine = [row for row in range(rows.height) if row not in found]
         times = self._of(rows[fine])[self.name]
         column = pl.Series(self.name, [None], dtype=self.kind).new_from_index(0, len(good))

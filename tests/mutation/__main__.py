@@ -19,7 +19,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.services import Unavailable, climb, kafka_rungs, redis_rungs
+from tests.services import Unavailable, both
 
 try:
     from tests.mutation.mutants import ROOMS, ROOT, Mutant, modules, mutants
@@ -104,10 +104,7 @@ def sample(every: Sequence[Mutant], count: int | None, seed: int) -> list[Mutant
 def serve(stack: ExitStack) -> None:
     """One broker and one Redis for all workers, told to the tests as a user would tell them."""
     try:
-        kafka = climb(kafka_rungs())
-        stack.callback(kafka.close)
-        redis = climb(redis_rungs())
-        stack.callback(redis.close)
+        kafka, redis = both(stack)
     except Unavailable as error:
         raise SystemExit(f"no services: {error}") from None
     os.environ["PROCESSOR_TEST_BOOTSTRAP_SERVERS"] = kafka.bootstrap_servers

@@ -10,7 +10,7 @@ import contextlib
 import signal
 import sys
 
-from tests.services import Unavailable, climb, kafka_rungs, redis_rungs
+from tests.services import Unavailable, both
 
 
 def main() -> int:
@@ -18,10 +18,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as ending, contextlib.suppress(KeyboardInterrupt):
         try:
-            kafka = climb(kafka_rungs())
-            ending.callback(kafka.close)
-            redis = climb(redis_rungs())
-            ending.callback(redis.close)
+            kafka, redis = both(ending)
         except Unavailable as error:
             print(error, file=sys.stderr)
             return 2

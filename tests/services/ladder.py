@@ -10,6 +10,7 @@ from tests.services.handle import Unavailable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from contextlib import ExitStack
 
 
 class Given:
@@ -57,3 +58,12 @@ def climb(rungs: Sequence[Callable[[], Any]]) -> Any:
         except (Unavailable, OSError, subprocess.SubprocessError) as error:
             reasons.append(str(error))
     raise Unavailable("; ".join(reasons))
+
+
+def both(stack: ExitStack) -> tuple[Any, Any]:
+    """A Kafka and a Redis, which end with ``stack``; raises `Unavailable`."""
+    kafka = climb(kafka_rungs())
+    stack.callback(kafka.close)
+    redis = climb(redis_rungs())
+    stack.callback(redis.close)
+    return kafka, redis

@@ -269,3 +269,28 @@ def test_whatever_order_and_batches_and_crashes_what_the_first_kept_is_not_late_
     assert len(driver.read("by-user")) == kept
     assert sum(report.late for report in counts.reports) == 0
     assert verified(counts.plan, counts.log).findings == []
+
+
+def own(delay):
+    topology = Topology("count")
+    clicks = topology.read.kafka(
+        "by-user", format=Json(CLICK), event_time="ts", partitioned_by="user"
+    ).with_watermark(delay)
+    counts = clicks.group_by(F.window("ts", "1 minute"), "user").agg(n=F.count())
+    counts.write.kafka("counts", key="user", mode="append")
+    return topology
+
+
+def test_state_lives_through_the_coming_and_going_of_a_carried_watermark():
+    driver = TestDriver(own("1 minute"))
+    driver.feed([click("a", 100), click("a", 200)], key="a")
+    driver.run()
+    watermark = us(140)
+    for build, delay_us in ((counting, 0), (lambda: own("2 minutes"), 120_000_000)):
+        driver.stop()
+        driver = TestDriver(build(), log=driver.log, store=driver.store)
+        (task,) = driver.run() or driver._workers[0].tasks.values()
+        assert task.event_time_max - delay_us == watermark
+        (held,) = driver.state().values()
+        assert len(held["aggregate-0"]) == 1
+    assert sum(row["n"] for row in driver.json("counts")) == 1

@@ -454,3 +454,20 @@ def test_what_was_rebuilt_is_whole_in_the_changelog_and_can_be_dealt_out_once_mo
     feed(last, range(300, 400))
     last.run()
     assert state(last) == state(begun(totals(), 400))
+
+
+def test_what_partitions_have_heard_of_their_writers_is_not_dealt_out():
+    topology = Topology("heard")
+    form = Json({"k": pl.String, "ts": pl.Datetime("us")})
+    rows = topology.read.kafka(
+        "rides", format=form, event_time="ts", partitioned_by="k", watermark="carried"
+    )
+    rows.group_by("k").agg(n=F.count()).write.kafka("out", key="k", mode="update")
+    driver = TestDriver(topology, partitions=2)
+    driver.feed([{"k": "a", "ts": "2026-08-01T12:00:00"}], key="a")
+    driver.run()
+    raised(driver, 4)
+    before = driver.committed()
+    with pytest.raises(StateMismatchError, match="heard of its writers"):
+        rebuilt(driver, 4)
+    assert driver.committed() == before
