@@ -41,6 +41,7 @@ from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.metrics.catalogue import Metrics
 from processor.operators.aggregate import Aggregate
+from processor.operators.aside import Aside
 from processor.operators.emit import Emit
 from processor.operators.pipeline import Pipeline
 from processor.operators.source import Decode
@@ -57,10 +58,11 @@ STEPS: Final = {
     Batcher: ("poll", "_take"),
     KafkaConsumer: ("poll", "lag"),
     Pipeline: ("run",),
-    Decode: ("decode", "behind", "_set_aside"),
+    Decode: ("decode", "admit", "behind", "_ahead"),
+    Aside: ("records",),
     Csv: ("decode",),
     Json: ("decode", "encode"),
-    Aggregate: ("process", "_group", "_closed", "_emit"),
+    Aggregate: ("process", "grouped", "_fold", "_closed", "_emit"),
     Slab: ("fold", "changed", "commit"),
     KeyCodec: ("encode",),
     Index: ("find", "insert", "rebuild"),
@@ -73,7 +75,7 @@ STEPS: Final = {
 }
 NET: Final = (
     "processor.engine.worker.report_of", "Metrics.observe", "KafkaConsumer.lag", "Decode.behind",
-    "Decode._set_aside",
+    "Decode._ahead", "Aside.records",
 )  # fmt: skip
 
 

@@ -55,7 +55,7 @@ def run_here(
             threads.run(jobs)
             return
         for job in jobs:  # a later one reads what an earlier one wrote
-            measure = partial(_measured, job, settings, used.log)
+            measure = partial(_measured, job, plans[job.index], used.log)
             measured = app.patiently(settings, stop, measure, apps=[apps[job.index]])
             if measured is not None:
                 threads.run([measured])
@@ -69,7 +69,7 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
         with app.backends(settings) as used:
             jobs = _prepared(names, plans, settings, used, {})
             if settings.until_caught_up:
-                jobs[0] = _measured(jobs[0], settings, used.log)
+                jobs[0] = _measured(jobs[0], plans[0], used.log)
             return jobs
 
     apps = [plan.app for plan in plans]
@@ -94,12 +94,13 @@ def _loaded(names: Sequence[str], settings: Settings) -> list[Plan]:
 
 def with_ends(job: Job, settings: Settings, stop: threading.Event) -> Job | None:
     """The job, to end where its input ends now; ``None`` when told to stop."""
+    plan = plan_of(job.name, settings)
 
     def measure() -> Job:
         with app.backends(settings) as used:
-            return _measured(job, settings, used.log)
+            return _measured(job, plan, used.log)
 
-    return app.patiently(settings, stop, measure, apps=[plan_of(job.name, settings).app])
+    return app.patiently(settings, stop, measure, apps=[plan.app])
 
 
 def run_one(job: Job, settings: Settings, number: int, stop: threading.Event) -> None:
@@ -193,8 +194,8 @@ def _tell(application: str, what: str) -> None:
     log_lines.warning("state dealt out by another", topology=application, what=what)
 
 
-def _measured(job: Job, settings: Settings, log: Log) -> Job:
-    return replace(job, ends=app.ends_of(log, plan_of(job.name, settings)))
+def _measured(job: Job, plan: Plan, log: Log) -> Job:
+    return replace(job, ends=app.ends_of(log, plan))
 
 
 class _Threads:

@@ -131,7 +131,7 @@ def _behind(
     good = np.ones(len(values), np.bool_)
     good[list(decoded.bad)] = False
     context = Context([part], [{}], Result())
-    behind = decode.behind(decoded.frame, [len(values)], good, context)
+    behind = decode.behind(decode.times(decoded.frame), [len(values)], good, context)
     late = behind != 0
     rows = decoded.frame.filter(pl.Series(late))
     return rows, behind[late], int(good.sum()), context.result.event_times_max[0]

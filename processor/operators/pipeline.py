@@ -294,13 +294,13 @@ def _compile(plan: nodes.Plan, note: Note) -> tuple[Decode, list[_Step]]:
     delay, ahead = plan.delay(), plan.ahead()
     delay_us = None if delay is None else delay // MICROSECOND
     tagged = any(isinstance(node, nodes.Aggregate) for node in plan.nodes())
+    columns = schema.columns(plan)
     decode = Decode(
         source.format, source.event_time, delay_us, plan.late(),
         Aside(plan.app, source.on_error, plan.dead_letters()), tagged,
         None if ahead is None else ahead // MICROSECOND, source,
-        _carried(source, schema.columns(plan), note), derived_of(source),
+        _carried(source, columns, note), derived_of(source),
     )  # fmt: skip
-    columns = schema.columns(plan)
     # Only on the way to a single sink is a filtered record gone for good, and so counted.
     single = len(plan.sinks) == 1
     top: list[_Step] = []
