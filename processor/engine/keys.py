@@ -18,8 +18,8 @@ from processor.model.batch import Sample
 from processor.plan.nodes import Plan
 
 SAMPLE_MAX: Final = 64
-CLOSELY: Final = 4096
-ONE_IN: Final = 512
+CLOSELY: Final = 1024
+ONE_IN: Final = 2048
 _KEYS_MIN: Final = 4  # fewer lie by chance where a partitioner puts them
 _SHOWN_MAX: Final = 60
 _MASK: Final = 0xFFFFFFFF

@@ -290,15 +290,15 @@ def test_keys_and_headers_are_bytes_of_a_batch_too_and_it_is_due_with_the_last_o
     assert batcher.due()
 
 
-def test_of_many_records_each_sixteenth_is_looked_at_for_its_bytes_beside_the_value():
+def test_of_many_records_some_are_looked_at_for_their_bytes_beside_the_value():
     batcher, _, _ = made(interval_s=60.0)
-    for number, count in ((0, 64), (1, 320)):
-        sizes = [0 if at % 16 else 6 if at % 32 else 10 for at in range(count)]
-        keys = [b"k" * size for size in sizes]
+    # Of up to 63 each, of 320 each eleventh: by turns one that is large and one that is small.
+    for number, count, step in ((0, 63, 1), (1, 320, 11)):
+        keys = [b"" if at % step else b"k" * (6 + at % 2 * 4) for at in range(count)]
         messages = [Fake(b"", at, number, key) for at, key in enumerate(keys)]
         batcher._add(TopicPartition("in", number), messages)
-    assert batcher._shares[FIRST].bytes == 32
-    assert batcher._shares[SECOND].bytes == 8 * 320
+    assert batcher._shares[FIRST].bytes == 32 * 6 + 31 * 10
+    assert batcher._shares[SECOND].bytes == (15 * 6 + 15 * 10) * 320 // 30
 
 
 def test_what_is_forgotten_of_a_batch_makes_room_in_it():

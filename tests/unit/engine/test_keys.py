@@ -191,8 +191,8 @@ def test_batches_are_looked_at_closely_at_first_and_then_here_and_there() -> Non
     assert [keys.wanted(rows) for rows in (1, 40, 60_000)] == [1, 40, SAMPLE_MAX]
     home = murmur2(b"ann", 4)
     keys.look([Sample(Fake(b"", 0, home, b"ann"), "ann")] * CLOSELY)
-    assert [keys.wanted(rows) for rows in (5_120, 60_000)] == [10, SAMPLE_MAX]
-    assert sum(keys.wanted(32) for _ in range(160)) == 10
+    assert [keys.wanted(rows) for rows in (10 * ONE_IN, 200_000)] == [10, SAMPLE_MAX]
+    assert sum(keys.wanted(32) for _ in range(10 * ONE_IN // 32)) == 10
 
 
 def test_one_record_of_so_many_is_looked_at_to_the_record() -> None:
