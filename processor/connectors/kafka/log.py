@@ -100,7 +100,7 @@ class KafkaLog:
             raise
 
     def _describe(self, topics: frozenset[str]) -> dict[str, TopicDescription]:
-        counts = {name: n for name, n in self._partitions().items() if name in topics}
+        counts = self._partitions(topics)
         asked = [TopicPartition(name, i) for name, n in counts.items() for i in range(n)]
         lows = self._offsets(asked, admin.OffsetSpec.earliest())
         highs = self._offsets(asked, admin.OffsetSpec.latest())
@@ -135,17 +135,22 @@ class KafkaLog:
         return retried(lambda: self._offsets_at(topic, ms))
 
     def _offsets_at(self, topic: str, ms: int) -> dict[Partition, int]:
-        asked = [TopicPartition(topic, i) for i in range(self._partitions().get(topic, 0))]
+        asked = [TopicPartition(topic, i) for i in range(self._partitions({topic}).get(topic, 0))]
         # The ends first: what comes between the two answers is behind them.
         ends = self._offsets(asked, admin.OffsetSpec.latest())
         # Numbers below 0 mean something else to a broker.
         found = self._offsets(asked, admin.OffsetSpec.for_timestamp(max(0, ms)))
         return {partition: ends[partition] if at < 0 else at for partition, at in found.items()}
 
-    def _partitions(self) -> dict[str, int]:
-        """Every topic with its number of partitions; raises while one of them has no leader."""
+    def _partitions(self, topics: Collection[str]) -> dict[str, int]:
+        """Those of the topics that exist, each with its number of partitions.
+
+        Raises `RetriableError` while one of their partitions has no leader.
+        """
         counts = {}
         for name, topic in self._metadata(REQUEST_S).topics.items():
+            if name not in topics:
+                continue
             if any(p.leader < 0 for p in topic.partitions.values()):
                 raise RetriableError(f"{name}: a partition has no leader")
             counts[name] = len(topic.partitions)
@@ -204,7 +209,7 @@ class KafkaLog:
         retried(lambda: self._appeared(topics))
 
     def _appeared(self, topics: Iterable[str]) -> None:
-        missing = set(topics) - self._partitions().keys()
+        missing = set(topics) - self._partitions(set(topics)).keys()
         if missing:
             raise RetriableError(f"created, but not there yet: {', '.join(sorted(missing))}")
 
@@ -244,7 +249,7 @@ class KafkaLog:
 
     def _committed(self, group: str, topic: str, *, stable: bool) -> dict[Partition, Committed]:
         doing = f"committed positions of {group} in {topic}"
-        asked = [TopicPartition(topic, i) for i in range(self._partitions().get(topic, 0))]
+        asked = [TopicPartition(topic, i) for i in range(self._partitions({topic}).get(topic, 0))]
         if not asked:
             return {}
         try:

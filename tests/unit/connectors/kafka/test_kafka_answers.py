@@ -103,6 +103,13 @@ def test_topics_are_described_with_the_extent_of_each_partition(log):
     assert len(log._admin.of("list_topics")) == 2
 
 
+def test_a_topic_without_a_leader_keeps_no_other_one_from_being_described(log):
+    log._admin = Admin(list_topics=topics(a=[1], b=[1, -1]), list_offsets=ends)
+    assert log.describe(["a"]).keys() == {"a"}
+    assert log.offsets_at("a", 0) == {TopicPartition("a", 0): 0}
+    assert len(log._admin.of("list_topics")) == 2
+
+
 def test_why_the_other_brokers_do_not_answer_is_told_where_the_client_knows(log, monkeypatch):
     def silent(*_):
         raise RetriableError("no answer of 2")
