@@ -13,6 +13,7 @@ from processor.errors import TopologyError
 from processor.formats.base import DataType, shown
 from processor.formats.epoch import UNITS, fractions, read_epoch, why_not, write_epoch
 from processor.formats.forms import Form, FormError, form
+from processor.formats.nested import changed, leaves, mapped, named, nested
 from processor.formats.times import ISO, TIMESTAMP, parse_times, text_of, written_form
 from processor.model.location import Location, caller
 
@@ -23,10 +24,11 @@ NUMBERS: Final = (
 DATE_FORMS: Final = "%Y-%m-%d", "%m/%d/%Y", "%Y/%m/%d"
 TIME_FORMS: Final = "%H:%M:%S", "%H:%M"
 _OWN: Final = str(Path(__file__).parent)
-_TYPES: Final = (
+_FLAT: Final = (
     "String, Int8 to UInt64, Float32, Float64, Boolean, Datetime, Date or Time, and derive the "
     "rest with with_columns"
 )
+_TYPES: Final = _FLAT.replace("Date or Time,", "Date, Time, or Struct or List of these,")
 
 
 def check_bytes(form: str, most: object, at: Location) -> None:
@@ -91,12 +93,21 @@ class Times:
         columns: list[pl.Series] = []
         for column in frame.get_columns():
             kind = column.dtype
-            if isinstance(kind, pl.Datetime | pl.Date | pl.Time):
+            if nested(kind):
+                columns.append(self._write_leaves(column))
+            elif isinstance(kind, pl.Datetime | pl.Date | pl.Time):
                 if column.name in self.epoch:
                     columns.append(write_epoch(column, self.epoch[column.name]).alias(column.name))
                 elif not (leave and self.plain(column)):
                     columns.append(text_of(column, self.written[_sort(kind)]))
         return frame.with_columns(columns) if columns else frame
+
+    def _write_leaves(self, column: pl.Series) -> pl.Series:
+        to = mapped(column.dtype, "", lambda kind, _: pl.String if timed(kind) else kind)
+        text = changed(
+            column, "", lambda cells, _: text_of(cells, self.written[_sort(cells.dtype)]), to
+        )
+        return text[0]
 
     def plain(self, column: pl.Series) -> bool:
         """Whether a column is of timestamps without a zone, written in a form without one."""
@@ -128,6 +139,8 @@ class Times:
 def full(kind: DataType) -> pl.DataType:
     """A type with all that it leaves out said: ``pl.Datetime`` is ``Datetime("us")``."""
     kind = kind() if isinstance(kind, type) else kind
+    if nested(kind):
+        return mapped(kind, "", lambda leaf, _: full(leaf))
     if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
         # An offset that is given for a zone gets the name of one.
         return pl.Series([], dtype=kind).dtype
@@ -144,8 +157,8 @@ def told_at() -> Location:
     return caller(_OWN)
 
 
-def check_columns(who: str, columns: object, at: Location) -> None:
-    """Raise `TopologyError` for columns that a format cannot read."""
+def check_columns(who: str, columns: object, at: Location, *, deep: bool = False) -> None:
+    """Raise `TopologyError` for columns that a format cannot read; ``deep``: it has nested ones."""
     if not isinstance(columns, Mapping):
         raise TopologyError(
             f"{at}: {who}: {columns!r} gives no types of columns",
@@ -156,13 +169,14 @@ def check_columns(who: str, columns: object, at: Location) -> None:
             raise TopologyError(
                 f"{at}: {who}: {name!r} cannot name a column", remedy="use text that is not empty"
             )
-        if not _readable(kind):
-            hint = "; times have microseconds" if kind == pl.Datetime("ns") else ""
-            raise TopologyError(
-                f"{at}: {who}: column {name!r} cannot be read as {kind}{hint}",
-                remedy=f"use {_TYPES}",
-            )
-        _check_zone(who, name, kind, at)
+        for place, leaf in leaves(kind, name) if deep else ((name, kind),):
+            if not _readable(leaf):
+                hint = "; times have microseconds" if leaf == pl.Datetime("ns") else ""
+                raise TopologyError(
+                    f"{at}: {who}: column {named(place)!r} cannot be read as {leaf}{hint}",
+                    remedy=f"use {_TYPES if deep else _FLAT}",
+                )
+            _check_zone(who, named(place), leaf, at)
 
 
 def _check_zone(who: str, name: str, kind: DataType, at: Location) -> None:
@@ -212,13 +226,18 @@ def times(  # noqa: PLR0917 - each of the two formats calls it once
     first = {sort: form(texts[0]) for sort, texts in sorts.items() if texts}
     if written is not None:
         first["moment"] = form(written)
-    kinds = {name: full(kind) for name, kind in (columns or {}).items() if timed(kind)}
+    kinds = {
+        place: full(leaf)
+        for name, kind in (columns or {}).items()
+        for place, leaf in leaves(kind, name)
+        if timed(leaf)
+    }
     reading: dict[str, tuple[str, ...]] = {}
     for name, kind in kinds.items():
         sort = _sort(kind)
         if not sorts[sort] and name not in epoch:
             raise TopologyError(
-                f"{at}: {who}: no form of times tells the date of {name!r}",
+                f"{at}: {who}: no form of times tells the date of {named(name)!r}",
                 remedy=f"add one, as {ISO!r}, to times",
             )
         if sorts[sort]:

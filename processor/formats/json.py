@@ -35,6 +35,7 @@ from processor.formats.base import (
 from processor.formats.epoch import WORDS, Unit
 from processor.formats.lines import join_rows
 from processor.formats.members import as_text, as_they_stand, members
+from processor.formats.nested import as_it_stands, changed, leaves, mapped, misfit, nested
 from processor.formats.times import ISO, READ_FORMS
 from processor.model.location import Location
 
@@ -54,7 +55,6 @@ _READ_AS: Final[Mapping[DataType, DataType]] = {
 }
 """What the parser is asked for; narrower types come by a checked cast, since it knows few."""
 
-
 _LARGE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*', re.DOTALL)
 """Texts, and the numbers between them."""
 
@@ -73,7 +73,8 @@ class Json:
     Args:
         columns: name and Polars type of each member to read (String, integers up to 64 bits,
             Float32, Float64, Boolean, Datetime in milliseconds or microseconds with or without a
-            zone, Date, Time); may be left out for writing only. Rows are written in this order.
+            zone, Date, Time, Struct and List of these, where what is missing is null); may be left
+            out for writing only. Rows are written in this order.
         optional: names of columns that may be null.
         millis: names of Datetime columns that are whole milliseconds since 1970 in UTC, read and
             written: short for an ``epoch`` of ``ms``.
@@ -105,26 +106,30 @@ class Json:
     _raw: Mapping[str, DataType] = field(init=False, repr=False, compare=False)
     _times: declared.Times = field(init=False, repr=False, compare=False)
     _texts: set[str] = field(init=False, repr=False, compare=False)
+    _leaves: dict[str, pl.DataType] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         at = declared.told_at()
         columns = self.columns if self.columns is not None else {}
-        declared.check_columns("Json", columns, at)
+        declared.check_columns("Json", columns, at, deep=True)
         declared.check_bytes("Json", self.value_bytes_max, at)
         declared.check_names("Json", self.optional, columns, at)
         times = declared.times(
             "Json", self.columns or None, self._forms(), self._written(), self._epoch(at), at
         )
-        raw = {
-            name: times.raw(name)
-            if name in times.kinds
-            else next(to for of, to in _READ_AS.items() if of == kind)
-            for name, kind in columns.items()
-        }
+
+        def leaf(kind: pl.DataType, place: str) -> DataType:
+            if place in times.kinds:
+                return times.raw(place)
+            return next(to for of, to in _READ_AS.items() if of == kind)
+
+        raw = {name: mapped(kind, name, leaf) for name, kind in columns.items()}
         object.__setattr__(self, "_times", times)
         object.__setattr__(self, "_raw", raw)
         texts = {name for name, kind in columns.items() if kind == pl.String}
         object.__setattr__(self, "_texts", texts)
+        found = {at: leaf for name, kind in columns.items() for at, leaf in leaves(kind, name)}
+        object.__setattr__(self, "_leaves", {at: declared.full(found[at]) for at in found})
 
     def _forms(self) -> Sequence[str]:
         if self.time_form is None or isinstance(self.times, str):
@@ -157,6 +162,9 @@ class Json:
         if self._texts:
             texts = {name: as_they_stand(frame[name], values, bad) for name in self._texts}
             frame = pl.DataFrame([texts.get(c.name, c) for c in frame.get_columns()])
+        for name, kind in self._raw.items():
+            if nested(kind):
+                frame = frame.with_columns(as_it_stands(frame[name], kind, values, bad))
         return Decoded(self._finish(frame, values, bad), bad)
 
     def encode(self, frame: pl.DataFrame) -> list[bytes]:
@@ -280,10 +288,13 @@ class Json:
 
     def _misfit(self, parsed: Mapping[str, Any]) -> str | None:
         for name, kind in self._raw.items():
-            cell = parsed.get(name)
-            if cell is not None and not _fits(cell, kind):
+            found = misfit(parsed.get(name), kind, name, _fits)
+            if found is not None:
+                where, cell, due = found
                 unit = self._times.epoch.get(name)
-                return f"column {name!r}: {shown(cell)} is no {WORDS[unit] if unit else kind}"
+                return (
+                    f"column {where!r}: {shown(cell)} is no {WORDS[unit] if unit else _word(due)}"
+                )
         return None
 
     def _finish(self, frame: pl.DataFrame, values: Values, bad: dict[int, str]) -> pl.DataFrame:
@@ -291,7 +302,7 @@ class Json:
         columns = []
         for name, kind in (self.columns or {}).items():
             raw = frame[name]
-            column = self._convert(raw, kind, name)
+            column = self._nested(raw, bad) if nested(kind) else self._leaf(raw, name)
             columns.append(column.alias(name))
             if not column.null_count():
                 continue
@@ -300,24 +311,39 @@ class Json:
             for row in wrong.arg_true().to_list():
                 if row not in bad:
                     cell = raw[row]
-                    reason = (
-                        _absent(values[row], name) if cell is None else self._why(cell, name, kind)
-                    )
+                    reason = _absent(values[row], name) if cell is None else self._why(cell, name)
                     bad[row] = f"column {name!r}: {reason}"
         return pl.DataFrame(columns)
 
-    def _convert(self, raw: pl.Series, kind: DataType, name: str) -> pl.Series:
-        if name in self._times.kinds:
-            return self._times.read(raw, name)
+    def _leaf(self, raw: pl.Series, place: str) -> pl.Series:
+        """Cells as they were declared; null where one does not fit."""
+        if place in self._times.kinds:
+            return self._times.read(raw, place)
+        kind = self._leaves[place]
         if raw.dtype == kind:
             return raw
         column = raw.cast(kind, strict=False)
         return only_finite(column) if column.dtype.is_float() else column
 
-    def _why(self, cell: object, name: str, kind: DataType) -> str:
-        if name in self._times.kinds:
-            return self._times.why(cell, name)
-        return f"{shown(cell)} is no {kind}"
+    def _nested(self, raw: pl.Series, bad: dict[int, str]) -> pl.Series:
+        wanted = mapped(raw.dtype, raw.name, lambda _, place: self._leaves[place])
+        column, lost = changed(raw, raw.name, self._leaf, wanted)
+        places: list[str] = []
+
+        def fits(cell: Any, leaf: pl.DataType, place: str) -> bool:
+            places.append(place)
+            return not self._leaf(pl.Series([cell], dtype=leaf), place).null_count()
+
+        for row in () if lost is None else lost.arg_true().to_list():
+            found = misfit(raw.slice(row, 1).to_list()[0], raw.dtype, raw.name, fits)
+            if found is not None:
+                bad.setdefault(row, f"column {found[0]!r}: {self._why(found[1], places[-1])}")
+        return column
+
+    def _why(self, cell: object, place: str) -> str:
+        if place in self._times.kinds:
+            return self._times.why(cell, place)
+        return f"{shown(cell)} is no {self._leaves[place]}"
 
 
 def _absent(value: bytes, name: str) -> str:
@@ -334,7 +360,7 @@ def _absent(value: bytes, name: str) -> str:
         return "missing"
 
 
-def _fits(cell: object, kind: DataType) -> bool:
+def _fits(cell: object, kind: DataType, _: str = "") -> bool:
     """Whether a parsed JSON value is of the kind that the parser is asked for."""
     if kind == pl.String:
         return True
@@ -358,6 +384,12 @@ def _checked(value: bytes) -> None:
 def _small(found: re.Match[bytes]) -> bytes:
     """A text as it stands, or a number that is not too large."""
     return found[0] if found[0].startswith(b'"') else b"0"
+
+
+def _word(kind: pl.DataType) -> str:
+    if isinstance(kind, pl.Struct):
+        return "object"
+    return "list" if isinstance(kind, pl.List) else str(kind)
 
 
 def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -33,6 +33,28 @@ def members(text: str) -> dict[str, str]:
         if text[at] == ",":
             at = _skip(text, at + 1)
     return found
+
+
+def elements(text: str) -> list[str]:
+    """Each element's own text.
+
+    >>> elements('[1.10, "a", []]')
+    ['1.10', '"a"', '[]']
+    """
+    found: list[str] = []
+    at = _skip(text, text.index("[") + 1)
+    while text[at] != "]":
+        _, end = _DECODER.raw_decode(text, at)
+        found.append(text[at:end])
+        at = _skip(text, end)
+        if text[at] == ",":
+            at = _skip(text, at + 1)
+    return found
+
+
+def parsed(text: str) -> Any:
+    """The value that a member's text is."""
+    return json.loads(text, strict=False)
 
 
 def _skip(text: str, at: int) -> int:
