@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 
@@ -50,11 +50,6 @@ def elements(text: str) -> list[str]:
         if text[at] == ",":
             at = _skip(text, at + 1)
     return found
-
-
-def parsed(text: str) -> Any:
-    """The value that a member's text is."""
-    return json.loads(text, strict=False)
 
 
 def _skip(text: str, at: int) -> int:

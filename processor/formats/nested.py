@@ -11,14 +11,15 @@ read of that, or written as it, is worked out for all rows at once::
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import json
+from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from processor.formats.base import DataType, Values
-from processor.formats.members import REWRITTEN, as_text, elements, members, parsed, rewritten
+from processor.formats.members import REWRITTEN, as_text, elements, members, rewritten
 
 Leaf: TypeAlias = Callable[[pl.Series, str], pl.Series]
 """Makes other values of a leaf's, given its place."""
@@ -212,17 +213,17 @@ def as_it_stands(
     rows, records = rows.filter(looked), records.filter(looked)
     if rows.is_empty():
         return column
-    cells: list[Any] = []
+    lines: list[str] = []
     for row, text in zip(rows, records, strict=True):
-        cells.append(None)
+        lines.append('{"c":null}')
         try:
-            cells[-1] = _cell(members(text)[column.name], kind)
+            lines[-1] = f'{{"c":{_quoted(members(text)[column.name], kind)}}}'
         except (ValueError, LookupError, RecursionError) as error:
             bad[row] = f"column {column.name!r}: cannot be taken as it stands: {error}"
+    fixed = pl.read_ndjson("\n".join(lines).encode(), schema={"c": column.dtype}).to_series()
     order = np.arange(len(column))
-    order[rows.to_numpy()] = np.arange(len(column), len(column) + len(cells))
-    fixed = pl.Series(column.name, cells, dtype=column.dtype)
-    return pl.concat([column, fixed]).gather(order)
+    order[rows.to_numpy()] = np.arange(len(column), len(column) + len(lines))
+    return pl.concat([column, fixed.alias(column.name)]).gather(order)
 
 
 def _contains(cells: pl.Expr, kind: DataType) -> pl.Expr:
@@ -244,19 +245,20 @@ def _pattern(place: str) -> str:
     return r"[\[,]\s*(?:-?[0-9]+[.eE]|-0|[\[{])|\\u" if name == _ELEMENT else rewritten(name)
 
 
-def _cell(text: str, kind: DataType) -> Any:
-    """What a column holds for a member, given as its text."""
+def _quoted(text: str, kind: DataType) -> str:
+    """A member's text in which all that columns of text take is text."""
     if made(kind) == pl.String:
-        return as_text(text)
+        return json.dumps(as_text(text))
     if text == "null":
-        return None
+        return text
     if isinstance(kind, pl.Struct):
-        found: Mapping[str, str] = members(text)
-        return {
-            field.name: _cell(found[field.name], made(field.dtype))
+        found = members(text)
+        named = (
+            f"{json.dumps(field.name)}:{_quoted(found[field.name], made(field.dtype))}"
             for field in kind.fields
             if field.name in found
-        }
+        )
+        return f"{{{','.join(named)}}}"
     if isinstance(kind, pl.List):
-        return [_cell(element, made(kind.inner)) for element in elements(text)]
-    return parsed(text)
+        return f"[{','.join(_quoted(element, made(kind.inner)) for element in elements(text))}]"
+    return text
