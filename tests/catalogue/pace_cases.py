@@ -75,7 +75,6 @@ def one_record(servers):
     "kafka: a step never ends",
     done="max.poll.interval.ms=4000; a record takes an hour",
     expected="stops by name: the step, its line, the offsets of the batch",
-    in_tests=True,
 )
 def never(servers):
     slow = Slow(servers)
