@@ -104,6 +104,34 @@ def _odd_steps(trips: list[list[bytes]], payments: list[list[bytes]]) -> dict[st
         "CSV to columns, times of the second form": lambda i: TRIP.decode(later[i]),
         "CSV to columns, times by a pattern": lambda i: pattern.decode(short[i]),
         "JSON to columns, numbers as text": lambda i: text.decode(payments[i]),
+        **_nested_steps(len(payments[0])),
+    }
+
+
+def _nested_steps(records: int) -> dict[str, Step]:
+    """An order with an address and two items, by columns of its own and by hand."""
+    item = pl.Struct({"sku": pl.String, "price": pl.Float64, "n": pl.Int64})
+    to = pl.Struct({"city": pl.String, "at": pl.Datetime("us")})
+    form = Json({"id": pl.Int64, "to": to, "items": pl.List(item)})
+    texts = Json({"id": pl.Int64, "to": pl.String, "items": pl.String})
+    values = [
+        b'{"id":%d,"to":{"city":"city%d","at":"2026-11-29T10:%02d:00"},"items":'
+        b'[{"sku":"s%d","price":1.25,"n":1},{"sku":"x","price":%d.5,"n":2}]}'
+        % (i, i % 50, i % 60, i % 900, i % 70)
+        for i in range(records)
+    ]
+    frame = form.decode(values).frame
+    columns = [
+        pl.col("to").str.json_decode(pl.Struct({"city": pl.String, "at": pl.String})),
+        pl.col("items").str.json_decode(pl.List(item)),
+    ]
+    return {
+        "JSON to columns, nested orders": lambda _: form.decode(values),
+        "JSON to columns, nested orders as text": lambda _: texts.decode(values),
+        "JSON to columns, nested orders as text, taken apart": lambda _: texts.decode(
+            values
+        ).frame.with_columns(columns),
+        "columns to JSON, nested orders": lambda _: form.encode(frame),
     }
 
 
