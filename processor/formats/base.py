@@ -137,6 +137,29 @@ def by_kind(
     return lines
 
 
+def from_text(kind: DataType) -> bool:
+    """Whether a type is one that text is kept as until it is looked at.
+
+    >>> from_text(pl.Decimal(10, 2)), from_text(pl.Float64)
+    (True, False)
+    """
+    return isinstance(kind, pl.Decimal | pl.Enum)
+
+
+def of_text(text: pl.Series, kind: DataType) -> pl.Series:
+    """Text as decimals or words of an enumeration; null for what is none, or would be rounded.
+
+    >>> of_text(pl.Series(["1.10", "1.239", "x"]), pl.Decimal(10, 2)).to_list()
+    [Decimal('1.10'), None, None]
+    """
+    if isinstance(kind, pl.Decimal):
+        digits = rf"(?:\.[0-9]{{1,{kind.scale}}}0*)?" if kind.scale else r"(?:\.0+)?"
+        exact = text.str.contains(rf"^-?[0-9]+{digits}$")
+        if not exact.all():
+            text = pl.select(pl.when(exact).then(text)).to_series()
+    return text.cast(kind, strict=False)
+
+
 def finite(column: pl.Series) -> bool:
     """Whether no float of a column is infinite or not a number; nulls are no floats.
 

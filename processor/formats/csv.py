@@ -24,7 +24,9 @@ from processor.formats.base import (
     Values,
     by_kind,
     describe_columns,
+    from_text,
     in_order,
+    of_text,
     only_finite,
     shown,
     text_column,
@@ -49,8 +51,8 @@ class Csv:
 
     Args:
         columns: name and Polars type of each field, in order: String, integers up to 64 bits,
-            Float32, Float64, Boolean, Datetime (in milliseconds or microseconds, with or without a
-            zone), Date or Time. Rows are written in this order too.
+            Float32, Float64, Decimal, Boolean, Enum, Datetime (in milliseconds or microseconds,
+            with or without a zone), Date or Time. Rows are written in this order too.
         separator: one character, neither a quote nor a line break, nor a part of a number or word.
         times: forms in which times may be written, in the words of ``strptime``, tried in order;
             the first one is written, with the fraction of a second where there is one and the
@@ -206,6 +208,8 @@ class Csv:
             return self._times.read(text, name)
         if kind == pl.String:
             return text
+        if from_text(kind):
+            return of_text(text, kind)
         if kind == pl.Boolean:
             low = text.str.to_lowercase()
             return low.replace_strict({"true": True, "false": False}, default=None)
@@ -214,6 +218,8 @@ class Csv:
     def _why(self, cell: str, name: str, kind: DataType) -> str:
         if name in self._times.kinds:
             return self._times.why(cell, name)
+        if from_text(kind):
+            return f"{shown(cell)} is no {kind}"
         return f"{shown(cell)} is no {'boolean' if kind == pl.Boolean else 'number'}"
 
 

@@ -25,8 +25,8 @@ DATE_FORMS: Final = "%Y-%m-%d", "%m/%d/%Y", "%Y/%m/%d"
 TIME_FORMS: Final = "%H:%M:%S", "%H:%M"
 _OWN: Final = str(Path(__file__).parent)
 _FLAT: Final = (
-    "String, Int8 to UInt64, Float32, Float64, Boolean, Datetime, Date or Time, and derive the "
-    "rest with with_columns"
+    "String, Int8 to UInt64, Float32, Float64, Decimal(precision, scale), Boolean, Enum, Datetime, "
+    "Date or Time, and derive the rest with with_columns"
 )
 _TYPES: Final = _FLAT.replace("Date or Time,", "Date, Time, or Struct or List of these,")
 
@@ -192,6 +192,10 @@ def _check_zone(who: str, name: str, kind: DataType, at: Location) -> None:
 def _readable(kind: object) -> bool:
     if isinstance(kind, pl.Datetime):
         return kind.time_unit != "ns" and kind.time_zone != "*"
+    if isinstance(kind, pl.Enum):
+        return len(kind.categories) > 0
+    if isinstance(kind, pl.Decimal):
+        return kind.precision is not None
     plain: tuple[object, ...] = (*NUMBERS, pl.String, pl.Boolean, pl.Datetime, pl.Date, pl.Time)
     known = isinstance(kind, pl.DataType) or (
         isinstance(kind, type) and issubclass(kind, pl.DataType)

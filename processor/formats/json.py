@@ -9,7 +9,6 @@ what cannot be read is blanked, and the rest goes through the fast call.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +26,9 @@ from processor.formats.base import (
     Values,
     by_kind,
     describe_columns,
+    from_text,
     in_order,
+    of_text,
     only_finite,
     shown,
     size_errors,
@@ -35,7 +36,16 @@ from processor.formats.base import (
 from processor.formats.epoch import WORDS, Unit
 from processor.formats.lines import join_rows
 from processor.formats.members import as_text, as_they_stand, members
-from processor.formats.nested import as_it_stands, changed, leaves, mapped, misfit, nested
+from processor.formats.nested import (
+    as_it_stands,
+    changed,
+    is_raw,
+    leaves,
+    mapped,
+    misfit,
+    nested,
+    word,
+)
 from processor.formats.times import ISO, READ_FORMS
 from processor.model.location import Location
 
@@ -72,9 +82,9 @@ class Json:
 
     Args:
         columns: name and Polars type of each member to read (String, integers up to 64 bits,
-            Float32, Float64, Boolean, Datetime in milliseconds or microseconds with or without a
-            zone, Date, Time, Struct and List of these, where what is missing is null); may be left
-            out for writing only. Rows are written in this order.
+            Float32, Float64, Decimal, Boolean, Enum, Datetime in milliseconds or microseconds with
+            or without a zone, Date, Time, Struct and List of these, where what is missing is null);
+            may be left out for writing only. Rows are written in this order.
         optional: names of columns that may be null.
         millis: names of Datetime columns that are whole milliseconds since 1970 in UTC, read and
             written: short for an ``epoch`` of ``ms``.
@@ -121,12 +131,14 @@ class Json:
         def leaf(kind: pl.DataType, place: str) -> DataType:
             if place in times.kinds:
                 return times.raw(place)
+            if from_text(kind):
+                return pl.String
             return next(to for of, to in _READ_AS.items() if of == kind)
 
         raw = {name: mapped(kind, name, leaf) for name, kind in columns.items()}
         object.__setattr__(self, "_times", times)
         object.__setattr__(self, "_raw", raw)
-        texts = {name for name, kind in columns.items() if kind == pl.String}
+        texts = {n for n, kind in columns.items() if kind == pl.String or from_text(kind)}
         object.__setattr__(self, "_texts", texts)
         found = {at: leaf for name, kind in columns.items() for at, leaf in leaves(kind, name)}
         object.__setattr__(self, "_leaves", {at: declared.full(found[at]) for at in found})
@@ -288,13 +300,11 @@ class Json:
 
     def _misfit(self, parsed: Mapping[str, Any]) -> str | None:
         for name, kind in self._raw.items():
-            found = misfit(parsed.get(name), kind, name, _fits)
+            found = misfit(parsed.get(name), kind, name, is_raw)
             if found is not None:
                 where, cell, due = found
                 unit = self._times.epoch.get(name)
-                return (
-                    f"column {where!r}: {shown(cell)} is no {WORDS[unit] if unit else _word(due)}"
-                )
+                return f"column {where!r}: {shown(cell)} is no {WORDS[unit] if unit else word(due)}"
         return None
 
     def _finish(self, frame: pl.DataFrame, values: Values, bad: dict[int, str]) -> pl.DataFrame:
@@ -322,6 +332,8 @@ class Json:
         kind = self._leaves[place]
         if raw.dtype == kind:
             return raw
+        if from_text(kind):
+            return of_text(raw, kind)
         column = raw.cast(kind, strict=False)
         return only_finite(column) if column.dtype.is_float() else column
 
@@ -360,20 +372,6 @@ def _absent(value: bytes, name: str) -> str:
         return "missing"
 
 
-def _fits(cell: object, kind: DataType, _: str = "") -> bool:
-    """Whether a parsed JSON value is of the kind that the parser is asked for."""
-    if kind == pl.String:
-        return True
-    if kind == pl.Boolean:
-        return isinstance(cell, bool)
-    if isinstance(cell, bool):
-        return False
-    if kind == pl.Float64:
-        return isinstance(cell, int | float) and math.isfinite(cell)
-    low, high = (0, 2**64 - 1) if kind == pl.UInt64 else (-(2**63), 2**63 - 1)
-    return isinstance(cell, int) and low <= cell <= high
-
-
 def _checked(value: bytes) -> None:
     try:
         orjson.loads(value)
@@ -384,12 +382,6 @@ def _checked(value: bytes) -> None:
 def _small(found: re.Match[bytes]) -> bytes:
     """A text as it stands, or a number that is not too large."""
     return found[0] if found[0].startswith(b'"') else b"0"
-
-
-def _word(kind: pl.DataType) -> str:
-    if isinstance(kind, pl.Struct):
-        return "object"
-    return "list" if isinstance(kind, pl.List) else str(kind)
 
 
 def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

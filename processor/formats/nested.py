@@ -12,6 +12,7 @@ read of that, or written as it, is worked out for all rows at once::
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, Final, TypeAlias
 
@@ -192,6 +193,31 @@ def _misfit(
         return told, cell, made(kind)
     each = (_misfit(element, part, (name, at), fits) for name, at, element, part in found)
     return next(filter(None, each), None)
+
+
+def is_raw(cell: object, kind: DataType, _: str = "") -> bool:
+    """Whether a parsed JSON value is of the kind that the parser is asked for.
+
+    >>> is_raw(1, pl.Int64), is_raw(True, pl.Int64), is_raw(1.5, pl.Int64)
+    (True, False, False)
+    """
+    if kind == pl.String:
+        return True
+    if kind == pl.Boolean:
+        return isinstance(cell, bool)
+    if isinstance(cell, bool):
+        return False
+    if kind == pl.Float64:
+        return isinstance(cell, int | float) and math.isfinite(cell)
+    low, high = (0, 2**64 - 1) if kind == pl.UInt64 else (-(2**63), 2**63 - 1)
+    return isinstance(cell, int) and low <= cell <= high
+
+
+def word(kind: pl.DataType) -> str:
+    """What JSON calls a type of objects or lists; of any other its name."""
+    if isinstance(kind, pl.Struct):
+        return "object"
+    return "list" if isinstance(kind, pl.List) else str(kind)
 
 
 def as_it_stands(

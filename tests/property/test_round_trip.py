@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 
 import polars as pl
 from hypothesis import given
@@ -29,6 +30,9 @@ cells = {
     pl.Datetime: st.datetimes(),
     pl.Date: st.dates(),
     pl.Time: st.times(),
+    pl.Decimal(12, 3): st.decimals(-(10**9) + 1, 10**9 - 1, places=3),
+    pl.Decimal(38, 0): st.integers(-(10**38) + 1, 10**38 - 1).map(Decimal),
+    pl.Enum(["a", "b,c", "1.10"]): st.sampled_from(["a", "b,c", "1.10"]),
 }
 names = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=4

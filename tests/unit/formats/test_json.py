@@ -289,7 +289,7 @@ def test_times_of_every_kind_are_written_without_columns_too() -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [pl.Decimal(10, 2), pl.Duration, pl.Datetime("ns"), pl.Int128, pl.Binary, int]
+    "kind", [pl.Decimal, pl.Enum([]), pl.Duration, pl.Datetime("ns"), pl.Int128, pl.Binary, int]
 )
 def test_a_type_that_cannot_be_read_is_refused_at_once(kind: pl.DataType) -> None:
     with pytest.raises(TopologyError, match="'x' cannot be read as"):
@@ -374,3 +374,24 @@ def test_a_number_that_is_too_large_lets_nothing_through_that_is_bad_without_it(
         found = form.decode([good, b'{"x":' + many + b"," + beside + b',"n":1}', good])
         assert list(found.bad) == [1]
         assert found.frame["s"][0] == '1e400 " \U0001f600'
+
+
+def test_decimals_are_read_to_the_last_digit_and_never_rounded() -> None:
+    form = Json({"d": pl.Decimal(6, 2)})
+    good = [b'{"d":1.10}', b'{"d":"-0.05"}', b'{"d":12}', b'{"d":1.5000}', b'{"d":9999.99}']
+    assert [str(cell) for cell in form.decode(good).frame["d"]] == [
+        "1.10", "-0.05", "12.00", "1.50", "9999.99",
+    ]  # fmt: skip
+    assert form.encode(form.decode(good[:1]).frame) == [b'{"d":"1.10"}']
+    bad = [b'{"d":1.239}', b'{"d":10000}', b'{"d":1e2}', b'{"d":"x"}', b'{"d":true}', b'{"d":[1]}']
+    reasons = form.decode(bad).bad
+    assert reasons[0] == "column 'd': '1.239' is no Decimal(precision=6, scale=2)"
+    assert reasons.keys() == set(range(6))
+
+
+def test_words_of_an_enumeration_are_those_that_are_declared() -> None:
+    form = Json({"size": pl.Enum(["small", "large"])})
+    decoded = form.decode([b'{"size":"large"}', b'{"size":"LARGE"}', b'{"size":1}'])
+    assert decoded.frame["size"][0] == "large"
+    assert decoded.bad.keys() == {1, 2}
+    assert form.encode(decoded.frame[:1]) == [b'{"size":"large"}']
