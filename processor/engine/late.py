@@ -20,10 +20,8 @@ from processor.errors import SettingsError
 from processor.model.batch import Result, Slice
 from processor.model.log import Extent, Message, TopicPartition
 from processor.operators.aggregate import MICROSECOND, WINDOW_START
-from processor.operators.aside import Aside
 from processor.operators.base import TASK, Context
-from processor.operators.derived import derived_of
-from processor.operators.source import Decode
+from processor.operators.pipeline import Looked, Pipeline
 from processor.operators.stateless import Extend, Filter, Select
 from processor.plan import nodes
 
@@ -31,6 +29,7 @@ Scan: TypeAlias = Callable[[TopicPartition, int, int], Iterator[Sequence[Message
 
 SHARES: Final = (0.9, 0.99, 0.999, 1.0)
 _BEHIND: Final = "__behind"
+_LOWEST: Final = np.iinfo(np.int64).min
 _NOTHING: Final = pl.DataFrame(schema={_BEHIND: pl.Int64})
 
 
@@ -99,21 +98,22 @@ def lateness(plan: nodes.Plan, scan: Scan, extents: Mapping[TopicPartition, Exte
             f"{plan.app} takes the watermark that its records carry: no delay makes it",
             remedy=f'leave watermark="carried" out at {source.at} to see what a delay would do',
         )
-    aside = Aside(plan.app, "skip", "")
-    decode = Decode(
-        source.format, source.event_time, 0, None, aside, tagged=False, source=source,
-        derived=derived_of(source),
-    )  # fmt: skip
+    pipeline = Pipeline(plan, lenient=True)
     grouped = _grouped(plan)
     records, found, groups = 0, [np.zeros(0, np.int64)], []
     for partition, extent in sorted(extents.items()):
         time: int | None = None
+        log_time: int | None = None
         for messages in scan(partition, extent.low, extent.high):
-            frame, behind, good, time = _behind(decode, partition, messages, time)
-            records += good
-            found.append(behind)
-            if grouped is not None and len(behind):
-                groups.append(_windows(grouped, frame, behind))
+            values = [message.value() for message in messages]
+            looked = pipeline.look([Slice(partition, messages, values, 0, 0, time, log_time)])
+            (log_time,) = looked.log_times
+            behind, time = _behind(looked, time)
+            records += int(looked.readable.sum())
+            found.append(behind[behind > 0])
+            rows = (behind > 0) & looked.usable
+            if grouped is not None and rows.any():
+                groups.append(_windows(grouped, looked.frame.filter(pl.Series(rows)), behind[rows]))
     return Lateness(
         records,
         np.concatenate(found),
@@ -121,20 +121,18 @@ def lateness(plan: nodes.Plan, scan: Scan, extents: Mapping[TopicPartition, Exte
     )
 
 
-def _behind(
-    decode: Decode, partition: TopicPartition, messages: Sequence[Message], time: int | None
-) -> tuple[pl.DataFrame, npt.NDArray[np.int64], int, int | None]:
-    """The rows that are behind, by how much; how many could be read; the maximum after them."""
-    values = [message.value() for message in messages]
-    part = Slice(partition, messages, values, 0, 0, time)
-    decoded = decode.decode([part])
-    good = np.ones(len(values), np.bool_)
-    good[list(decoded.bad)] = False
-    context = Context([part], [{}], Result())
-    behind = decode.behind(decode.times(decoded.frame), [len(values)], good, context)
-    late = behind != 0
-    rows = decoded.frame.filter(pl.Series(late))
-    return rows, behind[late], int(good.sum()), context.result.event_times_max[0]
+def _behind(looked: Looked, time: int | None) -> tuple[npt.NDArray[np.int64], int | None]:
+    """By how much each record is behind the largest event time, 0 for none; and that time.
+
+    A record that no step can compute says nothing of the time, but is late like any other.
+    """
+    moving = np.where(looked.usable, looked.times, _LOWEST if time is None else time)
+    known = np.maximum.accumulate(moving if time is None else np.maximum(moving, time))
+    late = looked.readable & (looked.times < known)
+    behind = np.zeros(len(known), np.int64)
+    behind[late] = known[late] - looked.times[late]
+    last = int(known[-1]) if len(known) else _LOWEST
+    return behind, time if last == _LOWEST else last
 
 
 def _grouped(plan: nodes.Plan) -> nodes.Aggregate | None:

@@ -6,34 +6,25 @@ Rows go down the plan's tree once, parents first; where two paths part, both get
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Final
+from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from processor.errors import ProcessorError, RecordError
 from processor.formats.base import Decoded
 from processor.model.batch import Result, Slice
-from processor.operators.aggregate import MICROSECOND, Aggregate, SumError, Term
-from processor.operators.aside import Aside, messages_at
-from processor.operators.base import ROW, Context, KeyWatch, Operator, Refusal, Stateful, TaskState
-from processor.operators.carried import Carried, Note
-from processor.operators.derived import derived_of
-from processor.operators.emit import Emit, required
-from processor.operators.fit import Fitted, fit_of
+from processor.operators.aggregate import Aggregate, SumError
+from processor.operators.aside import messages_at
+from processor.operators.base import ROW, Context, KeyWatch, Refusal, TaskState
+from processor.operators.carried import Note
+from processor.operators.emit import Emit
+from processor.operators.fit import Fitted
 from processor.operators.search import ROW_ERRORS, StepError, failing
-from processor.operators.source import Decode
-from processor.operators.stateless import Extend, Filter, Select
-from processor.plan import beside, nodes, schema
-
-_DAY_US: Final = 86_400_000_000
-_NAMES: Final[dict[type[nodes.Node], str]] = {
-    nodes.Select: "select",
-    nodes.Extend: "with_columns",
-    nodes.Filter: "filter",
-    nodes.Aggregate: "agg",
-}
+from processor.operators.stateless import Filter, Select
+from processor.operators.steps import Step, compiled, stateful
+from processor.plan import nodes
 
 
 class ConservationError(ProcessorError):
@@ -42,20 +33,10 @@ class ConservationError(ProcessorError):
     code = "conservation"
 
 
-@dataclass(slots=True, eq=False)
-class _Step:
-    """``behind`` an aggregate rows are groups, and no longer records."""
-
-    operator: Operator
-    name: str
-    behind: bool
-    children: list[_Step] = field(default_factory=list)
-
-
 class _RowsError(Exception):
     """A step cannot compute some of its rows, which are records."""
 
-    def __init__(self, step: _Step) -> None:
+    def __init__(self, step: Step) -> None:
         super().__init__(step.name)
         self.step = step
 
@@ -63,16 +44,33 @@ class _RowsError(Exception):
 class _TotalError(Exception):
     """A total of a step would leave its type."""
 
-    def __init__(self, step: _Step, cause: SumError) -> None:
+    def __init__(self, step: Step, cause: SumError) -> None:
         super().__init__(step.name)
         self.step, self.cause = step, cause
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A batch's records as `Pipeline.look` found them.
+
+    ``frame`` has a row for each, ``times`` its event time in microseconds since 1970. ``readable``
+    and ``usable`` tell which could be read, and computed by each step that they come to as well.
+    ``log_times`` are those of the slices after the batch.
+    """
+
+    frame: pl.DataFrame
+    times: npt.NDArray[np.int64]
+    readable: npt.NDArray[np.bool_]
+    usable: npt.NDArray[np.bool_]
+    log_times: list[int | None]
 
 
 class Pipeline:
     """A compiled plan: pure, and the same for every task.
 
     ``keys`` looks at some records of each batch, where an aggregate counts on where they lie.
-    ``note`` hears of what a person should see.
+    ``note`` hears of what a person should see. With ``lenient`` no record is late, and what is bad
+    is skipped, whatever the topology says: that is for who looks on.
 
     >>> from processor import Text, Topology
     >>> topology = Topology("copy")
@@ -83,14 +81,22 @@ class Pipeline:
     """
 
     def __init__(
-        self, plan: nodes.Plan, keys: KeyWatch | None = None, note: Note = lambda _: None
+        self,
+        plan: nodes.Plan,
+        keys: KeyWatch | None = None,
+        note: Note = lambda _: None,
+        *,
+        lenient: bool = False,
     ) -> None:
-        self._decode, self._root = _compile(plan, note)
+        self._decode, self._root = compiled(plan, note)
+        if lenient:
+            aside = replace(self._decode.aside, on_error="skip")
+            self._decode = replace(self._decode, delay_us=None, aside=aside)
         self._keys, self._keyed_by = keys, plan.source().partitioned_by
         self._source = f"decode at {plan.source().at}"
         self._carried = self._decode.carried
         heard = () if self._carried is None else (self._carried,)
-        self._stateful = (*_stateful(self._root), *heard)
+        self._stateful = (*stateful(self._root), *heard)
 
     @property
     def stateful(self) -> bool:
@@ -148,6 +154,39 @@ class Pipeline:
         context.result.misplaced = self._misplaced(decoded, slices)
         return context.result
 
+    def look(self, slices: Sequence[Slice]) -> Looked:
+        """Which of a batch's records a run could read and compute, up to the aggregates.
+
+        State is left alone, and nothing is published.
+        """
+        decoded = self._decode.decode(slices)
+        refused: dict[int, Refusal] = {}
+        while True:
+            context = Context(slices, [], Result())
+            frame = self._decode.admit(decoded, refused, context, numbered=True)
+            try:
+                self._try(self._root, frame, context)
+                break
+            except _RowsError as error:
+                refused |= self._refused(error.step, decoded, refused, context)
+        readable = np.ones(decoded.frame.height, np.bool_)
+        readable[list(decoded.bad)] = False
+        usable = np.zeros(decoded.frame.height, np.bool_)
+        usable[frame[ROW].to_numpy()] = True
+        times = self._decode.times(decoded.frame)
+        return Looked(decoded.frame, times, readable, usable, context.result.log_times)
+
+    def _try(self, steps: Iterable[Step], frame: pl.DataFrame, context: Context) -> None:
+        for step in steps:
+            try:
+                if isinstance(step.operator, Aggregate):
+                    step.operator.grouped(frame)
+                    continue
+                rows = step.operator.process(frame, context)
+            except ROW_ERRORS as error:
+                raise _RowsError(step) from error
+            self._try(step.children, rows, context)
+
     def _misplaced(self, decoded: Decoded, slices: Sequence[Slice]) -> int:
         wanted = self._keys.wanted(decoded.frame.height) if self._keys and self._stateful else 0
         if not wanted or self._keys is None:
@@ -157,7 +196,7 @@ class Pipeline:
 
     def _descend(
         self,
-        steps: Iterable[_Step],
+        steps: Iterable[Step],
         frame: pl.DataFrame,
         context: Context,
         begins: Callable[[str], None],
@@ -190,7 +229,7 @@ class Pipeline:
 
     def _refused(
         self,
-        step: _Step,
+        step: Step,
         decoded: Decoded,
         refused: Mapping[int, Refusal],
         running: Context,
@@ -209,7 +248,7 @@ class Pipeline:
 
     def _numbered(
         self,
-        step: _Step,
+        step: Step,
         decoded: Decoded,
         refused: Mapping[int, Refusal],
         context: Context,
@@ -237,7 +276,7 @@ class Pipeline:
             "pl.col(...).cast(pl.Float64), or a larger unit",
         )
 
-    def _without_refused(self, step: _Step, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+    def _without_refused(self, step: Step, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """A step behind an aggregate, on the groups that it can compute."""
         bad = _failing(step, frame, Context(context.slices, context.states, Result()))
         self._decode.aside.groups(frame, bad, step.name, context)
@@ -251,7 +290,7 @@ def _aside(running: Context) -> Context:
     return Context(running.slices, [], Result(), running.heard)
 
 
-def _failing(step: _Step, frame: pl.DataFrame, context: Context) -> dict[int, str]:
+def _failing(step: Step, frame: pl.DataFrame, context: Context) -> dict[int, str]:
     """The rows of a frame that a step cannot compute; nothing is done with what it makes."""
     operator = step.operator
     bad = dict(operator.misfits(frame)) if isinstance(operator, Fitted | Emit) else {}
@@ -279,7 +318,7 @@ def _failing(step: _Step, frame: pl.DataFrame, context: Context) -> dict[int, st
     return bad | {rest[row]: reason for row, reason in found.items()}
 
 
-def _way(steps: Iterable[_Step], wanted: _Step) -> list[_Step]:
+def _way(steps: Iterable[Step], wanted: Step) -> list[Step]:
     """The steps from the source to one of them, without it."""
     for step in steps:
         if step is wanted:
@@ -287,107 +326,3 @@ def _way(steps: Iterable[_Step], wanted: _Step) -> list[_Step]:
         if (way := _way(step.children, wanted)) or wanted in step.children:
             return [step, *way]
     return []
-
-
-def _compile(plan: nodes.Plan, note: Note) -> tuple[Decode, list[_Step]]:
-    source = plan.source()
-    delay, ahead = plan.delay(), plan.ahead()
-    delay_us = None if delay is None else delay // MICROSECOND
-    tagged = any(isinstance(node, nodes.Aggregate) for node in plan.nodes())
-    columns = schema.columns(plan)
-    decode = Decode(
-        source.format, source.event_time, delay_us, plan.late(),
-        Aside(plan.app, source.on_error, plan.dead_letters()), tagged,
-        None if ahead is None else ahead // MICROSECOND, source,
-        _carried(source, columns, note), derived_of(source),
-    )  # fmt: skip
-    # Only on the way to a single sink is a filtered record gone for good, and so counted.
-    single = len(plan.sinks) == 1
-    top: list[_Step] = []
-    children: dict[int, list[_Step]] = {id(source): top}
-    aggregates = 0
-    for node in plan.nodes():
-        if isinstance(node, nodes.Source):
-            continue
-        if isinstance(node, nodes.Watermark):
-            children[id(node)] = children[id(node.parent)]
-            continue
-        if isinstance(node, nodes.Aggregate):
-            operator: Operator = _aggregate(plan, node, columns, aggregates, delay_us)
-            aggregates += 1
-        else:
-            counted = single and not _behind_aggregate(node)
-            operator = _stateless(node, columns[id(node.parent)], counted=counted)
-        step = _Step(operator, f"{_NAMES[type(node)]} at {node.at}", _behind_aggregate(node))
-        children[id(node.parent)].append(step)
-        children[id(node)] = step.children
-    for sink in plan.sinks:
-        behind = any(isinstance(node, nodes.Aggregate) for node in nodes.path(sink))
-        have = columns[id(sink.parent)]
-        aside = beside.apart(sink, have)
-        emit = Emit(
-            sink.topic, sink.format, sink.key, sink.timestamp, sink.headers, aside,
-            required(sink.format, [name for name in have if name not in aside]),
-        )  # fmt: skip
-        children[id(sink.parent)].append(_Step(emit, f"write at {sink.at}", behind))
-    return decode, top
-
-
-def _carried(source: nodes.Source, columns: schema.Columns, note: Note) -> Carried | None:
-    if source.watermark is None or source.event_time is None:
-        return None
-    kind = columns[id(source)][source.event_time]
-    fine = isinstance(kind, pl.Datetime) and kind.time_unit != "ms"
-    unit_us = 1 if fine else 1_000 if isinstance(kind, pl.Datetime) else _DAY_US
-    return Carried(source.event_time, unit_us, note)
-
-
-def _stateless(
-    node: nodes.Select | nodes.Extend | nodes.Filter,
-    columns: Mapping[str, pl.DataType],
-    *,
-    counted: bool,
-) -> Operator:
-    whole = not isinstance(node, nodes.Filter)
-    fit, expressions = fit_of(node.at, nodes.expressions(node), columns, whole=whole)
-    if isinstance(node, nodes.Filter):
-        return Filter(expressions[0], counted, fit)
-    return (Select if isinstance(node, nodes.Select) else Extend)(expressions, fit)
-
-
-def _aggregate(
-    plan: nodes.Plan,
-    node: nodes.Aggregate,
-    columns: schema.Columns,
-    number: int,
-    delay_us: int | None,
-) -> Aggregate:
-    before = columns[id(node.parent)]
-    mode = next(sink.mode for sink in plan.sinks if any(n is node for n in nodes.path(sink)))
-    terms = [
-        Term(a, pl.Int64() if a.column is None else before[a.column]) for a in node.aggregations
-    ]
-    keys = {key: before[key] for key in node.keys}
-    return Aggregate(
-        f"aggregate-{number}",
-        window=node.window,
-        keys=keys,
-        terms=terms,
-        mode=mode,
-        delay_us=delay_us,
-    )
-
-
-def _behind_aggregate(node: nodes.Node) -> bool:
-    while not isinstance(node, nodes.Source):
-        node = node.parent
-        if isinstance(node, nodes.Aggregate):
-            return True
-    return False
-
-
-def _stateful(steps: Iterable[_Step]) -> Iterable[Stateful]:
-    for step in steps:
-        if isinstance(step.operator, Aggregate):
-            yield step.operator
-        yield from _stateful(step.children)

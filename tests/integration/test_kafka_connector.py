@@ -345,14 +345,16 @@ def test_positions_can_be_asked_for_while_the_coordinator_is_not_ready(kafka, lo
     assert done.stdout.strip() == "{}"
 
 
+@pytest.mark.parametrize("years", [[10], [10, 0, 0], [0, 10, 10], [0, 0, 10], [10, 10]])
 def test_a_timestamp_that_the_topic_does_not_take_is_told_with_its_topic_and_the_setting(
-    log, topic, closing
+    log, topic, closing, years
 ):
     producer = closing(log.producer(f"ahead-{uuid4().hex[:8]}"))
     producer.start(LIMIT_S)
     producer.begin()
-    ahead_ms = round(time.time() * 1000) + 10 * 365 * 86_400_000
-    producer.produce(Output(topic, [b"x"], timestamps=[ahead_ms]))
+    now_ms = round(time.time() * 1000)
+    times = [now_ms + ahead * 365 * 86_400_000 for ahead in years]
+    producer.produce(Output(topic, [b"x"] * len(years), timestamps=times))
     with pytest.raises(AbortableError) as caught:
         producer.flush(LIMIT_S)
     assert topic in caught.value.message

@@ -96,9 +96,11 @@ REMEDIES = {
     KafkaError.CLUSTER_AUTHORIZATION_FAILED: "grant this principal access to the cluster",
     KafkaError.SASL_AUTHENTICATION_FAILED: "check the user and the password",
     KafkaError._AUTHENTICATION: "check the user, the password and the certificates",  # noqa: SLF001
+    # The client tells so of two and more in one request, whatever the broker had against them.
     KafkaError.INVALID_RECORD: (
         "a topic with cleanup.policy=compact takes no record without a key: write with key=..., "
-        "and filter out rows whose key is null"
+        "and filter out rows whose key is null; and with timestamp=..., none whose timestamp is "
+        "further from the broker's clock than message.timestamp.after.max.ms (or before) allows"
     ),
     KafkaError.OFFSET_METADATA_TOO_LARGE: "raise offset.metadata.max.bytes on the brokers",
     KafkaError.INVALID_TIMESTAMP: (

@@ -49,9 +49,11 @@ class _Failures:
         if error is None or error.code() in PURGED:
             return
         self.count += 1
-        if not self.first:
+        what_to_do = remedy(error)
+        # A record may only have been in one request with the one that is why.
+        if not self.first or (what_to_do and not self.remedy):
             self.first = f"{message.topic()}: {error.str()}"
-            self.remedy = remedy(error)
+            self.remedy = what_to_do
 
     def error(self, error: Any) -> None:
         """Note an error of the client as a whole; only a fatal one counts."""

@@ -177,3 +177,43 @@ def test_a_delay_that_is_none_is_refused(command):
     done = command("--delays", "soon")
     assert done.exit_code == 2
     assert "--delays" in done.output
+
+
+def priced(delay):
+    topology = Topology("priced")
+    form = Json({"k": pl.String, "price": pl.String, "at": pl.Datetime("us")})
+    rows = topology.read.kafka("in", format=form, event_time="at", partitioned_by="k")
+    rows = rows.with_watermark(f"{delay} minutes", ahead="1 day", late="behind")
+    rows = rows.with_columns(p=pl.col("price").cast(pl.Float64))
+    totals = rows.group_by("k", F.window("at", "10 minutes")).agg(s=F.sum("p"))
+    totals.write.kafka("out", key="k")
+    return topology
+
+
+def test_records_that_a_run_sets_aside_say_nothing_of_the_time_here_either():
+    minutes = "00 20! 10 06 04 01! 25 24! 60! 03 26 22! 15"
+    written = dt.datetime(2026, 11, 29, 2, tzinfo=dt.UTC)
+
+    def filled(delay):
+        driver = TestDriver(priced(delay), batch_records_max=4)
+        for text in minutes.split():
+            at = written + dt.timedelta(minutes=int(text.rstrip("!")))
+            price = "n/a" if text.endswith("!") else "1.5"
+            value = json.dumps({"k": "a", "price": price, "at": at.strftime("%Y-%m-%dT%H:%M:%S")})
+            driver.feed([value], key="a", timestamp=written)
+        # A clock that is two days ahead.
+        driver.feed(
+            ['{"k":"a","price":"1","at":"2026-12-01T02:00:00"}'], key="a", timestamp=written
+        )
+        return driver
+
+    known, _ = looked_at(priced(5).plan(), filled(5).log)
+    predicted, counted = [], []
+    for delay in (0, 3, 5, 6, 10, 20, 24, 60):
+        driver = filled(delay)
+        driver.run()
+        loss = known.loss(timedelta(minutes=delay))
+        predicted.append(loss.late)
+        counted.append(sum(report.late for report in driver.reports))
+    assert predicted == counted
+    assert counted[0] > counted[2] > counted[-1] == 0

@@ -135,6 +135,19 @@ def test_waiting_for_room_tells_what_was_not_delivered_meanwhile(producer, clien
         producer.produce(Output("out", [b"0"]))
 
 
+def test_a_failure_that_has_a_remedy_is_told_before_one_that_only_was_beside_it(producer):
+    beside = KafkaError(KafkaError._INVALID_DIFFERENT_RECORD)
+    why = KafkaError(KafkaError.INVALID_RECORD)
+    for error in (beside, why, KafkaError(KafkaError.MSG_SIZE_TOO_LARGE)):
+        producer._failures.delivered(error, RECORD)
+    with pytest.raises(
+        AbortableError, match="3 records were not delivered, the first to out: "
+    ) as e:
+        producer.flush(1)
+    assert "message.timestamp.after.max.ms" in e.value.remedy
+    assert "key" in e.value.remedy
+
+
 def test_of_failures_the_first_is_told_with_their_number_and_what_was_purged_is_none(producer):
     failures = producer._failures
     for code in (KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT):

@@ -1,0 +1,144 @@
+"""From the nodes of a plan to the steps that are run: operators, with names and children."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final
+
+import polars as pl
+
+from processor.operators.aggregate import MICROSECOND, Aggregate, Term
+from processor.operators.aside import Aside
+from processor.operators.base import Operator, Stateful
+from processor.operators.carried import Carried, Note
+from processor.operators.derived import derived_of
+from processor.operators.emit import Emit, required
+from processor.operators.fit import fit_of
+from processor.operators.source import Decode
+from processor.operators.stateless import Extend, Filter, Select
+from processor.plan import beside, nodes, schema
+
+_DAY_US: Final = 86_400_000_000
+_NAMES: Final[dict[type[nodes.Node], str]] = {
+    nodes.Select: "select",
+    nodes.Extend: "with_columns",
+    nodes.Filter: "filter",
+    nodes.Aggregate: "agg",
+}
+
+
+@dataclass(slots=True, eq=False)
+class Step:
+    """An operator with its name; ``behind`` an aggregate rows are groups, and no longer records."""
+
+    operator: Operator
+    name: str
+    behind: bool
+    children: list[Step] = field(default_factory=list)
+
+
+def compiled(plan: nodes.Plan, note: Note) -> tuple[Decode, list[Step]]:
+    """The source and the steps behind it, parents first."""
+    source = plan.source()
+    delay, ahead = plan.delay(), plan.ahead()
+    delay_us = None if delay is None else delay // MICROSECOND
+    tagged = any(isinstance(node, nodes.Aggregate) for node in plan.nodes())
+    columns = schema.columns(plan)
+    decode = Decode(
+        source.format, source.event_time, delay_us, plan.late(),
+        Aside(plan.app, source.on_error, plan.dead_letters()), tagged,
+        None if ahead is None else ahead // MICROSECOND, source,
+        _carried(source, columns, note), derived_of(source),
+    )  # fmt: skip
+    # Only on the way to a single sink is a filtered record gone for good, and so counted.
+    single = len(plan.sinks) == 1
+    top: list[Step] = []
+    children: dict[int, list[Step]] = {id(source): top}
+    aggregates = 0
+    for node in plan.nodes():
+        if isinstance(node, nodes.Source):
+            continue
+        if isinstance(node, nodes.Watermark):
+            children[id(node)] = children[id(node.parent)]
+            continue
+        if isinstance(node, nodes.Aggregate):
+            operator: Operator = _aggregate(plan, node, columns, aggregates, delay_us)
+            aggregates += 1
+        else:
+            counted = single and not _behind_aggregate(node)
+            operator = _stateless(node, columns[id(node.parent)], counted=counted)
+        step = Step(operator, f"{_NAMES[type(node)]} at {node.at}", _behind_aggregate(node))
+        children[id(node.parent)].append(step)
+        children[id(node)] = step.children
+    for sink in plan.sinks:
+        behind = any(isinstance(node, nodes.Aggregate) for node in nodes.path(sink))
+        have = columns[id(sink.parent)]
+        aside = beside.apart(sink, have)
+        emit = Emit(
+            sink.topic, sink.format, sink.key, sink.timestamp, sink.headers, aside,
+            required(sink.format, [name for name in have if name not in aside]),
+        )  # fmt: skip
+        children[id(sink.parent)].append(Step(emit, f"write at {sink.at}", behind))
+    return decode, top
+
+
+def _carried(source: nodes.Source, columns: schema.Columns, note: Note) -> Carried | None:
+    if source.watermark is None or source.event_time is None:
+        return None
+    kind = columns[id(source)][source.event_time]
+    fine = isinstance(kind, pl.Datetime) and kind.time_unit != "ms"
+    unit_us = 1 if fine else 1_000 if isinstance(kind, pl.Datetime) else _DAY_US
+    return Carried(source.event_time, unit_us, note)
+
+
+def _stateless(
+    node: nodes.Select | nodes.Extend | nodes.Filter,
+    columns: Mapping[str, pl.DataType],
+    *,
+    counted: bool,
+) -> Operator:
+    whole = not isinstance(node, nodes.Filter)
+    fit, expressions = fit_of(node.at, nodes.expressions(node), columns, whole=whole)
+    if isinstance(node, nodes.Filter):
+        return Filter(expressions[0], counted, fit)
+    return (Select if isinstance(node, nodes.Select) else Extend)(expressions, fit)
+
+
+def _aggregate(
+    plan: nodes.Plan,
+    node: nodes.Aggregate,
+    columns: schema.Columns,
+    number: int,
+    delay_us: int | None,
+) -> Aggregate:
+    before = columns[id(node.parent)]
+    mode = next(sink.mode for sink in plan.sinks if any(n is node for n in nodes.path(sink)))
+    terms = [
+        Term(a, pl.Int64() if a.column is None else before[a.column]) for a in node.aggregations
+    ]
+    keys = {key: before[key] for key in node.keys}
+    return Aggregate(
+        f"aggregate-{number}",
+        window=node.window,
+        keys=keys,
+        terms=terms,
+        mode=mode,
+        delay_us=delay_us,
+    )
+
+
+def _behind_aggregate(node: nodes.Node) -> bool:
+    while not isinstance(node, nodes.Source):
+        node = node.parent
+        if isinstance(node, nodes.Aggregate):
+            return True
+    return False
+
+
+def stateful(steps: Iterable[Step]) -> Iterable[Stateful]:
+    """The operators that keep state, in the order of the plan."""
+    for step in steps:
+        if isinstance(step.operator, Aggregate):
+            yield step.operator
+        yield from stateful(step.children)
