@@ -413,3 +413,31 @@ def test_a_position_passes_marks_only_when_all_before_them_is_committed():
     assert batcher.passed(TopicPartition("in", 7), 5) == 5
     batcher.shut([FIRST])
     assert batcher.passed(FIRST, 1) == 1
+
+
+def test_the_seconds_are_told_that_records_took_to_come_without_the_wait_for_the_first(monkeypatch):
+    batcher, log, clock = made(interval_s=60.0)
+    clock.advance(1000)
+    batcher.take()
+    assert batcher.fetched_s == 0.0
+    poll, took_s = batcher._consumer.poll, iter([4.0, 4.0, 2.0, 1.0, 1.0])
+
+    def slow(count, wait_s):
+        clock.advance(next(took_s))
+        return poll(count, wait_s)
+
+    monkeypatch.setattr(batcher._consumer, "poll", slow)
+    batcher.poll()
+    log.feed("in", [b"a", b"b"], partition=0)
+    batcher.poll()  # one record, and 2 s for what is ready behind it
+    log.feed("in", [b"c", b"d"], partition=0)
+    batcher.poll()  # 1 s
+    batcher.poll()  # nothing
+    assert list(took_s) == []
+    assert batcher.fetched_s == 0.0
+    assert batcher.take()[FIRST].values == [b"a", b"b", b"c", b"d"]
+    assert batcher.fetched_s == 3.0
+    batcher.nothing([FIRST])
+    assert batcher.fetched_s == 0.0
+    batcher.take()
+    assert batcher.fetched_s == 0.0

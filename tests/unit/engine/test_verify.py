@@ -19,6 +19,7 @@ from processor.engine.reset import steps
 from processor.errors import SettingsError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
+from processor.operators.pipeline import Pipeline
 from processor.testing import TestDriver
 from tests.topologies import ride, rides, stateless, totals, windowed
 
@@ -491,13 +492,40 @@ def test_the_input_of_missing_records_is_looked_for_a_few_times(monkeypatch):
     assert found == [*places, *["rides[0] offsets 0 to 8"] * 5]
 
 
-def test_beside_state_the_piece_is_told_in_which_the_input_lies():
+@pytest.mark.parametrize("count", [1, 9])
+def test_beside_state_the_piece_is_told_in_which_the_input_lies(count):
     topology, frame = rides("both")
     frame.write.kafka("copy", key="k")
     frame.group_by("k").agg(n=F.count()).write.kafka("out", key="k", mode="update")
-    driver = ran(topology, count=9, partitions=1)
+    driver = ran(topology, count=count, partitions=1)
     emptied(driver, "copy")
-    assert [f.origin for f in judged(driver).findings] == ["rides[0] offsets 0 to 8"] * 9
+    told = f"rides[0] offsets 0 to {count - 1}"
+    assert [f.origin for f in judged(driver).findings] == [told] * count
+
+
+def test_windows_that_are_closed_are_let_go_of_before_what_comes_next_is_recomputed():
+    driver = ran(windowed(mode="append", delay="0 s"), count=180, partitions=1)
+    pipeline = Pipeline(driver.plan)
+    state, (where,) = pipeline.new_state(), driver.committed()
+    kept, times = [], (None, None)
+    for start in (0, 60, 120):
+        (messages,) = driver.log.scan(where, start, start + 60)
+        piece = verify.Piece(where, start, start + 60, *times)
+        _, times = verify._run(pipeline, state, piece, messages)
+        (slab,) = state.values()
+        changed = slab.changed()
+        assert (len(changed.words), len(changed.gone)) == (0, 0)
+        kept.append(slab.rows())
+    assert kept == [5, 5, 5]  # one window of five keys
+
+
+def test_it_is_said_that_headers_and_timestamps_are_not_compared():
+    topology, frame = rides("copy")
+    frame.write.kafka("plain", key="k")
+    frame.write.kafka("stamped", key="k", timestamp="t")
+    frame.write.kafka("named", key="k", headers={"number": "k"})
+    told = "headers and timestamps are not compared"
+    assert judged(ran(topology)).notes == [f"stamped: {told}", f"named: {told}"]
 
 
 def test_a_range_from_the_second_record_on_leaves_out_the_first():
