@@ -593,6 +593,18 @@ def test_a_key_of_another_column_leaves_records_of_a_group_in_no_order():
     assert noted(append) == []
 
 
+def test_a_filter_lets_groups_depend_on_batches_behind_the_aggregate_only():
+    def before(frame):
+        counted(frame.filter(pl.col("n") > 3)).write.kafka("out", key="k", mode="update")
+
+    def behind(frame):
+        counted(frame).filter(pl.col("n") > 3).write.kafka("out", key="k", mode="update")
+
+    assert noted(before) == []
+    (told,) = noted(behind)
+    assert told.startswith("out is not compared: a filter behind an aggregate lets mode update")
+
+
 def test_columns_that_tell_groups_apart_are_known_by_either_end_of_the_window():
     def selected(*columns):
         def write(frame):
