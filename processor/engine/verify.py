@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+import polars as pl
+
 from processor.engine.compare import (
     Bag,
     Bounds,
@@ -45,9 +47,10 @@ ELSEWHERE = (
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What is judged of an input partition: [start, end); ``low`` is the first offset it holds.
+    """What is judged of an input partition: [start, end).
 
-    ``committed`` is the group's position, ``manifest`` what was committed with it.
+    ``low`` is the first offset it holds, and at most ``start``. ``committed`` is the group's
+    position, ``manifest`` what was committed with it.
     """
 
     low: int
@@ -120,10 +123,10 @@ def _check(plan: nodes.Plan, pipeline: Pipeline, spans: Mapping[TopicPartition, 
         return
     for partition, span in spans.items():
         _check_origin(plan, partition, span.manifest)
-        if span.start > 0 or span.low > 0:
+        if span.start > 0:
             raise SettingsError(
                 f"{plan.app} keeps state, and {partition} would be recomputed from offset "
-                f"{max(span.start, span.low)}: what came before it is part of the state",
+                f"{span.start}: what came before it is part of the state",
                 remedy="verify from the beginning (leave --from out); where the topic's first "
                 "records are gone, an aggregate cannot be verified any more",
             )
@@ -182,7 +185,7 @@ def _recompute(  # noqa: PLR0917 - all that a partition's run needs
     state = pipeline.new_state()
     times: Times = (None, None)
     # Where nothing is ever late, a record does not depend on those before it.
-    first = span.low if plan.delay() is not None else max(span.low, span.start)
+    first = span.low if plan.delay() is not None else span.start
     for start, messages in _pieces(scan, partition, first, span):
         end = (messages[-1].offset() or 0) + 1
         piece = Piece(partition, start, end, *times)
@@ -240,7 +243,7 @@ class _Locator:
         times: Times = piece.event_time_max, piece.log_time
         while len(messages) > 1:
             half = messages[: len(messages) // 2]
-            tried = Piece(piece.partition, 0, 0, *times)
+            tried = Piece(piece.partition, piece.start, piece.end, *times)
             outputs, after = _run(self._pipeline, {}, tried, half)
             pairs = (
                 found
@@ -265,7 +268,7 @@ def _judges(
     outputs: Mapping[str, Mapping[int, Extent]],
     report: Report,
 ) -> dict[str, Judge]:
-    surplus = all(s.start == s.low == 0 and s.end == s.committed for s in spans.values())
+    surplus = all(s.start == 0 and s.end == s.committed for s in spans.values())
     if not surplus:
         report.notes.append(
             "a part of the input only: outputs that it does not make may be of the rest, so "
@@ -287,17 +290,17 @@ def _judges(
     report.judged = bool(judges)
     if plan.source().on_error == "dead_letter":
         topic = plan.dead_letters()
-        bounds = _bounds(topic, outputs, report, surplus=True)
+        bounds = _bounds(topic, outputs, report)
         judges[topic] = Origins(topic, bounds, judged, f"{plan.app}/decode")
     late = plan.late()
     if late is not None:
-        bounds = _bounds(late, outputs, report, surplus=True)
+        bounds = _bounds(late, outputs, report)
         judges[late] = Origins(late, bounds, judged, f"{plan.app}/watermark")
     return judges
 
 
 def _bounds(
-    topic: str, outputs: Mapping[str, Mapping[int, Extent]], report: Report, *, surplus: bool
+    topic: str, outputs: Mapping[str, Mapping[int, Extent]], report: Report, *, surplus: bool = True
 ) -> Bounds:
     gone = [extent.low for extent in outputs[topic].values() if extent.low > 0]
     if gone:
@@ -322,10 +325,12 @@ def _grouped(
     behind = path[[node is aggregate for node in path].index(True) + 1 :]
     if sink.mode != "append" and any(isinstance(node, nodes.Filter) for node in behind):
         return f"a filter behind an aggregate lets mode {sink.mode} depend on the batches' bounds"
-    have = schema.columns(plan)[id(sink.parent)]
+    columns = schema.columns(plan)
+    have = columns[id(sink.parent)]
     aside = beside.apart(sink, have)
     names = [name for name in have if name not in aside]
-    origins = {n: o for n, o in _column_origins(aggregate, behind).items() if n in names}
+    kept_as = _column_origins(aggregate, behind, columns)
+    origins = {name: origin for name, origin in kept_as.items() if name in names}
     kept = {name for name, origin in origins.items() if name == origin}
     groups = _group_columns(aggregate, kept)
     read = row_reader(sink.format, names)
@@ -352,22 +357,26 @@ def _aggregate(sink: nodes.Sink) -> nodes.Aggregate | None:
     return next((n for n in nodes.path(sink) if isinstance(n, nodes.Aggregate)), None)
 
 
-def _column_origins(aggregate: nodes.Aggregate, behind: Sequence[nodes.Node]) -> Mapping[str, str]:
+def _column_origins(
+    aggregate: nodes.Aggregate, behind: Sequence[nodes.Node], columns: schema.Columns
+) -> Mapping[str, str]:
     """The aggregate's columns that come out as they are, each by the name it has at the end."""
     made = (*aggregate.keys, *(a.name for a in aggregate.aggregations))
     origins = {name: name for name in ("window_start", "window_end", *made)}
     for node in behind:
         if isinstance(node, nodes.Select | nodes.Extend):
             before = dict(origins)
+            have = pl.DataFrame(schema=columns[id(node.parent)])
             for expression in node.expressions:
                 if expression.meta.is_column_selection():
                     continue
-                name = expression.meta.output_name(raise_if_undetermined=False) or ""
-                origins.pop(name, None)
-                roots = expression.meta.root_names()
                 renamed = expression.meta.is_column_selection(allow_aliasing=True)
-                if renamed and len(roots) == 1 and roots[0] in before:
-                    origins[name] = before[roots[0]]
+                roots = expression.meta.root_names() if renamed else []
+                # One expression may make several columns, as pl.col("a", "b") * 2 does.
+                for name in have.select(expression).columns:
+                    origins.pop(name, None)
+                    for root in before.keys() & roots:
+                        origins[name] = before[root]
     return origins
 
 

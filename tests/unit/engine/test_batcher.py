@@ -157,13 +157,14 @@ def one_batch(batcher, log, values, partition=0):
 
 def test_a_batch_continues_the_one_before():
     batcher, log, _ = made(interval_s=0.0)
-    share = one_batch(batcher, log, [b"a", b"b"])
+    share = one_batch(batcher, log, [b"a", b"b", b"c"])
+    assert share.runs == [(0, 0, 1), (1, 2, 2)]
     share.check(FIRST, 0)
-    assert share.end() == 2
-    share.took()
-    share = one_batch(batcher, log, [b"c"])
-    share.check(FIRST, 2)
     assert share.end() == 3
+    share.took()
+    share = one_batch(batcher, log, [b"d"])
+    share.check(FIRST, 3)
+    assert share.end() == 4
 
 
 def test_a_batch_that_does_not_begin_where_the_last_one_ended_is_refused_by_name():
@@ -413,3 +414,31 @@ def test_a_position_passes_marks_only_when_all_before_them_is_committed():
     assert batcher.passed(TopicPartition("in", 7), 5) == 5
     batcher.shut([FIRST])
     assert batcher.passed(FIRST, 1) == 1
+
+
+def test_the_seconds_are_told_that_records_took_to_come_without_the_wait_for_the_first(monkeypatch):
+    batcher, log, clock = made(interval_s=60.0)
+    clock.advance(1000)
+    batcher.take()
+    assert batcher.fetched_s == 0.0
+    poll, took_s = batcher._consumer.poll, iter([4.0, 4.0, 2.0, 1.0, 0.5])
+
+    def slow(count, wait_s):
+        clock.advance(next(took_s))
+        return poll(count, wait_s)
+
+    monkeypatch.setattr(batcher._consumer, "poll", slow)
+    batcher.poll()
+    log.feed("in", [b"a", b"b"], partition=0)
+    batcher.poll()  # one record, and 2 s for what is ready behind it
+    log.feed("in", [b"c", b"d"], partition=0)
+    batcher.poll()  # 1 s
+    batcher.poll()  # nothing
+    assert list(took_s) == []
+    assert batcher.fetched_s == 0.0
+    assert batcher.take()[FIRST].values == [b"a", b"b", b"c", b"d"]
+    assert batcher.fetched_s == 3.0
+    batcher.nothing([FIRST])
+    assert batcher.fetched_s == 0.0
+    batcher.take()
+    assert batcher.fetched_s == 0.0

@@ -151,6 +151,31 @@ def test_a_long_key_of_any_bytes_is_told_in_a_few() -> None:
     assert len(driver.noted[0]) < 700
 
 
+@pytest.mark.parametrize("length", [60, 61])
+def test_of_a_key_that_is_another_text_sixty_characters_are_shown(length: int) -> None:
+    told: list[str] = []
+    key = b"x" * length
+    sample = Sample(Fake(b"", 0, (murmur2(b"ann", 4) + 1) % 4, key), "ann")
+    Keys(sums().plan(), 4, told.append).look([sample])
+    (one,) = told
+    shown = "x" * 60 + "…" * (length > 60)
+    assert f"the record's key is {shown!r} where the column is 'ann'" in one
+
+
+@pytest.mark.parametrize(
+    ("key", "said"),
+    [
+        (lambda user: json.dumps({"user": user}).encode(), "their record keys, which are another"),
+        (lambda _: None, "the keys. Let all writers"),
+    ],
+)
+def test_a_partitioner_is_known_by_the_records_keys_and_by_the_text_where_they_have_none(
+    key: Callable[[str], bytes | None], said: str
+) -> None:
+    (told,) = fed(CRC32, key=key).noted
+    assert f"crc32 (librdkafka's own choice) puts {said}" in told
+
+
 def test_a_topic_without_keys_is_told_where_its_groups_are_split() -> None:
     turn = iter(range(1000))
     driver = fed(lambda *_: next(turn) % 4, key=lambda _: None)

@@ -130,10 +130,11 @@ def test_a_plan_of_it_tells_what_is_and_what_will_be_and_changes_nothing():
     assert driver.committed() == before
 
 
-def test_a_watermark_that_is_behind_the_time_stays_with_all_that_belongs_to_it():
+@pytest.mark.parametrize("time", [TIME, "2024-01-01T00:29:00"])  # which is the watermark of one
+def test_a_watermark_that_is_not_ahead_of_the_time_stays_with_all_that_belongs_to_it(time):
     driver = ahead(partitions=2)
     before = driver.committed()
-    carried_out(driver)
+    carried_out(driver, time)
     after = driver.committed()
     changed = {p.partition for p in after if after[p] != before[p]}
     assert changed == {0}
