@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import polars as pl
 import pytest
 from click.testing import CliRunner
 
-from processor import Text, Topology, app
+from processor import Json, Text, Topology, app
 from processor import functions as F
 from processor.cli.late import looked_at
 from processor.cli.main import cli
@@ -192,19 +192,15 @@ def priced(delay):
 
 def test_records_that_a_run_sets_aside_say_nothing_of_the_time_here_either():
     minutes = "00 20! 10 06 04 01! 25 24! 60! 03 26 22! 15"
-    written = dt.datetime(2026, 11, 29, 2, tzinfo=dt.UTC)
 
     def filled(delay):
         driver = TestDriver(priced(delay), batch_records_max=4)
-        for text in minutes.split():
-            at = written + dt.timedelta(minutes=int(text.rstrip("!")))
+        written = datetime.fromtimestamp(driver.clock.now_ms() / 1000, UTC)
+        # The last one has a clock that is two days ahead.
+        for text in [*minutes.split(), str(2 * 24 * 60)]:
+            at = written + timedelta(minutes=int(text.rstrip("!")))
             price = "n/a" if text.endswith("!") else "1.5"
-            value = json.dumps({"k": "a", "price": price, "at": at.strftime("%Y-%m-%dT%H:%M:%S")})
-            driver.feed([value], key="a", timestamp=written)
-        # A clock that is two days ahead.
-        driver.feed(
-            ['{"k":"a","price":"1","at":"2026-12-01T02:00:00"}'], key="a", timestamp=written
-        )
+            driver.feed([{"k": "a", "price": price, "at": at.isoformat()}], key="a")
         return driver
 
     known, _ = looked_at(priced(5).plan(), filled(5).log)
