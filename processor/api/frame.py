@@ -168,7 +168,8 @@ class Writer:
     @arguments.told(
         'write.kafka("topic", key="user", mode="update", format=Json())',
         bootstrap_servers=_WHERE, servers=_WHERE, bootstrapServers=_WHERE,
-        outputMode='mode="update"', output_mode='mode="update"', value="format=Text() or Json()",
+        outputMode='mode="append", "update" or "complete"',
+        output_mode='mode="append", "update" or "complete"', value="format=Text() or Json()",
         partitioned_by='key="user"', partition_by='key="user"', partition='key="user"',
         keys='key is one column: with_columns(k=pl.concat_str(...)), key="k"',
         partitions="`processor run --create-topics N` makes topics of N partitions",

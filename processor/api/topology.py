@@ -20,6 +20,8 @@ from processor.plan.validate import validate
 _TYPES: Mapping[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float, "Path": Path}
 _BOOLEANS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
+_MEANT = {"bool": "true or false", "int": "a whole number", "float": "a number", "str": "a text",
+          "Path": "a path"}  # fmt: skip
 _WHERE: Final = "`processor run --bootstrap-servers` says where Kafka is"
 _FORMAT: Final = 'format=Json({"user": pl.String}) has the columns and their types'
 
@@ -240,7 +242,8 @@ class Definition:
             return _BOOLEANS[text.lower()] if kind == "bool" else _TYPES[kind](text)
         except (ValueError, KeyError) as error:
             raise TopologyError(
-                f"{self._where()}: {name}={text!r} is no {kind}", remedy=f"give {name} a {kind}"
+                f"{self._where()}: {name}={text!r} is no {kind}",
+                remedy=f"give {name} {_MEANT[kind]}",
             ) from error
 
     def _where(self) -> str:

@@ -161,7 +161,7 @@ FUNCTIONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("to_json", "to_csv", "to_avro"), 'write.kafka("topic", format=Json())'),
     **dict.fromkeys(("udf", "pandas_udf"), 'pl.col("a").map_elements(function, return_dtype=...)'),
     **dict.fromkeys(("to_timestamp", "to_date", "unix_timestamp"),
-                    'a format reads times, and so does pl.col("a").str.to_datetime()'),
+                    'a format reads times; so does pl.col("a").str.to_datetime("%d/%m/%Y %H:%M")'),
     **dict.fromkeys(("current_timestamp", "now", "rand", "uuid", "current_date", "randn"),
                     "a result must be the same when it is computed again: take it from the record"),
     **dict.fromkeys(("row_number", "rank", "lag", "lead", "dense_rank", "over"),

@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from processor.app.health import Pulse
-from processor.app.lateness import Lateness
+from processor.app.losses import Losses
 from processor.engine.heal import Healed
 from processor.engine.options import Listener
 from processor.engine.pace import TooSlowError
@@ -18,6 +18,7 @@ from processor.errors import ProcessorError
 from processor.metrics.catalogue import AbortReason, CheckpointKind, Metrics, RebalanceKind
 from processor.metrics.progress import BatchReport
 from processor.model.log import Assigned, Rebalance, Revoked
+from processor.plan.nodes import Plan
 
 log_lines = structlog.get_logger("processor")
 
@@ -37,20 +38,20 @@ _SILENT: Final[Mapping[Verdict, tuple[AbortReason, str]]] = {
 
 
 def listener(
-    app: str,
+    plan: Plan,
     metrics: Metrics,
     on_batch: Callable[[BatchReport], None],
     pulse: Pulse,
 ) -> Listener:
-    """Metrics and log lines of the application ``app``; ``on_batch`` hears of batches besides.
+    """Metrics and log lines of an application; ``on_batch`` hears of batches besides.
 
     ``pulse`` hears of what goes well and what does not.
     """
-    lateness = Lateness(app)
+    losses = Losses(plan.app, plan.dead_letters())
 
     def batch(report: BatchReport) -> None:
         metrics.observe(report)
-        lateness.see(report)
+        losses.see(report)
         pulse.well()
         log_lines.info("batch", **report.log_fields())
         on_batch(report)
@@ -58,41 +59,43 @@ def listener(
     def change(event: Rebalance) -> None:
         kinds: dict[type[Rebalance], RebalanceKind] = {Assigned: "assigned", Revoked: "revoked"}
         kind = kinds.get(type(event), "lost")
-        metrics.rebalanced(app, kind)
+        metrics.rebalanced(plan.app, kind)
         # Who loses partitions was away from the group for too long, and does not know it yet.
         tell = log_lines.warning if kind == "lost" else log_lines.info
         tell(
-            "partitions changed", kind=kind, topology=app,
+            "partitions changed", kind=kind, topology=plan.app,
             partitions=sorted(map(str, event.partitions)),
         )  # fmt: skip
 
     def undone(verdict: Verdict, error: ProcessorError | None) -> None:
         reason, message = _why(verdict, error)
-        metrics.aborted(app, reason)
+        metrics.aborted(plan.app, reason)
         pulse.failed(message)
-        log_lines.warning("batch undone", topology=app, verdict=verdict.value, reason=message)
+        log_lines.warning("batch undone", topology=plan.app, verdict=verdict.value, reason=message)
 
     def healed(event: Healed) -> None:
         log_lines.warning(
-            "lost checkpoints healed", topology=app, task=event.task, how=event.how,
+            "lost checkpoints healed", topology=plan.app, task=event.task, how=event.how,
             records=event.records, offset_from=event.offset_from, offset_to=event.offset_to,
         )  # fmt: skip
 
     def upgraded(event: Upgraded) -> None:
         log_lines.warning(
-            "state taken over by a changed topology", topology=app, task=event.task,
+            "state taken over by a changed topology", topology=plan.app, task=event.task,
             offset=event.offset, operators=event.table.splitlines(),
         )  # fmt: skip
 
     def noted(what: str) -> None:
-        log_lines.warning("see whether this is right", topology=app, what=what)
+        log_lines.warning("see whether this is right", topology=plan.app, what=what)
 
     def unsaved(kind: CheckpointKind, error: ProcessorError) -> None:
-        metrics.unsaved(app, kind)
+        metrics.unsaved(plan.app, kind)
         if kind == "delta":
-            metrics.aborted(app, "store")
+            metrics.aborted(plan.app, "store")
             pulse.failed(error.message)
-        log_lines.warning("checkpoint not taken", topology=app, kind=kind, reason=error.message)
+        log_lines.warning(
+            "checkpoint not taken", topology=plan.app, kind=kind, reason=error.message
+        )
 
     return Listener(batch, change, undone, healed, upgraded, noted, unsaved)
 

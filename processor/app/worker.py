@@ -69,7 +69,7 @@ def run_worker(
         worker = Worker(
             plan, used.log, used.store, clock, executor, instance=slot.instance,
             partitions=partitions, options=options_of(settings, plan),
-            listener=listener(plan.app, metrics, on_batch, pulse),
+            listener=listener(plan, metrics, on_batch, pulse),
             probe=probe,
         )  # fmt: skip
         lookout = Lookout(

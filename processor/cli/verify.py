@@ -72,6 +72,13 @@ def verified(plan: Plan, log: Log, from_: str | None = None, to: str | None = No
         )
         for partition, extent in extents.items()
     }  # fmt: skip
+    if (from_ is not None or to is not None) and all(s.start == s.end for s in spans.values()):
+        raise SettingsError(
+            f"{topic} has no committed record from {from_ or 'its beginning'} to {to or 'now'}",
+            remedy="committed is " + ", ".join(
+                f"{partition} up to {span.committed}" for partition, span in sorted(spans.items())
+            ),
+        )  # fmt: skip
     total = sum(span.end - span.low for span in spans.values())
     total += sum(e.high - e.low for extents in outputs.values() for e in extents.values())
     progress = Progress("verify", "offsets", total)

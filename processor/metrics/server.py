@@ -110,7 +110,7 @@ def serve(
     except (OSError, OverflowError) as error:
         raise SettingsError(
             f"metrics cannot be served at {host}:{port}: {error}",
-            remedy="give another metrics_port (0 takes a free one) or metrics_host",
+            remedy="give another --metrics-port (0 takes a free one) or --metrics-host",
         ) from error
     return MetricsServer(server)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from confluent_kafka import KafkaException, Producer
 
@@ -44,10 +44,23 @@ def check(extra: Mapping[str, str]) -> None:
         made(partial(Producer, {plain: value, "log_level": 0}))
 
 
+_OF_SPARK: Final = {
+    "startingoffsets": "--from earliest, latest or a time",
+    "startingoffsetsbytimestamp": "--from TIME",
+    "maxoffsetspertrigger": "--batch-records-max",
+    "failondataloss": "--on-checkpoint-loss; input that is gone stops the run by name",
+    "subscribe": 'read.kafka("topic") in the topology',
+    "checkpointlocation": "--redis-url",
+}
+"""Options of Structured Streaming, as the command line has them, in small letters."""
+
+
 def _correction(said: str) -> str:
     """What to do about a setting that the client does not take."""
     unknown = re.search(r'No such configuration property: "(.*?)"', said)
     if unknown is not None:
+        if (way := _OF_SPARK.get(unknown[1])) is not None:
+            return f"say {way}"
         meant = nearest(unknown[1])
         return f"did you mean {meant}?" if meant else "its names are those of librdkafka"
     if "SASL mechanism" in said:

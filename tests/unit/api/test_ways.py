@@ -99,7 +99,7 @@ ARGUMENTS: list[tuple[Any, str, str]] = [
     (lambda: rows().write.kafka("out", key=5), "key is 5 (int)", '"user"'),
     (lambda: rows().write.kafka("out", format="json"), "format is 'json' (str)", "Json({"),
     (lambda: rows().write.kafka("out", format=Json), "the class Json", "Json({"),
-    (lambda: rows().write.kafka("out", outputMode="update"), "outputMode", 'mode="update"'),
+    (lambda: rows().write.kafka("out", outputMode="update"), "outputMode", '"complete"'),
     (lambda: rows().write.kafka("out", bootstrap_servers="b"), "bootstrap_servers",
      "--bootstrap-servers"),
     (lambda: Topology("a").read.kafka("in"), "missing a required argument: 'format'", "Json({"),

@@ -1,6 +1,7 @@
 import pytest
 from structlog.testing import capture_logs
 
+from processor import Text, Topology
 from processor.app.health import Pulse
 from processor.app.listener import listener
 from processor.clock import ManualClock
@@ -16,7 +17,9 @@ A = TopicPartition("in", 0)
 def made():
     clock, metrics = ManualClock(), Metrics()
     pulse = Pulse(clock, clock.monotonic_s())
-    return listener("t", metrics, lambda _: None, pulse), metrics, pulse
+    topology = Topology("t")
+    topology.read.kafka("in", format=Text()).write.kafka("out")
+    return listener(topology.plan(), metrics, lambda _: None, pulse), metrics, pulse
 
 
 def value(metrics, name, **labels):

@@ -119,3 +119,13 @@ def test_all_is_right_with_a_caveat_where_there_are_notes(tmp_path, monkeypatch)
     note, *_, last = done.output.splitlines()
     assert "the topic is not keyed by 'c': the record's key is 'land-" in note
     assert last.endswith("all is right, but see the notes")
+
+
+def test_a_range_in_which_nothing_is_committed_is_refused(tmp_path, monkeypatch):
+    verify = totals(tmp_path, monkeypatch, key=', key="c"')
+    done = verify("--from", "99999999")
+    assert done.exit_code == 2
+    assert "in has no committed record from 99999999 to now" in done.output
+    assert "in[0] up to 13, in[1] up to 9" in done.output
+    assert verify("--from", "10", "--to", "9").exit_code == 2
+    assert verify("--from", "0").exit_code == 0

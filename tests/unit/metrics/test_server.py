@@ -60,7 +60,7 @@ def test_an_unknown_path_is_not_found(server):
 
 
 def test_a_port_in_use_is_refused_with_a_remedy(server):
-    with pytest.raises(SettingsError, match="metrics_port"):
+    with pytest.raises(SettingsError, match="--metrics-port"):
         serve(Metrics().registry, server.port)
 
 

@@ -391,6 +391,10 @@ def test_a_client_that_does_not_take_its_settings_says_what_to_correct():
     for said, remedy in (
         ('No such configuration property: "sasl.mechanisme"', "did you mean sasl.mechanism"),
         ('No such configuration property: "xxxxxxxxxxxx"', "its names are those of librdkafka"),
+        (
+            'No such configuration property: "startingoffsets"',
+            "say --from earliest, latest or a time",
+        ),
         ("Unsupported SASL mechanism: X", "say --kafka sasl.mechanism=PLAIN"),
         ("no", "correct it: it stands in --kafka"),
     ):
