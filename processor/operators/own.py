@@ -75,11 +75,8 @@ def _all_headers(name: str, messages: Sequence[Message]) -> pl.Series:
     fields = pl.Series("key", [key for key, _ in pairs], dtype=pl.String).to_frame()
     fields = fields.with_columns(pl.Series("value", [v for _, v in pairs], dtype=pl.Binary))
     rows = np.repeat(np.arange(len(found), dtype=np.uint32), [len(one) for one in found])
-    lists = (
-        pl.DataFrame({"row": rows, name: fields.to_struct(name)})
-        .group_by("row", maintain_order=True)
-        .agg(pl.col(name))
-    )
+    told = pl.DataFrame({"row": rows, name: fields.to_struct(name)})
+    lists = told.group_by("row").agg(pl.col(name))
     every = pl.DataFrame({"row": np.arange(len(found), dtype=np.uint32)})
     joined = every.join(lists, on="row", how="left", maintain_order="left")
     return joined[name].cast(HEADERS)

@@ -105,6 +105,16 @@ def test_what_is_told_of_another_column_is_passed_over_and_noted_once():
     assert note.startswith("in[0]: records carry a watermark of rx, seen, and the event time is ts")
 
 
+def test_it_is_noted_once_however_many_batches_there_are():
+    noted: list[str] = []
+    carried = Carried("ts", 1, noted.append)
+    state = {carried.name: carried.new_state()}
+    for start in range(3):
+        part = batch([record(0, 0, told({0: 9}, time=("rx",)))], start=start)
+        carried.hear([part], [state])
+    assert len(noted) == 1
+
+
 def test_it_is_as_coarse_as_the_event_time():
     records = [record(n, 0, told({0: n, 1: n + 1})) for n in (1, 2, 3, 7, 8, 9)]
     assert heard([*records, record(0, 0)], unit_us=4 * SECOND)[0] == [None, 0, 0, 0, 4, 8, 8]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 
 import polars as pl
@@ -13,6 +14,8 @@ from processor import Json, Topology, TopologyError
 from processor import functions as F
 from processor.cli.verify import verified
 from processor.engine.late import lateness
+from processor.formats.base import Decoded
+from processor.operators.derived import Derived
 from processor.testing import TestDriver
 
 PLACED = (
@@ -134,3 +137,58 @@ def test_on_error_fail_names_the_record():
     driver.feed([order(0, 5), order(1, "x")])
     with pytest.raises(Exception, match=r"in\[0\] offset 1"):
         driver.run()
+
+
+class Step:
+    """Computes a time of what is even; one of 6 does not fit, one of 4 is null."""
+
+    def __init__(self):
+        self.asked = []
+
+    def misfits(self, frame):
+        return {row: f"{n} is too large" for row, n in enumerate(frame["n"]) if n == 6}
+
+    def process(self, frame, context):
+        numbers = frame["n"].to_list()
+        self.asked.append(numbers)
+        for n in numbers:
+            if n % 2 or n == 6:
+                raise ValueError(f"no time of {n}")
+        times = [None if n == 4 else dt.datetime(2026, 1, 1 + n) for n in numbers]
+        return frame.with_columns(pl.Series("at", times, dtype=pl.Datetime("ms")))
+
+
+def test_of_a_batch_that_cannot_be_computed_each_row_has_its_time_or_its_reason():
+    step = Step()
+    derived = Derived("at", pl.Datetime("ms"), step)
+    decoded = Decoded(pl.DataFrame({"n": [11, 2, 3, 6, 4, 8, 5, 0, 13]}), {0: "bad", 8: "worse"})
+    found = derived.added(decoded)
+    second, eighth, zeroth = (dt.datetime(2026, 1, 1 + n) for n in (2, 8, 0))
+    assert found.frame.schema == {"n": pl.Int64, "at": pl.Datetime("ms")}
+    assert found.frame["n"].to_list() == decoded.frame["n"].to_list()
+    assert found.frame["at"].to_list() == [
+        None, second, None, None, None, eighth, None, zeroth, None,
+    ]  # fmt: skip
+    assert found.bad == {
+        0: "bad", 2: "ValueError: no time of 3", 3: "6 is too large", 4: "column 'at': null",
+        6: "ValueError: no time of 5", 8: "worse",
+    }  # fmt: skip
+    assert decoded.bad == {0: "bad", 8: "worse"}
+    # What cannot be read is not computed again, nor what does not fit.
+    assert not {11, 13, 6} & {n for numbers in step.asked[1:] for n in numbers}
+
+
+def test_a_row_that_cannot_be_read_alone_stops_its_neighbours_once_only():
+    step = Step()
+    decoded = Decoded(pl.DataFrame({"n": [2, 1, 8]}), {1: "bad"})
+    assert Derived("at", pl.Datetime("ms"), step).added(decoded).bad == {1: "bad"}
+    assert step.asked == [[2, 1, 8], [2, 8], [2, 8]]
+
+
+def test_a_batch_that_can_be_computed_is_so_at_once():
+    step = Step()
+    decoded = Decoded(pl.DataFrame({"n": [2, 4, 8, 4]}), {1: "bad"})
+    found = Derived("at", pl.Datetime("ms"), step).added(decoded)
+    assert found.bad == {1: "bad", 3: "column 'at': null"}
+    assert decoded.bad == {1: "bad"}
+    assert step.asked == [[2, 4, 8, 4]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 
 import polars as pl
 import pytest
@@ -13,6 +14,7 @@ from processor import Csv, Json, Text, Topology
 from processor import functions as F
 from processor.cli.verify import verified
 from processor.model.watermark import HEADER
+from processor.operators import own
 from processor.testing import TestDriver
 
 ALL = {"key": "k", "headers": {"trace": "trace", "who": "w"}, "partition": "p", "offset": "o"}
@@ -135,6 +137,25 @@ def test_headers_are_the_text_of_their_columns_and_null_is_none():
     assert [m.headers() for m in driver.read("out")] == [
         [("number", b"6"), ("trace", b"x")], [("trace", b"y")], None,
     ]  # fmt: skip
+
+
+@dataclass
+class Stamped:
+    kind: int
+    ms: int
+
+    def timestamp(self):
+        return self.kind, self.ms
+
+
+def test_a_record_has_no_timestamp_where_the_log_says_so_or_it_lies_before_1970():
+    bad = {4: "other"}
+    stamps = [Stamped(1, 0), Stamped(2, 5), Stamped(1, -1), Stamped(0, 7), Stamped(1, 8)]
+    times = own._times("at", stamps, bad)
+    assert times.dtype == pl.Datetime("us")
+    assert times.to_physical().to_list() == [0, 5_000, -1_000, 7_000, 8_000]
+    none = "the record has no timestamp"
+    assert bad == {2: none, 3: none, 4: "other"}
 
 
 def timed(kind=None, **options) -> Topology:

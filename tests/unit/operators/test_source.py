@@ -11,7 +11,7 @@ from processor.errors import RecordError
 from processor.formats.base import Decoded
 from processor.model.batch import Result
 from processor.operators.aside import Aside, messages_at
-from processor.operators.base import TASK, Context
+from processor.operators.base import TASK, Context, Refusal
 from processor.operators.source import Decode
 from tests.unit.messages import piece
 
@@ -165,6 +165,68 @@ def test_late_records_go_to_their_topic_as_they_came() -> None:
 def test_without_late_records_nothing_goes_to_their_topic() -> None:
     _, result = run((at(100, 95), None), late="late")
     assert result.outputs == []
+
+
+def stage(letter: list[tuple[str, bytes | None]]) -> tuple[bytes | None, bytes]:
+    """Which step set a record aside, and what of it the reason says."""
+    found = dict(letter)
+    return found["processor.stage"], (found["processor.error"] or b"")[:11]
+
+
+def test_each_record_that_is_set_aside_has_the_reason_of_the_first_step_that_refused_it() -> None:
+    """Timestamps are 1 s and a little, so an event time behind 11 s is too far ahead."""
+    step = Decode(
+        FORM, "t", None, None, Aside("app", "dead_letter", "dlq"), tagged=True,
+        ahead_us=10 * SECOND,
+    )  # fmt: skip
+    slices = [piece([*at(99, 5, 98), b"junk", *at(97)]), piece([], partition=1, start=7)]
+    slices.append(piece(at(96, 95, 11, 4, 94), partition=2, start=9))
+    context = Context(slices, [{} for _ in slices], Result())
+    refused = {2: Refusal("filter", "no"), 6: Refusal("filter", "not this"), 8: Refusal("f", "odd")}
+    frame = step.admit(step.decode(slices), refused, context)
+    assert frame[TASK].to_list() == [0, 2]
+    assert [int(t) for t in step.times(frame)] == [5 * SECOND, 11 * SECOND]
+    (letters,) = context.result.outputs
+    assert letters.headers is not None
+    offsets = [dict(header)["processor.offset"] for header in letters.headers]
+    assert offsets == [b"0", b"2", b"3", b"4", b"9", b"10", b"12", b"13"]
+    early = (b"app/watermark", b"column 't':")
+    assert [stage(list(header)) for header in letters.headers] == [
+        early, (b"app/filter", b"no"), (b"app/decode", b"no JSON: un"), early,
+        early, (b"app/filter", b"not this"), (b"app/f", b"odd"), early,
+    ]  # fmt: skip
+    assert context.result.event_times_max == [5 * SECOND, None, 11 * SECOND]
+    assert context.result.log_times == [1_004_000, None, 1_013_000]
+
+
+@pytest.mark.parametrize(
+    ("count", "seconds"),
+    [(0, []), (1, [0]), (2, [0]), (3, [0, 2, 4]), (4, [0, 1, 4]), (6, [0, 1, 2, 4, 5])],
+)
+def test_samples_are_evenly_spread_over_the_good_records(count: int, seconds: list[int]) -> None:
+    step = Decode(FORM, "t", None, None, Aside("app", "dead_letter", "dlq"), tagged=False)
+    slices = [piece(at(0, 1)), piece([*at(2), b"junk", *at(4, 5)], partition=1, start=7)]
+    found = step.samples(step.decode(slices), slices, "t", count)
+    assert [sample.text for sample in found] == [
+        f"1970-01-01 00:00:0{second}.000000" for second in seconds
+    ]
+    places = [(0, 0), (0, 1), (1, 7), (1, 8), (1, 9), (1, 10)]
+    assert [(s.message.partition(), s.message.offset()) for s in found] == [
+        places[second] for second in seconds
+    ]
+
+
+def test_times_are_numbers_the_least_of_all_where_there_is_none() -> None:
+    aside = Aside("app", "dead_letter", "dlq")
+    timed = Decode(FORM, "t", None, None, aside, tagged=False)
+    untimed = Decode(FORM, None, None, None, aside, tagged=False)
+    whole = pl.DataFrame({"t": [dt.datetime(1970, 1, 1, 0, 0, 7), dt.datetime(1969, 12, 31)]})
+    holed = pl.DataFrame({"t": [None, dt.datetime(1970, 1, 1, 0, 0, 7)]})
+    assert timed.times(whole).tolist() == [7 * SECOND, -86_400 * SECOND]
+    assert timed.times(whole.cast(pl.Datetime("ms"))).tolist() == [7 * SECOND, -86_400 * SECOND]
+    assert timed.times(whole.cast(pl.Date)).tolist() == [0, -86_400 * SECOND]
+    assert timed.times(holed).tolist() == [-(2**63), 7 * SECOND]
+    assert untimed.times(whole).tolist() == []
 
 
 class Quoting:

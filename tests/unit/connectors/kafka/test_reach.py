@@ -8,6 +8,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from processor.connectors.kafka import log as kafka_log
+from processor.connectors.kafka import reach
 from processor.connectors.kafka.log import KafkaLog
 from processor.connectors.kafka.reach import Heard
 from processor.errors import LogError, RetriableError
@@ -103,6 +104,117 @@ def test_what_is_about_no_broker_is_passed_over():
     found = heard("1/1 brokers are down")
     assert not found
     assert "no Kafka broker answered at b:1" in found.why("b:1", "x", first=False).message
+
+
+REFUSED = "b:1/bootstrap: Connect to ipv4#10.0.0.1:1 failed: Connection refused"
+
+
+def test_what_was_heard_of_an_earlier_question_is_forgotten():
+    found = heard(REFUSED)
+    assert found
+    found.clear()
+    assert not found
+
+
+def tried(monkeypatch, *judged):
+    """Stands for the trying of addresses; says which were asked, and by which protocol."""
+    asked, told = [], iter(judged)
+
+    def listener(address, protocol):
+        asked.append((address, protocol))
+        return next(told, None)
+
+    monkeypatch.setattr(reach, "_listener", listener)
+    return asked
+
+
+def test_addresses_are_tried_as_the_setting_writes_them(monkeypatch):
+    wrong, hung = (LogError, "is no broker", "mend"), (RetriableError, "hangs up", "start")
+    asked = tried(monkeypatch, wrong, hung, hung, None, wrong, wrong)
+    servers = "a:1, ssl://b.c:29093 ,[::1]:5,gone:7,[fe80::1],d"
+    told = Heard().why(servers, "ssl", first=True)
+    assert asked == [
+        (("a", 1), "ssl"), (("b.c", 29093), "ssl"), (("::1", 5), "ssl"), (("gone", 7), "ssl"),
+        (("fe80::1", 9092), "ssl"), (("d", 9092), "ssl"),
+    ]  # fmt: skip
+    places = ("a:1", "[fe80::1]", "d")
+    assert told.message.endswith("; ".join(f"{place}: is no broker" for place in places))
+    assert (type(told), told.remedy) == (LogError, "mend")
+
+
+def test_what_an_address_tells_stands_where_the_client_heard_nothing(monkeypatch):
+    tried(monkeypatch, (RetriableError, "hangs up", "start"))
+    told = Heard().why("b:1", "plaintext", first=True)
+    assert (type(told), told.remedy) == (RetriableError, "start")
+    assert told.message.endswith("b:1: hangs up")
+
+
+@pytest.mark.parametrize(
+    ("said", "first"),
+    [
+        (REFUSED, False),  # a broker has answered before
+        ("ssl://b:1/bootstrap: SSL handshake failed: certificate verify failed", True),
+        ("ssl://b:1/bootstrap: SSL handshake failed: certificate verify failed", False),
+    ],
+)
+def test_addresses_are_not_tried_where_the_client_says_enough(monkeypatch, said, first):
+    asked = tried(monkeypatch, (LogError, "is no broker", "mend"))
+    told = heard(said).why("b:1", "ssl", first=first)
+    assert asked == []
+    assert "is no broker" not in told.message
+
+
+TLS_PLAIN, NO_USER = (LogError, *reach._TLS_PLAIN), (LogError, *reach._NO_USER)
+
+
+@pytest.mark.parametrize(
+    ("greeted", "tls", "protocol", "verdict"),
+    [
+        ([True], False, "ssl", TLS_PLAIN),
+        ([True, True], False, "sasl_ssl", TLS_PLAIN),
+        ([], True, "ssl", (RetriableError, *reach._NO_USER)),
+        ([], True, "sasl_ssl", None),
+        ([], False, "ssl", None),
+        ([False], False, "ssl", None),
+        ([True], False, "plaintext", NO_USER),
+        ([True, True], False, "plaintext", None),
+        ([True, False], False, "plaintext", None),
+        ([True], False, "sasl_plaintext", None),
+        ([], True, "plaintext", (LogError, *reach._PLAIN_TLS)),
+        ([False], False, "plaintext", (LogError, *reach._NO_KAFKA)),
+        ([False, True], False, "plaintext", (LogError, *reach._NO_KAFKA)),
+        ([], False, "plaintext",
+         (RetriableError, "it takes the connection, but hangs up", reach._START)),
+    ],
+)  # fmt: skip
+def test_what_an_address_says_is_judged(monkeypatch, greeted, tls, protocol, verdict):
+    broker, other = bytes(4) + (7).to_bytes(4, "big"), b"HTTP/1.1 400"
+
+    def answers(address, hello, times):
+        assert (address, times, len(hello)) == (("b", 1), 2, 14)
+        return [broker if yes else other for yes in greeted]
+
+    monkeypatch.setattr(reach, "answers", answers)
+    monkeypatch.setattr(reach, "speaks_tls", lambda address: tls)
+    assert reach._listener(("b", 1), protocol) == verdict
+
+
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (TimeoutError("late"), "it takes the connection, but gives no answer"),
+        (OSError(113, "No route to host"), "it cannot be reached (No route to host)"),
+        (OSError("odd"), "it cannot be reached (odd)"),
+    ],
+)
+def test_an_address_that_cannot_be_asked_says_why(monkeypatch, error, why):
+    def answers(address, hello, times):
+        raise error
+
+    monkeypatch.setattr(reach, "answers", answers)
+    verdict = reach._listener(("b", 1), "plaintext")
+    assert verdict is not None
+    assert verdict[:2] == (RetriableError, why)
 
 
 @pytest.fixture
