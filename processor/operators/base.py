@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
@@ -52,12 +52,14 @@ class Context:
     """The batch that is running: its slices, the state of each, and what comes out.
 
     ``heard`` are the watermarks that its records carry, for each slice, where these count.
+    ``begins`` is told of every step each time before it is done.
     """
 
     slices: Sequence[Slice]
     states: Sequence[TaskState]
     result: Result
     heard: Sequence[Heard] = ()
+    begins: Callable[[str], object] = lambda _: None
 
 
 class KeyWatch(Protocol):

@@ -111,12 +111,12 @@ class Pipeline:
         self,
         slices: Sequence[Slice],
         states: Sequence[TaskState],
-        begins: Callable[[str], None] = lambda _: None,
+        begins: Callable[[str], object] = lambda _: None,
     ) -> Result:
         """One batch: a slice per partition, and the state of each slice's task.
 
         State is changed but not committed: `Slab.commit` or `Slab.rollback` comes next. ``begins``
-        is told of every step before it is done, as in ``filter at rides.py:12``.
+        is told of every step each time that it is done, before, as in ``filter at rides.py:12``.
 
         Raises:
             RecordError: a record is bad and the topology says to fail, or it would take a sum out
@@ -131,11 +131,11 @@ class Pipeline:
         heard = () if self._carried is None else self._carried.hear(slices, states)
         refused: dict[int, Refusal] = {}
         while True:
-            context = Context(slices, states, Result(), heard)
+            context = Context(slices, states, Result(), heard, begins)
             frame = self._decode.admit(decoded, refused, context)
             context.result.counts.contributed = frame.height
             try:
-                self._descend(self._root, frame, context, begins)
+                self._descend(self._root, frame, context)
                 break
             except _RowsError as error:
                 for state in states:
@@ -199,10 +199,9 @@ class Pipeline:
         steps: Iterable[Step],
         frame: pl.DataFrame,
         context: Context,
-        begins: Callable[[str], None],
     ) -> None:
         for step in steps:
-            begins(step.name)
+            context.begins(step.name)
             try:
                 rows = step.operator.process(frame, context)
             except ProcessorError:
@@ -225,7 +224,7 @@ class Pipeline:
             if isinstance(step.operator, Filter) and step.operator.counted:
                 context.result.counts.filtered += frame.height - rows.height
                 context.result.counts.contributed -= frame.height - rows.height
-            self._descend(step.children, rows, context, begins)
+            self._descend(step.children, rows, context)
 
     def _refused(
         self,
@@ -278,7 +277,8 @@ class Pipeline:
 
     def _without_refused(self, step: Step, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """A step behind an aggregate, on the groups that it can compute."""
-        bad = _failing(step, frame, Context(context.slices, context.states, Result()))
+        looking = Context(context.slices, context.states, Result(), begins=context.begins)
+        bad = _failing(step, frame, looking)
         self._decode.aside.groups(frame, bad, step.name, context)
         good = np.ones(frame.height, np.bool_)
         good[list(bad)] = False
@@ -287,7 +287,7 @@ class Pipeline:
 
 def _aside(running: Context) -> Context:
     """To look at a batch's rows once more, without its state and its outputs."""
-    return Context(running.slices, [], Result(), running.heard)
+    return Context(running.slices, [], Result(), running.heard, running.begins)
 
 
 def _failing(step: Step, frame: pl.DataFrame, context: Context) -> dict[int, str]:
@@ -298,6 +298,8 @@ def _failing(step: Step, frame: pl.DataFrame, context: Context) -> dict[int, str
     others = frame[rest] if bad else frame
 
     def attempt(first: int, end: int) -> None:
+        # Each attempt is one: together they may take longer than a step that never ends.
+        context.begins(step.name)
         part = others[first:end]
         if isinstance(step.operator, Aggregate):
             step.operator.grouped(part)

@@ -139,6 +139,17 @@ def test_every_step_is_told_before_it_is_done_the_reading_first() -> None:
     assert [name.partition(" at ")[0] for name in told] == ["decode", "filter", "write"]
 
 
+def test_every_attempt_to_find_what_a_step_cannot_compute_is_told_as_one() -> None:
+    topology = Topology("a")
+    rows = topology.read.kafka("in", format=Text())
+    rows.with_columns(n=pl.col("value").cast(pl.Int64)).write.kafka("out", key="value")
+    pipeline, told = Pipeline(topology.plan()), []
+    result = pipeline.run([piece([b"1"] * 15 + [b"x"])], [{}], told.append)
+    assert result.counts.dead_lettered == 1
+    # The first, five to find it among sixteen, and one without it.
+    assert sum(name.startswith("with_columns at ") for name in told) >= 7
+
+
 def test_records_that_do_not_add_up_stop_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     topology = Topology("a")
     rows(topology).select("k").write.kafka("out")
