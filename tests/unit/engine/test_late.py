@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 
-from processor.engine.late import Lateness, Loss
+from processor import Json, Topology
+from processor.engine.late import Lateness, Loss, lateness
+from processor.model.log import Extent, TopicPartition
+from tests.unit.messages import Fake
 
 SECOND = 1_000_000
 
@@ -54,3 +58,34 @@ def test_the_shortest_delay_that_saves_a_share_of_what_another_loses(
     share: float, delay: float, saving: float
 ) -> None:
     assert known().saving(share, seconds(delay)) == seconds(saving)
+
+
+def test_what_is_behind_is_known_to_the_microsecond_across_what_is_read_at_once() -> None:
+    form = Json({"at": pl.Datetime("us"), "n": pl.String})
+    topology = Topology("late")
+    rows = topology.read.kafka("in", format=form, event_time="at")
+    rows = rows.with_watermark("1 minute", ahead="1 hour")
+    rows.select("at", m=pl.col("n").cast(pl.Int64)).write.kafka("out")
+
+    def record(offset: int, text: str) -> Fake:
+        """``text``: a second of the day, ``!`` behind it where no step can compute the record."""
+        # They are written a second after 1970 began.
+        at = datetime(1970, 1, 1) + timedelta(seconds=float(text.rstrip("!?")))
+        n = "x" if text.endswith("!") else "1"
+        value = b"?" if text.endswith("?") else f'{{"at":"{at.isoformat()}","n":"{n}"}}'.encode()
+        return Fake(value, offset)
+
+    chunks = ["1? 5 4.999999 9! 6", "7? 7 2! 3", "90000 8", "1 7.5"]
+    records = [record(n, text) for n, text in enumerate(" ".join(chunks).split())]
+
+    def scan(partition: TopicPartition, low: int, high: int) -> Iterator[Sequence[Fake]]:
+        assert (partition.partition, low, high) == (0, 0, len(records))
+        start = 0
+        for chunk in chunks:
+            yield records[start : start + len(chunk.split())]
+            start += len(chunk.split())
+
+    known = lateness(topology.plan(), scan, {TopicPartition("in", 0): Extent(0, len(records))})
+    assert known.records == len(records) - 2
+    assert known.behind.tolist() == [1, 500_000, 4_000_000, 5_000_000, 7_000_000]
+    assert known.loss(seconds(4)).windows is None
