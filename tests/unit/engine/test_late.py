@@ -10,7 +10,9 @@ import polars as pl
 import pytest
 
 from processor import Json, Topology
+from processor import functions as F
 from processor.engine.late import Lateness, Loss, lateness
+from processor.errors import SettingsError
 from processor.model.log import Extent, TopicPartition
 from tests.unit.messages import Fake
 
@@ -63,19 +65,21 @@ def test_the_shortest_delay_that_saves_a_share_of_what_another_loses(
 def test_what_is_behind_is_known_to_the_microsecond_across_what_is_read_at_once() -> None:
     form = Json({"at": pl.Datetime("us"), "n": pl.String})
     topology = Topology("late")
-    rows = topology.read.kafka("in", format=form, event_time="at")
+    rows = topology.read.kafka("in", format=form, event_time="at", partitioned_by="n")
     rows = rows.with_watermark("1 minute", ahead="1 hour")
-    rows.select("at", m=pl.col("n").cast(pl.Int64)).write.kafka("out")
+    rows = rows.with_columns(m=pl.col("n").cast(pl.Int64))
+    counted = rows.group_by(F.window("at", "1 day"), "n").agg(c=F.count())
+    counted.write.kafka("out", key="n")
 
     def record(offset: int, text: str) -> Fake:
         """``text``: a second of the day, ``!`` behind it where no step can compute the record."""
-        # They are written a second after 1970 began.
-        at = datetime(1970, 1, 1) + timedelta(seconds=float(text.rstrip("!?")))
-        n = "x" if text.endswith("!") else "1"
+        # They are written a second after 1970 began, and are of the day before.
+        at = datetime(1969, 12, 31) + timedelta(seconds=float(text.rstrip("!?")))
+        n = "x" if text.endswith("!") else "2" if text == "4.999999" else "1"
         value = b"?" if text.endswith("?") else f'{{"at":"{at.isoformat()}","n":"{n}"}}'.encode()
         return Fake(value, offset)
 
-    chunks = ["1? 5 4.999999 9! 6", "7? 7 2! 3", "90000 8", "1 7.5"]
+    chunks = ["1? 5 4.999999 9! 6", "7? 7 2! 3", "200000 8", "1 7.5"]
     records = [record(n, text) for n, text in enumerate(" ".join(chunks).split())]
 
     def scan(partition: TopicPartition, low: int, high: int) -> Iterator[Sequence[Fake]]:
@@ -88,4 +92,14 @@ def test_what_is_behind_is_known_to_the_microsecond_across_what_is_read_at_once(
     known = lateness(topology.plan(), scan, {TopicPartition("in", 0): Extent(0, len(records))})
     assert known.records == len(records) - 2
     assert known.behind.tolist() == [1, 500_000, 4_000_000, 5_000_000, 7_000_000]
-    assert known.loss(seconds(4)).windows is None
+    windows = [known.loss(seconds(delay)).windows for delay in (0, 0.000001, 4, 5, 7)]
+    assert windows == [2, 1, 1, 1, 0]
+
+
+def test_a_watermark_that_the_records_carry_has_no_delay_to_look_for() -> None:
+    topology = Topology("late")
+    form = Json({"at": pl.Datetime("us")})
+    rows = topology.read.kafka("in", format=form, event_time="at", watermark="carried")
+    rows.write.kafka("out")
+    with pytest.raises(SettingsError, match="no delay makes it"):
+        lateness(topology.plan(), lambda *_: iter(()), {})
