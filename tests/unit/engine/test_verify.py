@@ -206,7 +206,8 @@ def test_a_range_of_times_is_that_of_the_records():
     # The driver's clock begins at 2096-10-02T07:06:40Z.
     assert judged(driver, "2096-10-02T08:00:00Z").recomputed == 1
     assert judged(driver, None, "2096-10-02T08:00:00").recomputed == 2
-    assert judged(driver, "2097-01-01").recomputed == 0
+    with pytest.raises(SettingsError, match="no committed record from 2097-01-01 to now"):
+        judged(driver, "2097-01-01")
     with pytest.raises(SettingsError, match="neither an offset nor a time"):
         judged(driver, "soon")
 
