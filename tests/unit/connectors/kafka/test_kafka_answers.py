@@ -104,10 +104,30 @@ def test_topics_are_described_with_the_extent_of_each_partition(log):
 
 
 def test_a_topic_without_a_leader_keeps_no_other_one_from_being_described(log):
-    log._admin = Admin(list_topics=topics(a=[1], b=[1, -1]), list_offsets=ends)
+    log._admin = Admin(list_topics=topics(b=[1, -1], a=[1]), list_offsets=ends)
     assert log.describe(["a"]).keys() == {"a"}
-    assert log.offsets_at("a", 0) == {TopicPartition("a", 0): 0}
-    assert len(log._admin.of("list_topics")) == 2
+    assert len(log._admin.of("list_topics")) == 1
+
+
+def test_a_time_is_the_first_record_of_it_or_later_or_the_end_and_none_is_before_1970(log):
+    asked = []
+
+    def found(wanted, **_):
+        asked.extend(spec._value for spec in wanted.values())
+        return {
+            p: future(Thing(offset=100 + p.partition if spec._value == -1 else 7 * p.partition - 1))
+            for p, spec in wanted.items()
+        }
+
+    log._admin = Admin(list_topics=topics(a=[1, 1, 1]), list_offsets=found)
+    places = [TopicPartition("a", n) for n in range(3)]
+    assert log.offsets_at("a", -5) == dict(zip(places, (100, 6, 13), strict=True))
+    assert asked == [-1, -1, -1, 0, 0, 0]
+    assert log.offsets_at("a", 9).keys() == set(places)
+    assert asked[-1] == 9
+    log._admin = Admin(list_topics=topics())
+    assert log.offsets_at("a", 9) == {}
+    assert log._admin.of("list_offsets") == []
 
 
 def test_why_the_other_brokers_do_not_answer_is_told_where_the_client_knows(log, monkeypatch):
