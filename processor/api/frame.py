@@ -135,7 +135,7 @@ class Group:
         self._keys = tuple(texts)
         self._at = at
 
-    @arguments.told("agg(n=F.count()): each aggregate has a name")
+    @arguments.told('agg(n=F.count(), total=F.sum("amount")): each aggregate has a name')
     def agg(self, **aggregates: Aggregator) -> Frame:
         """Named aggregates: ``agg(trips=F.count(), lat=F.mean("lat"))``.
 

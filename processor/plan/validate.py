@@ -86,7 +86,7 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
     if source.event_time is not None and have[source.event_time] not in (pl.Datetime, pl.Date):
         raise TopologyError(
             f"{source.at}: event_time={source.event_time!r} is {have[source.event_time]}, no time",
-            remedy="read it as pl.Datetime",
+            remedy=_as_time(source.event_time, have[source.event_time]),
         )
     if source.time is not None and source.event_time in schema.read(source):
         raise TopologyError(
@@ -169,6 +169,34 @@ def _watermark(plan: nodes.Plan) -> None:
         )
 
 
+def _as_time(name: str, kind: pl.DataType) -> str:
+    """How a column that is no time becomes one."""
+    if kind.is_numeric():
+        return (
+            f'declare it as pl.Datetime("us") and say its unit: epoch={{{name!r}: "s"}}, "ms" or '
+            f'"us"; or compute it: event_time=pl.from_epoch({name!r}).alias("time")'
+        )
+    return "read it as pl.Datetime"
+
+
+def _as_window(name: str, kind: pl.DataType | None, source: nodes.Source) -> str:
+    """How a window over a column that is not the event time becomes possible."""
+    if source.event_time is None or kind is None or kind.is_temporal():
+        return f"say event_time={name!r} at {source.at}"
+    return f"F.window({source.event_time!r}, ...) is over the event time; {name!r} is {kind}"
+
+
+def _as_key(kind: pl.DataType) -> str:
+    """What to group by instead of a column that cannot be a key."""
+    if isinstance(kind, pl.Struct) and kind.fields:
+        member = kind.fields[0].name
+        return (
+            "group by what is in it: have the topic keyed by that, and read the key: "
+            f"read.kafka(..., key={member!r}, partitioned_by={member!r})"
+        )
+    return "group by text, integers up to 64 bits, times or booleans"
+
+
 def _aggregate(plan: nodes.Plan, node: nodes.Aggregate, columns: schema.Columns) -> None:
     have = columns[id(node.parent)]
     for key in node.keys:
@@ -177,14 +205,14 @@ def _aggregate(plan: nodes.Plan, node: nodes.Aggregate, columns: schema.Columns)
         if not (narrow or kind.is_temporal() or kind in _KEY_TYPES):
             raise TopologyError(
                 f"{node.at}: {key!r} is {kind}, which cannot be a key",
-                remedy="group by text, integers up to 64 bits, times or booleans",
+                remedy=_as_key(kind),
             )
     _names(node)
     source = plan.source()
     if node.window and node.window.column != source.event_time:
         raise TopologyError(
             f"{node.at}: the window is over {node.window.column!r}, not over the event time",
-            remedy=f"say event_time={node.window.column!r} at {source.at}",
+            remedy=_as_window(node.window.column, have.get(node.window.column), source),
         )
     if node.window and not _kept(node, {node.window.column}, columns):
         raise TopologyError(

@@ -102,6 +102,14 @@ _PROMISES: Final[Mapping[str, tuple[Fits, str]]] = {
         _at_least(1),
         "a broker's restart would undo every batch that is on its way",
     ),
+    "queue.buffering.max.messages": (
+        _at_least(50),
+        "a batch would be handed over so few records at a time that it never ends",
+    ),
+    "queue.buffering.max.kbytes": (
+        _at_least(1_024),
+        "a batch would be handed over so few bytes at a time that it never ends",
+    ),
     "queuing.strategy": (_only("fifo"), "records of one key would be written in another order"),
     "partitioner": (
         _only("murmur2_random", "murmur2"),

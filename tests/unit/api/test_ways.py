@@ -84,6 +84,7 @@ ARGUMENTS: list[tuple[Any, str, str]] = [
     (lambda: rows().group_by(["user", "n"]), "a key of group_by is ['user', 'n'] (list)",
      "of several make one"),
     (lambda: rows().group_by("user").agg(F.count()), "too many positional", "n=F.count()"),
+    (lambda: rows().group_by("user").agg({"n": "sum"}), "too many positional", 'F.sum("amount")'),
     (lambda: rows().group_by("user").agg(n="count"), "n=count is no aggregate", "F.count()"),
     (lambda: rows().group_by("user").agg(n=F.count), "is no aggregate", "F.count()"),
     (lambda: rows().filter(pl.col("n") > 1, pl.col("n") < 5), "too many positional", "&"),

@@ -199,3 +199,28 @@ def test_the_topic_for_late_records_is_one() -> None:
         read(app).with_watermark("0s", late="no topic").write.kafka("x")
 
     assert "cannot be a topic" in refusal(build).message
+
+
+@pytest.mark.parametrize(
+    ("build", "way"),
+    [
+        (lambda a: read(a, event_time="n").write.kafka("x"), "epoch={'n': \"s\"}"),
+        (lambda a: read(a, event_time="city").write.kafka("x"), "read it as pl.Datetime"),
+        (lambda a: counts(read(a), F.window("n", "1h"), "user"), "F.window('dt', ...)"),
+        (lambda a: counts(read(a, event_time=None), F.window("n", "1h"), "user"), "event_time='n'"),
+        (
+            lambda a: counts(
+                read(
+                    a, event_time=None, format=Json({"o": pl.Struct({"id": pl.Int64})}),
+                    partitioned_by="o",
+                ),
+                "o",
+            ),
+            "key='id', partitioned_by='id'",
+        ),
+    ],
+)  # fmt: skip
+def test_a_column_of_another_type_comes_with_the_way_to_the_right_one(
+    build: Callable[[Topology], object], way: str
+) -> None:
+    assert way in refusal(build).remedy

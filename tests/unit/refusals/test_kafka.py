@@ -26,6 +26,7 @@ from processor.refusals import kafka
         "transaction.timeout.ms=900000", "enable.idempotence=false", "acks=1", "acks=0",
         "producer.request.required.acks=1", "max.in.flight.requests.per.connection=6",
         "max.in.flight=100", "retries=0", "message.send.max.retries=0", "queuing.strategy=lifo",
+        "queue.buffering.max.messages=1", "queue.buffering.max.kbytes=1",
         "partitioner=consistent_random", "producer.partitioner=random",
     ],
 )  # fmt: skip
