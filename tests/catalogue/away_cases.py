@@ -77,12 +77,11 @@ def stopped(server):
 FAULTS = {"killed": killed, "stopped": stopped}
 
 
-def _redis_away(name, fault, seconds, in_tests):
+def _redis_away(name, fault, seconds):
     @case(
         f"redis: {name} and away for {seconds} s",
         done="records come meanwhile; up again after that time",
         expected=STAYS,
-        in_tests=in_tests,
     )
     def away(servers):
         counting = RedisCounting(servers)
@@ -104,12 +103,11 @@ def _redis_away(name, fault, seconds, in_tests):
         return f"lag after {grown} s, {away.told}"
 
 
-def _broker_away(name, fault, seconds, in_tests):
+def _broker_away(name, fault, seconds):
     @case(
         f"kafka: all brokers {name} and away for {seconds} s",
         done="up again after that time, with their data; records come before and after",
         expected=STAYS,
-        in_tests=in_tests,
     )
     def away(servers):
         broker = servers.own_kafka()
@@ -129,10 +127,10 @@ def _broker_away(name, fault, seconds, in_tests):
         return away.told
 
 
-for _seconds, _in_tests in ((20, True), (75, False)):
+for _seconds in (20, 75):
     for _name, _fault in FAULTS.items():
-        _redis_away(_name, _fault, _seconds, _in_tests and _name == "stopped")
-        _broker_away(_name, _fault, _seconds, in_tests=False)  # a minute each: see the campaign
+        _redis_away(_name, _fault, _seconds)
+        _broker_away(_name, _fault, _seconds)
 
 
 def _at_start(run_a, run_b, restart):

@@ -84,7 +84,6 @@ def output_deleted(servers):
     "standstill: the input topic is deleted",
     done="deleted under a worker, for ever",
     expected="not ready, alive; metric, warning and alert name it; given up by name, rc 2",
-    in_tests=True,
 )
 def input_deleted(servers):
     stage, run, recording = _at_work(servers, "--give-up-after", "10s")

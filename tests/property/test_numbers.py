@@ -43,6 +43,9 @@ def topology() -> Topology:
     return app
 
 
+PLAN = topology().plan()
+
+
 def saved(state: dict[str, Slab]) -> dict[str, bytes]:
     """A snapshot of each operator."""
     empty = codec.Header(1, "a", "", "", 0, 0)
@@ -58,7 +61,7 @@ def test_whole_numbers_are_exact_or_the_first_record_that_has_no_room_is_named(
         json.dumps({"t": 1, "k": k} | ({} if v is None else {"v": v})).encode() for k, v in rows
     ]
     outcome = interpret(values, window=None, delay=None)
-    pipeline = Pipeline(topology().plan())
+    pipeline = Pipeline(PLAN)
     state, last, at = pipeline.new_state(), {}, 0
     for size in sizes * len(values):
         part = values[at : at + size]

@@ -65,12 +65,22 @@ MUTANTS = {
 }
 
 
+# Where a fault shows soonest; the others show at once wherever something is lost.
+SHOWS_IN = {
+    "generations are not looked at": "zombies",
+    "positions are read while a transaction is open": "zombies",
+    "reading goes on through a reload": "owners",
+    "reading goes on through a reload, and continuity is checked": "owners",
+}
+
+
 @pytest.mark.parametrize("name", MUTANTS)
 def test_without_a_guard_an_invariant_fails(name):
     found = []
-    for bounds in BOUNDS.values():
+    first = SHOWS_IN.get(name, "losses")
+    for bounds in sorted(BOUNDS, key=lambda each: each != first):
         try:
-            explore(MUTANTS[name](bounds))
+            explore(MUTANTS[name](BOUNDS[bounds]))
         except Violation as violation:
             found.append(str(violation).splitlines()[0])
             break

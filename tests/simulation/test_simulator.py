@@ -7,7 +7,7 @@ from processor.engine.protocol import Verdict
 from processor.testing.simulator import simulate
 from tests.simulation.scenarios import SCENARIOS
 
-SEEDS = 80
+SEEDS = 60
 
 
 @pytest.fixture(autouse=True)
