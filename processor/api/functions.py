@@ -7,6 +7,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
@@ -164,14 +165,19 @@ def nearest(lat: str, lon: str, points: Sequence[tuple[float, float]]) -> pl.Exp
     known = _points(points, caller())
 
     def numbers(columns: Sequence[pl.Series]) -> pl.Series:
-        x, y = (column.to_numpy() for column in columns)
+        x, y = (column.to_numpy() for column in columns[:2])
         with np.errstate(over="ignore", invalid="ignore"):
             found, there = _nearest(x, y, known)
         if there is None:
             return pl.Series(found)
         return pl.select(pl.when(pl.Series(there)).then(pl.Series(found))).to_series()
 
-    return pl.map_batches([lat, lon], numbers, return_dtype=pl.Int64, is_elementwise=True)
+    # The column engine does not show what a function computes: by the digest, other points are
+    # another expression, and so another topology.
+    digest = blake2b(repr(known).encode(), digest_size=8).hexdigest()
+    return pl.map_batches(
+        [lat, lon, pl.lit(digest)], numbers, return_dtype=pl.Int64, is_elementwise=True
+    )
 
 
 def _points(points: Sequence[tuple[float, float]], at: Location) -> list[tuple[float, float]]:

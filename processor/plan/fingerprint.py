@@ -7,7 +7,6 @@ says what becomes of each operator's state.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from datetime import timedelta
 from hashlib import blake2b
@@ -16,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 import polars as pl
 
-from processor.plan import nodes, schema
+from processor.plan import nodes, schema, told
 
 FORMAT: Final = 1
 STATELESS: Final = "stateless"
@@ -25,7 +24,6 @@ WATERMARKS: Final = "watermarks"
 KNOWN: Final = " is known"
 """What the function of a cell ends with that only tells whether another one holds a value."""
 _MICROSECOND: Final = timedelta(microseconds=1)
-_ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]+")
 
 
 Content: TypeAlias = tuple[str, str | None, str, str]
@@ -130,7 +128,7 @@ def describe(plan: nodes.Plan) -> Description:
     if time is not None and time == source.timestamp:
         kind = "timestamp of the record"
     if source.time is not None:
-        kind += f" of {_ADDRESS.sub('', str(source.time))}"
+        kind += f" of {told.expression(source.time)}"
     aggregates = [node for node in plan.nodes() if isinstance(node, nodes.Aggregate)]
     return Description(
         None if time is None else (time, kind),
@@ -170,7 +168,7 @@ def identity(plan: nodes.Plan) -> str:
     found += [] if source.timestamp is None else [source.timestamp]
     found += _own(source)
     for sink in plan.sinks:
-        way = [*_steps(sink), sink.topic, sink.format.describe(), str(sink.key), sink.mode]
+        way = [*_steps(sink), sink.topic, told.format_(sink.format), str(sink.key), sink.mode]
         way += [] if sink.watermark is None else [sink.watermark]
         way += [] if sink.timestamp is None else [f"timestamp {sink.timestamp}"]
         way += [] if sink.headers is None else [f"headers {sink.headers}"]
@@ -231,13 +229,12 @@ def _steps(node: nodes.Aggregate | nodes.Sink) -> list[str]:
     step = node.parent
     while not isinstance(step, nodes.Source):
         if isinstance(step, nodes.Select | nodes.Extend):
-            found += [type(step).__name__, *map(str, step.expressions)]
+            found += [type(step).__name__, *map(told.expression, step.expressions)]
         elif isinstance(step, nodes.Filter):
-            found += ["Filter", str(step.predicate)]
+            found += ["Filter", told.expression(step.predicate)]
         step = step.parent
-    found += [*_own(step)[::-1], step.format.describe()]
-    # A function of the user's own may be printed with where it lies in memory.
-    return [_ADDRESS.sub("", text) for text in found[::-1]]
+    found += [*_own(step)[::-1], told.format_(step.format)]
+    return found[::-1]
 
 
 def _own(source: nodes.Source) -> list[str]:

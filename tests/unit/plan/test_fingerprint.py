@@ -5,10 +5,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from processor import Json, Topology
+from processor import Csv, Json, Topology
 from processor import functions as F
 from processor.operators.pipeline import Pipeline
-from processor.plan.fingerprint import Description, describe, fingerprint, layout
+from processor.plan.fingerprint import Description, describe, fingerprint, identity, layout
 from processor.plan.nodes import Plan
 
 
@@ -99,3 +99,70 @@ def test_where_a_function_of_the_users_lies_in_memory_does_not_matter() -> None:
         return app.plan()
 
     assert fingerprint(plan()) == fingerprint(plan())
+
+
+a = pl.col("a")
+ANOTHER = [
+    (a.str.to_datetime("%Y-%m-%d"), a.str.to_datetime("%Y-%d-%m")),
+    (a.str.to_date("%d/%m/%Y").dt.month(), a.str.to_date("%m/%d/%Y").dt.month()),
+    (a.str.to_datetime("%Y-%m-%d", strict=False), a.str.to_datetime("%Y-%m-%d")),
+    (a.str.len_chars().cast(pl.Float64).round(1), a.str.len_chars().cast(pl.Float64).round(2)),
+    (a.str.len_chars().is_between(1, 2), a.str.len_chars().is_between(1, 2, closed="left")),
+    (a.str.contains("a.", literal=True), a.str.contains("a.")),
+    (a.str.json_decode(pl.Int64), a.str.json_decode(pl.Int32)),
+    (a.replace({str(i): "x" for i in range(50)}),
+     a.replace({str(i): "xy"[i == 40] for i in range(50)})),
+    (
+        a.str.to_datetime("%F").dt.replace_time_zone("UTC").dt.convert_time_zone("Europe/Oslo"),
+        a.str.to_datetime("%F").dt.replace_time_zone("UTC").dt.convert_time_zone("Asia/Tokyo"),
+    ),
+    (
+        F.nearest("x", "y", [(0.0, 0.0), (1.0, 1.0)]),
+        F.nearest("x", "y", [(0.0, 0.0), (1.0, 2.0)]),
+    ),
+    (
+        a.str.to_date("%F").dt.day() + F.nearest("x", "y", [(0.0, 0.0)]),
+        a.str.to_date("%D").dt.day() + F.nearest("x", "y", [(0.0, 0.0)]),
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("pair", ANOTHER, ids=lambda pair: str(pair[0])[:50])
+def test_what_an_expression_is_told_besides_is_seen(pair: tuple[pl.Expr, pl.Expr]) -> None:
+    def plan(expression: pl.Expr) -> Plan:
+        app = Topology("a")
+        form = Json({"a": pl.String, "x": pl.Float64, "y": pl.Float64})
+        rows = app.read.kafka("in", format=form, partitioned_by="a").with_columns(b=expression)
+        rows.group_by("a").agg(c=F.max("x")).write.kafka("out", mode="update")
+        return app.plan()
+
+    one, other = map(plan, pair)
+    assert fingerprint(one) == fingerprint(plan(pair[0]))
+    assert fingerprint(one) != fingerprint(other)
+    assert identity(one) != identity(other)
+
+
+FORMS = [
+    Json({"at": pl.Datetime("us"), "n": pl.Int64}),
+    Json({"at": pl.Datetime("us"), "n": pl.Int64}, epoch={"at": "s"}),
+    Json({"at": pl.Datetime("us"), "n": pl.Int64}, epoch={"at": "ms"}),
+    Json({"at": pl.Datetime("us"), "n": pl.Int64}, optional=frozenset({"n"})),
+    Json({"at": pl.Datetime("us"), "n": pl.Int64}, times=["%d/%m/%Y %H:%M"]),
+    Json({"at": pl.Datetime("us"), "n": pl.Int64}, times=["%m/%d/%Y %H:%M"]),
+    Csv({"at": pl.Datetime("us"), "n": pl.Int64}),
+    Csv({"at": pl.Datetime("us"), "n": pl.Int64}, separator=";"),
+]
+
+
+def test_what_a_format_is_told_besides_its_columns_is_seen() -> None:
+    def plan(form: Json | Csv) -> Plan:
+        app = Topology("a")
+        rows = app.read.kafka("in", format=form, partitioned_by="n")
+        rows.group_by("n").agg(c=F.max("at")).write.kafka("out", mode="update")
+        return app.plan()
+
+    assert len({fingerprint(plan(form)) for form in FORMS}) == len(FORMS)
+    assert len({identity(plan(form)) for form in FORMS}) == len(FORMS)
+    assert fingerprint(plan(FORMS[3])) == fingerprint(
+        plan(Json({"at": pl.Datetime("us"), "n": pl.Int64}, optional=frozenset({"n"})))
+    )
