@@ -4,8 +4,12 @@ A group gives up a member that does not poll for too long, and there is no poll 
 computed. A batch that took longer than that is not committed: others may have its partitions. So
 the first batch is small, and the next ones are as large as what the last one took allows::
 
-    took less than half of the time    as many as a quarter would do for, sixteen times at most,
-                                       never fewer than before, up to what was set
+    the first                          a record for each ten seconds, 32 at most
+
+    took less than a quarter of it     as many as a quarter would do for, sixteen times at most,
+                                       up to what was set
+    took less than half of it          half as many more: perhaps it is not their number that takes
+                                       the time, as with one request for all
     took more than half of it          so many that a quarter would do
     took more than all of it           the same; if that was one record, it stops by name
     and so did the one before          a sixteenth: one record takes the time, not their number
@@ -21,6 +25,7 @@ from processor.errors import ProcessorError
 from processor.model.batch import Slice
 
 FIRST: Final = 32
+_FIRST_S: Final = 10.0
 _MOST: Final = 1 / 2
 _AIM: Final = 1 / 4
 _FACTOR: Final = 16
@@ -53,11 +58,18 @@ class Pace:
 
     def __init__(self, clock: Clock, *, records_max: int, limit_s: float) -> None:
         self._clock = clock
-        self._most, self.records_max = records_max, min(FIRST, records_max)
-        self.limit_s = limit_s
+        self._most = self.records_max = records_max
+        self.limit_s = 0.0
+        self.waits(limit_s)
         self.running = ""
         self._over = 0
         self.begin(())
+
+    def waits(self, limit_s: float) -> None:
+        """The group waits so long for a poll; where that is new, the next batch is the first."""
+        if limit_s != self.limit_s:
+            self.limit_s = limit_s
+            self.records_max = max(1, int(min(FIRST, self._most, limit_s / _FIRST_S)))
 
     def begin(self, slices: Sequence[Slice]) -> None:
         """A batch is to be computed."""
@@ -88,9 +100,13 @@ class Pace:
             return False
         most = self.records_max * _FACTOR
         fit = int(min(most, records * self.limit_s * _AIM / took_s)) if took_s > 0 else most
-        slow = took_s > self.limit_s * _MOST
-        self.records_max = max(1, fit) if slow else min(self._most, max(self.records_max, fit))
-        return not over
+        if took_s > self.limit_s * _MOST:
+            self.records_max = max(1, fit)
+            return not over
+        if took_s > self.limit_s * _AIM:
+            fit = records + (records + 1) // 2
+        self.records_max = min(self._most, max(self.records_max, fit))
+        return True
 
     def stuck(self) -> bool:
         """Whether a step has taken thrice as long as the group waits: it may never end."""
@@ -99,13 +115,15 @@ class Pace:
 
     def too_slow(self) -> TooSlowError:
         """The error that tells the step that takes so long, and the records that it is at."""
-        (step, step_s), verb = self._longest, "took"
+        (step, step_s), all_s = self._longest, self._clock.monotonic_s() - self._begun_s
+        took = f"took {step_s:.1f} s"
         if self.running:
-            step, step_s = self.running, self._clock.monotonic_s() - self.since_s
-            verb = "has not ended after"
+            took = f"has not ended after {self._clock.monotonic_s() - self.since_s:.1f} s"
+        elif step_s < self.limit_s:
+            took += f", and all that the batch took {all_s:.1f} s"
         where = ", ".join(_named(part) for part in self._slices if part.messages)
         return TooSlowError(
-            f"{where}: step {step} {verb} {step_s:.1f} s; the group gives up a worker that "
+            f"{where}: step {self.running or step} {took}; the group gives up a worker that "
             f"does not poll for {self.limit_s:g} s",
             remedy="make the step faster for such a record, filter the record out before it, or "
             "raise --kafka consumer.max.poll.interval.ms",

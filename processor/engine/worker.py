@@ -148,8 +148,8 @@ class Worker:
             stable_s=self._options.stable_s, probe=self._probe, note=self._listener.noted,
         )  # fmt: skip
         self._batcher = Batcher(self._consumer, self._topic, self._clock, self._options.limits)
+        self.pace.waits(self._consumer.poll_interval_s)
         self._batcher.records_max = self.pace.records_max
-        self.pace.limit_s = self._consumer.poll_interval_s
         self._carry.begin()
         self._joined = True
 

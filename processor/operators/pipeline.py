@@ -21,7 +21,7 @@ from processor.operators.base import ROW, Context, KeyWatch, Refusal, TaskState
 from processor.operators.carried import Note
 from processor.operators.emit import Emit
 from processor.operators.fit import Fitted
-from processor.operators.search import ROW_ERRORS, StepError, failing
+from processor.operators.search import ROW_ERRORS, StepError, failing, told
 from processor.operators.stateless import Filter, Select
 from processor.operators.steps import Step, compiled, stateful
 from processor.plan import nodes
@@ -141,7 +141,7 @@ class Pipeline:
                 for state in states:
                     for slab in state.values():
                         slab.rollback()
-                refused |= self._refused(error.step, decoded, refused, context)
+                refused |= self._refused(error, decoded, refused, context)
             except _TotalError as error:
                 raise self._told(error, decoded, refused, context) from error.cause
         if self._carried is not None:
@@ -168,7 +168,7 @@ class Pipeline:
                 self._try(self._root, frame, context)
                 break
             except _RowsError as error:
-                refused |= self._refused(error.step, decoded, refused, context)
+                refused |= self._refused(error, decoded, refused, context)
         readable = np.ones(decoded.frame.height, np.bool_)
         readable[list(decoded.bad)] = False
         usable = np.zeros(decoded.frame.height, np.bool_)
@@ -182,7 +182,7 @@ class Pipeline:
                 if isinstance(step.operator, Aggregate):
                     step.operator.grouped(frame)
                     continue
-                rows = step.operator.process(frame, context)
+                rows = step.process(frame, context)
             except ROW_ERRORS as error:
                 raise _RowsError(step) from error
             self._try(step.children, rows, context)
@@ -203,7 +203,7 @@ class Pipeline:
         for step in steps:
             context.begins(step.name)
             try:
-                rows = step.operator.process(frame, context)
+                rows = step.process(frame, context)
             except ProcessorError:
                 raise
             except SumError as error:
@@ -228,7 +228,7 @@ class Pipeline:
 
     def _refused(
         self,
-        step: Step,
+        error: _RowsError,
         decoded: Decoded,
         refused: Mapping[int, Refusal],
         running: Context,
@@ -239,9 +239,12 @@ class Pipeline:
         the batch is run again until there is none left. That ends where looking at one record
         after the other would.
         """
-        context = _aside(running)
+        context, step = _aside(running), error.step
         frame = self._numbered(step, decoded, refused, context)
         numbers = frame[ROW].to_list()
+        if len(numbers) == 1 and error.__cause__ is not None:
+            # It need not be computed again to know which row it is.
+            return {numbers[0]: Refusal(step.name, told(error.__cause__))}
         bad = _failing(step, frame, context)
         return {numbers[row]: Refusal(step.name, reason) for row, reason in bad.items()}
 
@@ -255,7 +258,7 @@ class Pipeline:
         """The rows that come to a step, with their numbers in the batch."""
         frame = self._decode.admit(decoded, refused, context, numbered=True)
         for before in _way(self._root, step):
-            frame = before.operator.process(frame, context)
+            frame = before.process(frame, context)
         return frame
 
     def _told(
@@ -282,7 +285,7 @@ class Pipeline:
         self._decode.aside.groups(frame, bad, step.name, context)
         good = np.ones(frame.height, np.bool_)
         good[list(bad)] = False
-        return step.operator.process(frame.filter(pl.Series(good)), context)
+        return step.process(frame.filter(pl.Series(good)), context)
 
 
 def _aside(running: Context) -> Context:

@@ -10,7 +10,7 @@ import polars as pl
 
 from processor.operators.aggregate import MICROSECOND, Aggregate, Term
 from processor.operators.aside import Aside
-from processor.operators.base import Operator, Stateful
+from processor.operators.base import HIDDEN, Context, Operator, Stateful
 from processor.operators.carried import Carried, Note
 from processor.operators.derived import derived_of
 from processor.operators.emit import Emit, required
@@ -30,12 +30,23 @@ _NAMES: Final[dict[type[nodes.Node], str]] = {
 
 @dataclass(slots=True, eq=False)
 class Step:
-    """An operator with its name; ``behind`` an aggregate rows are groups, and no longer records."""
+    """An operator with its name; ``behind`` an aggregate rows are groups, and no longer records.
+
+    ``columns`` are those of its rows where they depend on nothing but the rows before.
+    """
 
     operator: Operator
     name: str
     behind: bool
+    columns: Mapping[str, pl.DataType] | None = None
     children: list[Step] = field(default_factory=list)
+
+    def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
+        """The rows that go on; no function of the user's is asked where there are none."""
+        if self.columns is None or frame.height:
+            return self.operator.process(frame, context)
+        hidden = {name: frame.schema[name] for name in HIDDEN if name in frame.columns}
+        return pl.DataFrame(schema={**hidden, **self.columns})
 
 
 def compiled(plan: nodes.Plan, note: Note) -> tuple[Decode, list[Step]]:
@@ -62,13 +73,16 @@ def compiled(plan: nodes.Plan, note: Note) -> tuple[Decode, list[Step]]:
         if isinstance(node, nodes.Watermark):
             children[id(node)] = children[id(node.parent)]
             continue
+        have = None
         if isinstance(node, nodes.Aggregate):
             operator: Operator = _aggregate(plan, node, columns, aggregates, delay_us)
             aggregates += 1
         else:
             counted = single and not _behind_aggregate(node)
             operator = _stateless(node, columns[id(node.parent)], counted=counted)
-        step = Step(operator, f"{_NAMES[type(node)]} at {node.at}", _behind_aggregate(node))
+            have = columns[id(node)]
+        name = f"{_NAMES[type(node)]} at {node.at}"
+        step = Step(operator, name, _behind_aggregate(node), have)
         children[id(node.parent)].append(step)
         children[id(node)] = step.children
     for sink in plan.sinks:

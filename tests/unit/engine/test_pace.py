@@ -49,7 +49,7 @@ def test_batches_begin_small_and_grow_quickly_up_to_what_was_set():
     while pace.records_max < 60_000:
         assert batch(pace, clock, 0.01, pace.records_max)
         sizes.append(pace.records_max)
-    assert sizes == [32, 512, 8_192, 60_000]
+    assert sizes == [10, 160, 2_560, 40_960, 60_000]
 
 
 def test_they_grow_no_further_than_the_last_one_says_is_quick():
@@ -58,13 +58,33 @@ def test_they_grow_no_further_than_the_last_one_says_is_quick():
     for _ in range(4):
         assert batch(pace, clock, 0.1 * pace.records_max, pace.records_max)
         sizes.append(pace.records_max)
-    assert sizes == [250] * 4
+    assert sizes == [160, 250, 250, 250]
 
 
 def test_a_small_batch_says_what_a_large_one_would_take():
     pace, clock = made(records_max=60_000)
     batch(pace, clock, 1, 2)
     assert pace.records_max == 50
+
+
+@pytest.mark.parametrize(("limit_s", "first"), [(1, 1), (19, 1), (100, 10), (300, 30), (900, 32)])
+def test_the_first_batch_is_as_small_as_the_group_is_impatient(limit_s, first):
+    assert made(limit_s=limit_s)[0].records_max == first
+    pace, clock = grown()
+    pace.waits(100.0)
+    assert pace.records_max == 1_000
+    pace.waits(limit_s + 0.5)
+    assert pace.records_max == first
+
+
+def test_what_takes_the_same_for_few_and_many_gets_larger_batches_again():
+    pace, clock = made(limit_s=10.0)
+    sizes = []
+    for _ in range(12):
+        assert batch(pace, clock, 4.5, pace.records_max)
+        sizes.append(pace.records_max)
+    assert sizes[:6] == [2, 3, 5, 8, 12, 18]
+    assert sizes[-1] > 100
 
 
 def test_where_one_record_takes_the_time_few_tries_come_to_it():
@@ -84,7 +104,7 @@ def test_only_a_second_batch_that_takes_too_long_is_cut_to_a_sixteenth():
         batch(pace, clock, seconds, pace.records_max)
         sizes.append(pace.records_max)
     assert sizes == [247, 15, 1, 16, 3, 1]
-    pace, clock = made()
+    pace, clock = grown()
     for size, then in ((1_000, 247), (247, 15)):
         assert not batch(pace, clock, 101, size)
         assert pace.records_max == then
@@ -94,7 +114,7 @@ def test_before_the_first_batch_nothing_is_stuck():
     pace, clock = made()
     clock.advance(10_000)
     assert not pace.stuck()
-    assert (pace.running, pace.records_max) == ("", 32)
+    assert (pace.running, pace.records_max) == ("", 10)
 
 
 def test_batches_shrink_to_one_record_and_no_further():
@@ -109,7 +129,9 @@ def test_the_longest_step_is_named_the_first_of_those_that_took_as_long():
     for step, seconds in (("a", 0.25), ("b", 0.5), ("c", 0.5), ("d", 0.25)):
         pace.step(step)
         clock.advance(seconds)
-    with pytest.raises(TooSlowError, match=r": step b took 0\.5 s; .* for 1 s"):
+    with pytest.raises(
+        TooSlowError, match=r": step b took 0\.5 s, and all that .* 1\.5 s; .* for 1 s"
+    ):
         pace.done(1)
 
 
@@ -190,7 +212,7 @@ def test_a_record_that_takes_too_long_by_itself_stops_the_run_by_name(monkeypatc
 
 def test_being_given_up_by_the_group_does_not_make_batches_larger_again(monkeypatch):
     monkeypatch.setattr(MemoryConsumer, "poll_interval_s", 10.0)
-    driver = slow(lambda n: 1.0)
+    driver = slow(lambda n: 1.0 if n else 0.0)
     driver.feed([{"n": n} for n in range(50)])
     while not driver.undone:
         driver.turn()
@@ -199,3 +221,37 @@ def test_being_given_up_by_the_group_does_not_make_batches_larger_again(monkeypa
     driver.run()
     assert len(driver.undone) == 1
     assert [row["n"] for row in driver.json("out")] == list(range(50))
+
+
+def failing(seconds, bad):
+    """A topology whose step takes so many seconds a batch, and fails for some values."""
+    topology = Topology("slow")
+    rows = topology.read.kafka("in", format=Json({"n": pl.Int64}))
+    clocks = []
+
+    def take(values):
+        if clocks:
+            clocks[0].advance(seconds)
+        if values.is_in(list(bad)).any():
+            raise ValueError("no")
+        return values
+
+    taken = pl.col("n").map_batches(take, return_dtype=pl.Int64, is_elementwise=True)
+    rows.select(taken).write.kafka("out")
+    driver = TestDriver(topology)
+    clocks.append(driver.clock)
+    return driver
+
+
+@pytest.mark.parametrize("seconds", [2.0, 4.0, 6.0, 9.0])
+def test_a_step_within_the_interval_has_its_bad_rows_found(monkeypatch, seconds):
+    monkeypatch.setattr(MemoryConsumer, "poll_interval_s", 10.0)
+    driver = failing(seconds, {5, 6, 30})
+    driver.feed([{"n": n} for n in range(40)])
+    driver.run()
+    assert [row["n"] for row in driver.json("out")] == [n for n in range(40) if n not in (5, 6, 30)]
+    assert [letter.value() for letter in driver.dead_letters()] == [
+        b'{"n":5}',
+        b'{"n":6}',
+        b'{"n":30}',
+    ]
