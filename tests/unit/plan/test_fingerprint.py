@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import polars as pl
@@ -166,3 +169,39 @@ def test_what_a_format_is_told_besides_its_columns_is_seen() -> None:
     assert fingerprint(plan(FORMS[3])) == fingerprint(
         plan(Json({"at": pl.Datetime("us"), "n": pl.Int64}, optional=frozenset({"n"})))
     )
+
+
+IN_ANY_ORDER = """
+import polars as pl
+from processor import Json, Topology
+from processor.plan.fingerprint import identity
+
+text, number = {"a", "b", "cc", "d", "e", "f"}, {"x", "yy", "z", "u", "v"}
+app = Topology("a")
+rows = app.read.kafka("in", format=Json({"s": pl.String}))
+rows = rows.filter(pl.col("s").is_in(text) | pl.col("s").str.contains_any(number))
+same = pl.col("s").map_elements(str.lower, return_dtype=pl.String)
+rows.filter(~same.is_in(number)).write.kafka("out")
+print(identity(app.plan()))
+"""
+
+
+def test_a_set_of_values_is_the_same_in_each_process() -> None:
+    def told(seed: int) -> str:
+        environment = {**os.environ, "PYTHONHASHSEED": str(seed)}
+        command = [sys.executable, "-W", "ignore", "-c", IN_ANY_ORDER]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    assert len({told(seed) for seed in (1, 2, 3)}) == 1
+
+
+def test_other_values_in_the_middle_of_many_are_seen() -> None:
+    def plan(*values: int) -> Plan:
+        app = Topology("a")
+        rows = app.read.kafka("in", format=Json({"n": pl.Int64}))
+        rows.filter(pl.col("n").is_in(values)).write.kafka("out")
+        return app.plan()
+
+    assert identity(plan(0, 1, 2, 3, 4, 5)) != identity(plan(0, 1, 2, 30, 4, 5))
+    assert identity(plan(0, 1, 2)) == identity(plan(2, 1, 0))
