@@ -70,7 +70,7 @@ def test_a_small_batch_says_what_a_large_one_would_take():
 @pytest.mark.parametrize(("limit_s", "first"), [(1, 1), (19, 1), (100, 10), (300, 30), (900, 32)])
 def test_the_first_batch_is_as_small_as_the_group_is_impatient(limit_s, first):
     assert made(limit_s=limit_s)[0].records_max == first
-    pace, clock = grown()
+    pace, _ = grown()
     pace.waits(100.0)
     assert pace.records_max == 1_000
     pace.waits(limit_s + 0.5)

@@ -179,7 +179,7 @@ from processor.plan.fingerprint import identity
 text, number = {"a", "b", "cc", "d", "e", "f"}, {"x", "yy", "z", "u", "v"}
 app = Topology("a")
 rows = app.read.kafka("in", format=Json({"s": pl.String}))
-rows = rows.filter(pl.col("s").is_in(text) | pl.col("s").str.contains_any(number))
+rows = rows.filter(pl.col("s").is_in(text) | pl.col("s").str.contains_any(list(number)))
 same = pl.col("s").map_elements(str.lower, return_dtype=pl.String)
 rows.filter(~same.is_in(number)).write.kafka("out")
 print(identity(app.plan()))
