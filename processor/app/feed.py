@@ -27,6 +27,13 @@ _CHUNK: Final = 10_000
 def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
     """Put a file's records into the topic; raises `SettingsError` for what cannot be fed."""
     source = _source(plans, topic, path)
+    of_key = set() if source.key_format is None else set(source.key_format.columns or ())
+    if not of_key <= set(getattr(source.key_format, "optional", ())):
+        raise SettingsError(
+            f"--feed {topic}={path}: at {source.at} the records' keys are read as "
+            f"{', '.join(source.of_key())}, and a file has values alone",
+            remedy="make the key's columns optional, or write the topic with its keys",
+        )
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -38,7 +45,7 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
     producer.start(10)
     for start in range(0, len(values), _CHUNK):
         part = values[start : start + _CHUNK]
-        if source.partitioned_by and source.key not in source.partitioned_by:
+        if source.partitioned_by and source.own().keys().isdisjoint(source.partitioned_by):
             producer.produce(Output(topic, part, _keys(part, source)))
         else:
             producer.produce(Output(topic, part, partition=0))

@@ -267,6 +267,12 @@ class _Keys:
                 "has heard of its writers cannot be dealt out",
                 remedy=OTHERWISE,
             )
+        if source.keyed_by_format():
+            raise StateMismatchError(
+                f"{plan.app}: the input is keyed by what a format reads of the records' keys: "
+                "groups of state cannot be assigned by their text",
+                remedy=OTHERWISE,
+            )
         if len(source.partitioned_by) != 1:
             raise StateMismatchError(
                 f"{plan.app}: the input is partitioned by {', '.join(source.partitioned_by)}: how "

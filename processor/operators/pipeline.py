@@ -191,7 +191,7 @@ class Pipeline:
         wanted = self._keys.wanted(decoded.frame.height) if self._keys and self._stateful else 0
         if not wanted or self._keys is None:
             return 0
-        samples = self._decode.samples(decoded, slices, self._keyed_by[0], wanted)
+        samples = self._decode.samples(decoded, slices, self._keyed_by, wanted)
         return self._keys.look(samples)
 
     def _descend(

@@ -156,15 +156,18 @@ class Decode:
         return found
 
     def samples(
-        self, decoded: Decoded, slices: Sequence[Slice], column: str, count: int
+        self, decoded: Decoded, slices: Sequence[Slice], columns: Sequence[str], count: int
     ) -> list[Sample]:
-        """Some of a batch's good records, evenly spread, with the text of a column.
+        """Some of a batch's good records, evenly spread, with the text of columns.
 
         ``count`` is no more than there are.
         """
         spread = (number * decoded.frame.height // count for number in range(count))
         rows = [row for row in spread if row not in decoded.bad]
-        texts = decoded.frame[column].gather(rows).cast(pl.String).to_list()
+        frame = decoded.frame.select_seq(columns)[rows].cast(pl.String)
+        texts: list[str | None] = frame.to_series().to_list()
+        if len(columns) > 1:
+            texts = [None if set(row) == {None} else repr(row) for row in frame.iter_rows()]
         return [Sample(*pair) for pair in zip(messages_at(slices, rows), texts, strict=True)]
 
     def behind(
