@@ -10,6 +10,7 @@ _HOME = {
     "Topology": "processor.api.topology",
     "Frame": "processor.api.frame",
     "Csv": "processor.formats.csv",
+    "Debezium": "processor.formats.debezium",
     "Json": "processor.formats.json",
     "Text": "processor.formats.text",
     "ProcessorError": "processor.errors",
@@ -18,6 +19,7 @@ _HOME = {
 
 __all__ = [
     "Csv",
+    "Debezium",
     "Frame",
     "Json",
     "ProcessorError",

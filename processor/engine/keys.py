@@ -92,8 +92,8 @@ class Keys:
     def _elsewhere(self, sample: Sample) -> bool:
         text, lies = str(sample.text).encode(), sample.message.partition()
         if self._written:
-            key = sample.message.key() or b""
-            return partition_of(key, self._partitions) != lies or self._twice(sample) is not None
+            home = partition_of(_bytes(sample), self._partitions)
+            return home != lies or self._twice(sample) is not None
         if partition_of(text, self._partitions) == lies:
             return False
         key = sample.message.key()

@@ -56,7 +56,7 @@ def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:
         made.append(pl.Series(source.offset, offsets, dtype=pl.Int64))
     if source.timestamp is not None:
         made.append(_times(source.timestamp, messages, bad))
-    return Decoded(decoded.frame.with_columns(made), bad | dict(decoded.bad))
+    return decoded.grown(decoded.frame.with_columns(made), bad | dict(decoded.bad))
 
 
 def _of_keys(keys: Sequence[bytes | None], source: Source, bad: dict[int, str]) -> list[pl.Series]:
