@@ -9,6 +9,7 @@ from typing import Any
 _HOME = {
     "Topology": "processor.api.topology",
     "Frame": "processor.api.frame",
+    "CloudEvents": "processor.formats.cloudevents",
     "Csv": "processor.formats.csv",
     "Debezium": "processor.formats.debezium",
     "Json": "processor.formats.json",
@@ -18,6 +19,7 @@ _HOME = {
 }
 
 __all__ = [
+    "CloudEvents",
     "Csv",
     "Debezium",
     "Frame",

@@ -16,7 +16,7 @@ import polars as pl
 
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
-from processor.formats.base import MARK
+from processor.formats.base import MARK, headed
 from processor.formats.csv import Csv
 from processor.model.log import Output
 from processor.plan import nodes
@@ -33,6 +33,13 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
             f"--feed {topic}={path}: at {source.at} the records' keys are read as "
             f"{', '.join(source.of_key())}, and a file has values alone",
             remedy="make the key's columns optional, or write the topic with its keys",
+        )
+    having = headed(source.format)
+    if having is not None and having.reads_headers:
+        raise SettingsError(
+            f"--feed {topic}={path}: at {source.at} a part of each record is in its headers, and a "
+            "file has values alone",
+            remedy='feed whole events: mode="structured"',
         )
     try:
         text = path.read_bytes()

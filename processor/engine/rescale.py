@@ -300,7 +300,7 @@ class _Keys:
         for run in log.scan(partition, start, extent.high):
             values = [message.value() for message in run]
             part = Slice(partition, run, values, start, extent.high, None)
-            decoded = own.added(self._source.format.decode(values), [part], self._source)
+            decoded = own.added(own.read(self._source.format, [part]), [part], self._source)
             texts = _texts(decoded.frame[self.column])
             for row, message in enumerate(run):
                 if row not in decoded.bad and row not in decoded.passed:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from processor.formats.base import Format, WriteError, finite
+from processor.formats.base import Format, WriteError, finite, headed
+from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.text import Text
@@ -84,9 +85,10 @@ class Emit:
     def _lacking(self, frame: pl.DataFrame) -> Iterator[tuple[str, Format, pl.Series]]:
         """The columns with cells that no reader of a format takes, and which it does take."""
         for name in self.required:
-            there = _there(frame[name], self.format)
+            form = _part(self.format, name)
+            there = _there(frame[name], form)
             if there is not None:
-                yield name, self.format, there
+                yield name, form, there
         if self.key_format is None:
             return
         keyless = self._keyless(frame)
@@ -117,7 +119,7 @@ class Emit:
             if cell is not None
             else f"is a field of {self.topic!r}, whose format has no way to leave one out"
         )
-        where = "" if form is self.format else "key: "
+        where = "key: " if form is self.key_format else ""
         return WriteError(f"{where}column {name!r} is {what}, and {why}")
 
     def _add(
@@ -135,7 +137,11 @@ class Emit:
             rows = rows.rechunk()
         headers = None if self.headers is None else _headers(rows, self.headers)
         times = None if self.timestamp is None else _millis(rows[self.timestamp])
-        values = self.format.encode(rows.drop(self.apart) if self.apart else rows)
+        value = rows.drop(self.apart) if self.apart else rows
+        values = self.format.encode(value)
+        having = headed(self.format)
+        if having is not None:
+            headers = _joined(headers, having.write_headers(value))
         output = Output(self.topic, values, keys, headers, partition, times)
         context.result.outputs.append(output)
 
@@ -167,7 +173,28 @@ def required(form: Format, value: Sequence[str]) -> tuple[str, ...]:
         return tuple(name for name in form.columns or () if name not in form.optional)
     if isinstance(form, Text):
         return tuple(value)
+    if isinstance(form, CloudEvents):
+        data = [name for name in value if name not in form.attributes.values()]
+        return (*form.needed, *required(form.data, data))
     return tuple(form.columns) if isinstance(form, Csv) else ()
+
+
+def _part(form: Format, name: str) -> Format:
+    """The format that has a column: an attribute of an event is text."""
+    if not isinstance(form, CloudEvents):
+        return form
+    return Text() if name in form.attributes.values() else form.data
+
+
+def _joined(given: list[Headers] | None, own: list[Headers]) -> list[Headers]:
+    """The headers that a sink asks for, and those of its format, which take their names."""
+    if given is None:
+        return own
+    joined: list[Headers] = []
+    for some, more in zip(given, own, strict=True):
+        names = {name for name, _ in more}
+        joined.append([*(one for one in some if one[0] not in names), *more])
+    return joined
 
 
 def _millis(column: pl.Series) -> list[int | None]:

@@ -14,7 +14,7 @@ from itertools import chain
 import numpy as np
 import polars as pl
 
-from processor.formats.base import Decoded
+from processor.formats.base import Decoded, Format, headed
 from processor.model.batch import Slice
 from processor.model.headers import headers_of
 from processor.model.log import Message
@@ -23,6 +23,16 @@ from processor.plan.nodes import HEADERS, Source
 _RECORD = "the record"
 _MICROS = 1_000
 _NO_TIMESTAMP = 0
+
+
+def read(form: Format, slices: Sequence[Slice]) -> Decoded:
+    """The values as columns; with their headers, where a format has a part of a record there."""
+    values = list(chain.from_iterable(part.values for part in slices))
+    having = headed(form)
+    if having is None or not having.reads_headers:
+        return form.decode(values)
+    headers = [headers_of(message) for part in slices for message in part.messages]
+    return having.decode_with(values, headers)
 
 
 def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:

@@ -17,6 +17,7 @@ from typing import Final
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.text import Text
@@ -89,7 +90,7 @@ def apart(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> tuple[str, ...]:
     """
     taken = {*nodes.key_columns(sink.key), sink.timestamp, *nodes.header_columns(sink.headers)}
     form = sink.format
-    named = form.columns if isinstance(form, Csv | Json) else None
+    named = form.columns if isinstance(form, Csv | Json | CloudEvents) else None
     if isinstance(form, Text):
         others = [name for name in have if name not in taken]
         named = dict.fromkeys(others, pl.String) or None

@@ -17,7 +17,8 @@ from processor.api import functions
 from processor.api.frame import Frame, Group, Writer
 from processor.api.topology import Definition, Reader, Topology
 from processor.connectors.memory.records import StoredMessage
-from processor.formats import debezium
+from processor.formats import cloudevents, debezium
+from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
 from processor.formats.debezium import Debezium
 from processor.formats.json import Json
@@ -32,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text()
 WORDS = {
     name: " or ".join(f'"{word}"' for word in get_args(alias))
-    for name, alias in {**vars(nodes), **vars(debezium)}.items()
+    for name, alias in {**vars(nodes), **vars(debezium), **vars(cloudevents)}.items()
     if get_origin(alias) is Literal
 }
 WORDS |= {"Policy": '"stop" or "replay" or "changelog"'}
@@ -43,8 +44,8 @@ OWNERS: dict[str, type] = {
     "Groups": Group, "Writing": Writer, "TestDriver": TestDriver, "Records": StoredMessage,
 }  # fmt: skip
 MADE: dict[str, type] = {
-    "Topology": Topology, "Csv": Csv, "Debezium": Debezium, "Json": Json, "Text": Text,
-    "TestDriver": TestDriver,
+    "Topology": Topology, "Csv": Csv, "CloudEvents": CloudEvents, "Debezium": Debezium,
+    "Json": Json, "Text": Text, "TestDriver": TestDriver,
 }  # fmt: skip
 
 
