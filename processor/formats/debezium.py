@@ -30,6 +30,7 @@ from processor.formats.base import (
 )
 from processor.formats.encoded import UNITS, Encoding, Flag, Rows, TimeUnit, encodings
 from processor.formats.json import Json
+from processor.formats.modelled import Columns, optional_of
 from processor.model.location import Location
 
 Tombstones: TypeAlias = Literal["pass", "row"]
@@ -88,7 +89,7 @@ class Debezium:
     frozenset({1})
     """
 
-    row: Mapping[str, DataType]
+    row: Columns = Columns()  # noqa: RUF009 - it holds nothing of a format
     optional: frozenset[str] = frozenset()
     unwrap: bool = False
     tombstones: Tombstones = "pass"
@@ -108,6 +109,7 @@ class Debezium:
         declared.check_bytes("Debezium", self.value_bytes_max, at)
         added = dict({} if self.unwrap else _TIMES) if self.added is None else self.added
         self._check(added, at)
+        object.__setattr__(self, "optional", frozenset(self.optional) | optional_of(self))
         row = {name: declared.full(kind) for name, kind in self.row.items()}
         object.__setattr__(self, "_needed", tuple(n for n in row if n not in self.optional))
         object.__setattr__(self, "_stamped", tuple(n for n in added if n not in self.optional))

@@ -1,4 +1,4 @@
-"""What is written as events is read back as the same rows, in either mode, and by another reader."""
+"""What is written as events is read back as the same rows, here and by a reader of another kind."""
 
 from __future__ import annotations
 

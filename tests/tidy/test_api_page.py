@@ -36,6 +36,8 @@ WORDS = {
     for name, alias in {**vars(nodes), **vars(debezium), **vars(cloudevents)}.items()
     if get_origin(alias) is Literal
 }
+WORDS |= {"AnyColumns": "Mapping[str, DataType] or type or None"}
+WORDS |= {"Columns": "Mapping[str, DataType] or type"}
 WORDS |= {"Policy": '"stop" or "replay" or "changelog"'}
 WORDS |= {"Guarantee": '"exactly-once" or "at-least-once"', "Unit": '"s" or "ms" or "us"'}
 # The methods of these sections are those of these classes.
@@ -188,6 +190,6 @@ def blocks(document: str) -> list[Any]:
 def test_an_example_runs(code, where, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "example"}
-    exec(compile(code, where, "exec"), names)  # noqa: S102 - our own text
+    exec(compile(code, where, "exec", dont_inherit=True), names)  # noqa: S102 - our own text
     for name in [name for name in names if name.startswith("test_")]:
         names[name]()
