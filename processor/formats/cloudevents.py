@@ -41,10 +41,12 @@ Mode: TypeAlias = Literal["structured", "binary"]
 REQUIRED: Final = "id", "source", "type"
 VERSION: Final = "1.0"
 STRUCTURED: Final = "application/cloudevents+json"
+_EVENTS: Final = "application/cloudevents"
 _OPTIONAL: Final = "subject", "time", "datacontenttype", "dataschema"
 _NOT_ATTRIBUTES: Final = "data", "data_base64", "specversion"
 _NAME: Final = re.compile(r"[a-z0-9]+")
 _TIME: Final = "%Y-%m-%dT%H:%M:%SZ"
+_READ: Final = tuple(dict.fromkeys(["%Y-%m-%dT%H:%M:%S%.f%z", *READ_FORMS]))
 _PREFIX: Final = "ce_"
 _TYPE: Final = "content-type"
 
@@ -169,11 +171,11 @@ class CloudEvents:
         """Binary events to columns: each value with the headers of its record."""
         found = [dict(each) for each in headers]
         bad: dict[int, str] = {}
-        names = ["specversion", *REQUIRED, *self.attributes]
-        texts = {name: _texts(name, [_of(one, name) for one in found], bad) for name in names}
-        for row, one in enumerate(found):
-            if (one.get(_TYPE) or b"").startswith(STRUCTURED.partition("+")[0].encode()):
-                bad.setdefault(row, f"a structured event: its {_TYPE} is {shown(one[_TYPE])}")
+        names = dict.fromkeys(["specversion", *REQUIRED, *self.attributes, "datacontenttype"])
+        texts = {name: _texts(name, found, bad) for name in names}
+        kinds = texts["datacontenttype"]
+        for row in kinds.str.starts_with(_EVENTS).fill_null(value=False).arg_true():
+            bad.setdefault(row, f"a structured event: its {_TYPE} is {shown(kinds[row])}")
         attributes = self._attributes(pl.DataFrame(texts), bad)
         read = self.data.decode(values)
         bad |= {row: reason for row, reason in read.bad.items() if row not in bad}
@@ -242,7 +244,7 @@ class CloudEvents:
         for name, column in self.attributes.items():
             text = texts[name]
             if name == "time":
-                times = parse_times(text, READ_FORMS, TIMESTAMP)
+                times = parse_times(text, _READ, TIMESTAMP)
                 for row in (times.is_null() & text.is_not_null()).arg_true():
                     bad.setdefault(row, f"attribute 'time': {shown(text[row])} is no time")
                 text = times
@@ -324,15 +326,25 @@ def _constant(name: str, text: str, count: int) -> pl.Series:
     return pl.repeat(text, count, dtype=pl.String, eager=True).alias(name)
 
 
-def _of(headers: Mapping[str, bytes | None], name: str) -> bytes | None:
-    return headers.get(_TYPE if name == "datacontenttype" else _PREFIX + name)
-
-
-def _texts(name: str, cells: Sequence[bytes | None], bad: dict[int, str]) -> pl.Series:
+def _texts(
+    name: str, headers: Sequence[Mapping[str, bytes | None]], bad: dict[int, str]
+) -> pl.Series:
+    """The text of an attribute in each record's headers."""
+    header = _header(name)
+    cells = [each.get(header) for each in headers]
     try:
         return pl.Series(name, cells, dtype=pl.Binary).cast(pl.String)
     except pl.exceptions.ComputeError:
         return pl.Series(name, list(_each(name, cells, bad)), dtype=pl.String)
+
+
+def _header(name: str) -> str:
+    """The header that an attribute is in.
+
+    >>> _header("id"), _header("datacontenttype")
+    ('ce_id', 'content-type')
+    """
+    return _TYPE if name == "datacontenttype" else _PREFIX + name
 
 
 def _each(name: str, cells: Sequence[bytes | None], bad: dict[int, str]) -> Iterable[str | None]:
