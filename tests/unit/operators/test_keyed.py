@@ -14,8 +14,7 @@ from processor import functions as F
 from processor.app.feed import feed
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.partitioner import partition as murmur2
-from processor.engine import rescale
-from processor.errors import SettingsError, StateMismatchError
+from processor.errors import SettingsError
 from processor.plan import compacted
 from processor.plan.describe import describe
 from processor.plan.fingerprint import describe as state_of
@@ -306,11 +305,3 @@ def test_a_file_is_not_fed_where_records_without_a_key_would_all_be_bad(tmp_path
     log.create({"in": 1})
     feed(log, [copied(Json(KEY, optional=frozenset(KEY))).plan()], "in", path)
     assert log.describe(["in"])["in"].extents[0].high == 1
-
-
-def test_state_by_keys_of_a_format_is_not_dealt_out_to_more_partitions():
-    driver = fed(sums(), b'{"shop":"a","user":1}', partitions=2)
-    driver.stop()
-    driver.log.create({"in": 4})
-    with pytest.raises(StateMismatchError, match="keyed by what a format reads"):
-        rescale.rescale(driver.plan, driver.log, driver.store, 4)
