@@ -74,7 +74,9 @@ def _of_keys(keys: Sequence[bytes | None], source: Source, bad: dict[int, str]) 
     form = source.key_format
     if form is None:
         return []
-    rows = [row for row, key in enumerate(keys) if key is not None]
+    rows: Sequence[int] = range(len(keys))
+    if None in keys:
+        rows = [row for row, key in enumerate(keys) if key is not None]
     read = form.decode([keys[row] for row in rows] if len(rows) < len(keys) else keys)
     for row, reason in read.bad.items():
         told = f"it{reason.removeprefix(_RECORD)}" if reason.startswith(_RECORD) else reason

@@ -14,6 +14,7 @@ from dataclasses import replace
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats.base import Format, headed
 from processor.plan import nodes, outputs, written
 
 
@@ -34,11 +35,18 @@ def check_source(source: nodes.Source) -> None:
                 remedy='say how keys are read: key_format=Json({"user": pl.String})',
             )
         return
+    _plain(source.key_format, source.at)
     columns = source.of_key()
     if not columns:
         raise TopologyError(
             f"{source.at}: the key_format of {source.topic!r} has no columns to read",
             remedy='name them: key_format=Json({"user": pl.String})',
+        )
+    optional = {source.key_prefix + name for name in getattr(source.key_format, "optional", ())}
+    if source.event_time in columns.keys() & optional:
+        raise TopologyError(
+            f"{source.at}: event_time={source.event_time!r} may be missing in a key",
+            remedy="take it out of the key_format's optional columns",
         )
     left = [name for name in columns if name not in source.partitioned_by]
     if left and source.keyed_by_format():
@@ -46,6 +54,15 @@ def check_source(source: nodes.Source) -> None:
             f"{source.at}: the bytes of the whole key say in which partition a record lies, and "
             f"partitioned_by leaves out {', '.join(map(repr, left))} of it",
             remedy=f"name all columns of the key: partitioned_by={list(columns)}",
+        )
+
+
+def _plain(form: Format, at: nodes.Location) -> None:
+    if headed(form) is not None:
+        raise TopologyError(
+            f"{at}: key_format: {form.describe().partition('(')[0]} has a part in headers, and a "
+            "key has none",
+            remedy="use Json, Csv or Text",
         )
 
 
@@ -70,6 +87,7 @@ def check_sink(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
         raise TopologyError(
             f"{sink.at}: the key names {twice!r} twice", remedy="name each column once"
         )
+    _plain(sink.key_format, sink.at)
     of_key = {name: have[name] for name in names}
     alone = replace(sink, format=sink.key_format)
     try:

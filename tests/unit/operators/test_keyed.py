@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor import Csv, Json, Text, Topology, TopologyError
+from processor import CloudEvents, Csv, Json, Text, Topology, TopologyError
 from processor import functions as F
 from processor.app.feed import feed
 from processor.connectors.memory.log import MemoryLog
@@ -223,6 +223,9 @@ def test_keys_that_are_written_in_two_ways_in_one_partition_are_one_group():
         ({"key_format": Json({"n": pl.Int64})}, "key_format='n' is a column of the format too",
          'key_prefix="key_"'),
         ({"key_format": Json(KEY), "key": "shop"}, "'shop' stands for two columns", "otherwise"),
+        ({"key_format": CloudEvents(VALUE)}, "cloudevents has a part in headers", "use Json"),
+        ({"key_format": Json({"at": pl.Datetime}, optional=frozenset({"at"})), "event_time": "k_at",
+          "key_prefix": "k_"}, "event_time='k_at' may be missing in a key", "optional columns"),
         ({"key_format": Json(KEY), "partitioned_by": "user"}, "leaves out 'shop'",
          "partitioned_by=['shop', 'user']"),
     ],
@@ -246,6 +249,7 @@ def test_a_source_whose_keys_cannot_be_read_so_is_refused_at_its_line(read, told
         ({"key": ["n"], "key_format": Json({"n": pl.String})}, "key_format: rows cannot be"),
         ({"key": ["n"], "key_format": Json({"m": pl.Int64})}, "the format names 'm'"),
         ({"key": ["n", "m"], "key_format": Text()}, "key_format: "),
+        ({"key": ["n"], "key_format": CloudEvents(VALUE)}, "cloudevents has a part in headers"),
     ],
 )
 def test_a_sink_whose_keys_cannot_be_written_so_is_refused_at_its_line(write, told):
@@ -294,6 +298,16 @@ def test_the_formats_of_keys_are_described_and_another_one_is_another_topology()
 def test_state_of_keys_that_are_read_otherwise_came_by_other_steps():
     steps = [state_of(t.plan()).operators[0].steps for t in (sums(), sums(key="k"))]
     assert steps[0] != steps[1]
+
+
+def test_an_event_time_may_be_of_the_key():
+    topology = Topology("timed")
+    key = Json({"at": pl.Datetime("us")})
+    rows = topology.read.kafka("in", format=VALUE, key_format=key, event_time="at")
+    rows.with_watermark("1 minute").write.kafka("out")
+    driver = fed(topology, b'{"at":"2026-05-01T09:10:00"}', None, b'{"at":"2026-05-01T09:00:00"}')
+    assert [row["at"] for row in driver.json("out")] == ["2026-05-01T09:10:00"]
+    assert driver.reports[0].late == 1
 
 
 def test_a_file_is_not_fed_where_records_without_a_key_would_all_be_bad(tmp_path):
