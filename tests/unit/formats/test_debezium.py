@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
 
@@ -12,6 +12,7 @@ import pytest
 
 from processor import Debezium, Json, Topology, TopologyError
 from processor import functions as F
+from processor.cli.late import looked_at
 from processor.testing import TestDriver
 
 ROW = {"id": pl.Int64, "name": pl.String}
@@ -139,6 +140,19 @@ def test_tombstones_that_are_passed_over_are_counted_as_filtered_and_move_no_wat
         6, 2, 3, 1,
     )  # fmt: skip
     assert report.late == 0
+
+
+def test_a_tombstone_is_not_late_by_any_delay():
+    topology = Topology("changes")
+    rows = topology.read.kafka("db.t", format=Debezium(ROW), event_time="ts_ms")
+    rows.with_watermark("1 minute").select("op").write.kafka("out")
+    driver = TestDriver(topology)
+    late = event(after=ANN, ts_ms=AT_MS - 3_600_000)
+    driver.log.feed("db.t", [event(after=ANN), None, late, None], [b"k"] * 4)
+    known, _ = looked_at(driver.plan, driver.log)
+    assert (known.records, known.loss(timedelta(0)).late) == (2, 1)
+    driver.run()
+    assert (driver.reports[0].late, driver.reports[0].filtered) == (1, 2)
 
 
 def test_a_tombstone_is_passed_over_whatever_its_key_and_a_time_is_not_asked_of_it():
