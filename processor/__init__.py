@@ -9,7 +9,9 @@ from typing import Any
 _HOME = {
     "Topology": "processor.api.topology",
     "Frame": "processor.api.frame",
+    "CloudEvents": "processor.formats.cloudevents",
     "Csv": "processor.formats.csv",
+    "Debezium": "processor.formats.debezium",
     "Json": "processor.formats.json",
     "Text": "processor.formats.text",
     "ProcessorError": "processor.errors",
@@ -17,7 +19,9 @@ _HOME = {
 }
 
 __all__ = [
+    "CloudEvents",
     "Csv",
+    "Debezium",
     "Frame",
     "Json",
     "ProcessorError",

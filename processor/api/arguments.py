@@ -69,6 +69,8 @@ def column(value: object, what: str, at: Location) -> str:
         right = 'compute it before, with_columns(k=expression), and give the name: "k"'
     elif isinstance(value, list | tuple | set):
         right = f"it is one column; of several make one: {_CONCAT}"
+        if what == "key":
+            right += "; or say how they become bytes: key_format=Json()"
     else:
         right = 'give a column\'s name, as in "user"'
     return text(value, what, at, right)
@@ -104,15 +106,26 @@ def length(value: object, what: str, at: Location, right: str) -> timedelta:
         raise TopologyError(f"{at}: {what}: {error}", remedy=f"say {right}") from error
 
 
-def format_(value: object, at: Location) -> None:
+def format_(value: object, at: Location, what: str = "format") -> None:
     """Refuse what is no format, the class of one among it."""
     if isinstance(value, type) or not all(
         hasattr(value, name) for name in ("decode", "encode", "describe", "columns")
     ):
         raise TopologyError(
-            f"{at}: format is {shown(value)}",
+            f"{at}: {what} is {shown(value)}",
             remedy='make one: Json({"user": pl.String}), Csv({"user": pl.String}) or Text()',
         )
+
+
+def keys(value: object, form: object, at: Location) -> str | tuple[str, ...] | None:
+    """The value, if it is a column that a key is made of, or several with a format."""
+    if form is not None:
+        format_(form, at, "key_format")
+    if value is None or isinstance(value, str):
+        return value
+    if form is None:
+        return column(value, "key", at)
+    return columns(value, "key", at)
 
 
 def header_columns(value: object, at: Location) -> str | tuple[tuple[str, str], ...] | None:

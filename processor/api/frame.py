@@ -171,7 +171,7 @@ class Writer:
         outputMode='mode="append", "update" or "complete"',
         output_mode='mode="append", "update" or "complete"', value="format=Text() or Json()",
         partitioned_by='key="user"', partition_by='key="user"', partition='key="user"',
-        keys='key is one column: with_columns(k=pl.concat_str(...)), key="k"',
+        keys='key=["a", "b"], key_format=Json()',
         partitions="`processor run --create-topics N` makes topics of N partitions",
         checkpointLocation="`processor run --redis-url` says where checkpoints are kept",
         trigger="`processor run --interval 500ms`",
@@ -180,18 +180,20 @@ class Writer:
         self,
         topic: str,
         *,
-        key: str | None = None,
+        key: str | Sequence[str] | None = None,
         mode: nodes.OutputMode = "append",
         format: Format | None = None,  # noqa: A002 - the word that users of Spark look for
         watermark: nodes.Carried | None = None,
         timestamp: str | None = None,
         headers: str | Mapping[str, str] | None = None,
+        key_format: Format | None = None,
     ) -> None:
         """Publish the rows to a topic.
 
         Args:
             topic: its name.
-            key: the column whose text is the record's key, which picks the partition.
+            key: the column whose text is the record's key, which picks the partition; or those
+                that ``key_format`` makes it of.
             mode: ``append``: each row once; ``update``: groups that changed, the last record of a
                 key is the right one; ``complete``: all groups with every batch.
             format: how rows become bytes; JSON if left out.
@@ -202,11 +204,11 @@ class Writer:
                 ``read.kafka(headers="...")`` has made, to keep them.
             watermark: ``"carried"``: the last record of a batch in each partition tells, in a
                 header, how far the tasks have come, for ``read.kafka(..., watermark="carried")``.
+            key_format: how the key's columns become its bytes; left out, it is the text of one.
         """
         at = caller()
         arguments.text(topic, "the topic", at, 'give its name: write.kafka("totals")')
-        if key is not None:
-            arguments.column(key, "key", at)
+        keyed = arguments.keys(key, key_format, at)
         if format is not None:
             arguments.format_(format, at)
         if timestamp is not None:
@@ -214,7 +216,10 @@ class Writer:
         named = arguments.header_columns(headers, at)
         arguments.carried(watermark, at, 'leave it out, or say watermark="carried"')
         node = self._frame._node  # noqa: SLF001 - Writer is a part of Frame
-        sink = nodes.Sink(node, topic, format or Json(), key, mode, at, watermark, timestamp, named)
+        form = format or Json()
+        sink = nodes.Sink(
+            node, topic, form, keyed, mode, at, watermark, timestamp, named, key_format
+        )
         self._frame._topology._append(sink)  # noqa: SLF001
 
     @arguments.told('write.console(mode="update")', format="format=Json(), Csv(...) or Text()")

@@ -100,6 +100,7 @@ class Reader:
         "earliest|latest`", group="the group is the application's: Topology(\"name\")",
         group_id="the group is the application's: Topology(\"name\")",
         includeHeaders='headers="headers"', include_headers='headers="headers"',
+        keyFormat="key_format=Json({...})", keySchema="key_format=Json({...})",
         key_by='partitioned_by="user"', partition_by='partitioned_by="user"',
     )  # fmt: skip
     def kafka(
@@ -117,6 +118,8 @@ class Reader:
         headers: str | Mapping[str, str] | None = None,
         partition: str | None = None,
         offset: str | None = None,
+        key_format: Format | None = None,
+        key_prefix: str = "",
     ) -> Frame:
         """Records of a topic.
 
@@ -145,10 +148,17 @@ class Reader:
                 ``{"key": String, "value": Binary}``, for ``write.kafka(headers=...)`` to keep them.
             partition: a column to add, with the number of the partition (Int32).
             offset: a column to add, with the offset (Int64).
+            key_format: how the bytes of keys become columns, which ``partitioned_by`` may name. A
+                key that cannot be read makes its record bad; none is null in all of them, if the
+                format has them all as optional, and else bad.
+            key_prefix: what the names of these columns begin with, where the value has the same.
         """
         at = caller()
         arguments.text(topic, "the topic", at, 'give its name: read.kafka("trips", format=...)')
         arguments.format_(format, at)
+        if key_format is not None:
+            arguments.format_(key_format, at, "key_format")
+        arguments.text(key_prefix, "key_prefix", at, 'give text: key_prefix="key_"')
         time, computed = arguments.event_time(event_time, at)
         keys = arguments.columns(partitioned_by, "partitioned_by", at)
         own = {"timestamp": timestamp, "key": key, "partition": partition, "offset": offset}
@@ -178,6 +188,8 @@ class Reader:
             partition,
             offset,
             computed,
+            key_format,
+            key_prefix,
         )
         return Frame(self._topology, source)
 

@@ -16,7 +16,7 @@ import polars as pl
 
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
-from processor.formats.base import MARK
+from processor.formats.base import MARK, headed
 from processor.formats.csv import Csv
 from processor.model.log import Output
 from processor.plan import nodes
@@ -27,6 +27,20 @@ _CHUNK: Final = 10_000
 def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
     """Put a file's records into the topic; raises `SettingsError` for what cannot be fed."""
     source = _source(plans, topic, path)
+    of_key = set() if source.key_format is None else set(source.key_format.columns or ())
+    if not of_key <= set(getattr(source.key_format, "optional", ())):
+        raise SettingsError(
+            f"--feed {topic}={path}: at {source.at} the records' keys are read as "
+            f"{', '.join(source.of_key())}, and a file has values alone",
+            remedy="make the key's columns optional, or write the topic with its keys",
+        )
+    having = headed(source.format)
+    if having is not None and having.reads_headers:
+        raise SettingsError(
+            f"--feed {topic}={path}: at {source.at} a part of each record is in its headers, and a "
+            "file has values alone",
+            remedy='feed whole events: mode="structured"',
+        )
     try:
         text = path.read_bytes()
     except OSError as error:
@@ -38,7 +52,7 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
     producer.start(10)
     for start in range(0, len(values), _CHUNK):
         part = values[start : start + _CHUNK]
-        if source.partitioned_by and source.key not in source.partitioned_by:
+        if source.partitioned_by and source.own().keys().isdisjoint(source.partitioned_by):
             producer.produce(Output(topic, part, _keys(part, source)))
         else:
             producer.produce(Output(topic, part, partition=0))

@@ -194,6 +194,18 @@ def late(
 
 
 @cli.command()
+@click.argument("topic")
+@options.taking(*options.CONNECTIONS)
+@click.option("--records", type=click.IntRange(1, 100_000), default=1_000, show_default=True,
+              metavar="N", help="How many of the last records to look at.")  # fmt: skip
+def infer(topic: str, config: Path | None, records: int, **given: Any) -> None:
+    """Print the code of a topology that reads a topic, found by looking at its records."""
+    from processor.cli import infer as command
+
+    command.infer(topic, _loaded(config, "warning", **given), records)
+
+
+@cli.command()
 @click.argument("topology")
 @options.taking(*options.CONNECTIONS, options.SET)
 @click.option(

@@ -5,6 +5,9 @@ that: each writer does, by its partitioner. Of every batch a few records are loo
 of the ``partitioned_by`` column, by murmur2, against the partition that the record came from. The
 first that lies elsewhere is told, and the partitioner that put it there as soon as it is known, or
 that the topic is keyed by something else; all that are found are counted.
+
+Where the columns are read of the key itself (``key_format``), its bytes are looked at as they were
+written; and one key that is written in two ways, so that it lies in two partitions, is told too.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ CLOSELY: Final = 1024
 ONE_IN: Final = 2048
 _KEYS_MIN: Final = 4  # fewer lie by chance where a partitioner puts them
 _SHOWN_MAX: Final = 60
+_HOMES_MAX: Final = 4096
 _MASK: Final = 0xFFFFFFFF
 _DEFAULT: Final = "partitioner=murmur2_random in librdkafka, Kafka's own clients without a setting"
 
@@ -35,15 +39,19 @@ class Keys:
     """
 
     def __init__(self, plan: Plan, partitions: int, tell: Callable[[str], None]) -> None:
-        columns = plan.source().partitioned_by
+        source = plan.source()
+        columns = source.partitioned_by
+        self._written = source.keyed_by_format()
         # How several columns make a key is not known; nor has one partition an elsewhere.
-        self._column = columns[0] if len(columns) == 1 and partitions > 1 else None
+        known = (len(columns) == 1 or self._written) and partitions > 1
+        self._column = ", ".join(columns) if known else None
         self._partitions = partitions
         self._tell = tell
         self._passed = 0
         self._known: list[Sample] = []
         self._untold = True
-        self._otherwise = True  # no key seen so far says what its column says
+        self._otherwise = not self._written  # no key seen so far says what its column says
+        self._homes: dict[str, tuple[int, bytes]] = {}
         self.seen = self.misplaced = 0
 
     def wanted(self, rows: int) -> int:
@@ -83,6 +91,9 @@ class Keys:
 
     def _elsewhere(self, sample: Sample) -> bool:
         text, lies = str(sample.text).encode(), sample.message.partition()
+        if self._written:
+            home = partition_of(_bytes(sample), self._partitions)
+            return home != lies or self._twice(sample) is not None
         if partition_of(text, self._partitions) == lies:
             return False
         key = sample.message.key()
@@ -90,7 +101,35 @@ class Keys:
         made = key is not None and key != text and _made_of(key, text)
         return not made or partition_of(key or b"", self._partitions) != lies
 
+    def _twice(self, sample: Sample) -> tuple[int, bytes] | None:
+        """Where else a key of the same columns was seen, and its bytes."""
+        text, here = str(sample.text), (sample.message.partition() or 0, _bytes(sample))
+        if len(self._homes) < _HOMES_MAX:
+            self._homes.setdefault(text, here)
+        there = self._homes.get(text, here)
+        return there if there[0] != here[0] else None
+
+    def _told_of_bytes(self, sample: Sample, fits: str | None) -> str:
+        message, key = sample.message, _shown(sample.message.key())
+        where = f"{message.topic()}[{message.partition()}] offset {message.offset()}"
+        home = partition_of(_bytes(sample), self._partitions)
+        other = self._twice(sample)
+        if home == message.partition() and other is not None:
+            return (
+                f"{where}: the key {key} is written {_shown(other[1])} in partition {other[0]}: "
+                "where writers of a topic differ in this, a key has a group in each of two "
+                "partitions. Let all writers write keys alike, to the byte"
+            )
+        return (
+            f"{where}: a record with the key {key} belongs to partition {home} of "
+            f"{self._partitions} by murmur2 of the key's bytes, and lies in {message.partition()}; "
+            "where writers of a topic differ in this, a key has a group in each of two partitions. "
+            + (fits or f"Let all writers use murmur2 of the key's bytes ({_DEFAULT})")
+        )
+
     def _told(self, sample: Sample, fits: str | None) -> str:
+        if self._written:
+            return self._told_of_bytes(sample, fits)
         message, text = sample.message, str(sample.text)
         if self._otherwise:
             return (

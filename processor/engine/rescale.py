@@ -9,9 +9,9 @@
 
 A raise does not move the topic's records: those of one key stay where they were, and later ones go
 elsewhere. So to run each partition's input again would split every group whose key has moved. What
-is moved is the committed state, and only if that is exact: the key's text is what murmur2 goes by
-(seen from the state itself and from the latest records), and no record that is still to be read
-lies where its key no longer belongs.
+is moved is the committed state, and only if that is exact: the key's text (or what its format
+writes) is what murmur2 goes by, seen from the state itself and from the latest records, and no
+record that is still to be read lies where its key no longer belongs.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ from processor.connectors.ports import Log, Owner, Store
 from processor.engine.changelog import Changelog
 from processor.engine.checkpoint import Checkpointer
 from processor.engine.heal import restore
+from processor.engine.keybytes import KeyBytes
 from processor.engine.reset import check_idle
 from processor.engine.task import Task, task_name
 from processor.errors import ProcessorError, StateLostError, StateMismatchError
@@ -137,7 +138,7 @@ def _attempt(  # noqa: PLR0917 - what `rescale` was given
     for partition, extent in extents.items():
         keys.check_records(log, partition, extent, heads.get(partition))
     keys.check_evidence(old)
-    dealt = _deal(old.values(), pipeline, keys.column, extents)
+    dealt = _deal(old.values(), pipeline, keys.bytes, extents)
     times = [m.event_time_max for m in manifests.values() if m.event_time_max is not None]
     log_times = [m.log_time for m in manifests.values() if m.log_time is not None]
     probe("before:rescale")
@@ -211,7 +212,7 @@ def _load(
 def _deal(
     old: Iterable[TaskState],
     pipeline: Pipeline,
-    column: str,
+    key_bytes: KeyBytes,
     partitions: Collection[TopicPartition],
 ) -> dict[TopicPartition, TaskState]:
     """All former state, each group in the partition that its key belongs to."""
@@ -221,7 +222,7 @@ def _deal(
         keys = slab.keys(live)
         cells = {cell: slab.gather(cell, live) for cell in slab.changed().cells}
         count = len(partitions)
-        numbers = np.array([_belongs(key, count) for key in _texts(keys[column])], np.int64)
+        numbers = np.array([_belongs(key, count) for key in key_bytes.of(keys)], np.int64)
         for partition, state in new.items():
             ours = numbers == partition.partition
             if ours.any():
@@ -230,11 +231,6 @@ def _deal(
     for slab in [slab for state in new.values() for slab in state.values()]:
         slab.commit(slab.changed().texts)
     return new
-
-
-def _texts(column: pl.Series) -> list[bytes | None]:
-    """Keys as their records have them."""
-    return column.cast(pl.String).cast(pl.Binary).to_list()
 
 
 def _belongs(key: bytes | None, count: int) -> int:
@@ -267,13 +263,13 @@ class _Keys:
                 "has heard of its writers cannot be dealt out",
                 remedy=OTHERWISE,
             )
-        if len(source.partitioned_by) != 1:
+        self.bytes = KeyBytes(source)
+        if not self.bytes.known:
             raise StateMismatchError(
                 f"{plan.app}: the input is partitioned by {', '.join(source.partitioned_by)}: how "
                 "these make a record's key is not known",
                 remedy=OTHERWISE,
             )
-        (self.column,) = source.partitioned_by
         self._source = source
         self._former, self._partitions = former, partitions
         self._seen = 0
@@ -282,7 +278,7 @@ class _Keys:
         """Every group lies in the partition of its key, by the former count."""
         for partition, state in old.items():
             for slab in state.values():
-                for key in _texts(slab.keys(slab.live())[self.column]):
+                for key in self.bytes.of(slab.keys(slab.live())):
                     self._check(key, partition, self._former, "a group of state")
 
     def check_records(
@@ -294,10 +290,10 @@ class _Keys:
         for run in log.scan(partition, start, extent.high):
             values = [message.value() for message in run]
             part = Slice(partition, run, values, start, extent.high, None)
-            decoded = own.added(self._source.format.decode(values), [part], self._source)
-            texts = _texts(decoded.frame[self.column])
+            decoded = own.added(own.read(self._source.format, [part]), [part], self._source)
+            texts = self.bytes.of(decoded.frame)
             for row, message in enumerate(run):
-                if row not in decoded.bad:
+                if row not in decoded.bad and row not in decoded.passed:
                     self._check_record(partition, message, texts[row], read)
 
     def check_evidence(self, old: Mapping[TopicPartition, TaskState]) -> None:
@@ -315,8 +311,8 @@ class _Keys:
         what = f"the record at offset {offset}"
         if key != text:
             raise StateMismatchError(
-                f"{partition}: {what} has the key {key!r}, its {self.column} is {text!r}: groups "
-                "cannot be assigned by their record keys",
+                f"{partition}: {what} has the key {key!r}, its {self.bytes.name} is {text!r}: "
+                "groups cannot be assigned by their record keys",
                 remedy=OTHERWISE,
             )
         self._seen += 1

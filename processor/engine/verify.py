@@ -339,7 +339,7 @@ def _grouped(
     if (
         sink.mode != "append"
         and bounds.partitions > 1
-        and sink.key not in order.fixed(plan, sink, aggregate)
+        and not order.is_fixed(plan, sink, aggregate)
     ):
         return "its key is no column of the group, so that records of a group have no order"
     made = {a.name: a for a in aggregate.aggregations}

@@ -10,10 +10,12 @@ import contextlib
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias, cast
 
 import numpy as np
 import polars as pl
+
+from processor.model.log import Headers
 
 Values: TypeAlias = Sequence[bytes | None]
 DataType: TypeAlias = pl.DataType | type[pl.DataType]
@@ -31,11 +33,22 @@ class WriteError(ValueError):
 class Decoded:
     """A batch as columns: ``frame`` has a row per value, in order; ``bad`` maps rows to reasons.
 
-    The cells of a bad row are of no meaning.
+    The cells of a bad row are of no meaning. Rows that are ``passed`` over are not bad: the format
+    was told to leave such records out, and they are counted as filtered.
     """
 
     frame: pl.DataFrame
     bad: Mapping[int, str] = field(default_factory=dict)
+    passed: frozenset[int] = frozenset()
+
+    def grown(self, frame: pl.DataFrame, bad: Mapping[int, str]) -> Decoded:
+        """The same records with more columns, and more that are bad; not what is passed over.
+
+        >>> tombstone = Decoded(pl.DataFrame(), passed=frozenset({1}))
+        >>> tombstone.grown(pl.DataFrame(), {0: "a", 1: "b"}).bad
+        {0: 'a'}
+        """
+        return Decoded(frame, {r: bad[r] for r in bad if r not in self.passed}, self.passed)
 
 
 class Format(Protocol):
@@ -57,6 +70,33 @@ class Format(Protocol):
     def describe(self) -> str:
         """The format in one line, for `processor describe` and the fingerprint."""
         ...
+
+
+class Headed(Format, Protocol):
+    """A format of which a part is in the headers of records, beside their values."""
+
+    @property
+    def reads_headers(self) -> bool:
+        """Whether `decode_with` reads, and not ``decode``."""
+        ...
+
+    def decode_with(self, values: Values, headers: Sequence[Headers]) -> Decoded:
+        """Turn values with their headers into columns; raises nothing for bad ones."""
+        ...
+
+    def write_headers(self, frame: pl.DataFrame) -> list[Headers]:
+        """The headers of rows, in order, for the values that ``encode`` makes of them."""
+        ...
+
+
+def headed(form: Format) -> Headed | None:
+    """The format, if a part of it is in headers.
+
+    >>> from processor import Text
+    >>> headed(Text()) is None
+    True
+    """
+    return cast("Headed", form) if hasattr(form, "write_headers") else None
 
 
 def size_errors(values: Values, bytes_max: int) -> dict[int, str]:

@@ -33,6 +33,7 @@ from processor.formats.base import (
     with_mark,
 )
 from processor.formats.epoch import Unit
+from processor.formats.modelled import Columns, optional_of
 from processor.formats.times import READ_FORMS
 
 _TERMINATOR: Final = b"\0\n"
@@ -71,7 +72,7 @@ class Csv:
     datetime.datetime(2014, 8, 1, 0, 3)
     """
 
-    columns: Mapping[str, DataType]
+    columns: Columns = Columns()  # noqa: RUF009 - it holds nothing of a format
     separator: str = ","
     times: Sequence[str] = READ_FORMS
     value_bytes_max: int = VALUE_BYTES_MAX
@@ -90,6 +91,11 @@ class Csv:
                 f"{at}: Csv: no columns", remedy='name them: Csv({"user": pl.String})'
             )
         declared.check_columns("Csv", self.columns, at)
+        for name in sorted(optional_of(self)):
+            raise TopologyError(
+                f"{at}: Csv: {name!r} is optional, and a line has no way to leave a field out",
+                remedy="read it as text, and make what you want of it with with_columns",
+            )
         declared.check_bytes("Csv", self.value_bytes_max, at)
         times = declared.times("Csv", self.columns, self.times, None, self.epoch, at)
         object.__setattr__(self, "_times", times)

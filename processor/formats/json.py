@@ -36,6 +36,7 @@ from processor.formats.base import (
 from processor.formats.epoch import WORDS, Unit
 from processor.formats.lines import join_rows
 from processor.formats.members import as_text, as_they_stand, members
+from processor.formats.modelled import AnyColumns, optional_of
 from processor.formats.nested import (
     as_it_stands,
     changed,
@@ -106,7 +107,7 @@ class Json:
     datetime.datetime(2014, 8, 1, 0, 3, 0, 250000)
     """
 
-    columns: Mapping[str, DataType] | None = None
+    columns: AnyColumns = AnyColumns()  # noqa: RUF009 - it holds nothing of a format
     optional: frozenset[str] = frozenset()
     millis: frozenset[str] = frozenset()
     time_form: str | None = None
@@ -124,6 +125,7 @@ class Json:
         declared.check_columns("Json", columns, at, deep=True)
         declared.check_bytes("Json", self.value_bytes_max, at)
         declared.check_names("Json", self.optional, columns, at)
+        object.__setattr__(self, "optional", frozenset(self.optional) | optional_of(self))
         times = declared.times(
             "Json", self.columns or None, self._forms(), self._written(), self._epoch(at), at
         )

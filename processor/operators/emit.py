@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
 
-from processor.formats.base import Format, WriteError, finite
+from processor.formats.base import Format, WriteError, finite, headed
+from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.text import Text
@@ -31,15 +32,17 @@ class Emit:
         apart: columns that are no part of the value.
         required: columns of the value in which no reader of the format takes just any cell
             (`required`).
+        key_format: makes the keys; one whose columns are all null is none.
     """
 
     topic: str
     format: Format
-    key: str | None
+    key: nodes.Key | None
     timestamp: str | None = None
     headers: nodes.Headers | None = None
     apart: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
+    key_format: Format | None = None
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """Add the rows to the batch's outputs; nothing goes on.
@@ -48,66 +51,81 @@ class Emit:
         those with a null or an empty text where the format has none.
         """
         if not frame.is_empty():
-            for name in self.required:
-                there = self._there(frame[name])
-                if there is not None:
-                    raise self._error(name, frame[name].filter(~there)[0])
+            for name, form, there in self._lacking(frame):
+                raise self._error(name, frame[name].filter(~there)[0], form)
             rows = frame.select_seq(pl.exclude(HIDDEN))
+            keyless = None if self.key is None else self._keyless(rows)
             if self.key is None:
                 self._add(rows, None, context)
+            elif keyless is None:
+                self._add(rows, self._keys(rows), context)
             else:
-                keys = rows[self.key].cast(pl.String).cast(pl.Binary)
-                if not keys.null_count():
-                    self._add(rows, keys, context)
-                else:
-                    column = pl.col(self.key)
-                    self._add(rows.filter(column.is_not_null()), keys.drop_nulls(), context)
-                    self._add(rows.filter(column.is_null()), None, context, NULL_KEYS)
+                keyed = rows.filter(~keyless)
+                self._add(keyed, self._keys(keyed), context)
+                self._add(rows.filter(keyless), None, context, NULL_KEYS)
         return frame.clear()
+
+    def _keyless(self, rows: pl.DataFrame) -> pl.Series | None:
+        """The rows whose key is null in all of its columns; ``None``: there is none."""
+        columns = [rows[name] for name in nodes.key_columns(self.key)]
+        if not all(column.null_count() for column in columns):
+            return None
+        nulls = columns[0].is_null()
+        for column in columns[1:]:
+            nulls &= column.is_null()
+        return nulls if nulls.any() else None
+
+    def _keys(self, rows: pl.DataFrame) -> list[bytes]:
+        names = nodes.key_columns(self.key)
+        if self.key_format is None:
+            return rows[names[0]].cast(pl.String).cast(pl.Binary).to_list()
+        frame = rows.select_seq(names)
+        return self.key_format.encode(frame.rechunk() if frame.n_chunks() > 1 else frame)
+
+    def _lacking(self, frame: pl.DataFrame) -> Iterator[tuple[str, Format, pl.Series]]:
+        """The columns with cells that no reader of a format takes, and which it does take."""
+        for name in self.required:
+            form = _part(self.format, name)
+            there = _there(frame[name], form)
+            if there is not None:
+                yield name, form, there
+        if self.key_format is None:
+            return
+        keyless = self._keyless(frame)
+        for name in required(self.key_format, nodes.key_columns(self.key)):
+            there = _there(frame[name], self.key_format)
+            if there is not None and keyless is not None:
+                there |= keyless
+            if there is not None and not there.all():
+                yield name, self.key_format, there
 
     def misfits(self, frame: pl.DataFrame) -> dict[int, str]:
         """The rows with a null where the format has none, found at once, with the column."""
         found: dict[int, str] = {}
-        for name in self.required:
-            there = self._there(frame[name])
-            if there is not None:
-                for row in there.not_().arg_true().to_list():
-                    found.setdefault(row, told(self._error(name, frame[name][row])))
+        for name, form, there in self._lacking(frame):
+            for row in there.not_().arg_true().to_list():
+                found.setdefault(row, told(self._error(name, frame[name][row], form)))
         return found
 
-    def _there(self, column: pl.Series) -> pl.Series | None:
-        """Which cells a reader of the format takes; ``None``: all."""
-        kind = column.dtype
-        if kind.is_float() and not isinstance(self.format, Text):
-            if not column.null_count() and finite(column):
-                return None
-            return column.is_finite().fill_null(value=False)
-        if kind in (pl.String, pl.Categorical, pl.Enum) and not isinstance(self.format, Json):
-            text = column.cast(pl.String)
-            there = text != ""
-            if isinstance(self.format, Csv) and text.str.contains("\0", literal=True).any():
-                there &= ~text.str.contains("\0", literal=True)
-            return None if there.all(ignore_nulls=False) else there.fill_null(value=False)
-        return column.is_not_null() if column.null_count() else None
-
-    def _error(self, name: str, cell: object) -> WriteError:
+    def _error(self, name: str, cell: object, form: Format) -> WriteError:
         if isinstance(cell, str):
             what = "text with a NUL" if cell else "empty text"
         else:
             what = "null" if cell is None else f"{cell}, which is no number"
         why = (
             f"is not optional in the format of {self.topic!r}"
-            if isinstance(self.format, Json)
+            if isinstance(form, Json)
             else f"no reader of {self.topic!r} takes it"
             if cell is not None
             else f"is a field of {self.topic!r}, whose format has no way to leave one out"
         )
-        return WriteError(f"column {name!r} is {what}, and {why}")
+        where = "key: " if form is self.key_format else ""
+        return WriteError(f"{where}column {name!r} is {what}, and {why}")
 
     def _add(
         self,
         rows: pl.DataFrame,
-        keys: pl.Series | None,
+        keys: Sequence[bytes] | None,
         context: Context,
         partition: int | None = None,
     ) -> None:
@@ -117,12 +135,31 @@ class Emit:
             # Over an empty chunk, which a filter may leave, joining columns ends in a panic of the
             # column engine (Polars 2.1).
             rows = rows.rechunk()
-        texts = None if keys is None else keys.to_list()
         headers = None if self.headers is None else _headers(rows, self.headers)
         times = None if self.timestamp is None else _millis(rows[self.timestamp])
-        values = self.format.encode(rows.drop(self.apart) if self.apart else rows)
-        output = Output(self.topic, values, texts, headers, partition, times)
+        value = rows.drop(self.apart) if self.apart else rows
+        values = self.format.encode(value)
+        having = headed(self.format)
+        if having is not None:
+            headers = _joined(headers, having.write_headers(value))
+        output = Output(self.topic, values, keys, headers, partition, times)
         context.result.outputs.append(output)
+
+
+def _there(column: pl.Series, form: Format) -> pl.Series | None:
+    """Which cells a reader of a format takes; ``None``: all."""
+    kind = column.dtype
+    if kind.is_float() and not isinstance(form, Text):
+        if not column.null_count() and finite(column):
+            return None
+        return column.is_finite().fill_null(value=False)
+    if kind in (pl.String, pl.Categorical, pl.Enum) and not isinstance(form, Json):
+        text = column.cast(pl.String)
+        there = text != ""
+        if isinstance(form, Csv) and text.str.contains("\0", literal=True).any():
+            there &= ~text.str.contains("\0", literal=True)
+        return None if there.all(ignore_nulls=False) else there.fill_null(value=False)
+    return column.is_not_null() if column.null_count() else None
 
 
 def required(form: Format, value: Sequence[str]) -> tuple[str, ...]:
@@ -136,7 +173,28 @@ def required(form: Format, value: Sequence[str]) -> tuple[str, ...]:
         return tuple(name for name in form.columns or () if name not in form.optional)
     if isinstance(form, Text):
         return tuple(value)
+    if isinstance(form, CloudEvents):
+        data = [name for name in value if name not in form.attributes.values()]
+        return (*form.needed, *required(form.data, data))
     return tuple(form.columns) if isinstance(form, Csv) else ()
+
+
+def _part(form: Format, name: str) -> Format:
+    """The format that has a column: an attribute of an event is text."""
+    if not isinstance(form, CloudEvents):
+        return form
+    return Text() if name in form.attributes.values() else form.data
+
+
+def _joined(given: list[Headers] | None, own: list[Headers]) -> list[Headers]:
+    """The headers that a sink asks for, and those of its format, which take their names."""
+    if given is None:
+        return own
+    joined: list[Headers] = []
+    for some, more in zip(given, own, strict=True):
+        names = {name for name, _ in more}
+        joined.append([*(one for one in some if one[0] not in names), *more])
+    return joined
 
 
 def _millis(column: pl.Series) -> list[int | None]:

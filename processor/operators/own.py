@@ -1,7 +1,8 @@
 """What the log has of each record beside its value, as columns.
 
 A record's key and the values of its headers are text, as they are written; one that is not UTF-8 is
-bad, like a value that cannot be read. All headers together are a column of their own, as bytes.
+bad, like a value that cannot be read. A key that has a format is columns of its own. All headers
+together are a column of their own, as bytes.
 """
 
 from __future__ import annotations
@@ -13,14 +14,25 @@ from itertools import chain
 import numpy as np
 import polars as pl
 
-from processor.formats.base import Decoded
+from processor.formats.base import Decoded, Format, headed
 from processor.model.batch import Slice
 from processor.model.headers import headers_of
 from processor.model.log import Message
 from processor.plan.nodes import HEADERS, Source
 
+_RECORD = "the record"
 _MICROS = 1_000
 _NO_TIMESTAMP = 0
+
+
+def read(form: Format, slices: Sequence[Slice]) -> Decoded:
+    """The values as columns; with their headers, where a format has a part of a record there."""
+    values = list(chain.from_iterable(part.values for part in slices))
+    having = headed(form)
+    if having is None or not having.reads_headers:
+        return form.decode(values)
+    headers = [headers_of(message) for part in slices for message in part.messages]
+    return having.decode_with(values, headers)
 
 
 def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:
@@ -33,8 +45,10 @@ def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:
     messages = [message for part in slices for message in part.messages]
     made: list[pl.Series] = []
     bad: dict[int, str] = {}
+    keys = [message.key() for message in messages] if source.key or source.key_format else []
+    if source.key_format is not None:
+        made += _of_keys(keys, source, bad)
     if source.key is not None:
-        keys = [message.key() for message in messages]
         made.append(_text(source.key, keys, "the record's key", bad))
     if isinstance(source.headers, str):
         made.append(_all_headers(source.headers, messages))
@@ -52,7 +66,31 @@ def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:
         made.append(pl.Series(source.offset, offsets, dtype=pl.Int64))
     if source.timestamp is not None:
         made.append(_times(source.timestamp, messages, bad))
-    return Decoded(decoded.frame.with_columns(made), bad | dict(decoded.bad))
+    return decoded.grown(decoded.frame.with_columns(made), bad | dict(decoded.bad))
+
+
+def _of_keys(keys: Sequence[bytes | None], source: Source, bad: dict[int, str]) -> list[pl.Series]:
+    """The columns that the format of keys reads; null for no key, if they may all be null."""
+    form = source.key_format
+    if form is None:
+        return []
+    rows: Sequence[int] = range(len(keys))
+    if None in keys:
+        rows = [row for row, key in enumerate(keys) if key is not None]
+    read = form.decode([keys[row] for row in rows] if len(rows) < len(keys) else keys)
+    for row, reason in read.bad.items():
+        told = f"it{reason.removeprefix(_RECORD)}" if reason.startswith(_RECORD) else reason
+        bad[rows[row]] = f"key: {told}"
+    frame = read.frame
+    if len(rows) < len(keys):
+        places = np.full(len(keys), len(rows))
+        places[rows] = np.arange(len(rows))
+        nothing = pl.DataFrame({name: [None] for name in frame.columns}, schema=frame.schema)
+        frame = pl.concat([frame, nothing])[places]
+        if not set(frame.columns) <= set(getattr(form, "optional", ())):
+            none = set(range(len(keys))).difference(rows)
+            bad |= dict.fromkeys(none, "key: the record has none")
+    return [column.alias(source.key_prefix + column.name) for column in frame.get_columns()]
 
 
 def _text(name: str, values: Sequence[bytes | None], what: str, bad: dict[int, str]) -> pl.Series:

@@ -170,7 +170,7 @@ class Pipeline:
             except _RowsError as error:
                 refused |= self._refused(error, decoded, refused, context)
         readable = np.ones(decoded.frame.height, np.bool_)
-        readable[list(decoded.bad)] = False
+        readable[[*decoded.bad, *decoded.passed]] = False
         usable = np.zeros(decoded.frame.height, np.bool_)
         usable[frame[ROW].to_numpy()] = True
         times = self._decode.times(decoded.frame)
@@ -191,7 +191,7 @@ class Pipeline:
         wanted = self._keys.wanted(decoded.frame.height) if self._keys and self._stateful else 0
         if not wanted or self._keys is None:
             return 0
-        samples = self._decode.samples(decoded, slices, self._keyed_by[0], wanted)
+        samples = self._decode.samples(decoded, slices, self._keyed_by, wanted)
         return self._keys.look(samples)
 
     def _descend(

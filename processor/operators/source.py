@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -65,7 +64,7 @@ class Decode:
 
     def decode(self, slices: Sequence[Slice]) -> Decoded:
         """All records of a batch as columns, in the order of the slices."""
-        decoded = self.format.decode(list(chain.from_iterable(s.values for s in slices)))
+        decoded = own.read(self.format, slices)
         if self.source is not None:
             decoded = own.added(decoded, slices, self.source)
         return decoded if self.derived is None else self.derived.added(decoded)
@@ -96,7 +95,7 @@ class Decode:
         if numbered:
             frame = frame.with_row_index(ROW)
         keep = np.ones(frame.height, np.bool_)
-        keep[[*decoded.bad, *refused]] = False
+        keep[[*decoded.bad, *decoded.passed, *refused]] = False
         bad = {row: Refusal(DECODE, reason) for row, reason in decoded.bad.items()}
         bad.update(refused)
         times = self.times(frame)
@@ -107,6 +106,7 @@ class Decode:
         behind = self.behind(times, sizes, keep, context)
         late = behind != 0
         result.counts.late = int(late.sum())
+        result.counts.filtered = len(decoded.passed)
         if self.late is not None and result.counts.late:
             self._send_late(self.late, frame, behind, context)
         keep &= ~late
@@ -156,15 +156,18 @@ class Decode:
         return found
 
     def samples(
-        self, decoded: Decoded, slices: Sequence[Slice], column: str, count: int
+        self, decoded: Decoded, slices: Sequence[Slice], columns: Sequence[str], count: int
     ) -> list[Sample]:
-        """Some of a batch's good records, evenly spread, with the text of a column.
+        """Some of a batch's good records, evenly spread, with the text of columns.
 
         ``count`` is no more than there are.
         """
         spread = (number * decoded.frame.height // count for number in range(count))
         rows = [row for row in spread if row not in decoded.bad]
-        texts = decoded.frame[column].gather(rows).cast(pl.String).to_list()
+        frame = decoded.frame.select_seq(columns)[rows].cast(pl.String)
+        texts: list[str | None] = frame.to_series().to_list()
+        if len(columns) > 1:
+            texts = [None if set(row) == {None} else repr(row) for row in frame.iter_rows()]
         return [Sample(*pair) for pair in zip(messages_at(slices, rows), texts, strict=True)]
 
     def behind(

@@ -91,7 +91,7 @@ def compiled(plan: nodes.Plan, note: Note) -> tuple[Decode, list[Step]]:
         aside = beside.apart(sink, have)
         emit = Emit(
             sink.topic, sink.format, sink.key, sink.timestamp, sink.headers, aside,
-            required(sink.format, [name for name in have if name not in aside]),
+            required(sink.format, [name for name in have if name not in aside]), sink.key_format,
         )  # fmt: skip
         children[id(sink.parent)].append(Step(emit, f"write at {sink.at}", behind))
     return decode, top

@@ -17,10 +17,11 @@ from typing import Final
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.text import Text
-from processor.plan import nodes
+from processor.plan import keyed, nodes
 
 RESERVED: Final = "processor."
 NO_TEXT: Final = (pl.List, pl.Array, pl.Struct, pl.Binary, pl.Object, pl.Duration, pl.Null)
@@ -39,14 +40,13 @@ def check_source(source: nodes.Source) -> None:
     processor.errors.TopologyError: ...: key='value' is a column of the format too
       remedy: call the column with the record's own key otherwise; ...
     """
+    keyed.check_source(source)
     seen: dict[str, str] = {}
     for option, column in _asked(source):
         if column in (source.format.columns or ()):
-            keyed = f'; which columns the topic is keyed by, partitioned_by="{column}" says'
             raise TopologyError(
                 f"{source.at}: {option}={column!r} is a column of the format too",
-                remedy=f"call the column with the record's own {option} otherwise"
-                + keyed * (option == "key"),
+                remedy=_otherwise(option, column),
             )
         if column in seen:
             raise TopologyError(
@@ -54,11 +54,18 @@ def check_source(source: nodes.Source) -> None:
                 remedy="call one of them otherwise",
             )
         seen[column] = option
-        if column in source.partitioned_by and option != "key":
+        if column in source.partitioned_by and option not in ("key", "key_format"):
             raise TopologyError(
                 f"{source.at}: no topic is keyed by its records' {option}s ({column!r})",
                 remedy="say which columns the records' keys are made of",
             )
+
+
+def _otherwise(option: str, column: str) -> str:
+    if option == "key_format":
+        return 'let the names of the key\'s columns begin with a text: key_prefix="key_"'
+    keyed = f'; which columns the topic is keyed by, partitioned_by="{column}" says'
+    return f"call the column with the record's own {option} otherwise" + keyed * (option == "key")
 
 
 def _asked(source: nodes.Source) -> Iterator[tuple[str, str]]:
@@ -67,6 +74,7 @@ def _asked(source: nodes.Source) -> Iterator[tuple[str, str]]:
         ("key", source.key), ("partition", source.partition), ("offset", source.offset),
         ("timestamp", source.timestamp),
     )  # fmt: skip
+    yield from (("key_format", column) for column in source.of_key())
     yield from ((option, column) for option, column in plain if column is not None)
     yield from (("header", column) for column in nodes.header_columns(source.headers))
 
@@ -80,9 +88,9 @@ def apart(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> tuple[str, ...]:
     >>> apart(rows._topology._sinks[0], {"n": pl.Int64(), "k": pl.String()})
     ('k',)
     """
-    taken = {sink.key, sink.timestamp, *nodes.header_columns(sink.headers)} - {None}
+    taken = {*nodes.key_columns(sink.key), sink.timestamp, *nodes.header_columns(sink.headers)}
     form = sink.format
-    named = form.columns if isinstance(form, Csv | Json) else None
+    named = form.columns if isinstance(form, Csv | Json | CloudEvents) else None
     if isinstance(form, Text):
         others = [name for name in have if name not in taken]
         named = dict.fromkeys(others, pl.String) or None
@@ -96,14 +104,15 @@ def apart(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> tuple[str, ...]:
 
 def check(sink: nodes.Sink, have: Mapping[str, pl.DataType], source: nodes.Source) -> None:
     """Raise `TopologyError` for a column that is not there, or is not of the right type."""
-    if sink.key is not None:
-        _there(sink, f"key={sink.key!r}", sink.key, have, source)
-        if isinstance(have[sink.key], NO_TEXT):
+    for name in nodes.key_columns(sink.key):
+        _there(sink, f"key={name!r}", name, have, source)
+        if sink.key_format is None and isinstance(have[name], NO_TEXT):
             raise TopologyError(
-                f"{sink.at}: key={sink.key!r} is {have[sink.key]}, which cannot be a key",
+                f"{sink.at}: key={name!r} is {have[name]}, which cannot be a key",
                 remedy=f"make text of it before, as in with_columns(k={_MAKE_TEXT}), and key by "
-                "that",
+                "that; or give it a format: key_format=Json()",
             )
+    keyed.check_sink(sink, have)
     if sink.timestamp is not None:
         told = f"timestamp={sink.timestamp!r}"
         _there(sink, told, sink.timestamp, have, source)

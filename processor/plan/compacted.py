@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats.base import Format
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.text import Text
@@ -44,12 +45,15 @@ def check(plan: nodes.Plan, compacted: Collection[str]) -> None:
                 f"{sink.at}: {sink.topic!r} is compacted, and takes no record without a key",
                 remedy=f'say key="..." here, or set cleanup.policy=delete for {sink.topic!r}',
             )
-        if _may_be_null(sink, sink.key, columns):
+        names = nodes.key_columns(sink.key)
+        # Where a key is made of several, it is left out if all of them are null.
+        if all(_may_be_null(sink, name, columns) for name in names):
             raise TopologyError(
-                f"{sink.at}: {sink.topic!r} is compacted, and its key {sink.key!r} may be null: a "
-                "record without a key would be refused",
-                remedy=f'put .filter(pl.col("{sink.key}").is_not_null()) before it, or '
-                f'.with_columns(pl.col("{sink.key}").fill_null("none"))',
+                f"{sink.at}: {sink.topic!r} is compacted, and its key "
+                f"{', '.join(map(repr, names))} may be null: a record without a key would be "
+                "refused",
+                remedy=f'put .filter(pl.col("{names[0]}").is_not_null()) before it, or '
+                f'.with_columns(pl.col("{names[0]}").fill_null("none"))',
             )
     aside = [plan.dead_letters()] if plan.source().on_error == "dead_letter" else []
     for topic in (*aside, plan.late()):
@@ -67,14 +71,21 @@ def _may_be_null(sink: nodes.Sink, key: str, columns: schema.Columns) -> bool:
         if name is None:
             return False
         if isinstance(node, nodes.Source):
+            if name in node.of_key() and node.key_format is not None:
+                return _optional(node.key_format, name.removeprefix(node.key_prefix))
             if name in node.own():
                 return name in {node.key, *nodes.header_columns(node.headers)}
-            known = isinstance(node.format, Csv | Json | Text)
-            return not known or name in getattr(node.format, "optional", ())
+            return _optional(node.format, name)
         name = _before(node, name, columns)
         if name == "":
             return True
     return True
+
+
+def _optional(form: Format, name: str) -> bool:
+    """Whether a column that is read may be null, as far as is known."""
+    known = isinstance(form, Csv | Json | Text)
+    return not known or name in getattr(form, "optional", ())
 
 
 def _before(node: nodes.Node, name: str, columns: schema.Columns) -> str | None:

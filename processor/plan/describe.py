@@ -23,7 +23,8 @@ def describe(plan: nodes.Plan) -> str:
         for depth, node in enumerate(nodes.path(sink)[1:], start=2):
             lines.append("  " * depth + _line(node))
         depth = len(nodes.path(sink)) + 1
-        key = f" keyed by {sink.key}" if sink.key else ""
+        key = f" keyed by {', '.join(nodes.key_columns(sink.key))}" if sink.key else ""
+        key += f" as {sink.key_format.describe()}" if sink.key_format else ""
         carries = f", timestamp {sink.timestamp}" if sink.timestamp else ""
         carries += _headers(sink.headers)
         carries += ", carrying the watermark" if sink.watermark else ""
@@ -39,6 +40,9 @@ def _read(source: nodes.Source) -> str:
     if source.event_time is not None:
         computed = "" if source.time is None else f" of {source.time}"
         told.append(f"event time {source.event_time}{computed}")
+    if source.key_format is not None:
+        told.append(f"the record's key as {source.key_format.describe()}")
+        told += [f"its columns called {source.key_prefix}..."] * bool(source.key_prefix)
     for name in ("key", "partition", "offset", "timestamp"):
         if (column := getattr(source, name)) is not None:
             told.append(f"the record's {name} as {column}")

@@ -172,6 +172,7 @@ def identity(plan: nodes.Plan) -> str:
         way += [] if sink.watermark is None else [sink.watermark]
         way += [] if sink.timestamp is None else [f"timestamp {sink.timestamp}"]
         way += [] if sink.headers is None else [f"headers {sink.headers}"]
+        way += [] if sink.key_format is None else [f"key {told.format_(sink.key_format)}"]
         found += [*way, *(type(node).__name__ for node in nodes.path(sink))]
     return _digest("\n".join(found))
 
@@ -240,7 +241,9 @@ def _steps(node: nodes.Aggregate | nodes.Sink) -> list[str]:
 def _own(source: nodes.Source) -> list[str]:
     """The columns that the log has of a record: none where none is asked for."""
     asked = (source.key, source.headers, source.partition, source.offset)
-    return [f"own {asked}"] if any(asked) else []
+    form = source.key_format
+    keyed = [] if form is None else [f"key {source.key_prefix}{told.format_(form)}"]
+    return [*([f"own {asked}"] if any(asked) else []), *keyed]
 
 
 def _layout(node: nodes.Aggregate, have: dict[str, pl.DataType]) -> str:

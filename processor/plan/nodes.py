@@ -18,6 +18,7 @@ from typing import Final, Literal, TypeAlias
 import polars as pl
 
 from processor.formats.base import Format
+from processor.formats.declared import full
 from processor.model import location
 
 NOTHING: Final = timedelta(0)
@@ -30,6 +31,8 @@ OutputMode: TypeAlias = Literal["append", "update", "complete"]
 Carried: TypeAlias = Literal["carried"]
 Headers: TypeAlias = str | tuple[tuple[str, str], ...]
 """One column for all headers, or pairs of a header's name and its column."""
+Key: TypeAlias = str | tuple[str, ...]
+"""The column whose text is a key, or those that a format makes one of."""
 HEADERS: Final = pl.List(pl.Struct({"key": pl.String, "value": pl.Binary}))
 """The type of a column with all headers of a record, in their order."""
 Function: TypeAlias = Literal["count", "sum", "min", "max", "mean"]
@@ -41,8 +44,9 @@ class Source:
 
     The ``watermark`` is that of the records' event times, or is carried by the records. The rest
     are columns that take what the log has of each record: ``timestamp`` when it is of, ``key``,
-    ``headers``, ``partition`` and ``offset``. ``time`` computes the ``event_time``, where that is
-    no column of the format or the log.
+    ``headers``, ``partition`` and ``offset``. ``key_format`` reads the key's bytes, as columns
+    whose names begin with ``key_prefix``. ``time`` computes the ``event_time``, where that is no
+    column of the format or the log.
     """
 
     topic: str
@@ -59,11 +63,23 @@ class Source:
     partition: str | None = None
     offset: str | None = None
     time: pl.Expr | None = None
+    key_format: Format | None = None
+    key_prefix: str = ""
+
+    def of_key(self) -> dict[str, pl.DataType]:
+        """The columns that are read of the key's bytes, in the order of their format."""
+        columns = (self.key_format and self.key_format.columns) or {}
+        return {self.key_prefix + name: full(kind) for name, kind in columns.items()}
+
+    def keyed_by_format(self) -> bool:
+        """Whether the topic is keyed by what is read of its keys: their bytes place a record."""
+        return not self.of_key().keys().isdisjoint(self.partitioned_by)
 
     def own(self) -> dict[str, pl.DataType]:
         """The columns that the log has and not the value, in the order in which rows have them."""
         whole = isinstance(self.headers, str)
         found: list[tuple[str | None, pl.DataType]] = [
+            *self.of_key().items(),
             (self.key, pl.String()),
             *((name, HEADERS if whole else pl.String()) for name in header_columns(self.headers)),
             (self.partition, pl.Int32()),
@@ -147,18 +163,20 @@ class Aggregate:
 class Sink:
     """Publishes the rows to a topic; its records may carry the ``watermark``.
 
-    ``key``, ``timestamp`` and ``headers`` are columns that records have beside their values.
+    ``key``, ``timestamp`` and ``headers`` are columns that records have beside their values;
+    ``key_format`` makes the key's bytes of its columns.
     """
 
     parent: Node
     topic: str
     format: Format
-    key: str | None
+    key: Key | None
     mode: OutputMode
     at: Location
     watermark: Carried | None = None
     timestamp: str | None = None
     headers: Headers | None = None
+    key_format: Format | None = None
 
 
 Node: TypeAlias = Source | Select | Extend | Filter | Watermark | Aggregate
@@ -216,6 +234,15 @@ def header_columns(headers: Headers | None) -> tuple[str, ...]:
     if isinstance(headers, str):
         return (headers,)
     return tuple(column for _, column in headers or ())
+
+
+def key_columns(key: Key | None) -> tuple[str, ...]:
+    """The columns that a key is made of.
+
+    >>> key_columns("user"), key_columns(("shop", "user")), key_columns(None)
+    (('user',), ('shop', 'user'), ())
+    """
+    return (key,) if isinstance(key, str) else key or ()
 
 
 def console_topic(app: str) -> str:

@@ -29,15 +29,22 @@ def unordered(plan: nodes.Plan) -> Iterator[str]:
         if sink.mode == "append" or sink.topic == nodes.console_topic(plan.app):
             continue
         aggregate = next((n for n in nodes.path(sink) if isinstance(n, nodes.Aggregate)), None)
-        if aggregate is None or sink.key in fixed(plan, sink, aggregate):
+        if aggregate is None or is_fixed(plan, sink, aggregate):
             continue
-        told = "without a key" if sink.key is None else f"keyed by {sink.key!r}"
+        names = ", ".join(map(repr, nodes.key_columns(sink.key)))
+        told = f"keyed by {names}" if names else "without a key"
         yield (
             f"{sink.at}: {sink.topic!r} gets groups again whenever they change "
             f'(mode="{sink.mode}"), and {told} records of one group lie in any of its partitions: '
             "where it has more than one, no reader can tell which is the last. "
             + _remedy(fixed(plan, sink, aggregate), aggregate)
         )
+
+
+def is_fixed(plan: nodes.Plan, sink: nodes.Sink, aggregate: nodes.Aggregate) -> bool:
+    """Whether all records of a group have one key."""
+    names = nodes.key_columns(sink.key)
+    return bool(names) and fixed(plan, sink, aggregate).issuperset(names)
 
 
 def fixed(plan: nodes.Plan, sink: nodes.Sink, aggregate: nodes.Aggregate) -> set[str]:

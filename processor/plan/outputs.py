@@ -7,11 +7,13 @@ are written in the format's; rows with others, or of other types, are refused.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats.base import DataType, describe_columns
+from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
 from processor.formats.declared import full
 from processor.formats.json import Json
@@ -30,12 +32,32 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
       remedy: the columns here are value String: add 'origin', or take it out of the format
     """
     form = sink.format
+    if isinstance(form, CloudEvents):
+        _event(sink, form, have)
     if not isinstance(form, Csv | Json):
         return
     if isinstance(form, Json) and not form.columns:
         _numbers(sink, form, have)
     else:
         _same(sink, form.columns or {}, have)
+
+
+def _event(sink: nodes.Sink, form: CloudEvents, have: Mapping[str, pl.DataType]) -> None:
+    """The attributes are there, and the rest is what the format of the data takes."""
+    names = form.attributes.values()
+    for name, column in form.attributes.items():
+        kind = have.get(column)
+        times = isinstance(kind, pl.Datetime | pl.Date)
+        if kind is None or (name == "time") != times or (not times and kind.is_nested()):
+            raise TopologyError(
+                f"{sink.at}: rows cannot be written to {sink.topic!r}: the event's {name} is the "
+                f"column {column!r}, " + ("and there is none" if kind is None else f"of {kind}"),
+                remedy=f"add {column!r}, "
+                + ("a Datetime" if name == "time" else "of text")
+                + ", or name another column in attributes",
+            )
+    rest = {name: kind for name, kind in have.items() if name not in names}
+    check(replace(sink, format=form.data), rest)
 
 
 def _same(

@@ -97,7 +97,8 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
     if source.time is None and source.event_time in getattr(source.format, "optional", ()):
         raise TopologyError(
             f"{source.at}: event_time={source.event_time!r} may be missing",
-            remedy="take it out of the format's optional columns",
+            remedy="take it out of the format's optional columns, or of CloudEvents say "
+            'required={"time"}',
         )
     _topic(source.topic, source.at)
     if source.dead_letters is not None:

@@ -17,7 +17,10 @@ from processor.api import functions
 from processor.api.frame import Frame, Group, Writer
 from processor.api.topology import Definition, Reader, Topology
 from processor.connectors.memory.records import StoredMessage
+from processor.formats import cloudevents, debezium
+from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
+from processor.formats.debezium import Debezium
 from processor.formats.json import Json
 from processor.formats.text import Text
 from processor.plan import nodes
@@ -30,9 +33,11 @@ ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "api.md").read_text()
 WORDS = {
     name: " or ".join(f'"{word}"' for word in get_args(alias))
-    for name, alias in vars(nodes).items()
+    for name, alias in {**vars(nodes), **vars(debezium), **vars(cloudevents)}.items()
     if get_origin(alias) is Literal
 }
+WORDS |= {"AnyColumns": "Mapping[str, DataType] or type or None"}
+WORDS |= {"Columns": "Mapping[str, DataType] or type"}
 WORDS |= {"Policy": '"stop" or "replay" or "changelog"'}
 WORDS |= {"Guarantee": '"exactly-once" or "at-least-once"', "Unit": '"s" or "ms" or "us"'}
 # The methods of these sections are those of these classes.
@@ -41,7 +46,8 @@ OWNERS: dict[str, type] = {
     "Groups": Group, "Writing": Writer, "TestDriver": TestDriver, "Records": StoredMessage,
 }  # fmt: skip
 MADE: dict[str, type] = {
-    "Topology": Topology, "Csv": Csv, "Json": Json, "Text": Text, "TestDriver": TestDriver
+    "Topology": Topology, "Csv": Csv, "CloudEvents": CloudEvents, "Debezium": Debezium,
+    "Json": Json, "Text": Text, "TestDriver": TestDriver,
 }  # fmt: skip
 
 
@@ -184,6 +190,6 @@ def blocks(document: str) -> list[Any]:
 def test_an_example_runs(code, where, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     names: dict[str, Any] = {"__name__": "example"}
-    exec(compile(code, where, "exec"), names)  # noqa: S102 - our own text
+    exec(compile(code, where, "exec", dont_inherit=True), names)  # noqa: S102 - our own text
     for name in [name for name in names if name.startswith("test_")]:
         names[name]()

@@ -30,6 +30,7 @@ def invoke(*arguments):
         (("run",), ["--bootstrap-servers", "--redis-url", "--until-caught-up", "--set", "--feed"]),
         (("describe",), ["--set", "TOPOLOGY"]),
         (("late",), ["--set", "TOPOLOGY", "--delays", "--json", "--bootstrap-servers"]),
+        (("infer",), ["TOPIC", "--records", "1000", "--bootstrap-servers"]),
         (("reset",), ["--set", "TOPOLOGY", "--to", "--yes", "--bootstrap-servers", "--redis-url"]),
         (("verify",), ["--set", "TOPOLOGY", "--from", "--to", "--json", "--bootstrap-servers"]),
         (("demo",), ["--input", "--records", "--seed", "--centroids", "--output", "--rate",

@@ -289,6 +289,8 @@ OPTIONS = [
         args=("verify", "mistake")),
     Row("late without Kafka", "settings", ("embedded log is empty", "--bootstrap-servers"),
         args=("late", "mistake")),
+    Row("infer without Kafka", "settings", ("embedded log is empty", "--bootstrap-servers"),
+        args=("infer", "mistake")),
     Row("reset without Kafka", "settings", ("embedded log is empty", "--bootstrap-servers"),
         args=("reset", "mistake")),
     Row("a time", "settings", ("--from 'yesterday'", "2026-08-01T12:00:00"),
@@ -411,7 +413,7 @@ FILES = {
 }
 
 
-@pytest.mark.parametrize("command", ["run", "describe", "verify", "late", "reset"])
+@pytest.mark.parametrize("command", ["run", "describe", "verify", "late", "infer", "reset"])
 @pytest.mark.parametrize("name", FILES)
 @pytest.mark.parametrize("way", ["beside", "option", "option=", "variable"])
 def test_a_settings_file_that_asks_for_json_is_told_as_json_whatever_is_wrong_in_it(

@@ -358,6 +358,62 @@ def test_a_missing_checkpoint_is_named():
     assert "processor reset" in caught.value.remedy
 
 
+KEY = Json({"shop": pl.String, "user": pl.Int64}, optional=frozenset({"shop", "user"}))
+
+
+def by_format(prefix: str = "") -> Topology:
+    topology = Topology("formatted")
+    names = [f"{prefix}shop", f"{prefix}user"]
+    rows = topology.read.kafka(
+        "rides", format=Json({"n": pl.Int64}), key_format=KEY, key_prefix=prefix,
+        partitioned_by=names,
+    )  # fmt: skip
+    totals = rows.group_by(*names).agg(n=F.sum("n"))
+    totals.write.kafka("out", key=names, key_format=Json(), mode="update")
+    return topology
+
+
+def keyed(driver: TestDriver, numbers: Iterable[int], key: str) -> None:
+    for number in numbers:
+        driver.feed([{"n": number}], key=key % (number % 5, number % 7))
+
+
+@pytest.mark.parametrize("prefix", ["", "key_"])
+def test_state_by_keys_of_a_format_is_dealt_out_by_their_bytes(prefix: str):
+    key = '{"shop":"s%d","user":%d}'
+    driver = TestDriver(by_format(prefix), partitions=4)
+    keyed(driver, range(100), key)
+    driver.feed([{"n": 1}], partition=0)
+    driver.run()
+    assert rebuilt(raised(driver)) == Rescaled(4, 8, 36)
+    driver = again(driver, by_format(prefix))
+    keyed(driver, range(100, 200), key)
+    driver.run()
+    shop, user = f"{prefix}shop", f"{prefix}user"
+    sums = {(row[shop], row[user]): row["n"] for row in state(driver)}
+    expected = {
+        (f"s{s}", u): sum(n for n in range(200) if (n % 5, n % 7) == (s, u))
+        for s in range(5)
+        for u in range(7)
+    }
+    assert sums == expected | {(None, None): 1}
+    for place, rows in driver.state().items():
+        for row in rows["aggregate-0"]:
+            if row[shop] is not None:
+                assert (
+                    partition((key % (int(row[shop][1:]), row[user])).encode(), 8)
+                    == place.partition
+                )
+
+
+def test_keys_that_their_format_writes_otherwise_are_refused():
+    driver = TestDriver(by_format(), partitions=4)
+    keyed(driver, range(100), '{"shop": "s%d", "user": %d}')
+    driver.run()
+    with pytest.raises(StateMismatchError, match="belongs to partition"):
+        rebuilt(raised(driver))
+
+
 def test_keys_of_several_columns_are_refused():
     topology = Topology("two")
     form = Json({"k": pl.String, "n": pl.Int64})

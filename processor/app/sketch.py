@@ -1,0 +1,240 @@
+"""A topology that reads a topic, written down from a sample of its records.
+
+It is a beginning: what was found is a guess from these records, and says so where it may be wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final, TypeAlias
+
+import polars as pl
+
+from processor.connectors.ports import Log
+from processor.errors import SettingsError
+from processor.formats.base import VALUE_BYTES_MAX, DataType
+from processor.formats.csv import Csv
+from processor.formats.inferred import Inferred, infer, names_of, quoted
+from processor.formats.json import Json
+from processor.formats.text import Text
+from processor.model.log import TopicPartition
+
+Record: TypeAlias = tuple[bytes | None, bytes | None]
+"""Key and value."""
+
+BYTES_MAX: Final = 32 << 20
+"""More than that of a sample is not kept."""
+
+_AS_TEXT: Final = (pl.String, pl.Boolean, pl.Date)
+_INDENT: Final = "    "
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """What was found of keys: arguments of ``read.kafka``, and a sentence."""
+
+    arguments: tuple[str, ...]
+    told: str
+
+
+def sample(log: Log, topic: str, records_max: int) -> list[Record]:
+    """The last records of each partition, as many of each, up to ``records_max`` of all.
+
+    Raises `SettingsError` for a topic that is not there, or holds nothing.
+    """
+    described = log.describe([topic])
+    if topic not in described:
+        raise SettingsError(
+            f"there is no topic {topic!r}",
+            remedy="see that Kafka and the topic's name are the right ones",
+        )
+    extents = described[topic].extents
+    found: list[Record] = []
+    size, left = 0, records_max
+    for number, (partition, extent) in enumerate(sorted(extents.items())):
+        share = -(-left // (len(extents) - number))
+        start = max(extent.low, extent.high - share)
+        for run in log.scan(TopicPartition(topic, partition), start, extent.high):
+            for message in run:
+                found.append((message.key(), message.value()))
+                size += len(message.value() or b"") + len(message.key() or b"")
+                if size > BYTES_MAX:
+                    return found
+        left = records_max - len(found)
+    if not found:
+        raise SettingsError(
+            f"{topic!r} holds no record to look at", remedy="let its producer write some"
+        )
+    return found
+
+
+def sketch(topic: str, records: Sequence[Record]) -> str:
+    """The code of a topology that reads these records; none of them becomes a dead letter.
+
+    Records without a value are looked at for their keys alone: no format reads them. Raises
+    `SettingsError` where the values are no text.
+
+    >>> code = sketch("rides", [(b"7", b'{"id":7,"fare":2.5}')])
+    >>> [line for line in code.splitlines() if "partitioned_by" in line]
+    ['    partitioned_by="id",']
+    """
+    good = [(key, value) for key, value in records if value]
+    values = [value for _, value in good if value]
+    found = infer(values) if values else None
+    if found is None:
+        raise SettingsError(
+            f"the {len(records)} records of {topic!r} that were looked at are no text"
+            if values
+            else f"the {len(records)} records of {topic!r} that were looked at have no values",
+            remedy="say how they are written: docs/guide.md has the formats",
+        )
+    keys = _keys([key for key, _ in good], values, found)
+    return "\n".join(_lines(topic, records, len(records) - len(good), found, keys))
+
+
+def _lines(
+    topic: str, records: Sequence[Record], empty: int, found: Inferred, keys: _Keys
+) -> Iterator[str]:
+    code = _code(found)
+    formats = {code.name, *(["Json"] if any("=Json(" in a for a in keys.arguments) else [])}
+    yield (
+        f'"""Reads {topic}. The format was found by looking at {len(records)} of its records: '
+        'see whether it is right."""'
+    )
+    yield ""
+    yield from ["import polars as pl"] * any("pl." in one for one in (code.line(), *keys.arguments))
+    yield f"from processor import {', '.join([*sorted(formats), 'Topology'])}"
+    yield ""
+    yield f'topology = Topology("{topic[:200]}-copy")'
+    if empty:
+        have = "record has" if empty == 1 else "records have"
+        yield f"# {empty} {have} no value, or an empty one, and would be dead letters."
+    hint = _hint(found)
+    yield from [f"# {hint}"] * bool(hint)
+    yield f"# {keys.told}"
+    yield "rows = topology.read.kafka("
+    yield f'{_INDENT}"{topic}",'
+    first, *rest = code.block()
+    lines = [f"format={first}", *rest]
+    yield from (_INDENT + line for line in lines[:-1])
+    yield f"{_INDENT}{lines[-1]},"
+    times = [name for name, kind in (found.form.columns or {}).items() if kind == pl.Datetime]
+    times = [name for name in times if name not in getattr(found.form, "optional", ())]
+    if times:
+        yield f"{_INDENT}# event_time={quoted(times[0])}, if that says when a thing happened"
+    yield from (f"{_INDENT}{argument}," for argument in keys.arguments)
+    yield ")"
+    yield f'rows.write.kafka("{topic[:240]}-copy")'
+
+
+@dataclass(frozen=True, slots=True)
+class _Code:
+    """A format as it is written: its name, its columns with their notes, and other arguments."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+    more: tuple[str, ...]
+
+    def line(self) -> str:
+        """All in one line, without notes."""
+        columns = f"{{{', '.join(code for code, _ in self.columns)}}}"
+        return f"{self.name}({', '.join([*([columns] * bool(self.columns)), *self.more])})"
+
+    def block(self) -> list[str]:
+        """A line for each column, with its note."""
+        if not self.columns:
+            return [self.line()]
+        lines = [f"{self.name}(", f"{_INDENT}{{"]
+        for code, note in self.columns:
+            lines.append(f"{_INDENT * 2}{code}," + f"  # {_one_line(note)}" * bool(note))
+        return [*lines, f"{_INDENT}}},", *(f"{_INDENT}{one}," for one in self.more), ")"]
+
+
+def _code(found: Inferred) -> _Code:
+    form = found.form
+    more: list[str] = []
+    if form.value_bytes_max != VALUE_BYTES_MAX:
+        more.append(f"value_bytes_max={form.value_bytes_max}")
+    if isinstance(form, Text):
+        return _Code("Text", (), tuple(more))
+    if isinstance(form, Json) and form.optional:
+        more.append(f"optional=frozenset({{{', '.join(map(quoted, sorted(form.optional)))}}})")
+    if isinstance(form, Csv) and form.separator != ",":
+        more.append(f"separator={quoted(form.separator)}")
+    if form.epoch:
+        units = (f"{quoted(name)}: {quoted(unit)}" for name, unit in form.epoch.items())
+        more.append(f"epoch={{{', '.join(units)}}}")
+    columns = (
+        (f"{quoted(name)}: {''.join(names_of(kind))}", found.notes.get(name, ""))
+        for name, kind in (form.columns or {}).items()
+    )
+    return _Code(type(form).__name__, tuple(columns), tuple(more))
+
+
+def _one_line(note: str) -> str:
+    return " ".join(note.split()).encode("unicode_escape").decode()
+
+
+def _hint(found: Inferred) -> str:
+    """What the members look like, where there is a format for that."""
+    names = set(found.form.columns or ())
+    if {"op", "before", "after"} <= names:
+        return "These look like change events of a database: see the format Debezium."
+    if {"specversion", "id", "source", "type"} <= names:
+        return "These look like CloudEvents: see the format of that name."
+    return ""
+
+
+def _keys(keys: Sequence[bytes | None], values: Sequence[bytes], found: Inferred) -> _Keys:
+    present = [key for key in keys if key is not None]
+    columns = found.form.columns or {}
+    if not present:
+        return _Keys((), "The records have no keys. Aggregates need a topic that is keyed.")
+    same = _same(keys, values, found)
+    if same is not None:
+        return _Keys(
+            (f"partitioned_by={quoted(same)}",), f"The records' keys are the text of {same!r}."
+        )
+    formatted = infer(present) if all(present) else None
+    if formatted is not None and isinstance(formatted.form, Json) and formatted.form.columns:
+        return _formatted(formatted, columns, every=len(present) == len(keys))
+    try:
+        for key in present:
+            key.decode()
+    except UnicodeDecodeError:
+        return _Keys((), f"The records' keys are no text: the first is {present[0][:20]!r}.")
+    name = next(n for n in ("key", "record_key", "key_of_record_") if n not in columns)
+    told = f"The records' keys are text, as {present[0][:40].decode(errors='ignore')!r}."
+    return _Keys((f'key="{name}"',), told)
+
+
+def _same(keys: Sequence[bytes | None], values: Sequence[bytes], found: Inferred) -> str | None:
+    """The column whose text each record has as its key."""
+    if None in keys:
+        return None
+    texts = pl.Series(keys, dtype=pl.Binary)
+    frame = found.form.decode(values).frame
+    for column in frame.get_columns():
+        plain = column.dtype in _AS_TEXT or column.dtype.is_integer()
+        if plain and column.cast(pl.String).cast(pl.Binary).equals(texts):
+            return column.name
+    return None
+
+
+def _formatted(found: Inferred, columns: Mapping[str, DataType], *, every: bool) -> _Keys:
+    form = found.form
+    names = list(form.columns or ())
+    if not every and isinstance(form, Json):
+        form = replace(form, optional=frozenset(names))
+    arguments = [f"key_format={_code(Inferred(form)).line()}"]
+    prefix = ""
+    if not set(names).isdisjoint(columns):
+        prefix = "key_"
+        while not {prefix + name for name in names}.isdisjoint(columns):
+            prefix += "_"
+        arguments.append(f'key_prefix="{prefix}"')
+    if every:
+        listed = ", ".join(quoted(prefix + name) for name in names)
+        arguments.append(f"partitioned_by=[{listed}]")
+    return _Keys(tuple(arguments), "The records' keys are JSON.")

@@ -1,0 +1,132 @@
+"""A sample of a topic, and the topology that is written down for it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import polars as pl
+import pytest
+from click.testing import CliRunner
+
+from processor import Topology, app
+from processor.app import sketch as sketching
+from processor.app.sketch import sample, sketch
+from processor.cli.main import cli
+from processor.connectors.memory.log import MemoryLog
+from processor.errors import SettingsError
+from processor.plan.nodes import Source
+
+
+def filled(partitions: int = 2, count: int = 10) -> MemoryLog:
+    log = MemoryLog()
+    log.create({"in": partitions})
+    for number in range(count):
+        value = b'{"id":%d,"at":"2026-05-01T09:10:00"}' % number
+        log.feed("in", [value], [b"%d" % number], partition=number % partitions)
+    return log
+
+
+def source(code: str) -> Source:
+    made = {}
+    exec(code, made)  # noqa: S102 - our own text
+    topology = made["topology"]
+    assert isinstance(topology, Topology)
+    return topology.plan().source()
+
+
+def test_the_last_records_of_each_partition_are_looked_at():
+    found = sample(filled(), "in", 4)
+    assert sorted(key for key, _ in found) == [b"6", b"7", b"8", b"9"]
+    assert len(sample(filled(), "in", 1_000)) == 10
+    assert len(sample(filled(3, 2), "in", 1_000)) == 2
+    assert len(sample(filled(), "in", 1)) == 1
+
+
+def test_no_more_bytes_are_kept_than_there_is_room_for(monkeypatch):
+    monkeypatch.setattr(sketching, "BYTES_MAX", 100)
+    assert len(sample(filled(), "in", 1_000)) == 3
+
+
+@pytest.mark.parametrize(
+    ("topic", "told"), [("none", "there is no topic 'none'"), ("in", "holds no record")]
+)
+def test_a_topic_without_records_is_refused(topic, told):
+    with pytest.raises(SettingsError, match=told) as refused:
+        sample(filled(count=0), topic, 10)
+    assert refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("values", "told"), [([b"\xff"], "are no text"), ([None, b""], "have no values")]
+)
+def test_values_that_no_format_reads_are_refused(values, told):
+    with pytest.raises(SettingsError, match=told) as refused:
+        sketch("in", [(None, value) for value in values])
+    assert "docs/guide.md" in refused.value.remedy
+
+
+def test_the_column_that_is_the_key_is_what_the_topic_is_partitioned_by():
+    found = source(sketch("in", [(b"7", b'{"n":1,"id":7}'), (b"8", b'{"n":8,"id":8}')]))
+    assert found.partitioned_by == ("id",)
+
+
+def test_keys_of_json_have_a_format_and_a_prefix_where_the_value_has_their_names():
+    found = source(sketch("in", [(b'{"id":7}', b'{"id":1}'), (b'{"id":8}', b'{"id":1}')]))
+    assert found.of_key() == {"key_id": pl.Int64()}
+    assert found.partitioned_by == ("key_id",)
+    found = source(sketch("in", [(b'{"k":7}', b'{"id":1}'), (None, b'{"id":1}')]))
+    assert (found.of_key(), found.partitioned_by) == ({"k": pl.Int64()}, ())
+
+
+@pytest.mark.parametrize(
+    ("keys", "column", "told"),
+    [
+        ([b"ann", b"bob"], "record_key", "keys are text, as 'ann'"),
+        ([b"ann", None], "record_key", "keys are text, as 'ann'"),
+        ([None, None], None, "have no keys"),
+        ([b"\xff\0", b"a"], None, r"are no text: the first is b'\xff\x00'"),
+    ],
+)
+def test_other_keys_are_told(keys, column, told):
+    code = sketch("in", [(key, b'{"key":1}') for key in keys])
+    assert source(code).key == column
+    assert told in code
+
+
+def test_what_would_be_a_dead_letter_and_what_looks_like_an_envelope_is_told():
+    code = sketch("in", [(None, None), (None, b'{"op":"c","before":null,"after":{"a":1}}')])
+    assert "# 1 record has no value, or an empty one, and would be dead letters." in code
+    assert "see the format Debezium" in code
+    code = sketch("in", [(None, b'{"specversion":"1.0","id":"a","source":"s","type":"t"}')] * 2)
+    assert "look like CloudEvents" in code
+    assert "no value" not in code
+
+
+def test_the_code_is_as_it_is_shown_in_the_guide():
+    guide = (Path(__file__).parents[3] / "docs" / "guide.md").read_text()
+    code = sketch(
+        "rides",
+        [
+            (b"7", b'{"id":7,"ts":1777626600000,"fare":9.5,"tags":["x"]}'),
+            (b"8", b'{"id":8,"ts":1777626660000,"fare":12,"note":null}'),
+        ],
+    )
+    assert f"```python\n{code}\n```" in guide
+
+
+def test_the_command_prints_the_code_and_refuses_in_words(monkeypatch):
+    monkeypatch.setattr(app, "reading", lambda _: filled())
+    done = CliRunner().invoke(cli, ["infer", "in", "--records", "4"])
+    assert done.exit_code == 0
+    assert source(done.stdout).topic == "in"
+    assert "looking at 4 of its records" in done.stdout
+    refused = CliRunner().invoke(cli, ["infer", "none"])
+    assert refused.exit_code == 2
+    assert "there is no topic 'none'" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_the_command_needs_a_kafka():
+    refused = CliRunner().invoke(cli, ["infer", "in"])
+    assert refused.exit_code == 2
+    assert "--bootstrap-servers" in refused.stderr
