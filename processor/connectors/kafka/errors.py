@@ -82,8 +82,8 @@ RETRIABLE = frozenset(
         KafkaError.THROTTLING_QUOTA_EXCEEDED,
     }
 )
-# The client calls some of these fatal, as if another had taken the identity: a new client meets them
-# again.
+# The client calls some of these fatal, as if another had taken the identity; a new one would meet
+# them again.
 REFUSED = frozenset({KafkaError.INVALID_TRANSACTION_TIMEOUT, KafkaError.INVALID_SESSION_TIMEOUT})
 # A record that an abort threw away is reported as failed, perhaps only in the next transaction.
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001
