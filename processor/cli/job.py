@@ -12,10 +12,12 @@ from processor.model.log import TopicPartition
 class Job:
     """One topology to run: the partitions of its input, its place among the others.
 
-    ``ends`` is where its input ends, for a run that ends there.
+    ``plan`` is the identity of the plan that it was made for. ``ends`` is where its input ends, for
+    a run that ends there.
     """
 
     name: str
+    plan: str
     partitions: int
     index: int
     ends: Mapping[TopicPartition, int] | None = None

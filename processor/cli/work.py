@@ -20,6 +20,7 @@ from processor.connectors.ports import Log
 from processor.engine import changelog, rescale
 from processor.errors import ProcessorError, TopologyError
 from processor.plan import order, roles
+from processor.plan.fingerprint import identity
 from processor.plan.nodes import Plan, console_topic
 from processor.settings import conceal
 
@@ -94,7 +95,7 @@ def _loaded(names: Sequence[str], settings: Settings) -> list[Plan]:
 
 def with_ends(job: Job, settings: Settings, stop: threading.Event) -> Job | None:
     """The job, to end where its input ends now; ``None`` when told to stop."""
-    plan = plan_of(job.name, settings)
+    plan = planned(job, settings)
 
     def measure() -> Job:
         with app.backends(settings) as used:
@@ -105,7 +106,7 @@ def with_ends(job: Job, settings: Settings, stop: threading.Event) -> Job | None
 
 def run_one(job: Job, settings: Settings, number: int, stop: threading.Event) -> None:
     """One worker, in this very thread's stead."""
-    plan = plan_of(job.name, settings)
+    plan = planned(job, settings)
     with ExitStack() as stack:
         used = _used(settings, stop, stack, [number], [plan.app])
         if used is not None:
@@ -148,6 +149,19 @@ def plan_of(name: str, settings: Settings) -> Plan:
     return app.load_topologies([name], app.taken(name, settings.set))[0]
 
 
+def planned(job: Job, settings: Settings) -> Plan:
+    """The plan of a job, built anew; raises `TopologyError` where that is another one."""
+    plan = plan_of(job.name, settings)
+    if identity(plan) != job.plan:
+        raise TopologyError(
+            f"{plan.at}: {job.name} is not the topology that this run began with",
+            remedy="start the run again if it was changed meanwhile; if not, something in it is "
+            "another value each time that it is built, as of datetime.now() or a random number: "
+            "read it from the records, or make it a parameter (--set)",
+        )
+    return plan
+
+
 def _prepared(
     names: Sequence[str],
     plans: Sequence[Plan],
@@ -165,7 +179,7 @@ def _prepared(
     for topic, path in feed.items():
         app.feed(used.log, plans, topic, Path(path))
     return [
-        Job(name, counts[plan.app], i)
+        Job(name, identity(plan), counts[plan.app], i)
         for i, (name, plan) in enumerate(zip(names, plans, strict=True))
     ]
 
@@ -225,7 +239,7 @@ class _Threads:
     def _work(self, job: Job, number: int) -> None:
         try:
             app.run_worker(
-                plan_of(job.name, self._settings), self._settings, self._used, job.partitions,
+                planned(job, self._settings), self._settings, self._used, job.partitions,
                 self._stop, number=number, ends=job.ends,
             )  # fmt: skip
         except BaseException as error:  # noqa: BLE001 - it is raised again in the main thread

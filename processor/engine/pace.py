@@ -38,6 +38,10 @@ class TooSlowError(ProcessorError):
     code = "too_slow"
 
 
+class OverdueError(ProcessorError):
+    """A batch has taken so long that it must not be committed: what is left of it is not done."""
+
+
 class Pace:
     """Watches the steps of a batch.
 
@@ -78,11 +82,17 @@ class Pace:
         self._begun_s = self.since_s = self._clock.monotonic_s()
 
     def step(self, name: str) -> None:
-        """A step begins, and the one before it is over."""
+        """A step begins, and the one before it is over.
+
+        Raises `OverdueError` where the batch has taken its time by now, and then no step runs.
+        """
         now_s = self._clock.monotonic_s()
+        overdue = name and now_s - self._begun_s > self.limit_s
         if now_s - self.since_s > self._longest[1]:
             self._longest = (self.running, now_s - self.since_s)
-        self.running, self.since_s = name, now_s
+        self.running, self.since_s = "" if overdue else name, now_s
+        if overdue:
+            raise OverdueError(f"a batch took more than {self.limit_s:g} s before {name}")
 
     def done(self, records: int) -> bool:
         """The batch is computed; false where it took so long that it must not be committed.

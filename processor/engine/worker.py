@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -24,18 +25,14 @@ from processor.engine.heal import Healer
 from processor.engine.keys import Keys
 from processor.engine.lineage import Lineage
 from processor.engine.options import Listener, Options
-from processor.engine.pace import Pace
+from processor.engine.pace import OverdueError, Pace
 from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Verdict
 from processor.engine.recovery import Identity, Recovery
 from processor.engine.report import phases_of, report_of, standing_of
 from processor.engine.succession import Succession
 from processor.engine.task import Task, transactional_id
 from processor.engine.upgrade import Upgrader
-from processor.errors import (
-    LogError,
-    RetriableError,
-    StoreAwayError,
-)
+from processor.errors import LogError, RetriableError, StoreAwayError
 from processor.metrics.standing import Standing
 from processor.model.batch import Slice
 from processor.model.log import Assigned, Output, Rebalance, TopicPartition
@@ -312,10 +309,12 @@ class Worker:
         self._probe("before:process")
         self._lineage.ask()
         self.pace.begin(slices)
-        result = self._pipeline.run(slices, [task.state for task in tasks], self.pace.step)
-        in_time = self.pace.done(result.counts.read)
+        states, result = [task.state for task in tasks], None
+        with suppress(OverdueError):
+            result = self._pipeline.run(slices, states, self.pace.step)
+        in_time = self.pace.done(sum(len(part.messages) for part in slices))
         self._batcher.records_max = self.pace.records_max
-        if not in_time:
+        if result is None or not in_time:
             self._listener.undone(Verdict.REDO, self.pace.too_slow())
             self._go_back(tasks)
             return False

@@ -23,6 +23,7 @@ import numpy.typing as npt
 import polars as pl
 
 from processor.formats.base import Decoded, Format
+from processor.model import duration
 from processor.model.batch import Sample, Slice
 from processor.model.log import Output
 from processor.operators import own
@@ -146,7 +147,7 @@ class Decode:
             )
             for row in rows:
                 time = np.datetime64(int(times[start + row]), "us")
-                bound = timedelta(microseconds=self.ahead_us)
+                bound = duration.about(timedelta(microseconds=self.ahead_us))
                 reason = (
                     f"column {self.event_time!r}: {time} is more than {bound} ahead of when the "
                     "record was written"

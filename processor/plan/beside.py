@@ -119,7 +119,8 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType], source: nodes.Sourc
         if have[sink.timestamp] not in (pl.Datetime, pl.Date):
             raise TopologyError(
                 f"{sink.at}: {told} is {have[sink.timestamp]}, no time",
-                remedy="make a time of it before: pl.from_epoch, pl.col(...).str.to_datetime()",
+                remedy='make a time of it before: pl.from_epoch(..., "ms") of a number, '
+                'pl.col(...).str.to_datetime("%Y-%m-%d %H:%M:%S") of text',
             )
     _headers(sink, have, source)
     if len(apart(sink, have)) == len(have):

@@ -23,6 +23,10 @@ FUNCTION: Final = "python_udf"
 """How the column engine shows a function of the user's own."""
 
 _REMEDY: Final = "compute each row from itself; for more, group_by(...).agg(...)"
+_ONE_ROW: Final = (
+    "one row stays one row: compute inside the list, pl.col(...).list.eval(...) or .list.sum(), or "
+    "let the producer write a record for each element"
+)
 _OTHERWISE: Final = (
     "use map_elements, or say is_elementwise=True of a function that computes each row from itself "
     "alone: others see a whole batch"
@@ -158,6 +162,8 @@ def _remedy(part: pl.Expr) -> str:
     text = str(part)
     if text.endswith((f"{FUNCTION}()", ")])")) and f".{FUNCTION}(" in text:
         return _OTHERWISE
+    if ".explode(" in text:
+        return _ONE_ROW
     return _TIMES if ".strptime(" in text else _REMEDY
 
 

@@ -68,9 +68,30 @@ def _remedy(node: nodes.Node, said: str, have: Mapping[str, pl.DataType]) -> str
     if isinstance(node, nodes.Filter) and "must be of type" in said:
         name = node.predicate.meta.output_name(raise_if_undetermined=False) or "n"
         return f'a condition is true or false: pl.col("{name}") > 0, or .is_not_null(); {there}'
-    return f"{there}; a step is tried on no rows first"
+    inside = _inside(said, have)
+    return f"{inside or there}; a step is tried on no rows first"
 
 
+def _inside(said: str, have: Mapping[str, pl.DataType]) -> str:
+    """How to come to a member of an object, where one was meant by a name with dots."""
+    for path in _PATH.findall(said):
+        column, *members = path.split(".")
+        if isinstance(have.get(column), pl.Struct):
+            way = "".join(f'.struct.field("{member}")' for member in members)
+            return (
+                f'a member of an object is pl.col("{column}"){way}: make a column of it before, '
+                f'with_columns({members[-1]}=pl.col("{column}"){way})'
+            )
+    fields = {
+        name: kind.fields for name, kind in have.items() if isinstance(kind, pl.Struct)
+    }  # fmt: skip
+    if re.fullmatch(r"\w+", said) and said not in have and fields:
+        told = (f"{n!r} has {', '.join(f.name for f in of)}" for n, of in fields.items())
+        return f"of the objects here {'; '.join(told)}"
+    return ""
+
+
+_PATH: Final = re.compile(r'"(\w+(?:\.\w+)+)"')
 _SQL: Final = re.compile(
     r'unable to find column "(?=[^"]*[ <>=+*/()])'
     r'(?:(\w+) *(<=|>=|<>|!=|==|[<>=]) *([^" ]+)[^"]*|[^"]*)"'

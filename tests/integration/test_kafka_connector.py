@@ -330,6 +330,28 @@ def test_no_broker_is_told_with_its_address():
     assert "secret" not in repr(log) + repr(log._connection)
 
 
+def test_a_time_out_that_the_broker_does_not_allow_is_told_as_that(kafka, topic, closing):
+    log = closing(
+        KafkaLog(
+            kafka.bootstrap_servers, session_timeout_ms=1, transaction_timeout_ms=3_600_000
+        )
+    )  # fmt: skip
+    producer = closing(log.producer("too-long"))
+    with pytest.raises(LogError, match="Transaction timeout") as caught:
+        producer.start(20)
+    assert not isinstance(caught.value, FencedError | RetriableError)
+    assert "--transaction-timeout" in caught.value.remedy
+    consumer = log.consumer("too-short", "one", [topic])
+    try:
+        with pytest.raises(LogError, match="session timeout") as caught:
+            while True:
+                consumer.poll(1, 1)
+    finally:
+        consumer.close(leave=False)
+    assert not isinstance(caught.value, FencedError | RetriableError)
+    assert "--session-timeout" in caught.value.remedy
+
+
 def test_positions_can_be_asked_for_while_the_coordinator_is_not_ready(kafka, log, topic):
     """The admin client's own call ended the process here, about one time in three."""
     ask = (

@@ -82,6 +82,9 @@ RETRIABLE = frozenset(
         KafkaError.THROTTLING_QUOTA_EXCEEDED,
     }
 )
+# The client calls some of these fatal, as if another had taken the identity; a new one would meet
+# them again.
+REFUSED = frozenset({KafkaError.INVALID_TRANSACTION_TIMEOUT, KafkaError.INVALID_SESSION_TIMEOUT})
 # A record that an abort threw away is reported as failed, perhaps only in the next transaction.
 PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})  # noqa: SLF001
 
@@ -101,6 +104,13 @@ REMEDIES = {
         "a topic with cleanup.policy=compact takes no record without a key: write with key=..., "
         "and filter out rows whose key is null; and with timestamp=..., none whose timestamp is "
         "further from the broker's clock than message.timestamp.after.max.ms (or before) allows"
+    ),
+    KafkaError.INVALID_TRANSACTION_TIMEOUT: (
+        "give a shorter --transaction-timeout, or raise transaction.max.timeout.ms on the brokers"
+    ),
+    KafkaError.INVALID_SESSION_TIMEOUT: (
+        "give a --session-timeout between group.min.session.timeout.ms and "
+        "group.max.session.timeout.ms of the brokers"
     ),
     KafkaError.OFFSET_METADATA_TOO_LARGE: "raise offset.metadata.max.bytes on the brokers",
     KafkaError.INVALID_TIMESTAMP: (
@@ -123,6 +133,8 @@ def reason(problem: BaseException) -> Any:
 def kind(error: Any) -> type[LogError]:
     """What the receiver of this `KafkaError` must do, as the class to raise."""
     code = error.code()
+    if code in REFUSED:
+        return LogError
     if error.fatal() or code in FENCED:
         return FencedError
     if error.txn_requires_abort() or code in ABORTABLE:

@@ -91,6 +91,33 @@ def test_parameters_of_other_topologies_are_passed_over(topology):
     assert work.plan_of(topology, settings).source().on_error == "skip"
 
 
+MOVING = """
+import itertools
+import polars as pl
+from processor import Json, Topology
+
+numbers = itertools.count()
+
+@Topology.define
+def moving(*, app: str = "moving") -> Topology:
+    topology = Topology(app)
+    rows = topology.read.kafka("in", format=Json({"n": pl.Int64}))
+    rows.with_columns(at=pl.lit(next(numbers))).write.kafka("out")
+    return topology
+"""
+
+
+def test_a_topology_that_is_another_one_each_time_is_refused_not_waited_for(tmp_path):
+    path = tmp_path / "moving.py"
+    path.write_text(MOVING)
+    command = [sys.executable, "-m", "processor", "run", str(path), "--until-caught-up"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "moving.py is not the topology that this run began with" in done.stderr
+    assert "datetime.now()" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 def test_nothing_starts_where_a_topology_is_wrong(topology):
     with pytest.raises(TopologyError):
         run.run([topology, "no.such.module"], Settings(), {})

@@ -200,3 +200,10 @@ def test_a_trial_has_rows_of_every_type() -> None:
     for name in columns:
         assert made[name].null_count() < made.height or name in ("o", "n"), name
     assert made["t"].max() < dt.datetime(1970, 1, 1, 0, 0, 1)
+
+
+def test_a_list_that_is_taken_apart_is_told_that_one_row_stays_one_row() -> None:
+    for taken in (pl.col("l").list.explode(), pl.col("l").explode()):
+        found = rowwise.refusal(taken, {"l": pl.List(pl.Int64)})
+        assert found is not None
+        assert "one row stays one row" in found[1]

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 import polars as pl
+import pytest
 
-from processor import Json, Topology
+from processor import Json, Topology, TopologyError
 from processor import functions as F
 from processor.plan import schema
 
@@ -30,3 +31,26 @@ def test_every_step_has_the_columns_that_the_rows_will_have() -> None:
         "n": pl.Int64, "s": pl.Int64, "t": pl.Float64, "low": pl.Float32,
         "last": pl.Datetime("us"), "m": pl.Float64,
     }  # fmt: skip
+
+
+NESTED = Json({"n": pl.Int64, "o": pl.Struct({"t": pl.String, "u": pl.Struct({"v": pl.Int64})})})
+
+
+@pytest.mark.parametrize(
+    ("build", "way"),
+    [
+        (lambda rows: rows.select("o.t"), 'with_columns(t=pl.col("o").struct.field("t"))'),
+        (lambda rows: rows.filter(pl.col("o.u.v") > 1), '.struct.field("u").struct.field("v")'),
+        (lambda rows: rows.group_by("n").agg(s=F.max("o.t")), 'pl.col("o").struct.field("t")'),
+        (lambda rows: rows.select(z=pl.col("o").struct.field("x")), "'o' has t, u"),
+        (lambda rows: rows.select("p.t"), "the columns here are: n, o"),
+        (lambda rows: rows.select("x"), "the columns here are: n, o"),
+    ],
+)  # fmt: skip
+def test_a_member_of_an_object_that_is_no_column_comes_with_the_way_to_it(build, way) -> None:
+    app = Topology("a")
+    rows = app.read.kafka("in", format=NESTED, partitioned_by="n")
+    build(rows).write.kafka("out")
+    with pytest.raises(TopologyError) as caught:
+        app.plan()
+    assert way in caught.value.remedy
