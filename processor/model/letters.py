@@ -1,0 +1,158 @@
+"""Dead letters: records set aside, as their headers tell of them.
+
+A dead letter has the record's own headers first, and behind them those of whoever set it aside::
+
+    its own …  topic  partition  offset  timestamp  stage  error           of a record
+               topic  partition  offset             stage  error           of a group
+               topic  partition  offset  timestamp  stage  event-time …    of a late record
+
+Who reads dead letters takes the last header of each name: a record that was one before may have
+such headers among its own.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from typing import Final, Literal, NamedTuple, TypeAlias, get_args
+
+from processor.model.headers import headers_of
+from processor.model.log import Headers, Message
+from processor.model.watermark import HEADER as WATERMARK
+
+REDRIVEN: Final = "processor.redriven"
+"""The header that counts how often a record was sent to its input again."""
+
+Kind: TypeAlias = Literal["record", "group", "late", "foreign"]
+Reason: TypeAlias = Literal["decode", "watermark", "step", "write", "group"]
+REASONS: Final[tuple[Reason, ...]] = get_args(Reason)
+
+_RECORD: Final = tuple(
+    f"processor.{name}" for name in ("topic", "partition", "offset", "timestamp", "stage", "error")
+)
+_LATE: Final = (*_RECORD[:5], "processor.event-time", "processor.behind")
+_GROUP: Final = tuple(name for name in _RECORD if name != "processor.timestamp")
+_FORMS: Final[Sequence[tuple[Kind, tuple[str, ...]]]] = (
+    ("record", _RECORD),
+    ("late", _LATE),
+    ("group", _GROUP),
+)
+# What holds at one place of the input alone, so that it does not go there again.
+_PLACED: Final = (REDRIVEN, WATERMARK)
+_DIGITS_MAX: Final = 19
+_TEXT_MAX: Final = 160
+_QUOTED: Final = re.compile(
+    r"""(column |header )?('(?:[^'\\]|\\.)*(?:'|$)|"(?:[^"\\]|\\.)*(?:"|$))"""
+)
+_NUMBER: Final = re.compile(r"(?<![\w.])[-+]?\d[\w.:+-]*")
+
+
+class Letter(NamedTuple):
+    """What a message of a dead-letter topic is.
+
+    ``topic``, ``partition``, ``offset`` and ``timestamp_ms`` are the record's in the input, or the
+    group's last; ``None`` for a timestamp that it has not. ``app`` and ``step`` set it aside, for
+    the reason ``error``. ``headers`` are the record's own, ``attempts`` is how often it was sent
+    again before. A ``foreign`` one, which the processor has not written, has nothing of these.
+    """
+
+    message: Message
+    kind: Kind
+    topic: str = ""
+    partition: int = -1
+    offset: int = -1
+    timestamp_ms: int | None = None
+    app: str = ""
+    step: str = ""
+    error: str = ""
+    headers: Headers = ()
+    attempts: int = 0
+
+    @property
+    def reason(self) -> Reason:
+        """Which sort of step set it aside."""
+        return "group" if self.kind == "group" else reason_of(self.step)
+
+
+def letter_of(message: Message) -> Letter:
+    """A message taken apart; never raises for what a record holds.
+
+    >>> class Dead:
+    ...     def headers(self):
+    ...         told = {"topic": b"in", "partition": b"0", "offset": b"7", "timestamp": b"5",
+    ...                 "stage": b"rides/decode", "error": b"no"}
+    ...         return [("trace", b"t"), *((f"processor.{k}", v) for k, v in told.items())]
+    >>> letter = letter_of(Dead())
+    >>> letter.kind, letter.topic, letter.offset, letter.app, letter.step, letter.headers
+    ('record', 'in', 7, 'rides', 'decode', [('trace', b't')])
+    """
+    headers = headers_of(message)
+    last: dict[str, int] = {name: place for place, (name, _) in enumerate(headers)}
+    kind, names = _form([name for name, _ in headers], last)
+    if kind == "foreign":
+        return Letter(message, kind)
+    places = [last[name] for name in names]
+    told = dict(zip(names, (_text(headers[place][1]) for place in places), strict=True))
+    partition = _number(told["processor.partition"])
+    offset = _number(told["processor.offset"])
+    app, slash, step = told["processor.stage"].partition("/")
+    if partition is None or offset is None or not slash:
+        return Letter(message, "foreign")
+    skipped = {*places, *(last[name] for name in _PLACED if name in last)}
+    return Letter(
+        message,
+        kind,
+        told["processor.topic"],
+        partition,
+        offset,
+        _number(told.get("processor.timestamp", "")),
+        app,
+        step,
+        told.get("processor.error", "late"),
+        [header for place, header in enumerate(headers) if place not in skipped],
+        _number(_text(headers[last[REDRIVEN]][1])) or 0 if REDRIVEN in last else 0,
+    )
+
+
+def _form(names: Sequence[str], known: Collection[str]) -> tuple[Kind, tuple[str, ...]]:
+    """What a message is by the names of its headers: as it was written, or with more behind."""
+    for kind, form in _FORMS:
+        if tuple(names[-len(form) :]) == form:
+            return kind, form
+    for kind, form in _FORMS:
+        if all(name in known for name in form):
+            return kind, form
+    return "foreign", ()
+
+
+def reason_of(step: str) -> Reason:
+    """Which sort of step it is that sets records aside.
+
+    >>> reason_of("decode"), reason_of("write at rides.py:7"), reason_of("filter at rides.py:5")
+    ('decode', 'write', 'step')
+    """
+    if step in ("decode", "watermark"):
+        return "decode" if step == "decode" else "watermark"
+    return "write" if step.startswith("write ") else "step"
+
+
+def sort_of(error: str) -> str:
+    """An error without what is different for each record, so that those of one sort are the same.
+
+    >>> sort_of("column 'fare': 'n/a' is no Float64"), sort_of("Expected 3 columns, found 17")
+    ("column 'fare': … is no Float64", 'Expected … columns, found …')
+    """
+    return _NUMBER.sub("…", _QUOTED.sub(_hidden, error[:_TEXT_MAX]))
+
+
+def _hidden(found: re.Match[str]) -> str:
+    return found[0] if found[1] else "…"
+
+
+def _text(value: bytes | None) -> str:
+    return (value or b"").decode(errors="backslashreplace")
+
+
+def _number(text: str) -> int | None:
+    """A number of these headers; ``None`` for what is none, and for -1, which stands for none."""
+    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX else None
