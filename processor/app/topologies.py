@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -120,6 +121,22 @@ def _module(name: str) -> ModuleType:
             if hides
             else _GIVE,
         ) from None
+
+
+def is_there(name: str) -> bool:
+    """Whether there is a file or a module of a topology's name; it is not run to see that.
+
+    >>> is_there("json"), is_there("no-module"), is_there("./nothing.py")
+    (True, False, True)
+    """
+    module = name.partition(":")[0]
+    if module != name or module.endswith(".py") or "/" in module:
+        return True  # it can be nothing else
+    if not all(part.isidentifier() for part in module.split(".")):
+        return False
+    with _beside(Path.cwd()), contextlib.suppress(ImportError, ValueError):
+        return find_spec(module) is not None
+    return False
 
 
 _GIVE = (

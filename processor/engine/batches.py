@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -107,20 +107,11 @@ class Batch:
         return found
 
 
-def cut(
-    read: Iterator[Sequence[Message]],
-    partition: TopicPartition,
-    span: range,
-    done: Offsets,
-    noted: Mapping[TopicPartition, Offsets],
-    topic: str,
-    stays: Callable[[TopicPartition, Letter], bool],
-    most: Callable[[], int],
-) -> Iterator[Batch]:
-    """The letters of a partition in batches, without those that stay.
+@dataclass(frozen=True, slots=True)
+class Cutter:
+    """Cuts the letters of one partition into batches, without those that stay.
 
     Args:
-        read: the messages of the partition.
         partition: the partition of letters.
         span: the offsets that are read of it.
         done: the letters that were sent before.
@@ -130,32 +121,43 @@ def cut(
         stays: whether a letter is not sent.
         most: how many letters a batch may have, at this moment.
     """
-    batch = Batch(partition, span.start)
-    for messages in read:
-        known = done.has([message.offset() or 0 for message in messages]).tolist()
-        letters = [
-            None if was else letter_of(message)
-            for message, was in zip(messages, known, strict=True)
-        ]
-        doubles = _doubles(letters, noted, topic)
-        here = batch.origins()
-        for message, letter, double in zip(messages, letters, doubles, strict=True):
-            offset = message.offset() or 0
-            if letter is None or stays(partition, letter):
-                batch.passes(offset)
-                continue
-            origin = (letter.partition, letter.offset)
-            if double or origin in here:
-                batch.note(offset)
-            else:
-                here.add(origin)
-                batch.send(letter, offset)
-            if len(batch) >= most() or batch.bytes >= BYTES_MOST:
-                yield batch
-                batch = Batch(partition, batch.position)
-    if len(batch):
-        batch.ends(span.stop)
-        yield batch
+
+    partition: TopicPartition
+    span: range
+    done: Offsets
+    noted: Mapping[TopicPartition, Offsets]
+    topic: str
+    stays: Callable[[TopicPartition, Letter], bool]
+    most: Callable[[], int]
+
+    def batches(self, read: Iterable[Sequence[Message]]) -> Iterator[Batch]:
+        """The batches; ``read`` has the messages of the span, in order."""
+        batch = Batch(self.partition, self.span.start)
+        for messages in read:
+            known = self.done.has([message.offset() or 0 for message in messages]).tolist()
+            letters = [
+                None if was else letter_of(message)
+                for message, was in zip(messages, known, strict=True)
+            ]
+            doubles = _doubles(letters, self.noted, self.topic)
+            here = batch.origins()
+            for message, letter, double in zip(messages, letters, doubles, strict=True):
+                offset = message.offset() or 0
+                if letter is None or self.stays(self.partition, letter):
+                    batch.passes(offset)
+                    continue
+                origin = (letter.partition, letter.offset)
+                if double or origin in here:
+                    batch.note(offset)
+                else:
+                    here.add(origin)
+                    batch.send(letter, offset)
+                if len(batch) >= self.most() or batch.bytes >= BYTES_MOST:
+                    yield batch
+                    batch = Batch(self.partition, batch.position)
+        if len(batch):
+            batch.ends(self.span.stop)
+            yield batch
 
 
 def _doubles(

@@ -60,7 +60,7 @@ class Ledger:
         kept_ms = self._log.kept_ms(self.topic)
         if kept_ms is not None or self._log.compacted([self.topic]):
             raise SettingsError(
-                f"the topic {self.topic} forgets: letters would be sent again that were sent before",
+                f"the topic {self.topic} forgets: letters would be sent twice",
                 remedy="set its retention.ms to -1 and its cleanup.policy to delete",
             )
 

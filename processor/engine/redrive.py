@@ -19,13 +19,13 @@ from __future__ import annotations
 
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias
 
 from processor.clock import Clock
 from processor.connectors.ports import Log, Producer
-from processor.engine.batches import MOST, Batch, cut
+from processor.engine.batches import MOST, Batch, Cutter
 from processor.engine.ledger import Ledger
 from processor.engine.letters import Scan, Wanted, spans_of
 from processor.errors import (
@@ -89,8 +89,10 @@ class Terms:
 
 @dataclass(slots=True)
 class Redriven:
-    """What came of it: letters sent, letters of a record that another letter is of too, letters
-    that stay by reason, letters that were not wanted, and what else is to be said.
+    """What came of it.
+
+    ``sent`` letters, ``doubles`` that are of a record which was sent already, those that stay by
+    reason, those that were not wanted, and what else is to be said.
     """
 
     sent: int = 0
@@ -274,18 +276,18 @@ class Redrive:
                     remedy=f"delete the topic {self._ledger.topic} to send all that is there",
                 )
 
-    def _batches(self, noted: dict[TopicPartition, Offsets]) -> Iterator[Batch]:
+    def _batches(self, noted: dict[TopicPartition, Offsets]) -> Generator[Batch]:
         """What is to be sent, cut into transactions; ``noted`` is kept up to date."""
         for partition, extent in self.spans.items():
             done = noted.get(partition, Offsets.of(()))
             start = done.gap(extent.low)
             if start >= extent.high:
                 continue
-            read = self._scan(partition, start, extent.high)
-            for batch in cut(
-                read, partition, range(start, extent.high), done, noted, self._route.input,
+            cutter = Cutter(
+                partition, range(start, extent.high), done, noted, self._route.input,
                 self._stays, lambda: self._most,
-            ):  # fmt: skip
+            )  # fmt: skip
+            for batch in cutter.batches(self._scan(partition, start, extent.high)):
                 yield batch
                 for where, offsets in batch.noted(self._route.input).items():
                     if where.topic == self._route.input:
@@ -307,16 +309,14 @@ class Redrive:
             return letter.kind
         if letter.app != self._route.app:
             return "app"
-        if letter.topic != self._route.input:
-            return "topic"
-        if letter.partition >= self._partitions:
-            return "partition"
+        if letter.topic != self._route.input or letter.partition >= self._partitions:
+            return "topic" if letter.topic != self._route.input else "partition"
         if letter.attempts >= self._terms.attempts:
             return "attempts"
         at_ms, oldest_ms = letter.timestamp_ms, self._oldest_ms
-        if at_ms is not None and oldest_ms is not None and at_ms < oldest_ms:
-            return "old"
-        return "refused" if (partition, letter.message.offset()) in self._refused else None
+        old = at_ms is not None and oldest_ms is not None and at_ms < oldest_ms
+        refused = (partition, letter.message.offset()) in self._refused
+        return "old" if old else "refused" if refused else None
 
     def _told(self) -> Redriven:
         refused = [*self._refused.items()]

@@ -37,8 +37,9 @@ _FORMS: Final[Sequence[tuple[Kind, tuple[str, ...]]]] = (
     ("late", _LATE),
     ("group", _GROUP),
 )
-# What holds at one place of the input alone, so that it does not go there again.
-_PLACED: Final = (REDRIVEN, WATERMARK)
+PLACED: Final = (REDRIVEN, WATERMARK)
+"""Headers that hold where they were written: a record does not take them elsewhere."""
+
 _DIGITS_MAX: Final = 19
 _TEXT_MAX: Final = 160
 _QUOTED: Final = re.compile(
@@ -98,7 +99,7 @@ def letter_of(message: Message) -> Letter:
     app, slash, step = told["processor.stage"].partition("/")
     if partition is None or offset is None or not slash:
         return Letter(message, "foreign")
-    skipped = {*places, *(last[name] for name in _PLACED if name in last)}
+    skipped = {*places, *(last[name] for name in PLACED if name in last)}
     return Letter(
         message,
         kind,

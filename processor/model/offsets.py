@@ -51,8 +51,8 @@ class Offsets:
         [(0, 4), (9, 10)]
         """
         return self._merged(
-            np.concatenate([self._starts, other._starts]),  # noqa: SLF001 - of the same class
-            np.concatenate([self._ends, other._ends]),  # noqa: SLF001
+            np.concatenate([self._starts, other._starts]),
+            np.concatenate([self._ends, other._ends]),
         )
 
     def __contains__(self, offset: int) -> bool:
