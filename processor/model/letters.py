@@ -99,7 +99,7 @@ def letter_of(message: Message) -> Letter:
     app, slash, step = told["processor.stage"].partition("/")
     if partition is None or offset is None or not slash:
         return Letter(message, "foreign")
-    skipped = {*places, *(last[name] for name in PLACED if name in last)}
+    skipped = {place for place, (name, _) in enumerate(headers) if name in PLACED}.union(places)
     return Letter(
         message,
         kind,
