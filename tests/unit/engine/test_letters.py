@@ -42,7 +42,11 @@ def test_what_was_sent_again_is_counted():
 def test_groups_late_records_and_what_others_wrote_are_among_them():
     log = log_with()
     put(log, [group_headers(1), late_headers(2), None, [("x", b"")]])
-    assert {(row.error, len(row)) for row in rows_of(log)} == {("bad", 1), ("late", 1), (FOREIGN, 2)}
+    assert {(row.error, len(row)) for row in rows_of(log)} == {
+        ("bad", 1),
+        ("late", 1),
+        (FOREIGN, 2),
+    }
 
 
 def test_only_committed_letters_count():

@@ -21,7 +21,6 @@ from processor.model.log import Output, TopicPartition
 from processor.testing import Crash
 from processor.testing.faults import FaultyLog
 from tests.unit.engine.lettered import (
-    ROUTE,
     group_headers,
     headers,
     late_headers,
@@ -287,10 +286,9 @@ def test_what_retention_has_taken_is_told():
     log.trim(TopicPartition("dead", 0), 2)
     done = redrive(log).run()
     assert done.sent == 4
-    assert done.notes == [
-        "dead[0]: what was before offset 2 is gone (retention), and from offset 0 on not all of it "
-        "was sent"
-    ]
+    (note,) = done.notes
+    assert note.startswith("dead[0]: what was before offset 2 is gone (retention), and from offset")
+    assert "from offset 0 on not all of it was sent" in note
     assert sent(log) == values(2, 3, 4, 5)
 
 
@@ -472,7 +470,8 @@ letter = st.builds(
     error=st.sampled_from(["n/a", "late"]),
 )
 terms_ = st.builds(
-    Terms, st.builds(Wanted, error=st.sampled_from(["", "n/a"]), step=st.sampled_from(["", "write"]))
+    Terms,
+    st.builds(Wanted, error=st.sampled_from(["", "n/a"]), step=st.sampled_from(["", "write"])),
 )
 action = st.one_of(
     st.tuples(st.just("put"), st.lists(letter, max_size=6), st.booleans(), st.integers(0, 1)),

@@ -123,7 +123,7 @@ def test_reasons_are_few(step, reason):
         ("column 'at': \"it's\" is no time", "column 'at': 'x' is no time"),
         ("column 'p[0].g': 1.5 is no Int64", "column 'p[0].g': -7e3 is no Int64"),
         ("3 fields, 4 expected", "17 fields, 4 expected"),
-        ("column 't': 2099-01-01T00:00:00.000000 is more", "column 't': 2098-02-03T01:00:00 is more"),
+        ("column 't': 2099-01-01T00:00:00.000000 is more", "column 't': 2098-02-03 is more"),
         ("'" + "a" * 500, "'" + "b" * 900),
     ],
 )  # fmt: skip
