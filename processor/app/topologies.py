@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -134,9 +133,13 @@ def is_there(name: str) -> bool:
         return True  # it can be nothing else
     if not all(part.isidentifier() for part in module.split(".")):
         return False
-    with _beside(Path.cwd()), contextlib.suppress(ImportError, ValueError):
-        return find_spec(module) is not None
-    return False
+    try:
+        with _beside(Path.cwd()):
+            return find_spec(module) is not None
+    except ModuleNotFoundError as error:
+        return not f"{module}.".startswith(f"{error.name}.")
+    except Exception:  # noqa: BLE001 - a package of the user's: told when it is loaded
+        return True
 
 
 _GIVE = (

@@ -70,15 +70,15 @@ class Ledger:
         Raises `LogError` for a record that is none of a ledger's.
         """
         described = self._log.describe([self.topic]).get(self.topic)
-        found: dict[TopicPartition, list[tuple[int, int]]] = {}
+        found: dict[TopicPartition, list[Offsets]] = {}
         for number, extent in described.extents.items() if described is not None else ():
             where = TopicPartition(self.topic, number)
             for messages in self._log.scan(where, extent.low, extent.high):
                 for message in messages:
                     partition, identity, offsets = _entry(where, message)
                     if identity == self._ids.get(partition.topic):
-                        found.setdefault(partition, []).extend(offsets.pairs())
-        return {partition: Offsets.of(pairs) for partition, pairs in found.items()}
+                        found.setdefault(partition, []).append(offsets)
+        return {partition: Offsets.union(parts) for partition, parts in found.items()}
 
     def output(self, noted: Mapping[TopicPartition, Offsets]) -> Output:
         """The records that note these offsets."""

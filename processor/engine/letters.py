@@ -11,7 +11,7 @@ from processor.connectors.ports import Log
 from processor.errors import SettingsError
 from processor.model.letters import Letter, letter_of, sort_of
 from processor.model.log import Extent, Message, TopicPartition
-from processor.model.offsets import Offsets
+from processor.model.offsets import NONE, Offsets
 
 Scan: TypeAlias = Callable[[TopicPartition, int, int], Iterator[Sequence[Message]]]
 
@@ -40,7 +40,9 @@ class Wanted:
 
     def takes(self, letter: Letter) -> bool:
         """Whether a letter is meant."""
-        if self.error not in letter.error or self.step not in f"{letter.app}/{letter.step}":
+        if self.error not in letter.error:
+            return False
+        if self.step and self.step not in f"{letter.app}/{letter.step}":
             return False
         if self.partitions is not None and letter.partition not in self.partitions:
             return False
@@ -111,7 +113,6 @@ def summary(
     """
     rows: dict[tuple[str, str, str, str], Row] = {}
     sorts: dict[str, str] = {}
-    none = Offsets.of(())
     for partition, letter in chosen(scan, spans, wanted):
         error = sorts.get(letter.error)
         if error is None:
@@ -129,6 +130,6 @@ def summary(
             row = rows[key] = Row(*key, first_ms=at_ms, last_ms=at_ms)
         row.partitions[letter.partition] += 1
         row.first_ms, row.last_ms = min(row.first_ms, at_ms), max(row.last_ms, at_ms)
-        known = (noted or {}).get(partition, none)
+        known = (noted or {}).get(partition, NONE)
         row.redriven += (letter.message.offset() or 0) in known
     return sorted(rows.values(), key=lambda row: (-len(row), row.app, row.step, row.error))

@@ -38,7 +38,7 @@ from processor.errors import (
 )
 from processor.model.letters import Letter
 from processor.model.log import TopicPartition
-from processor.model.offsets import Offsets
+from processor.model.offsets import NONE, Offsets
 
 Stamp: TypeAlias = Literal["original", "now"]
 Stay: TypeAlias = Literal[
@@ -238,7 +238,7 @@ class Redrive:
     def _settle(self, noted: Mapping[TopicPartition, Offsets]) -> None:
         """What became of the batch whose commit has had no answer: the ledger has it or not."""
         batch = self._pending
-        if batch is not None and batch.first() in noted.get(batch.partition, Offsets.of(())):
+        if batch is not None and batch.first() in noted.get(batch.partition, NONE):
             self._done(batch)
         self._pending = None
 
@@ -262,7 +262,7 @@ class Redrive:
             f"{partition}: what was before offset {extent.low} is gone (retention), and from "
             f"offset {gap} on not all of it was sent"
             for partition, extent in self.spans.items()
-            if (gap := noted.get(partition, Offsets.of(())).gap(0)) < extent.low
+            if (gap := noted.get(partition, NONE).gap(0)) < extent.low
         ]
         ends = {p: noted[p].end() for p, extent in self.spans.items()
                 if p in noted and noted[p].end() > extent.high}  # fmt: skip
@@ -279,7 +279,7 @@ class Redrive:
     def _batches(self, noted: dict[TopicPartition, Offsets]) -> Generator[Batch]:
         """What is to be sent, cut into transactions; ``noted`` is kept up to date."""
         for partition, extent in self.spans.items():
-            done = noted.get(partition, Offsets.of(()))
+            done = noted.get(partition, NONE)
             start = done.gap(extent.low)
             if start >= extent.high:
                 continue
@@ -291,7 +291,7 @@ class Redrive:
                 yield batch
                 for where, offsets in batch.noted(self._route.input).items():
                     if where.topic == self._route.input:
-                        noted[where] = noted.get(where, Offsets.of(())) | offsets
+                        noted[where] = Offsets.union([noted.get(where, NONE), offsets])
 
     def _stays(self, partition: TopicPartition, letter: Letter) -> bool:
         """Whether a letter is not sent; counts it then."""

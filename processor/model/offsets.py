@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +20,10 @@ class Offsets:
     ([(0, 4), (5, 6)], [True, False, True], 4)
     """
 
-    __slots__ = ("_ends", "_starts")
+    __slots__ = ("ends", "starts")
 
     def __init__(self, starts: Numbers, ends: Numbers) -> None:
-        self._starts, self._ends = starts, ends
+        self.starts, self.ends = starts, ends
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[int, int]]) -> Offsets:
@@ -42,44 +43,46 @@ class Offsets:
         return cls(starts[first], ends[last])
 
     def __len__(self) -> int:
-        return int((self._ends - self._starts).sum())
+        return int((self.ends - self.starts).sum())
 
-    def __or__(self, other: Offsets) -> Offsets:
-        """Those of both.
+    @classmethod
+    def union(cls, parts: Iterable[Offsets]) -> Offsets:
+        """Those of all.
 
-        >>> (Offsets.of([(0, 2)]) | Offsets.of([(2, 4), (9, 10)])).pairs()
+        >>> Offsets.union([Offsets.of([(0, 2)]), Offsets.of([(2, 4), (9, 10)])]).pairs()
         [(0, 4), (9, 10)]
         """
-        return self._merged(
-            np.concatenate([self._starts, other._starts]),
-            np.concatenate([self._ends, other._ends]),
+        listed = [cls.of(()), *parts]
+        return cls._merged(
+            np.concatenate([part.starts for part in listed]),
+            np.concatenate([part.ends for part in listed]),
         )
 
     def __contains__(self, offset: int) -> bool:
-        place = bisect_right(self._starts, offset) - 1
-        return place >= 0 and offset < int(self._ends[place])
+        place = bisect_right(self.starts, offset) - 1
+        return place >= 0 and offset < int(self.ends[place])
 
     def has(self, offsets: Sequence[int] | Numbers) -> npt.NDArray[np.bool_]:
         """Which of the offsets are among them."""
         asked = np.asarray(offsets, np.int64)
-        if not len(self._starts):
+        if not len(self.starts):
             return np.zeros(len(asked), np.bool_)
-        place = np.searchsorted(self._starts, asked, side="right") - 1
-        found: npt.NDArray[np.bool_] = (place >= 0) & (asked < self._ends[place])
+        place = np.searchsorted(self.starts, asked, side="right") - 1
+        found: npt.NDArray[np.bool_] = (place >= 0) & (asked < self.ends[place])
         return found
 
     def gap(self, low: int) -> int:
         """The first offset from ``low`` on that is not among them."""
-        place = int(np.searchsorted(self._starts, low, side="right")) - 1
-        return max(low, int(self._ends[place])) if place >= 0 else low
+        place = int(np.searchsorted(self.starts, low, side="right")) - 1
+        return max(low, int(self.ends[place])) if place >= 0 else low
 
     def end(self) -> int:
         """Behind the last of them; 0 where there is none."""
-        return int(self._ends[-1]) if len(self._ends) else 0
+        return int(self.ends[-1]) if len(self.ends) else 0
 
     def pairs(self) -> list[tuple[int, int]]:
         """The ranges."""
-        return [*zip(self._starts.tolist(), self._ends.tolist(), strict=True)]
+        return [*zip(self.starts.tolist(), self.ends.tolist(), strict=True)]
 
     def steps(self) -> list[int]:
         """The ranges in small numbers: the way to each from the end before, and its length.
@@ -87,7 +90,7 @@ class Offsets:
         >>> Offsets.of([(1000, 1003), (1005, 1006)]).steps()
         [1000, 3, 2, 1]
         """
-        edges = np.stack([self._starts, self._ends], axis=1).ravel()
+        edges = np.stack([self.starts, self.ends], axis=1).ravel()
         return [int(step) for step in np.diff(edges, prepend=0)]
 
     @classmethod
@@ -102,3 +105,6 @@ class Offsets:
             raise ValueError("no ranges of offsets")
         edges = np.cumsum(np.array(steps, np.int64)).reshape(-1, 2)
         return cls._merged(edges[:, 0], edges[:, 1])
+
+
+NONE: Final = Offsets.of(())
