@@ -13,7 +13,8 @@ such headers among its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Final, Literal, NamedTuple, TypeAlias, get_args
 
 from processor.model.headers import headers_of
@@ -88,40 +89,49 @@ def letter_of(message: Message) -> Letter:
     ('record', 'in', 7, 'rides', 'decode', [('trace', b't')])
     """
     headers = headers_of(message)
-    last: dict[str, int] = {name: place for place, (name, _) in enumerate(headers)}
-    kind, names = _form([name for name, _ in headers], last)
-    if kind == "foreign":
-        return Letter(message, kind)
-    places = [last[name] for name in names]
-    told = dict(zip(names, (_text(headers[place][1]) for place in places), strict=True))
-    partition = _number(told["processor.partition"])
-    offset = _number(told["processor.offset"])
-    app, slash, step = told["processor.stage"].partition("/")
-    if partition is None or offset is None or not slash:
+    names = [name for name, _ in headers]
+    if tuple(names[-len(_RECORD) :]) == _RECORD:  # as it was written, which is nearly always so
+        kind: Kind = "record"
+        own = headers[: -len(_RECORD)]
+        topic, partition, offset, timestamp, stage, error = [v for _, v in headers[-len(_RECORD) :]]
+    else:
+        kind, form = _form(names)
+        if kind == "foreign":
+            return Letter(message, kind)
+        last = {name: place for place, name in enumerate(names)}
+        told = {name: headers[last[name]][1] for name in form}
+        own = [h for place, h in enumerate(headers) if last[h[0]] != place or h[0] not in told]
+        topic, partition, offset, timestamp, stage, error = [told.get(name) for name in _RECORD]
+    where, at = _number(partition), _number(offset)
+    app, step = _stage(stage or b"")
+    if where is None or at is None or not app:
         return Letter(message, "foreign")
-    skipped = {place for place, (name, _) in enumerate(headers) if name in PLACED}.union(places)
+    attempts = 0
+    if any(name in PLACED for name, _ in own):
+        counts = [_number(value) for name, value in own if name == REDRIVEN]
+        attempts = (counts[-1] if counts else None) or 0
+        own = [header for header in own if header[0] not in PLACED]
+    why = "late" if kind == "late" else (error or b"").decode(errors="backslashreplace")
     return Letter(
-        message,
-        kind,
-        told["processor.topic"],
-        partition,
-        offset,
-        _number(told.get("processor.timestamp", "")),
-        app,
-        step,
-        told.get("processor.error", "late"),
-        [header for place, header in enumerate(headers) if place not in skipped],
-        _number(_text(headers[last[REDRIVEN]][1])) or 0 if REDRIVEN in last else 0,
-    )
+        message, kind, (topic or b"").decode(errors="backslashreplace"), where, at,
+        _number(timestamp), app, step, why, own, attempts,
+    )  # fmt: skip
 
 
-def _form(names: Sequence[str], known: Collection[str]) -> tuple[Kind, tuple[str, ...]]:
+@lru_cache(1_000)
+def _stage(told: bytes) -> tuple[str, str]:
+    """The application and the step; no application where there is none."""
+    app, slash, step = told.decode(errors="backslashreplace").partition("/")
+    return (app, step) if slash else ("", "")
+
+
+def _form(names: Sequence[str]) -> tuple[Kind, tuple[str, ...]]:
     """What a message is by the names of its headers: as it was written, or with more behind."""
     for kind, form in _FORMS:
         if tuple(names[-len(form) :]) == form:
             return kind, form
     for kind, form in _FORMS:
-        if all(name in known for name in form):
+        if all(name in names for name in form):
             return kind, form
     return "foreign", ()
 
@@ -150,10 +160,6 @@ def _hidden(found: re.Match[str]) -> str:
     return found[0] if found[1] else "…"
 
 
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode(errors="backslashreplace")
-
-
-def _number(text: str) -> int | None:
+def _number(told: bytes | None) -> int | None:
     """A number of these headers; ``None`` for what is none, and for -1, which stands for none."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS_MAX else None
+    return int(told) if told and told.isdigit() and len(told) <= _DIGITS_MAX else None
