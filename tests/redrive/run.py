@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import subprocess
 import sys
 import time
@@ -39,7 +40,6 @@ class Done:
     records: int
     kills: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
-    seconds: float = 0.0
     resident_mb: int = 0
 
 
@@ -140,6 +140,8 @@ def redriven(
             done.kills.append(_killed(bench, records, kill))
             say(f"killed {done.kills[-1]}")
         sent = 0
+        used = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before_s = used.ru_utime + used.ru_stime
         for expected_rest in (True, False):
             started_s = time.monotonic()
             process = bench.command()
@@ -149,9 +151,15 @@ def redriven(
                 done.wrong.append(f"exit code {process.returncode}: {err}")
                 return done
             told = json.loads(out)
-            say(f"{told['sent']} sent in {time.monotonic() - started_s:.1f} s")
+            used = resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu_s, before_s = (
+                used.ru_utime + used.ru_stime - before_s,
+                used.ru_utime + used.ru_stime,
+            )
+            took_s = time.monotonic() - started_s
+            say(f"{told['sent']} sent in {took_s:.1f} s, {cpu_s:.1f} s of CPU")
             if expected_rest:
-                sent, done.seconds = told["sent"], time.monotonic() - started_s
+                sent = told["sent"]
             elif told["sent"]:
                 done.wrong.append(f"sent {told['sent']} more after the end")
         if not kills and sent != records:
