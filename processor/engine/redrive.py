@@ -193,7 +193,7 @@ class Redrive:
             _let_go(producer)
             self._failed(error)
             return False
-        except (Exception, KeyboardInterrupt):
+        except (Exception, KeyboardInterrupt, SystemExit):
             _let_go(producer)
             raise
         producer.close()

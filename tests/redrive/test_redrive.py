@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
+from confluent_kafka.admin import AdminClient
 
 from processor.model.log import Output
-from tests.redrive.run import benched, redriven
+from tests.integration.running import until
+from tests.redrive.run import LETTERS, benched, redriven
 
 pytestmark = pytest.mark.kafka
 RECORDS = 20_000
@@ -21,6 +25,23 @@ def test_letters_are_sent_once_though_the_process_is_killed_at_three_steps(kafka
 def test_letters_are_sent_once_though_the_process_is_killed_by_a_signal(kafka):
     done = redriven(kafka.bootstrap_servers, RECORDS, [0.1, 0.5])
     assert done.wrong == []
+
+
+def test_a_topic_of_letters_that_was_made_anew_is_read_from_its_beginning(kafka):
+    admin = AdminClient({"bootstrap.servers": kafka.bootstrap_servers, "log_level": 2})
+    with benched(kafka.bootstrap_servers) as bench:
+        for records, sent, doubles in ((60, 60, 0), (100, 40, 60)):
+            bench.fill(records)
+            process = bench.command()
+            out, err = process.communicate(timeout=60)
+            assert process.returncode == 0, err
+            told = json.loads(out)
+            assert (told["sent"], told["doubles"]) == (sent, doubles)
+            for done in admin.delete_topics([bench.dead]).values():
+                done.result()
+            until(lambda: bench.dead not in admin.list_topics(timeout=10).topics, "it is gone")
+            bench.log.create({bench.dead: LETTERS})
+        assert list(bench.faults(100)) == []
 
 
 def test_a_record_that_is_missing_or_twice_or_changed_is_noticed(kafka):
