@@ -41,8 +41,8 @@ def redrive(
         )
         total = sum(extent.high - extent.low for extent in command.spans.values())
         progress = Progress("dlq redrive", "offsets", total)
-        do = command.look if dry_run else command.run
-        done = do(partial(progress.scan, place.log))
+        command.scan = partial(progress.scan, place.log)
+        done = command.look() if dry_run else command.run()
     click.echo(_json(route, done, dry_run) if as_json else "\n".join(_text(route, done, dry_run)))
 
 

@@ -34,13 +34,14 @@ class Batch:
     ``doubles`` how many only noted, since their record is sent or was.
     """
 
+    _first: int
+
     def __init__(self, partition: TopicPartition, position: int) -> None:
         self.partition = partition
         self.position = position
         self.sent = self.doubles = self.bytes = 0
         self._columns: dict[int, _Column] = {}
         self._ranges: list[tuple[int, int]] = []
-        self._first = position
 
     def __len__(self) -> int:
         return self.sent + self.doubles

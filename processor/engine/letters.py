@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final, TypeAlias
 
 from processor.connectors.ports import Log
@@ -112,14 +113,9 @@ def summary(
     one, `OTHERS`.
     """
     rows: dict[tuple[str, str, str, str], Row] = {}
-    sorts: dict[str, str] = {}
+    sort = lru_cache(SORTS_MAX)(sort_of)
     for partition, letter in chosen(scan, spans, wanted):
-        error = sorts.get(letter.error)
-        if error is None:
-            if len(sorts) >= SORTS_MAX:
-                sorts.clear()
-            error = sorts[letter.error] = sort_of(letter.error)
-        key = (letter.app, letter.step, error, letter.topic)
+        key = (letter.app, letter.step, sort(letter.error), letter.topic)
         if letter.kind == "foreign":
             key = ("", "", FOREIGN, "")
         elif key not in rows and len(rows) >= SORTS_MAX:

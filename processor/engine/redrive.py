@@ -59,6 +59,8 @@ STAYS: Final[Mapping[Stay, str]] = {
 ATTEMPTS: Final = 3
 # The way from a full batch to the one record that is refused, and as much again.
 _FAILURES_MAX: Final = 30
+# A letter alone may have failed by chance, so that it is not its record that is refused.
+_TRIES: Final = 3
 _REASONS_MAX: Final = 5
 _ABORT_S: Final = 5.0
 
@@ -122,7 +124,8 @@ class Redrive:
         timeout_s: what one call of the log may take.
         probe: called with the steps' names; tests crash there.
 
-    Raises `SettingsError` for topics that cannot do.
+    ``spans`` is what there is to look at, ``scan`` reads it. Raises `SettingsError` for topics that
+    cannot do.
     """
 
     def __init__(
@@ -148,29 +151,28 @@ class Redrive:
         kept_ms = log.kept_ms(route.input) if terms.stamp == "original" else None
         self._oldest_ms = None if kept_ms is None else clock.now_ms() - kept_ms
         self._ledger = Ledger(log, route.app, route.letters, route.input)
-        self._scan: Scan = log.scan
+        self.scan: Scan = log.scan
         self._outcome = Redriven()
         self._pending: Batch | None = None
         self._most = MOST
         self._failures = 0
         self._refused: dict[tuple[TopicPartition, int], str] = {}
+        self._tried: Counter[tuple[TopicPartition, int]] = Counter()
 
-    def look(self, scan: Scan | None = None) -> Redriven:
+    def look(self) -> Redriven:
         """What `run` would do now; changes nothing."""
-        self._scan = scan or self._log.scan
         noted = self._ledger.read()
         self._begin_counting(noted)
         for batch in self._batches(noted):
             self._count(batch)
         return self._told()
 
-    def run(self, scan: Scan | None = None) -> Redriven:
+    def run(self) -> Redriven:
         """Send.
 
         Raises `FencedError` when another redrive of the application has begun, `LogError` for what
         nothing can be done about; run again, it goes on where it was.
         """
-        self._scan = scan or self._log.scan
         self._ledger.prepare()
         while not self._passed():
             pass
@@ -252,8 +254,10 @@ class Redrive:
             return
         self._most = max(1, len(batch) // 2)
         if len(batch) == 1:
-            self._refused[batch.partition, batch.first()] = error.message
-            self._pending = None
+            alone = batch.partition, batch.first()
+            self._tried[alone] += 1
+            if self._tried[alone] == _TRIES:
+                self._refused[alone] = error.message
 
     def _begin_counting(self, noted: Mapping[TopicPartition, Offsets]) -> None:
         self._outcome.stays.clear()
@@ -287,7 +291,7 @@ class Redrive:
                 partition, range(start, extent.high), done, noted, self._route.input,
                 self._stays, lambda: self._most,
             )  # fmt: skip
-            for batch in cutter.batches(self._scan(partition, start, extent.high)):
+            for batch in cutter.batches(self.scan(partition, start, extent.high)):
                 yield batch
                 for where, offsets in batch.noted(self._route.input).items():
                     if where.topic == self._route.input:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.connectors.memory.records import StoredMessage
@@ -37,6 +37,7 @@ def cut(runs, *, start=0, stop=100, done=(), noted=(), stays=(), most=100):
 offsets = st.lists(st.integers(0, 40), unique=True, max_size=25).map(sorted)
 
 
+@settings(deadline=None)
 @given(
     there=offsets,
     origins=st.lists(st.integers(0, 30), min_size=25, max_size=25),

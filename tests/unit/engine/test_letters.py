@@ -7,6 +7,7 @@ import pytest
 from processor.engine import letters as module
 from processor.engine.ledger import Ledger
 from processor.engine.letters import FOREIGN, OTHERS, Wanted, chosen, spans_of, summary
+from processor.engine.redrive import Terms
 from processor.errors import SettingsError
 from processor.model.log import Output, TopicPartition
 from tests.unit.engine.lettered import group_headers, headers, late_headers, log_with, put, redrive
@@ -37,6 +38,14 @@ def test_what_was_sent_again_is_counted():
     put(log, [headers(9, error="a")], start=4)
     noted = Ledger(log, "rides", "dead").read()
     assert [(len(row), row.redriven) for row in rows_of(log, noted=noted)] == [(4, 3), (1, 1)]
+
+
+def test_the_first_letter_of_all_is_counted_as_sent_too():
+    log = log_with()
+    put(log, [headers(0, error="a"), headers(1, error="b"), headers(2, error="b")])
+    redrive(log, Terms(Wanted(error="a"))).run()
+    noted = Ledger(log, "rides", "dead").read()
+    assert {row.error: row.redriven for row in rows_of(log, noted=noted)} == {"a": 1, "b": 0}
 
 
 def test_groups_late_records_and_what_others_wrote_are_among_them():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -404,6 +405,48 @@ def test_a_call_that_fails_is_made_up_for_and_each_is_sent_and_counted_once(
     assert sent(log) == values(*range(7))
 
 
+def test_failures_are_forgotten_with_a_success(small):
+    log = log_with(made=FaultyLog)
+    put(log, [headers(n) for n in range(300)])
+    # Many in all, and never many in a row: each second transaction is refused.
+    log.before["commit"] = [AbortableError("refused"), None] * 60
+    assert redrive(log).run().sent == 300
+    assert sent(log) == values(*range(300))
+
+
+@pytest.mark.parametrize("before", [0, 1])
+@pytest.mark.parametrize("failures", [30, 31])
+def test_it_is_tried_thirty_times_in_a_row(small, failures, before):
+    log = log_with(made=FaultyLog)
+    put(log, [headers(n) for n in range(6)])
+    log.before["begin"] = [*[None] * before, *[RetriableError("not now")] * failures]
+    if failures == 30:
+        assert redrive(log).run().sent == 6
+    else:
+        with pytest.raises(RetriableError, match="not now"):
+            redrive(log).run()
+
+
+def test_after_a_refusal_transactions_grow_again_to_their_full_size(monkeypatch):
+    monkeypatch.setattr("processor.engine.redrive.MOST", 64)
+    log = log_with(made=FaultyLog)
+    put(log, [headers(n) for n in range(300)])
+    log.before["commit"] = [None, AbortableError("refused"), AbortableError("refused")]
+    redrive(log).run()
+    told = [orjson.loads(message.value()) for message in log.read("rides-redriven")]
+    sizes = [one["offsets"][1] for one in told if one["topic"] == "dead"]
+    assert sizes == [64, 16, 32, 64, 64, 60]
+
+
+def test_one_letter_alone_is_tried_three_times():
+    for failures, outcome in ((2, (1, {})), (3, (0, {"refused": 1}))):
+        log = log_with(made=FaultyLog)
+        put(log, [headers(1)])
+        log.before["flush"] = [AbortableError("by chance")] * failures
+        done = redrive(log).run()
+        assert (done.sent, done.stays) == outcome
+
+
 def test_a_log_that_never_answers_ends_it_by_name():
     log = log_with(made=FaultyLog)
     put(log, [headers(1)])
@@ -453,6 +496,49 @@ def test_where_every_record_is_refused_it_ends_with_the_reason():
     with pytest.raises(AbortableError, match="too large"):
         redrive(log).run()
     assert sent(log) == []
+
+
+class Watched(FaultyLog):
+    """Keeps the producers that were made."""
+
+    def __init__(self, clock=None):
+        super().__init__(clock)
+        self.made = []
+
+    def producer(self, transactional_id):
+        self.made.append(super().producer(transactional_id))
+        return self.made[-1]
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [
+        (AbortableError, None), (OutcomeUnknownError, None), (FencedError, FencedError),
+        (LogError, LogError), (KeyboardInterrupt, KeyboardInterrupt), (SystemExit, SystemExit),
+        (None, None),
+    ],
+)  # fmt: skip
+def test_nothing_is_left_open_however_it_ends(error, raised):
+    log = log_with(made=Watched)
+    put(log, [headers(1)])
+    log.before["flush"] = [error("told") if error else None]
+    if raised is None:
+        redrive(log).run()
+    else:
+        with pytest.raises(raised):
+            redrive(log).run()
+    assert len(log.made) == (2 if error and raised is None else 1)
+    assert all(producer.inner._closed for producer in log.made)
+    identity = log._broker.identities[identity_of("rides")]
+    assert identity.transaction is None
+    assert sent(log) == values(*[0] * (raised is None))
+
+
+def test_no_producer_is_made_to_look():
+    log = log_with(made=Watched)
+    put(log, [headers(1)])
+    redrive(log).look()
+    assert log.made == []
 
 
 def test_the_identity_is_no_workers():

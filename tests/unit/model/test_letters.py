@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.connectors.memory.records import StoredMessage
@@ -30,6 +30,7 @@ names = st.one_of(st.sampled_from([*NAMES, *PLACED, "trace", ""]), st.text(max_s
 headers = st.lists(st.tuples(names, st.none() | st.binary(max_size=5)), max_size=6)
 
 
+@settings(deadline=None)
 @given(
     own=headers,
     partition=st.integers(0, 2**31 - 1),
@@ -47,6 +48,7 @@ def test_what_was_set_aside_is_told_by_its_letter(own, partition, offset, at_ms,
     assert [*letter.headers] == [header for header in own if header[0] not in PLACED]
 
 
+@settings(deadline=None)
 @given(headers)
 def test_any_headers_are_read_without_an_error(found):
     assert letter_of(dead(found)).kind in {"record", "late", "group", "foreign"}
@@ -137,6 +139,7 @@ def test_errors_of_two_columns_or_types_are_two_sorts():
     assert len({sort_of(text) for text in texts}) == 3
 
 
+@settings(deadline=None)
 @given(st.text(max_size=400))
 def test_a_sort_is_short(text):
     assert len(sort_of(text)) <= 160

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor.model.offsets import Offsets
@@ -19,6 +19,7 @@ def as_set(pairs):
     return {offset for start, end in pairs for offset in range(start, end)}
 
 
+@settings(deadline=None)
 @given(ranges)
 def test_ranges_hold_the_numbers_that_are_in_them(pairs):
     wanted, made = as_set(pairs), Offsets.of(pairs)
@@ -29,24 +30,28 @@ def test_ranges_hold_the_numbers_that_are_in_them(pairs):
     assert made.end() == max(wanted, default=-1) + 1
 
 
+@settings(deadline=None)
 @given(ranges)
 def test_ranges_are_as_few_as_can_be(pairs):
     made = Offsets.of(pairs).pairs()
     assert all(end < start for (_, end), (start, _) in pairwise(made))
 
 
+@settings(deadline=None)
 @given(ranges, ranges)
 def test_two_together_have_what_either_has(one, other):
     both = Offsets.union([Offsets.of(one), Offsets.of(other)])
     assert as_set(both.pairs()) == as_set(one) | as_set(other)
 
 
+@settings(deadline=None)
 @given(ranges, st.integers(0, 80))
 def test_a_gap_is_the_first_number_that_is_missing(pairs, low):
     wanted = as_set(pairs)
     assert Offsets.of(pairs).gap(low) == next(n for n in range(low, 200) if n not in wanted)
 
 
+@settings(deadline=None)
 @given(ranges)
 def test_steps_are_read_back(pairs):
     made = Offsets.of(pairs)
