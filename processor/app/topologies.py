@@ -123,7 +123,9 @@ def _module(name: str) -> ModuleType:
 
 
 def is_there(name: str) -> bool:
-    """Whether there is a file or a module of a topology's name; it is not run to see that.
+    """Whether a name is a file's, or that of a module which is there.
+
+    It is not run to see that, only the packages that it is in.
 
     >>> is_there("json"), is_there("no-module"), is_there("./nothing.py")
     (True, False, True)
