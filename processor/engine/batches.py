@@ -78,16 +78,13 @@ class Batch:
             self._first = offset
         # Between two letters that follow each other there is none, now or later: what lies there
         # are the marks and the aborted records of transactions.
-        if self._ranges and self._ranges[-1][1] == self.position:
-            self._ranges[-1] = self._ranges[-1][0], offset + 1
-        else:
-            self._ranges.append((self.position, offset + 1))
+        self._ranges.append((self.position, offset + 1))
         self.position = offset + 1
 
     def ends(self, offset: int) -> None:
         """There is no other letter before this offset."""
         if self._ranges[-1][1] == self.position:
-            self._ranges[-1] = self._ranges[-1][0], offset
+            self._ranges.append((self.position, offset))
 
     def origins(self) -> set[tuple[int, int]]:
         """The places in the input of the records in it: partition and offset."""
@@ -114,7 +111,7 @@ class Cutter:
 
     Args:
         partition: the partition of letters.
-        span: the offsets that are read of it.
+        span: the offsets in which what comes is all that there is, or will be.
         done: the letters that were sent before.
         noted: the records of the input that were sent before; asked anew with every run of
             messages, and to have what was in a batch once the next one is asked for.

@@ -287,8 +287,10 @@ class Redrive:
             start = done.gap(extent.low)
             if start >= extent.high:
                 continue
+            # What is before it is done, or gone.
+            span = range(done.gap(0), extent.high)
             cutter = Cutter(
-                partition, range(start, extent.high), done, noted, self._route.input,
+                partition, span, done, noted, self._route.input,
                 self._stays, lambda: self._most,
             )  # fmt: skip
             for batch in cutter.batches(self.scan(partition, start, extent.high)):

@@ -290,7 +290,12 @@ def test_what_retention_has_taken_is_told():
     (note,) = done.notes
     assert note.startswith("dead[0]: what was before offset 2 is gone (retention), and from offset")
     assert "from offset 0 on not all of it was sent" in note
-    assert sent(log) == values(2, 3, 4, 5)
+    put(log, [headers(9)], start=6)
+    again = redrive(log).run()
+    assert (again.sent, again.notes) == (1, [])  # it was told
+    told = [orjson.loads(message.value()) for message in log.read("rides-redriven")]
+    assert [one["offsets"] for one in told if one["topic"] == "dead"] == [[0, 6], [6, 1]]
+    assert sent(log) == values(2, 3, 4, 5, 6)
 
 
 def test_what_retention_has_taken_after_it_was_sent_is_not_told():
