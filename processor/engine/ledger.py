@@ -20,7 +20,7 @@ from typing import Final
 import orjson
 
 from processor.connectors.ports import Log
-from processor.errors import LogError, SettingsError
+from processor.errors import LogError, RetriableError, SettingsError
 from processor.model.log import Message, Output, TopicPartition
 from processor.model.offsets import Offsets
 
@@ -79,6 +79,22 @@ class Ledger:
                     if identity == self._ids.get(partition.topic):
                         found.setdefault(partition, []).append(offsets)
         return {partition: Offsets.union(parts) for partition, parts in found.items()}
+
+    def settled(self, timeout_s: float) -> None:
+        """See that nothing in it waits for the end of a transaction, so that `read` reads all.
+
+        Who has the identity has ended his own. Raises `RetriableError` for one of anybody else.
+        """
+        described = self._log.describe([self.topic])
+        places = [TopicPartition(self.topic, n) for d in described.values() for n in d.extents]
+        view = self._log.look([self.topic], places, timeout_s)
+        for where in places:
+            if view.stable.get(where, -1) != view.tops.get(where, -1):
+                raise RetriableError(
+                    f"{where}: an open transaction holds back what is noted there",
+                    remedy="find its producer (kafka-transactions.sh find-hanging); the topic is "
+                    "the processor's own",
+                )
 
     def output(self, noted: Mapping[TopicPartition, Offsets]) -> Output:
         """The records that note these offsets."""

@@ -63,6 +63,7 @@ _FAILURES_MAX: Final = 30
 _TRIES: Final = 3
 _REASONS_MAX: Final = 5
 _ABORT_S: Final = 5.0
+_LOOK_S: Final = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +206,7 @@ class Redrive:
         self._probe("before:start")
         producer.start(self._timeout_s)
         self._probe("after:start")
+        self._ledger.settled(max(self._timeout_s, _LOOK_S))
         noted = self._ledger.read()
         self._settle(noted)
         self._begin_counting(noted)

@@ -102,6 +102,24 @@ def test_a_record_that_is_none_of_a_ledgers_is_refused_with_its_place(change):
         ledger.read()
 
 
+def test_a_transaction_of_somebody_else_that_is_open_there_is_told():
+    log = log_with()
+    ledger = Ledger(log, "rides", "dead", "in")
+    ledger.settled(0)  # there is no such topic yet
+    ledger.prepare()
+    ledger.settled(0)
+    producer = log.producer("other")
+    producer.start(0)
+    producer.begin()
+    producer.produce(ledger.output({DEAD: Offsets.of([(0, 1)])}))
+    with pytest.raises(
+        RetriableError, match=r"rides-redriven\[0\]: an open transaction holds back"
+    ):
+        ledger.settled(0)
+    producer.commit(0)
+    ledger.settled(0)
+
+
 def test_a_topic_that_is_not_there_has_no_id():
     with pytest.raises(RetriableError, match="there is no topic 'none'"):
         Ledger(log_with(), "rides", "none")

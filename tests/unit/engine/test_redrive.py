@@ -267,6 +267,22 @@ def test_a_ledger_that_somebody_else_writes_to_is_refused():
         log.trim(TopicPartition("rides-redriven", 0), 10**6)
 
 
+def test_nothing_is_sent_while_it_is_not_known_what_was():
+    log = log_with()
+    put(log, [headers(1)])
+    redrive(log).run()
+    put(log, [headers(2)], start=1)
+    producer = log.producer("other")
+    producer.start(0)
+    producer.begin()
+    producer.produce(Output("rides-redriven", [b"x"]))
+    with pytest.raises(RetriableError, match="an open transaction holds back"):
+        redrive(log).run()
+    producer.abort(0)
+    assert redrive(log).run().sent == 1
+    assert sent(log) == values(0, 1)
+
+
 def test_letters_of_a_topic_that_was_made_anew_are_new():
     log = log_with()
     put(log, [headers(n) for n in range(5)])
