@@ -3,7 +3,13 @@
 from processor.app.backends import Backends, backends, patiently, reading
 from processor.app.feed import feed
 from processor.app.topics import PARTITIONS, ends_of, prepare_topics, topics_of
-from processor.app.topologies import load_topologies, load_topology, parameters_of, taken
+from processor.app.topologies import (
+    is_there,
+    load_topologies,
+    load_topology,
+    parameters_of,
+    taken,
+)
 from processor.app.worker import crash_probe, options_of, run_worker
 
 __all__ = [
@@ -13,6 +19,7 @@ __all__ = [
     "crash_probe",
     "ends_of",
     "feed",
+    "is_there",
     "load_topologies",
     "load_topology",
     "options_of",

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from importlib.util import module_from_spec, spec_from_file_location
+from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 
@@ -120,6 +120,28 @@ def _module(name: str) -> ModuleType:
             if hides
             else _GIVE,
         ) from None
+
+
+def is_there(name: str) -> bool:
+    """Whether a name is a file's, or that of a module which is there.
+
+    It is not run to see that, only the packages that it is in.
+
+    >>> is_there("json"), is_there("no-module"), is_there("./nothing.py")
+    (True, False, True)
+    """
+    module = name.partition(":")[0]
+    if module != name or module.endswith(".py") or "/" in module:
+        return True  # it can be nothing else
+    if not all(part.isidentifier() for part in module.split(".")):
+        return False
+    try:
+        with _beside(Path.cwd()):
+            return find_spec(module) is not None
+    except ModuleNotFoundError as error:
+        return not f"{module}.".startswith(f"{error.name}.")
+    except Exception:  # noqa: BLE001 - a package of the user's: told when it is loaded
+        return True
 
 
 _GIVE = (

@@ -19,6 +19,7 @@ from processor.errors import ProcessorError
 
 if TYPE_CHECKING:
     from processor.cli.logs import LogLevel
+    from processor.engine.redrive import Stamp
     from processor.settings import Settings
 
 
@@ -245,6 +246,98 @@ def reset(  # noqa: PLR0917 - an argument per option
 
     loaded = _loaded(config, "warning", set=set_, **given)
     command.reset(topology, loaded, to, partitions, watermark, sure=sure)
+
+
+@cli.group()
+def dlq() -> None:
+    """Dead letters: which there are, what they hold, and sending them to the input again.
+
+    NAME is a topology, or a topic of dead letters.
+    """
+
+
+_LETTERS: Final = (
+    *options.CONNECTIONS,
+    options.SET,
+    click.option("--topic", "is_topic", is_flag=True,
+                 help="NAME is a topic, though there is a module of that name."),
+    click.option("--error", metavar="TEXT", default="", help="Those whose error has this text."),
+    click.option("--step", metavar="TEXT", default="",
+                 help="Those of steps whose name, as ls shows it, has this text."),
+    click.option("--partition", "--partitions", "partitions", metavar="N,...", show_default="all",
+                 help="Those of records of these partitions of the input."),
+    click.option("--from", "from_", metavar="TIME", help="Those that were written then or later."),
+    click.option("--to", metavar="TIME", help="Those that were written before."),
+    click.option("--json", "as_json", is_flag=True, help="As JSON."),
+)  # fmt: skip
+_FILTERS: Final = ("is_topic", "error", "step", "partitions", "from_", "to", "as_json")
+
+
+def _asked(
+    config: Path | None, set_: dict[str, str] | None, given: dict[str, Any]
+) -> tuple[Settings, dict[str, Any]]:
+    """The settings, and what else was given to a command of dead letters."""
+    filters = {name: given.pop(name) for name in _FILTERS}
+    return _loaded(config, "warning", set=set_, **given), filters
+
+
+@dlq.command("ls")
+@click.argument("name")
+@options.taking(*_LETTERS)
+def dlq_ls(name: str, config: Path | None, set_: dict[str, str] | None, **given: Any) -> None:
+    """Show how many dead letters there are, by step, error and topic; reads only.
+
+    A TIME is ISO, in UTC where it names no zone: 2026-08-01T12:00:00.
+    """
+    from processor.cli import dlq as command
+
+    settings, filters = _asked(config, set_, given)
+    command.ls(name, settings, **filters)
+
+
+@dlq.command("show")
+@click.argument("name")
+@options.taking(*_LETTERS)
+@click.option("--limit", type=click.IntRange(min=1), default=10, show_default=True, metavar="N",
+              help="How many, from the first on.")  # fmt: skip
+def dlq_show(
+    name: str, config: Path | None, set_: dict[str, str] | None, limit: int, **given: Any
+) -> None:
+    """Show single dead letters, with what the record was and why it is here; reads only."""
+    from processor.cli import dlq as command
+
+    settings, filters = _asked(config, set_, given)
+    command.show(name, settings, limit, **filters)
+
+
+@dlq.command("redrive")
+@click.argument("name")
+@options.taking(*_LETTERS)
+@click.option("--attempts", type=click.IntRange(min=1), default=3, show_default=True, metavar="N",
+              help="A record that was sent so often stays.")  # fmt: skip
+@click.option("--timestamps", type=click.Choice(("original", "now")), default="original",
+              show_default=True, help="The timestamps of what is sent.")  # fmt: skip
+@click.option("--app", metavar="APP", help="Of a topic: the application whose letters are meant.")
+@click.option("--input", "to_topic", metavar="TOPIC", help="Of a topic: the input to send to.")
+@click.option("--dry-run", is_flag=True, help="Only tell what would be sent.")
+def dlq_redrive(  # noqa: PLR0917 - an argument per option
+    name: str,
+    config: Path | None,
+    set_: dict[str, str] | None,
+    attempts: int,
+    timestamps: Stamp,
+    app: str | None,
+    to_topic: str | None,
+    dry_run: bool,
+    **given: Any,
+) -> None:
+    """Send dead letters to the topology's input again, each once, whoever is killed meanwhile."""
+    from processor.cli import redrive as command
+
+    settings, filters = _asked(config, set_, given)
+    command.redrive(
+        name, settings, attempts, timestamps, (app, to_topic), dry_run=dry_run, **filters
+    )
 
 
 @cli.command()

@@ -9,6 +9,7 @@ from typing import Final
 import click
 
 from processor import app, telling
+from processor.cli import given
 from processor.cli.progress import Progress
 from processor.engine.reset import Step, steps
 from processor.engine.reset import reset as carry_out
@@ -43,11 +44,13 @@ def reset(
             "keeps offsets and state",
             remedy="give one of them",
         )
-    only = _numbers(partitions)
-    back = None if watermark is None else _time("--watermark", watermark)
+    only = given.numbers("--partitions", partitions)
+    back = None if watermark is None else given.time("--watermark", watermark)
     place = "earliest" if to is None else to
     if place not in ("earliest", "latest") and not place.isdecimal():
-        _time("--to", place, "neither an offset, nor a time, nor a place", "earliest, latest, 1200")
+        given.time(
+            "--to", place, "neither an offset, nor a time, nor a place", "earliest, latest, 1200"
+        )
     (plan,) = app.load_topologies([name], settings.set)
     app.reading(settings).close()
     with app.backends(settings) as used:
@@ -88,28 +91,6 @@ def _set_back(
     else:
         set_back(plan, used.log, wanted, app.crash_probe())
         click.echo(f"the watermark of {plan.app} is set back")
-
-
-def _numbers(text: str | None) -> list[int] | None:
-    if text is None:
-        return None
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise SettingsError(
-            f"--partitions {text!r} are no partitions",
-            remedy="say their numbers, with commas between them: 0,3",
-        )
-    return sorted({int(part) for part in parts})
-
-
-def _time(option: str, text: str, amiss: str = "no time", others: str = "") -> datetime:
-    try:
-        return moment.parse(text)
-    except ValueError:
-        raise SettingsError(
-            f"{option} {text!r} is {amiss}",
-            remedy=f"say {others}{' or ' if others else ''}{moment.EXAMPLE}",
-        ) from None
 
 
 def _text(name: str, wanted: Sequence[Step]) -> str:

@@ -212,6 +212,13 @@ class Log(Protocol):
         """
         ...
 
+    def kept_ms(self, topic: str) -> int | None:
+        """How long the log keeps a topic's records, by their timestamps, in milliseconds.
+
+        ``None``: for ever, or the log does not show it.
+        """
+        ...
+
     def trim(self, partition: TopicPartition, low: int) -> None:
         """Delete the records before ``low``; it is no error if they are gone already."""
         ...

@@ -61,6 +61,7 @@ def report_of(
         skipped=counts.skipped,
         filtered=counts.filtered,
         misplaced=result.misplaced,
+        letters=result.letters,
         state_rows=sum(task.rows() for task in tasks.values()),
         state_bytes=sum(task.memory_bytes() for task in tasks.values()),
         checkpoint_bytes=sum(p.bytes for p in work.prepared),

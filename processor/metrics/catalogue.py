@@ -25,6 +25,7 @@ from prometheus_client import (
 from processor.metrics.gauges import Gauges
 from processor.metrics.progress import PHASES, BatchReport
 from processor.metrics.standing import Health
+from processor.model.letters import REASONS
 
 AbortReason: TypeAlias = Literal[
     "record",
@@ -73,6 +74,11 @@ class Metrics:
         self.records_out: Final = self._counter("records_out", "Records published and committed.")
         self.records_dead_lettered: Final = self._counter(
             "records_dead_lettered", "Records that could not be processed, sent to dead letters."
+        )
+        self.dead_letters: Final = self._counter(
+            "dead_letters",
+            "Dead letters by what set them aside: of records, and of groups of an aggregate.",
+            reason=REASONS,
         )
         self.records_late: Final = self._counter(
             "records_late", "Records behind the watermark, too late for their window."
@@ -156,6 +162,8 @@ class Metrics:
             (self.batches, 1),
         ):
             counter.labels(topology).inc(count)
+        for reason, count in report.letters.items():
+            self.dead_letters.labels(topology, reason).inc(count)
         for phase, seconds in report.phases.items():
             self.batch_duration.labels(topology, phase).observe(seconds)
         self.batch_records.labels(topology).observe(report.records_in)

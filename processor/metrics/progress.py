@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, get_args
 
+from processor.model.letters import Reason
 from processor.model.log import TopicPartition
 
 Phase: TypeAlias = Literal["poll", "process", "stage", "publish", "commit"]
@@ -17,6 +18,7 @@ class BatchReport:
     """One committed batch of one worker.
 
     ``records_in`` = ``contributed`` + ``filtered`` + ``late`` + ``dead_lettered`` + ``skipped``.
+    ``letters`` are dead letters by reason: those of records, and those of groups besides.
     ``batch`` counts this worker's batches since it started. ``phases`` are seconds of work: waiting
     for records is in none of them, and ``started_ms`` is their sum before the batch's end. ``lag``
     is in records; ``watermark_ms`` is milliseconds since 1970, ``None`` before an event time.
@@ -39,6 +41,7 @@ class BatchReport:
     skipped: int = 0
     filtered: int = 0
     misplaced: int = 0
+    letters: Mapping[Reason, int] = field(default_factory=dict)
     phases: Mapping[Phase, float] = field(default_factory=dict)
     state_rows: int = 0
     state_bytes: int = 0

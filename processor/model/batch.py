@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from processor.model.letters import Reason
 from processor.model.log import Message, Output, TopicPartition
 
 
@@ -62,7 +64,8 @@ class Result:
 
     ``event_times_max`` has the partitions' largest event times after it, in the order of slices,
     ``log_times`` the largest timestamps looked at. ``misplaced`` is how many of the records that
-    were looked at lie in a partition that is not their key's.
+    were looked at lie in a partition that is not their key's. ``letters`` counts what is among the
+    outputs as dead letters, by reason.
     """
 
     outputs: list[Output] = field(default_factory=list)
@@ -70,3 +73,4 @@ class Result:
     event_times_max: list[int | None] = field(default_factory=list)
     log_times: list[int | None] = field(default_factory=list)
     misplaced: int = 0
+    letters: Counter[Reason] = field(default_factory=Counter)

@@ -17,6 +17,7 @@ from processor.errors import RecordError
 from processor.formats.times import in_python
 from processor.model.batch import Slice
 from processor.model.headers import headers_of
+from processor.model.letters import reason_of
 from processor.model.log import Headers, Message, Output
 from processor.operators.base import HIDDEN, TASK, Context, Refusal
 from processor.plan.nodes import OnError
@@ -54,6 +55,7 @@ class Aside:
                 'set on_error to "dead_letter" or "skip"',
             )
         context.result.counts.dead_lettered += len(rows)
+        context.result.letters.update(reason_of(bad[row].step) for row in rows)
         headers = [
             origin(message, f"{self.app}/{bad[row].step}", {"error": bad[row].reason})
             for message, row in zip(messages, rows, strict=True)
@@ -67,7 +69,8 @@ class Aside:
     ) -> None:
         """Set rows behind an aggregate aside; raises `RecordError` for the first if told to fail.
 
-        Their headers name the last record that was read of the partition.
+        Their headers name the last record that was read of the partition. They tell no timestamp,
+        by which a group is known from a record (`processor.model.letters`).
         """
         rows = sorted(bad)
         refused = frame[rows]
@@ -84,6 +87,7 @@ class Aside:
                 '"dead_letter" or "skip"',
             )
         if self.on_error == "dead_letter":
+            context.result.letters["group"] += len(rows)
             headers = [
                 _encoded(
                     {
@@ -100,7 +104,10 @@ class Aside:
 
 
 def origin(message: Message, stage: str, more: Mapping[str, object]) -> Headers:
-    """The record's own headers, and where it comes from, what set it aside and why."""
+    """The record's own headers, and where it comes from, what set it aside and why.
+
+    Among its own is `processor.redriven`, where it was sent to the input again.
+    """
     known = {
         "topic": message.topic(),
         "partition": message.partition(),

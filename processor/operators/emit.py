@@ -12,8 +12,8 @@ from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.text import Text
+from processor.model.letters import PLACED
 from processor.model.log import NULL_KEYS, Headers, Output
-from processor.model.watermark import HEADER
 from processor.operators.base import HIDDEN, Context
 from processor.operators.search import told
 from processor.plan import nodes
@@ -223,13 +223,13 @@ def _headers(rows: pl.DataFrame, headers: nodes.Headers) -> list[Headers]:
 
 
 def _whole(found: Sequence[dict[str, str | bytes | None] | None]) -> Headers:
-    """A record's headers, but for the watermark of who wrote the input: it holds there alone."""
+    """A record's headers, but for what the processor put there for the input alone."""
     made: list[tuple[str, bytes | None]] = []
     for header in found:
         name = header and header["key"]
         if not isinstance(name, str):
             raise ValueError("a header has no name")  # noqa: TRY004 - as any row that cannot be
-        if name != HEADER and header is not None:
+        if name not in PLACED and header is not None:
             value = header["value"]
             made.append((name, value.encode() if isinstance(value, str) else value))
     return made

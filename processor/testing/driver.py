@@ -21,8 +21,10 @@ from processor.connectors.memory.store import MemoryStore
 from processor.engine import changelog
 from processor.engine.batcher import Limits
 from processor.engine.heal import Healed, Policy
+from processor.engine.letters import Wanted
 from processor.engine.options import Guarantee, Listener, Options
 from processor.engine.protocol import Verdict
+from processor.engine.redrive import Redrive, Redriven, Route, Terms
 from processor.engine.task import task_name, transactional_id
 from processor.engine.upgrade import Upgraded
 from processor.engine.worker import Worker
@@ -193,6 +195,15 @@ class TestDriver:
             quiet = 0 if any(worked) or len(self.steps) > before else quiet + 1
             if any(report.records_in for report in self.reports[reports:]):
                 idle = 0
+
+    def redrive(self, *, error: str = "", step: str = "", attempts: int = 3) -> Redriven:
+        """Send the dead letters to the input again, each once, as ``processor dlq redrive`` does.
+
+        ``error`` and ``step`` are text in the reason and in the step's name of those to send.
+        """
+        route = Route(self.plan.app, self._dead_letters, self.plan.source().topic)
+        terms = Terms(Wanted(error, step), attempts)
+        return Redrive(route, terms, self.log, self.clock, timeout_s=0.0).run()
 
     # Faults.
 

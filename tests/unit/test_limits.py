@@ -10,6 +10,7 @@ from processor import settings, slots
 from processor.api import functions
 from processor.app import worker
 from processor.connectors.kafka.settings import RECORD_BYTES_MAX
+from processor.engine import batches, letters, redrive
 from processor.formats.base import VALUE_BYTES_MAX
 from processor.model.manifest import LENGTH_MAX
 from processor.plan import validate
@@ -30,6 +31,9 @@ WORKERS = settings.Settings.model_json_schema()["properties"]["workers"]["maximu
         ("a watermark's delay", validate._DELAY_MAX // timedelta(days=1)),
         ("records of a batch", worker.RECORDS_MAX),
         ("records of a batch", worker.RECORDS_MAX_WITH_STATE),
+        ("attempts of a dead letter", redrive.ATTEMPTS),
+        ("dead letters of a transaction", batches.MOST),
+        ("sorts of errors that `processor dlq ls` tells apart", letters.SORTS_MAX),
         ("`--workers`", WORKERS),
         ("workers of an application on one machine", slots._MOST),
         ("a piece of a checkpoint", CHUNK_BYTES_MAX),
@@ -39,6 +43,10 @@ WORKERS = settings.Settings.model_json_schema()["properties"]["workers"]["maximu
 def test_a_number_of_the_page_is_the_one_that_holds(what, number):
     (row,) = re.findall(rf"^\| {re.escape(what)} \|.*$", PAGE, re.MULTILINE)
     assert f"{number:,}" in row
+
+
+def test_the_bytes_of_a_transaction_of_letters_are_those_of_the_page():
+    assert f"or {batches.BYTES_MOST >> 20} MiB" in PAGE
 
 
 def test_windows_are_as_long_as_the_page_says():

@@ -27,6 +27,7 @@ from processor.connectors.kafka.making import made
 from processor.connectors.kafka.producer import KafkaProducer
 from processor.connectors.kafka.reach import Heard
 from processor.connectors.kafka.reader import scan
+from processor.connectors.kafka.seen import settings_of
 from processor.connectors.kafka.settings import (
     RECORD_BYTES_MAX,
     Connection,
@@ -219,27 +220,14 @@ class KafkaLog:
         A topic whose settings the broker does not show (they take a right of their own) counts as
         not compacted.
         """
-        return retried(lambda: self._compacted(frozenset(topics)))
+        told = retried(lambda: settings_of(self._client(), topics))
+        return frozenset(t for t in told if "compact" in told[t].get("cleanup.policy", ""))
 
-    def _compacted(self, topics: frozenset[str]) -> frozenset[str]:
-        if not topics:
-            return frozenset()
-        kind = admin.ConfigResource.Type.TOPIC
-        asked = [admin.ConfigResource(kind, name) for name in sorted(topics)]
-        answers = self._client().describe_configs(asked, request_timeout=REQUEST_S)
-        found = set()
-        for resource, answer in answers.items():
-            try:
-                policy = answered(answer, f"{resource.name}: asking for its settings").get(
-                    "cleanup.policy"
-                )
-            except RetriableError:
-                raise
-            except LogError:  # this principal may not see them
-                continue
-            if policy is not None and "compact" in (policy.value or ""):
-                found.add(resource.name)
-        return frozenset(found)
+    def kept_ms(self, topic: str) -> int | None:
+        """How long a topic's records are kept; ``None`` where it is for ever, or is not shown."""
+        told = retried(lambda: settings_of(self._client(), [topic])).get(topic, {})
+        kept_ms = int(told.get("retention.ms", "-1"))
+        return kept_ms if kept_ms >= 0 and "delete" in told.get("cleanup.policy", "") else None
 
     def committed(
         self, group: str, topic: str, *, stable: bool = True

@@ -41,6 +41,8 @@ class MemoryLog:
         self._broker = Broker(clock or SystemClock(), session_timeout_s)
         # Nothing is compacted here; a test says of which topics it is to look so.
         self.compacting: set[str] = set()
+        # Nor is anything deleted by its age.
+        self.keeping_ms: dict[str, int] = {}
 
     def consumer(self, group: str, instance: str, topics: Sequence[str]) -> MemoryConsumer:
         """A new member of ``group``, or the one that takes over the identity ``instance``."""
@@ -76,6 +78,10 @@ class MemoryLog:
     def compacted(self, topics: Collection[str]) -> frozenset[str]:
         """Those of the topics that `compacting` names."""
         return frozenset(topics) & self.compacting
+
+    def kept_ms(self, topic: str) -> int | None:
+        """What `keeping_ms` says of it."""
+        return self.keeping_ms.get(topic)
 
     def identity(self, topic: str) -> Callable[[], str]:
         """What the topic's log calls itself, as of now."""

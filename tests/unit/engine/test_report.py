@@ -1,3 +1,4 @@
+from collections import Counter
 from datetime import timedelta
 from types import SimpleNamespace
 
@@ -31,7 +32,8 @@ def test_what_a_batch_has_done_is_told_to_the_record(sends_late, published):
     """What is set aside is no output: dead letters, and late records where they are sent on."""
     counts = Counts(read=20, contributed=10, dead_lettered=2, late=4, skipped=1, filtered=3)
     outputs = [Output("out", [b"1"] * 4), Output("late-or-dead", [b"2"] * 5)]
-    result = Result(outputs, counts=counts, misplaced=6)
+    letters = Counter({"decode": 2, "group": 1})
+    result = Result(outputs, counts=counts, misplaced=6, letters=letters)
     tasks = {
         TopicPartition("rides", number): SimpleNamespace(
             rows=lambda: 5, memory_bytes=lambda: 70, event_time_max=time
@@ -43,7 +45,7 @@ def test_what_a_batch_has_done_is_told_to_the_record(sends_late, published):
         assert report_of(result, work, tasks, delay=delay, sends_late=sends_late) == BatchReport(
             "", "", 0, 0, records_in=20, records_out=published, contributed=10, dead_lettered=2,
             late=4, skipped=1, filtered=3, misplaced=6, state_rows=15, state_bytes=210,
-            checkpoint_bytes=17,
+            checkpoint_bytes=17, letters={"decode": 2, "group": 1},
             watermark_ms={
                 A: None, TopicPartition("rides", 1): 7_000 - behind,
                 TopicPartition("rides", 2): -1 - behind,

@@ -27,6 +27,7 @@ def test_counters_add_up_over_batches():
                 filtered=6,
                 checkpoint_bytes=10,
                 snapshot_bytes=100,
+                letters={"decode": 1, "group": 4},
                 phases={"process": 0.5},
             )
         )
@@ -34,6 +35,8 @@ def test_counters_add_up_over_batches():
     assert value(metrics, "records_out_total") == 8
     assert value(metrics, "records_contributed_total") == 14
     assert value(metrics, "records_dead_lettered_total") == 2
+    assert value(metrics, "dead_letters_total", reason="decode") == 2
+    assert value(metrics, "dead_letters_total", reason="group") == 8
     assert value(metrics, "records_late_total") == 4
     assert value(metrics, "records_skipped_total") == 6
     assert value(metrics, "records_filtered_total") == 12
@@ -61,6 +64,8 @@ def test_every_counter_is_there_from_the_start_with_each_value_of_its_labels():
         assert value(metrics, "batch_duration_seconds_count", phase=phase) == 0
     for reason in get_args(AbortReason):
         assert value(metrics, "batch_aborts_total", reason=reason) == 0
+    for reason in ("decode", "watermark", "step", "write", "group"):
+        assert value(metrics, "dead_letters_total", reason=reason) == 0
     for kind in get_args(RebalanceKind):
         assert value(metrics, "rebalances_total", kind=kind) == 0
     for kind in get_args(CheckpointKind):

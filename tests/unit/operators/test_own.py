@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from processor import Csv, Json, Text, Topology
 from processor import functions as F
 from processor.cli.verify import verified
+from processor.model.letters import REDRIVEN
 from processor.model.watermark import HEADER
 from processor.operators import own
 from processor.testing import TestDriver
@@ -110,6 +111,12 @@ def test_a_watermark_that_the_input_carries_is_not_kept_it_holds_there_alone():
     driver = ran(kept(), (b"a", b"v", [("x", b"1"), (HEADER, b"{}"), ("y", b"2")]))
     (message,) = driver.read("out")
     assert message.headers() == [("x", b"1"), ("y", b"2")]
+
+
+def test_how_often_a_record_was_sent_to_the_input_again_is_not_kept_it_holds_there_alone():
+    driver = ran(kept(), (b"a", b"v", [("x", b"1"), (REDRIVEN, b"2")]))
+    (message,) = driver.read("out")
+    assert message.headers() == [("x", b"1")]
 
 
 @pytest.mark.parametrize("form", [Text(), Csv({"value": pl.String}), Json({"value": pl.String})])

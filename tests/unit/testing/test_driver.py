@@ -33,6 +33,22 @@ def test_what_cannot_be_read_is_a_dead_letter_with_its_origin_and_its_neighbours
     assert [r["n"] for r in driver.json("out")] == [1, 2]
 
 
+def test_dead_letters_go_to_the_input_again_each_once_and_tell_how_often():
+    driver = TestDriver(stateless())
+    driver.feed([ride(1), "nonsense", "no sense"], key="key", headers={"trace": "t"})
+    for times in range(4):
+        driver.run()
+        assert len(driver.dead_letters()) == 2 * (times + 1)
+        told = [dict(letter.headers()) for letter in driver.dead_letters()[-2:]]
+        wanted = b"%d" % times if times else None
+        assert [one.get("processor.redriven") for one in told] == [wanted, wanted]
+        assert [one["trace"] for one in told] == [b"t", b"t"]
+        assert driver.redrive(error="no JSON").sent == (2 if times < 3 else 0)
+        assert driver.redrive().sent == 0
+    assert driver.redrive().stays == {"attempts": 2}
+    assert len(driver.values("out")) == 1
+
+
 def test_a_crash_leaves_what_a_killed_process_leaves():
     driver = TestDriver(totals())
     driver.feed([ride(1)])

@@ -282,6 +282,25 @@ def test_what_is_compacted_is_told_of_those_whose_settings_may_be_seen(log, monk
         log.compacted("ab")
 
 
+@pytest.mark.parametrize(
+    ("told", "kept_ms"),
+    [
+        ({"retention.ms": "600", "cleanup.policy": "delete"}, 600),
+        ({"retention.ms": "0", "cleanup.policy": "delete,compact"}, 0),
+        ({"retention.ms": "-1", "cleanup.policy": "delete"}, None),
+        ({"retention.ms": "600", "cleanup.policy": "compact"}, None),
+        ({}, None),
+        (None, None),
+    ],
+)
+def test_how_long_a_topic_is_kept_is_told_where_its_settings_may_be_seen(log, told, kept_ms):
+    settings = REFUSED if told is None else {name: Thing(value=v) for name, v in told.items()}
+    log._admin = Admin(
+        describe_configs=lambda asked, request_timeout: {r: future(settings) for r in asked}
+    )
+    assert log.kept_ms("t") == kept_ms
+
+
 class Reader:
     made: list[Reader]
 

@@ -48,6 +48,12 @@ def test_what_looks_compacted_is_what_a_test_says(log):
     assert log.compacted(["t", "u"]) == {"t"}
 
 
+def test_how_long_a_topic_is_kept_is_what_a_test_says(log):
+    assert log.kept_ms("t") is None
+    log.keeping_ms["t"] = 5
+    assert (log.kept_ms("t"), log.kept_ms("u")) == (5, None)
+
+
 def test_the_identity_of_a_topic_is_that_of_the_asking(log):
     t, none = log.identity("t"), log.identity("none")
     log.make_anew("t")
