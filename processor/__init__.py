@@ -9,6 +9,7 @@ from typing import Any
 _HOME = {
     "Topology": "processor.api.topology",
     "Frame": "processor.api.frame",
+    "Bytes": "processor.formats.bytes",
     "Csv": "processor.formats.csv",
     "Json": "processor.formats.json",
     "Text": "processor.formats.text",
@@ -17,6 +18,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Bytes",
     "Csv",
     "Frame",
     "Json",

@@ -31,11 +31,14 @@ class WriteError(ValueError):
 class Decoded:
     """A batch as columns: ``frame`` has a row per value, in order; ``bad`` maps rows to reasons.
 
-    The cells of a bad row are of no meaning.
+    The cells of a bad row are of no meaning. Of the bad rows those in ``passed_over`` are nobody's
+    mistake, as the header of a file is not: they are counted as skipped, whatever becomes of the
+    others.
     """
 
     frame: pl.DataFrame
     bad: Mapping[int, str] = field(default_factory=dict)
+    passed_over: frozenset[int] = frozenset()
 
 
 class Format(Protocol):
@@ -50,8 +53,8 @@ class Format(Protocol):
         """Turn values into columns; raises nothing for bad values."""
         ...
 
-    def encode(self, frame: pl.DataFrame) -> list[bytes]:
-        """Turn rows into values, in order."""
+    def encode(self, frame: pl.DataFrame) -> Sequence[bytes | None]:
+        """Turn rows into values, in order; ``None`` is a record without a value."""
         ...
 
     def describe(self) -> str:

@@ -23,13 +23,25 @@ def members(text: str) -> dict[str, str]:
     {'s': '1.10', 't': '[1, 2.0]'}
     """
     found: dict[str, str] = {}
+    for name, member in pairs(text):
+        found.setdefault(json.loads(name, strict=False), member)
+    return found
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    """Each member's name in its quotes, and its own text, in their order.
+
+    >>> pairs('{"s": 1.10, "s": 2}')
+    [('"s"', '1.10'), ('"s"', '2')]
+    """
+    found: list[tuple[str, str]] = []
     at = _skip(text, text.index("{") + 1)
     while text[at] != "}":
-        name, at = _DECODER.raw_decode(text, at)
-        begin = _skip(text, at)
-        _, end = _DECODER.raw_decode(text, begin)
-        found.setdefault(name, text[begin:end])
-        at = _skip(text, end)
+        _, end = _DECODER.raw_decode(text, at)
+        begin = _skip(text, end)
+        _, after = _DECODER.raw_decode(text, begin)
+        found.append((text[at:end], text[begin:after]))
+        at = _skip(text, after)
         if text[at] == ",":
             at = _skip(text, at + 1)
     return found

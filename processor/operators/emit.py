@@ -22,6 +22,7 @@ from processor.plan import nodes
 class Emit:
     """Encodes the rows for a topic. A key is the text of its column: ``6`` becomes ``b"6"``.
 
+    One of bytes is these bytes.
     Rows whose key is null have none, and go to one partition (`NULL_KEYS`): the updates of a group
     stay in order, and a reader that groups by the column has all of them in one place.
 
@@ -56,7 +57,7 @@ class Emit:
             if self.key is None:
                 self._add(rows, None, context)
             else:
-                keys = rows[self.key].cast(pl.String).cast(pl.Binary)
+                keys = _bytes(rows[self.key])
                 if not keys.null_count():
                     self._add(rows, keys, context)
                 else:
@@ -88,11 +89,16 @@ class Emit:
             if isinstance(self.format, Csv) and text.str.contains("\0", literal=True).any():
                 there &= ~text.str.contains("\0", literal=True)
             return None if there.all(ignore_nulls=False) else there.fill_null(value=False)
+        if kind == pl.Binary and isinstance(self.format, Csv):
+            there = (column.bin.size() > 0).fill_null(value=False)
+            return None if there.all() else there
         return column.is_not_null() if column.null_count() else None
 
     def _error(self, name: str, cell: object) -> WriteError:
-        if isinstance(cell, str):
-            what = "text with a NUL" if cell else "empty text"
+        if cell in ("", b""):
+            what = "empty text" if isinstance(cell, str) else "empty"
+        elif isinstance(cell, str):
+            what = "text with a NUL"
         else:
             what = "null" if cell is None else f"{cell}, which is no number"
         why = (
@@ -117,11 +123,11 @@ class Emit:
             # Over an empty chunk, which a filter may leave, joining columns ends in a panic of the
             # column engine (Polars 2.1).
             rows = rows.rechunk()
-        texts = None if keys is None else keys.to_list()
+        listed = None if keys is None else keys.to_list()
         headers = None if self.headers is None else _headers(rows, self.headers)
         times = None if self.timestamp is None else _millis(rows[self.timestamp])
         values = self.format.encode(rows.drop(self.apart) if self.apart else rows)
-        output = Output(self.topic, values, texts, headers, partition, times)
+        output = Output(self.topic, values, listed, headers, partition, times)
         context.result.outputs.append(output)
 
 
@@ -132,11 +138,14 @@ def required(form: Format, value: Sequence[str]) -> tuple[str, ...]:
     >>> required(form, ["a", "b"]), required(Json(), ["a"]), required(Text(), ["a"])
     (('a',), (), ('a',))
     """
-    if isinstance(form, Json):
+    if isinstance(form, Json | Csv):
         return tuple(name for name in form.columns or () if name not in form.optional)
-    if isinstance(form, Text):
-        return tuple(value)
-    return tuple(form.columns) if isinstance(form, Csv) else ()
+    return tuple(value) if isinstance(form, Text) and not form.tombstones else ()
+
+
+def _bytes(column: pl.Series) -> pl.Series:
+    """A key or a header: bytes as they are, of anything else its text."""
+    return column if column.dtype == pl.Binary else column.cast(pl.String).cast(pl.Binary)
 
 
 def _millis(column: pl.Series) -> list[int | None]:
@@ -157,7 +166,7 @@ def _headers(rows: pl.DataFrame, headers: nodes.Headers) -> list[Headers]:
         return [_whole(found or ()) for found in rows[headers].to_list()]
     made: list[list[tuple[str, bytes | None]]] = [[] for _ in range(rows.height)]
     for name, column in headers:
-        texts = rows[column].cast(pl.String).cast(pl.Binary).to_list()
+        texts = _bytes(rows[column]).to_list()
         for has, text in zip(made, texts, strict=True):
             if text is not None:
                 has.append((name, text))

@@ -97,8 +97,13 @@ class Decode:
             frame = frame.with_row_index(ROW)
         keep = np.ones(frame.height, np.bool_)
         keep[[*decoded.bad, *refused]] = False
-        bad = {row: Refusal(DECODE, reason) for row, reason in decoded.bad.items()}
+        bad = {
+            row: Refusal(DECODE, reason)
+            for row, reason in decoded.bad.items()
+            if row not in decoded.passed_over
+        }
         bad.update(refused)
+        result.counts.skipped += len(decoded.passed_over)
         times = self.times(frame)
         bad.update(self._ahead(times, sizes, keep, context))
         if bad:

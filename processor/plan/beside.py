@@ -17,13 +17,14 @@ from typing import Final
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats.bytes import Bytes
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.text import Text
 from processor.plan import nodes
 
 RESERVED: Final = "processor."
-NO_TEXT: Final = (pl.List, pl.Array, pl.Struct, pl.Binary, pl.Object, pl.Duration, pl.Null)
+NO_TEXT: Final = (pl.List, pl.Array, pl.Struct, pl.Object, pl.Duration, pl.Null)
 """Types whose text is one's own, and another's, or none: no keys and no headers."""
 
 _MAKE_TEXT: Final = 'pl.concat_str("a", "b", separator="|")'
@@ -82,7 +83,7 @@ def apart(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> tuple[str, ...]:
     """
     taken = {sink.key, sink.timestamp, *nodes.header_columns(sink.headers)} - {None}
     form = sink.format
-    named = form.columns if isinstance(form, Csv | Json) else None
+    named = form.columns if isinstance(form, Csv | Json | Bytes) else None
     if isinstance(form, Text):
         others = [name for name in have if name not in taken]
         named = dict.fromkeys(others, pl.String) or None

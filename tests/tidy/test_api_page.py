@@ -17,6 +17,7 @@ from processor.api import functions
 from processor.api.frame import Frame, Group, Writer
 from processor.api.topology import Definition, Reader, Topology
 from processor.connectors.memory.records import StoredMessage
+from processor.formats.bytes import Bytes
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.text import Text
@@ -34,14 +35,16 @@ WORDS = {
     if get_origin(alias) is Literal
 }
 WORDS |= {"Policy": '"stop" or "replay" or "changelog"'}
-WORDS |= {"Guarantee": '"exactly-once" or "at-least-once"', "Unit": '"s" or "ms" or "us"'}
+WORDS |= {"Guarantee": '"exactly-once" or "at-least-once"', "Unit": '"s" or "ms" or "us" or "ns"'}
+WORDS |= {"OnNan": '"refuse" or "null"', "OnTwice": '"first" or "refuse"'}
 # The methods of these sections are those of these classes.
 OWNERS: dict[str, type] = {
     "Topology": Topology, "Definition": Definition, "Reading": Reader, "Frame": Frame,
     "Groups": Group, "Writing": Writer, "TestDriver": TestDriver, "Records": StoredMessage,
 }  # fmt: skip
 MADE: dict[str, type] = {
-    "Topology": Topology, "Csv": Csv, "Json": Json, "Text": Text, "TestDriver": TestDriver
+    "Topology": Topology, "Csv": Csv, "Json": Json, "Text": Text, "Bytes": Bytes,
+    "TestDriver": TestDriver,
 }  # fmt: skip
 
 
