@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from processor.errors import TopologyError
 from processor.formats import declared
 from processor.formats.base import (
     VALUE_BYTES_MAX,
@@ -48,11 +47,7 @@ class Bytes:
 
     def __post_init__(self) -> None:
         at = declared.told_at()
-        if not isinstance(self.column, str) or not self.column:
-            raise TopologyError(
-                f"{at}: Bytes: {self.column!r} cannot name a column",
-                remedy="use text that is not empty",
-            )
+        declared.check_columns("Bytes", self.columns, at)
         declared.check_bytes("Bytes", self.value_bytes_max, at)
 
     @property

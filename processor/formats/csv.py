@@ -11,7 +11,7 @@ import csv
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
@@ -292,7 +292,7 @@ class Csv:
             raise ValueError("a NUL byte in the text")
         if self.quote is None and ("\n" in line or "\r" in line):
             raise ValueError("cannot be split: a line break in the line")
-        quoting = csv.QUOTE_NONE if self.quote is None else csv.QUOTE_MINIMAL
+        quoting: Literal[0, 3] = csv.QUOTE_NONE if self.quote is None else csv.QUOTE_MINIMAL
         try:
             reader = csv.reader(
                 [line],
@@ -316,7 +316,7 @@ class Csv:
     def _column(self, name: str, kind: DataType, text: pl.Series, bad: dict[int, str]) -> pl.Series:
         absent = None
         if name in self.optional:
-            absent = text.is_in(pl.Series(self.nulls)).fill_null(value=False)
+            absent = text.is_in(pl.Series(self.nulls).implode()).fill_null(value=False)
             text = pl.select(pl.when(~absent).then(text)).to_series()
         column = self._convert(name, kind, text)
         wrong: list[int] = []

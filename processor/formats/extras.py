@@ -92,7 +92,7 @@ class Extras:
             made[name] = _lists(kind, cells, entries, len(values))
         for name, flag in self.missing.items():
             there = first(table, name)["row"]
-            made[flag] = ~_rows(len(values)).is_in(there)
+            made[flag] = ~_rows(len(values)).is_in(there.implode())
         if self.rest is not None:
             made[self.rest] = self._others(table, len(values))
         return made
@@ -146,40 +146,47 @@ class Extras:
     ) -> list[bytes]:
         """Rows to objects; ``lines`` writes those of other columns.
 
-        Raises `WriteError` for a cell that would be read back as another.
+        Raises `WriteError` for a cell that would be read back as another, `ValueError` for columns
+        that are not there or are no maps.
         """
         for name in sorted(self.columns - set(frame.columns)):
-            raise WriteError(f"there is no column {name!r}")
+            raise ValueError(f"there is no column {name!r}")
         flags = set(self.missing.values())
         members = set(frame.columns) - flags - {self.rest}
         bodies: list[pl.Series] = []
         plain: list[str] = []
-        for name in [*frame.columns, None]:
-            apart = name is None or name in self.columns or name in self.missing
-            if name is not None and not apart:
-                plain.append(name)
-                continue
+
+        def flush() -> None:
             if plain:
                 bodies.append(_bodies(lines(frame.select(plain))))
-                plain = []
-            if name is None or name in flags:
+                plain.clear()
+
+        for name in frame.columns:
+            if name in flags:
                 continue
+            if name not in self.columns and name not in self.missing:
+                plain.append(name)
+                continue
+            flush()
             if name == self.rest:
-                bodies.append(self._written_rest(frame[name], members))
-            elif name in self.maps or name not in self.missing:
-                bodies.append(self._written_map(frame[name]))
+                body = self._written_rest(frame[name], members)
+            elif name in self.maps:
+                body = self._written_map(frame[name])
             else:
-                bodies.append(_bodies(lines(frame.select(name))))
-            if name in self.missing:
-                bodies[-1] = self._left_out(bodies[-1], frame[name], frame[self.missing[name]])
+                body = _bodies(lines(frame.select(name)))
+            bodies.append(self._left_out(body, name, frame))
+        flush()
         if not bodies:
             return [_EMPTY.encode()] * frame.height
         joined = pl.concat_str([pl.lit(b) for b in bodies], separator=",", ignore_nulls=True)
         rows = pl.format("{{{}}}", joined).cast(pl.Binary)
         return pl.select(rows).to_series().to_list()
 
-    @staticmethod
-    def _left_out(body: pl.Series, cells: pl.Series, flags: pl.Series) -> pl.Series:
+    def _left_out(self, body: pl.Series, name: str, frame: pl.DataFrame) -> pl.Series:
+        """A member as text, null where it is to be missing."""
+        if name not in self.missing:
+            return body
+        cells, flags = frame[name], frame[self.missing[name]]
         if flags.null_count():
             raise WriteError(f"column {flags.name!r} is null, and tells whether one is missing")
         if (flags & cells.is_not_null()).any():
@@ -209,7 +216,7 @@ class Extras:
         """Each map as a member, in the order of its entries."""
         _, form = self.maps[cells.name]
         if map_of(cells.dtype) is None:
-            raise WriteError(f"column {cells.name!r} is {cells.dtype}, no map: {MAP}")
+            raise ValueError(f"column {cells.name!r} is {cells.dtype}, no map: {MAP}")
         lengths = cells.list.len()
         rows = _rows(len(cells)).filter(cells.is_not_null())
         counts = lengths.drop_nulls()
@@ -345,7 +352,7 @@ def _lists(
     lists = entries.group_by("row", maintain_order=True).agg(entry)
     cells = _placed(lists.with_columns(pl.col("cell").cast(kind)), "cell", height)
     empty = pl.Series([[]], dtype=kind)
-    there = _rows(height).is_in(objects["row"])
+    there = _rows(height).is_in(objects["row"].implode())
     return pl.select(pl.when(there).then(pl.coalesce(cells, pl.lit(empty)))).to_series()
 
 

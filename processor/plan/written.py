@@ -10,6 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats.base import WriteError
 from processor.formats.json import Json
 from processor.plan import nodes
 
@@ -40,6 +41,8 @@ def _try(sink: nodes.Sink, row: pl.DataFrame, what: str) -> None:
         sink.format.encode(row)
     except TopologyError as error:
         raise TopologyError(f"{sink.at}: {error.message}", remedy=error.remedy) from error
+    except WriteError:
+        pass  # of this cell, and not of its type
     # A format may be the user's own, and raise anything; a panic of the column engine is no
     # Exception.
     except (Exception, pl.exceptions.PanicException) as error:

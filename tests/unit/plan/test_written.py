@@ -115,5 +115,5 @@ def test_a_format_that_takes_null_only_is_found_and_its_column_named():
 
 
 def test_no_panic_of_the_column_engine_is_shown(capfd):
-    refused(plan(COLUMNS["deep"]))
+    refused(plan(COLUMNS["array"]))
     assert capfd.readouterr().err == ""
