@@ -155,7 +155,7 @@ class Csv:
         """Lines to columns: a row per value, in order; bad values are named, not raised."""
         text, bad = text_column(values, self.value_bytes_max)
         fields = self._split(text, bad)
-        over = self._headers(fields) if self.header else frozenset()
+        over = self._headers(fields) - bad.keys() if self.header else frozenset()
         bad.update(dict.fromkeys(over, "the header, and no record"))
         columns = zip(self.columns.items(), fields, strict=True)
         frame = pl.DataFrame(

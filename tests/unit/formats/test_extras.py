@@ -235,7 +235,8 @@ def test_a_number_that_is_not_finite_is_not_written_unless_null_was_chosen(cell:
 @pytest.mark.parametrize(
     ("value", "name"),
     [(b'{"x":1,"x":2}', "x"), (b'{"x":1,"y":[{"a":{"b":1,"b":2}}]}', "b"),
-     (b'{"x":1,"y":1,"y":1}', "y"), (b'{"x":1,"\\u0078":1}', "x"), (b'{"x":1,"y":[[[[[{"a":1,"a":1}]]]]]}', "a")],
+     (b'{"x":1,"y":1,"y":1}', "y"), (b'{"x":1,"\\u0078":1}', "x"),
+     (b'{"x":1,"y":[[[[[{"a":1,"a":1}]]]]]}', "a")],
 )  # fmt: skip
 def test_two_members_of_one_name_are_bad_by_choice(value: bytes, name: str) -> None:
     good = b'{"x":1,"y":[{"a":1},{"a":1}],"z":{"x":1}}'
