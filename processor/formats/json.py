@@ -100,7 +100,8 @@ class Json:
         missing: for an optional column, the Boolean column that tells whether its member is missing
             (and not null); where it is true, the member is left out of what is written.
         nan: what becomes of a number that is not finite: ``refuse`` makes a record with a bare
-            ``NaN`` or ``Infinity`` bad, and sets a row aside; ``null`` reads and writes null.
+            ``NaN`` or ``Infinity`` bad, and sets a row aside; ``null`` reads and writes null. If
+            left out: ``refuse`` where there are columns, else ``null``.
         duplicates: of members with one name the ``first`` counts, or, by ``refuse``, a record with
             two of them, at any depth, is bad.
 
@@ -124,7 +125,7 @@ class Json:
     maps: frozenset[str] = frozenset()
     rest: str | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
-    nan: OnNan = "refuse"
+    nan: OnNan | None = None
     duplicates: OnTwice = "first"
     _raw: Mapping[str, DataType] = field(init=False, repr=False, compare=False)
     _times: declared.Times = field(init=False, repr=False, compare=False)
@@ -144,7 +145,8 @@ class Json:
             "Json", self.columns or None, self._forms(), self._written(), self._epoch(at), at,
             self.durations,
         )  # fmt: skip
-        declared.check_word("Json", "nan", self.nan, get_args(OnNan), at)
+        if self.nan is not None:
+            declared.check_word("Json", "nan", self.nan, get_args(OnNan), at)
         declared.check_word("Json", "duplicates", self.duplicates, get_args(OnTwice), at)
         told = Told(self.maps, self.rest, self.missing, self.duplicates == "refuse")
         beside = extras(columns, self.optional, told, self._values, at) if told else None
@@ -240,7 +242,7 @@ class Json:
         frame = self._times.write(frame, leave=True)
         lines = join_rows(frame, self._times.written["moment"].text)
         if lines is None:
-            if self.nan == "refuse":
+            if self.nan == "refuse" or (self.nan is None and self.columns):
                 check_finite(frame)
             # The writer escapes line breaks inside text, so every line is one row.
             lines = self._times.write(frame).write_ndjson().encode().split(b"\n")

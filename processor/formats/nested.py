@@ -288,7 +288,10 @@ def check_finite(frame: pl.DataFrame) -> None:
         for place, cells in _flat(column, column.name):
             if cells.dtype.is_float() and not finite(cells):
                 cell = cells.filter(~cells.is_finite())[0]
-                raise WriteError(f"column {named(place)!r} is {cell}, which is no number")
+                raise WriteError(
+                    f"column {named(place)!r} is {cell}, which is no number in JSON: filter it out, "
+                    'or say nan="null" in the format'
+                )
 
 
 def _flat(column: pl.Series, place: str) -> Iterator[tuple[str, pl.Series]]:
