@@ -289,7 +289,7 @@ def check_finite(frame: pl.DataFrame) -> None:
             if cells.dtype.is_float() and not finite(cells):
                 cell = cells.filter(~cells.is_finite())[0]
                 raise WriteError(
-                    f"column {named(place)!r} is {cell}, which is no number in JSON: filter it out, "
+                    f"column {named(place)!r} is {cell}, which is no number in JSON: leave it out, "
                     'or say nan="null" in the format'
                 )
 
