@@ -204,8 +204,12 @@ def in_python(frame: pl.DataFrame) -> pl.DataFrame:
     >>> in_python(pl.DataFrame({"t": [9_999 * 366]}).cast(pl.Date))["t"].dtype
     String
     """
-    far = [column.name for column in frame.get_columns() if _beyond_python(column)]
-    return frame.with_columns(pl.col(far).cast(pl.String)) if far else frame
+    far = [
+        column.dt.to_string("iso") if column.dtype == pl.Duration else column.cast(pl.String)
+        for column in frame.get_columns()
+        if _beyond_python(column)
+    ]
+    return frame.with_columns(far) if far else frame
 
 
 def _beyond_python(column: pl.Series) -> bool:

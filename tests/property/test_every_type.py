@@ -63,9 +63,8 @@ def test_csv_reads_back_nulls_or_refuses_the_row(frame: pl.DataFrame, nulls: lis
         assert decoded.bad == {}, values
         assert decoded.frame.equals(frame), values
         return
-    plain = frame.select(
-        pl.all().exclude(pl.Binary).cast(pl.String), pl.col(pl.Binary).bin.encode("base64")
-    )
+    named = [name for name, kind in frame.schema.items() if kind not in (pl.Binary, pl.Duration)]
+    plain = frame.select(pl.col(named).cast(pl.String), pl.col(pl.Binary).bin.encode("base64"))
     found = {str(cell).lower() for row in plain.rows() for cell in row if cell is not None}
     assert found & {word.lower() for word in nulls}, told
 

@@ -101,14 +101,16 @@ def test_a_time_that_nanoseconds_have_no_room_for_is_a_dead_letter() -> None:
         assert reason.endswith(b"has no place in nanoseconds, which end in 1677 and 2262")
 
 
-def test_a_group_that_is_set_aside_shows_its_nanoseconds() -> None:
+def test_a_group_that_is_set_aside_shows_what_python_has_no_room_for() -> None:
     topology = Topology("t")
-    rows = topology.read.kafka("in", format=FORM, partitioned_by="k")
-    groups = rows.group_by("k").agg(last=F.max("at"))
+    form = Json({"at": KIND, "k": pl.Int64, "took": pl.Duration("ms")})
+    rows = topology.read.kafka("in", format=form, partitioned_by="k")
+    groups = rows.group_by("k").agg(last=F.max("at"), most=F.max("took"))
     refused = groups.with_columns(n=pl.col("last").dt.to_string("x").cast(pl.Int64))
     refused.write.kafka("out", mode="update")
     driver = TestDriver(topology)
-    driver.feed(sent(NS))
+    driver.feed([{"at": NS, "k": 1, "took": "P106751991167DT7H12M55.807S"}])
     driver.run()
     (letter,) = driver.dead_letters()
     assert b"00:00:00.000000001" in letter.value()
+    assert b'"P106751991167DT7H12M55.807S"' in letter.value()
