@@ -8,6 +8,7 @@ import pytest
 
 from processor import Csv, Topology, TopologyError
 from processor.formats.base import WriteError
+from processor.plan import compacted
 from processor.testing import TestDriver
 
 TRIP = Csv({"dt": pl.Datetime("us"), "lat": pl.Float64, "lon": pl.Float64, "base": pl.String})
@@ -406,3 +407,42 @@ def test_what_cannot_be_is_refused_at_the_line(options: dict, message: str) -> N
     assert message in raised.value.message
     assert raised.value.message.startswith(__file__)
     assert raised.value.remedy
+
+
+def test_a_header_is_passed_over_where_an_event_time_is_computed_and_keys_are_read() -> None:
+    topology = Topology("t")
+    form = Csv({"day": pl.String, "id": pl.Int64}, header=True)
+    at = pl.col("day").str.to_datetime("%Y-%m-%d").alias("at")
+    rows = topology.read.kafka("in", format=form, event_time=at, key="k", on_error="fail")
+    rows.with_watermark("1 day").select("id", "k").write.kafka("out")
+    driver = TestDriver(topology)
+    driver.feed(["day,id"], key=b"\xff")
+    driver.feed(["2014-08-01,1"], key="a")
+    driver.run()
+    assert driver.json("out") == [{"id": 1, "k": "a"}]
+    assert sum(report.skipped for report in driver.reports) == 1
+
+
+def test_an_optional_column_is_no_event_time_and_no_key_of_a_compacted_topic() -> None:
+    form = Csv({"at": pl.Datetime("us"), "k": pl.String}, optional=frozenset({"at", "k"}))
+    topology = Topology("t")
+    topology.read.kafka("in", format=form, event_time="at").write.kafka("out")
+    with pytest.raises(TopologyError, match="event_time='at' may be missing"):
+        topology.plan()
+    topology = Topology("t")
+    topology.read.kafka("in", format=form).write.kafka("out", key="k", format=form)
+    with pytest.raises(TopologyError, match="its key 'k' may be null"):
+        compacted.check(topology.plan(), {"out"})
+
+
+def test_a_row_that_a_reader_would_take_for_another_is_set_aside_alone() -> None:
+    topology = Topology("t")
+    rows = topology.read.kafka("in", format=Csv({"n": pl.Int64, "s": pl.String}))
+    form = Csv({"n": pl.Int64, "s": pl.String}, optional=frozenset({"s"}), nulls=("NA",))
+    rows.write.kafka("out", format=form)
+    driver = TestDriver(topology)
+    driver.feed(["1,a", "2,NA", "3,b"])
+    driver.run()
+    assert driver.values("out") == [b"1,a", b"3,b"]
+    (letter,) = driver.dead_letters()
+    assert b"'NA', which is read as null" in dict(letter.headers())["processor.error"]
