@@ -68,7 +68,7 @@ def _without_header(values: list[bytes], form: object, topic: str, path: Path) -
     """The records behind the line of names that a file of such a format begins with."""
     if not isinstance(form, Csv) or not form.header or not values:
         return values
-    if form.decode(values[:1]).passed_over:
+    if form.decode(values[:1]).passed:
         return values[1:]
     raise SettingsError(
         f"--feed {topic}={path}: the file begins with {shown(values[0].decode(errors='replace'))}, "

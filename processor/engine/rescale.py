@@ -297,7 +297,7 @@ class _Keys:
             decoded = own.added(self._source.format.decode(values), [part], self._source)
             texts = _texts(decoded.frame[self.column])
             for row, message in enumerate(run):
-                if row not in decoded.bad:
+                if row not in decoded.bad and row not in decoded.passed:
                     self._check_record(partition, message, texts[row], read)
 
     def check_evidence(self, old: Mapping[TopicPartition, TaskState]) -> None:

@@ -31,14 +31,22 @@ class WriteError(ValueError):
 class Decoded:
     """A batch as columns: ``frame`` has a row per value, in order; ``bad`` maps rows to reasons.
 
-    The cells of a bad row are of no meaning. Of the bad rows those in ``passed_over`` are nobody's
-    mistake, as the header of a file is not: they are counted as skipped, whatever becomes of the
-    others.
+    The cells of a bad row are of no meaning. Rows that are ``passed`` over are not bad: the format
+    was told to leave such records out, and they are counted as filtered.
     """
 
     frame: pl.DataFrame
     bad: Mapping[int, str] = field(default_factory=dict)
-    passed_over: frozenset[int] = frozenset()
+    passed: frozenset[int] = frozenset()
+
+    def grown(self, frame: pl.DataFrame, bad: Mapping[int, str]) -> Decoded:
+        """The same records with more columns, and more that are bad; not what is passed over.
+
+        >>> tombstone = Decoded(pl.DataFrame(), passed=frozenset({1}))
+        >>> tombstone.grown(pl.DataFrame(), {0: "a", 1: "b"}).bad
+        {0: 'a'}
+        """
+        return Decoded(frame, {r: bad[r] for r in bad if r not in self.passed}, self.passed)
 
 
 class Format(Protocol):

@@ -76,7 +76,7 @@ class Csv:
         quote: the character that fields with a separator or a line break stand in, doubled inside
             of them; ``None``: there is none, and no field has a separator or a line break in it.
         header: whether a line of the columns' names is no record: it is passed over, wherever it
-            comes, and counted as skipped. A file that is fed has to begin with it.
+            comes, and counted as filtered. A file that is fed has to begin with it.
 
     Raises `TopologyError`, with the line that declares it, for what cannot be read or written.
 
@@ -155,13 +155,14 @@ class Csv:
         """Lines to columns: a row per value, in order; bad values are named, not raised."""
         text, bad = text_column(values, self.value_bytes_max)
         fields = self._split(text, bad)
-        over = self._headers(fields) - bad.keys() if self.header else frozenset()
-        bad.update(dict.fromkeys(over, "the header, and no record"))
+        passed = self._headers(fields) - bad.keys() if self.header else frozenset()
+        if passed:
+            fields = [field.scatter([*passed], None) for field in fields]
         columns = zip(self.columns.items(), fields, strict=True)
         frame = pl.DataFrame(
             [self._column(name, kind, text, bad) for (name, kind), text in columns]
         )
-        return Decoded(frame, bad, over)
+        return Decoded(frame, passed=passed).grown(frame, bad) if passed else Decoded(frame, bad)
 
     def _headers(self, fields: Sequence[pl.Series]) -> frozenset[int]:
         """The rows whose fields are the columns' names."""

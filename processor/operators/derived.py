@@ -6,7 +6,7 @@ null, is bad like one that cannot be read, and as that says nothing of the time.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
@@ -47,12 +47,12 @@ class Derived:
             frame, bad = self._apart(decoded)
         for row in frame[self.name].is_null().arg_true().to_list():
             bad.setdefault(row, f"column {self.name!r}: null")
-        return replace(decoded, frame=frame, bad=bad)
+        return decoded.grown(frame, bad)
 
     def _apart(self, decoded: Decoded) -> tuple[pl.DataFrame, dict[int, str]]:
         """The same where some rows cannot be computed: these have null."""
         good = np.ones(decoded.frame.height, np.bool_)
-        good[list(decoded.bad)] = False
+        good[[*decoded.bad, *decoded.passed]] = False
         places = np.flatnonzero(good)
         rows = decoded.frame[places]
         found = dict(self.step.misfits(rows))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
-from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -53,8 +52,7 @@ def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:
         made.append(pl.Series(source.offset, offsets, dtype=pl.Int64))
     if source.timestamp is not None:
         made.append(_times(source.timestamp, messages, bad))
-    frame = decoded.frame.with_columns(made)
-    return replace(decoded, frame=frame, bad=bad | dict(decoded.bad))
+    return decoded.grown(decoded.frame.with_columns(made), bad | dict(decoded.bad))
 
 
 def _text(name: str, values: Sequence[bytes | None], what: str, bad: dict[int, str]) -> pl.Series:

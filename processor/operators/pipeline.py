@@ -170,7 +170,7 @@ class Pipeline:
             except _RowsError as error:
                 refused |= self._refused(error.step, decoded, refused, context)
         readable = np.ones(decoded.frame.height, np.bool_)
-        readable[list(decoded.bad)] = False
+        readable[[*decoded.bad, *decoded.passed]] = False
         usable = np.zeros(decoded.frame.height, np.bool_)
         usable[frame[ROW].to_numpy()] = True
         times = self._decode.times(decoded.frame)

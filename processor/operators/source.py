@@ -96,14 +96,9 @@ class Decode:
         if numbered:
             frame = frame.with_row_index(ROW)
         keep = np.ones(frame.height, np.bool_)
-        keep[[*decoded.bad, *refused]] = False
-        bad = {
-            row: Refusal(DECODE, reason)
-            for row, reason in decoded.bad.items()
-            if row not in decoded.passed_over
-        }
+        keep[[*decoded.bad, *decoded.passed, *refused]] = False
+        bad = {row: Refusal(DECODE, reason) for row, reason in decoded.bad.items()}
         bad.update(refused)
-        result.counts.skipped += len(decoded.passed_over)
         times = self.times(frame)
         bad.update(self._ahead(times, sizes, keep, context))
         if bad:
@@ -112,6 +107,7 @@ class Decode:
         behind = self.behind(times, sizes, keep, context)
         late = behind != 0
         result.counts.late = int(late.sum())
+        result.counts.filtered = len(decoded.passed)
         if self.late is not None and result.counts.late:
             self._send_late(self.late, frame, behind, context)
         keep &= ~late

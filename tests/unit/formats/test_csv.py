@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from processor import Csv, Topology, TopologyError
+from processor import functions as F
 from processor.formats.base import WriteError
 from processor.plan import compacted
 from processor.testing import TestDriver
@@ -328,18 +329,17 @@ HEADER = Csv({"id": pl.Int64, "s": pl.String}, header=True)
 
 
 @pytest.mark.parametrize("line", [b"id,s", b"id,s\r\n", b'"id","s"', b"\xef\xbb\xbfid,s"])
-def test_a_line_of_the_columns_names_is_passed_over_wherever_it_comes(line: bytes) -> None:
+def test_a_line_of_the_columns_names_is_passed_wherever_it_comes(line: bytes) -> None:
     decoded = HEADER.decode([line, b"1,s", line, b"2,s"])
-    assert decoded.passed_over == {0, 2}
-    assert set(decoded.bad) == {0, 2}
+    assert (decoded.passed, decoded.bad) == ({0, 2}, {})
     assert decoded.frame["id"].to_list()[1::2] == [1, 2]
-    assert HEADER.decode([]).passed_over == frozenset()
+    assert HEADER.decode([]).passed == frozenset()
 
 
 @pytest.mark.parametrize("line", [b"id,x", b"s,id", b"id", b"id,s,", b"ID,S"])
 def test_another_line_is_no_header_but_bad(line: bytes) -> None:
     decoded = HEADER.decode([line])
-    assert (decoded.passed_over, set(decoded.bad)) == (frozenset(), {0})
+    assert (decoded.passed, set(decoded.bad)) == (frozenset(), {0})
 
 
 def test_without_a_header_a_line_of_names_is_bad_or_a_row() -> None:
@@ -348,7 +348,7 @@ def test_without_a_header_a_line_of_names_is_bad_or_a_row() -> None:
 
 
 @pytest.mark.parametrize("on_error", ["dead_letter", "fail", "skip"])
-def test_headers_are_counted_as_skipped_and_are_no_dead_letters(on_error) -> None:
+def test_headers_are_counted_as_filtered_and_are_no_dead_letters(on_error) -> None:
     topology = Topology("t")
     form = Csv({"at": pl.Datetime("us"), "id": pl.Int64}, header=True)
     rows = topology.read.kafka("in", format=form, event_time="at", on_error=on_error)
@@ -357,7 +357,7 @@ def test_headers_are_counted_as_skipped_and_are_no_dead_letters(on_error) -> Non
     driver.feed(["at,id", "2014-08-01 00:03:00,1", "at,id", "2014-08-01 00:03:00,2"])
     driver.run()
     assert driver.values("out") == [b"2014-08-01 00:03:00,1", b"2014-08-01 00:03:00,2"]
-    assert sum(report.skipped for report in driver.reports) == 2
+    assert sum(report.filtered for report in driver.reports) == 2
     assert driver.dead_letters() == []
 
 
@@ -409,7 +409,7 @@ def test_what_cannot_be_is_refused_at_the_line(options: dict, message: str) -> N
     assert raised.value.remedy
 
 
-def test_a_header_is_passed_over_where_an_event_time_is_computed_and_keys_are_read() -> None:
+def test_a_header_is_passed_where_an_event_time_is_computed_and_keys_are_read() -> None:
     topology = Topology("t")
     form = Csv({"day": pl.String, "id": pl.Int64}, header=True)
     at = pl.col("day").str.to_datetime("%Y-%m-%d").alias("at")
@@ -420,7 +420,7 @@ def test_a_header_is_passed_over_where_an_event_time_is_computed_and_keys_are_re
     driver.feed(["2014-08-01,1"], key="a")
     driver.run()
     assert driver.json("out") == [{"id": 1, "k": "a"}]
-    assert sum(report.skipped for report in driver.reports) == 1
+    assert sum(report.filtered for report in driver.reports) == 1
 
 
 def test_an_optional_column_is_no_event_time_and_no_key_of_a_compacted_topic() -> None:
@@ -446,3 +446,16 @@ def test_a_row_that_a_reader_would_take_for_another_is_set_aside_alone() -> None
     assert driver.values("out") == [b"1,a", b"3,b"]
     (letter,) = driver.dead_letters()
     assert b"'NA', which is read as null" in dict(letter.headers())["processor.error"]
+
+
+def test_a_header_says_nothing_of_keys() -> None:
+    topology = Topology("t")
+    form = Csv({"k": pl.String, "n": pl.Int64}, header=True)
+    rows = topology.read.kafka("in", format=form, partitioned_by="k")
+    rows.group_by("k").agg(n=F.sum("n")).write.kafka("out", key="k", mode="update")
+    driver = TestDriver(topology, partitions=4)
+    driver.feed(["k,n"], key="no key of any row")
+    driver.feed(["a,1"], key="a")
+    driver.run()
+    assert driver.json("out") == [{"k": "a", "n": 1}]
+    assert sum(report.misplaced for report in driver.reports) == 0
