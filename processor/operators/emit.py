@@ -106,7 +106,7 @@ class Emit:
             if isinstance(self.format, Json)
             else f"no reader of {self.topic!r} takes it"
             if cell is not None
-            else f"is a field of {self.topic!r}, whose format has no way to leave one out"
+            else f"is a field of {self.topic!r} that its format does not name as optional"
         )
         return WriteError(f"column {name!r} is {what}, and {why}")
 
