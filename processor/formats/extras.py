@@ -21,12 +21,10 @@ from typing import Final
 
 import polars as pl
 
-from processor.errors import TopologyError
-from processor.formats import declared
 from processor.formats.base import DataType, Format, Values, WriteError, shown
+from processor.formats.inner_maps import Inner
 from processor.formats.objects import Objects
 from processor.formats.pieces import first, pieces, twice, twice_inside
-from processor.model.location import Location
 
 _EMPTY: Final = "{}"
 _ANY: Final = Objects({}, (), {}, 2**63)
@@ -34,19 +32,6 @@ _ANY: Final = Objects({}, (), {}, 2**63)
 
 
 MAP: Final = 'pl.List(pl.Struct({"key": pl.String, "value": pl.Int64})), with any type of values'
-
-
-@dataclass(frozen=True, slots=True)
-class Told:
-    """What the user says of them: the columns' names, and whether members come once."""
-
-    maps: Collection[str]
-    rest: str | None
-    missing: Mapping[str, str]
-    once: bool
-
-    def __bool__(self) -> bool:
-        return bool(self.maps or self.rest is not None or self.missing or self.once)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +45,7 @@ class Extras:
         missing: by the member's column, the one that says whether it is missing.
         optional: the columns that may be null.
         once: whether two members of one name make a record bad.
+        inner: the columns with maps inside of them.
     """
 
     members: Collection[str] = ()
@@ -68,11 +54,13 @@ class Extras:
     missing: Mapping[str, str] = field(default_factory=dict)
     optional: Collection[str] = ()
     once: bool = False
+    inner: Mapping[str, Inner] = field(default_factory=dict)
 
     @property
     def columns(self) -> set[str]:
         """The columns that are made here."""
-        return {*self.maps, *self.missing.values()} | ({self.rest} if self.rest else set())
+        rest = set() if self.rest is None else {self.rest}
+        return {*self.maps, *self.inner, *self.missing.values()} | rest
 
     def read(self, values: Values, bad: dict[int, str]) -> dict[str, pl.Series]:
         """The columns by name; rows that turn out to be bad are added to ``bad``."""
@@ -90,6 +78,10 @@ class Extras:
             cells = self._cells(name, table, len(values), bad)
             entries = self._entries(name, form, cells, bad)
             made[name] = _lists(kind, cells, entries, len(values))
+        for name, inside in self.inner.items():
+            member = first(table, name).select("row", "text")
+            self._absent(name, member, member.filter(pl.col("text") != "null"), len(values), bad)
+            made[name] = inside.read(name, member, len(values), bad)
         for name, flag in self.missing.items():
             there = first(table, name)["row"]
             made[flag] = ~_rows(len(values)).is_in(there.implode())
@@ -114,11 +106,22 @@ class Extras:
         others = member.filter(~pl.col("text").str.starts_with("{"))
         for row, text in others.filter(pl.col("text") != "null").iter_rows():
             bad.setdefault(row, f"column {name!r}: {shown(text)} is no object")
-        if name not in self.optional:
-            null = set(others["row"].to_list())
-            for row in sorted(set(range(height)) - set(objects["row"].to_list())):
-                bad.setdefault(row, f"column {name!r}: {'null' if row in null else 'missing'}")
+        self._absent(name, member, objects, height, bad)
         return objects
+
+    def _absent(
+        self,
+        name: str,
+        members: pl.DataFrame,
+        there: pl.DataFrame,
+        height: int,
+        bad: dict[int, str],
+    ) -> None:
+        """Make rows without a value bad, if the column is not optional."""
+        if name not in self.optional:
+            null = set(members["row"].to_list())
+            for row in sorted(set(range(height)) - set(there["row"].to_list())):
+                bad.setdefault(row, f"column {name!r}: {'null' if row in null else 'missing'}")
 
     @staticmethod
     def _entries(
@@ -168,11 +171,8 @@ class Extras:
                 plain.append(name)
                 continue
             flush()
-            if name == self.rest:
-                body = self._written_rest(frame[name], members)
-            elif name in self.maps:
-                body = self._written_map(frame[name])
-            else:
+            body = self._body(name, frame, members)
+            if body is None:
                 body = _bodies(lines(frame.select(name)))
             bodies.append(self._left_out(body, name, frame))
         flush()
@@ -181,6 +181,16 @@ class Extras:
         joined = pl.concat_str([pl.lit(b) for b in bodies], separator=",", ignore_nulls=True)
         rows = pl.format("{{{}}}", joined).cast(pl.Binary)
         return pl.select(rows).to_series().to_list()
+
+    def _body(self, name: str, frame: pl.DataFrame, members: set[str]) -> pl.Series | None:
+        """What is written of a column that is made here; ``None`` for one that is as others are."""
+        if name == self.rest:
+            return self._written_rest(frame[name], members)
+        if name in self.maps:
+            return self._written_map(frame[name])
+        if name in self.inner:
+            return json.dumps(name, ensure_ascii=False) + ":" + self.inner[name].write(frame[name])
+        return None
 
     def _left_out(self, body: pl.Series, name: str, frame: pl.DataFrame) -> pl.Series:
         """A member as text, null where it is to be missing."""
@@ -255,78 +265,6 @@ class Extras:
         twice_there = keys.filter(again.to_series())
         if not twice_there.is_empty():
             raise WriteError(f"column {name!r}: {twice_there[0]!r} stands in the map twice")
-
-
-def extras(
-    columns: Mapping[str, DataType],
-    optional: Collection[str],
-    told: Told,
-    values: Callable[[pl.DataType | None], Format],
-    at: Location,
-) -> Extras:
-    """Check and take what a format was told; raises `TopologyError`.
-
-    ``values`` makes the format of a map's values, which have a type where columns are declared.
-    """
-    declared.check_names("Json", told.maps, columns or told.maps, at)
-    maps: dict[str, tuple[pl.DataType, Format]] = {}
-    for name in told.maps:
-        kind = columns.get(name)
-        inner = None if kind is None else map_of(kind)
-        if kind is not None and inner is None:
-            raise TopologyError(f"{at}: Json: {name!r} is {kind}, no map", remedy=f"make it {MAP}")
-        maps[name] = pl.Null() if kind is None else declared.full(kind), values(inner)
-    if not isinstance(told.missing, Mapping):
-        raise TopologyError(
-            f"{at}: Json: missing={told.missing!r} names no columns",
-            remedy='say missing={"a": "no_a"}',
-        )
-    if columns:
-        for flag in told.missing.values():
-            _check(
-                columns,
-                optional,
-                flag,
-                pl.Boolean,
-                f"{at}: Json: {flag!r} tells whether a member is missing",
-            )
-        if told.rest is not None:
-            what = f"{at}: Json: {told.rest!r} has all other members"
-            _check(columns, optional, told.rest, pl.String, what)
-        _check_missing(told.missing, optional, at)
-    members = frozenset(columns) - {*told.missing.values(), told.rest}
-    return Extras(members, maps, told.rest, dict(told.missing), optional, told.once)
-
-
-def _check(
-    columns: Mapping[str, DataType],
-    optional: Collection[str],
-    name: str,
-    due: type[pl.DataType],
-    what: str,
-) -> None:
-    if columns.get(name) != due:
-        raise TopologyError(
-            f"{what}, and is {columns.get(name, 'no column')}",
-            remedy=f'add it to the columns: "{name}": pl.{due.__name__}',
-        )
-    if name in optional:
-        raise TopologyError(f"{what}, and is never null", remedy="take it out of optional")
-
-
-def _check_missing(missing: Mapping[str, str], optional: Collection[str], at: Location) -> None:
-    flags = [*missing.values()]
-    for name, flag in missing.items():
-        if name not in optional:
-            raise TopologyError(
-                f"{at}: Json: missing names {name!r}, which is not optional",
-                remedy="a record without it is bad: name it in optional",
-            )
-        if flags.count(flag) > 1:
-            raise TopologyError(
-                f"{at}: Json: {flag!r} tells of two columns whether they are missing",
-                remedy="give each a column of its own",
-            )
 
 
 def map_of(kind: DataType) -> pl.DataType | None:

@@ -28,7 +28,7 @@ from processor.formats.base import (
     shown,
 )
 from processor.formats.epoch import Unit
-from processor.formats.extras import Extras, Told, extras
+from processor.formats.extras import Extras
 from processor.formats.lines import join_rows
 from processor.formats.members import as_they_stand, members
 from processor.formats.nested import (
@@ -42,6 +42,7 @@ from processor.formats.nested import (
     only_texts,
 )
 from processor.formats.objects import Objects, without_nan
+from processor.formats.options import Told, extras
 from processor.formats.times import ISO, READ_FORMS
 from processor.model.location import Location
 
@@ -94,7 +95,8 @@ class Json:
             (which may have a fraction), ``ms``, ``us`` or ``ns``.
         durations: the Duration columns that are numbers, each with its unit, as in ``epoch``.
         maps: the columns that are objects of any names, as a list of ``{"key", "value"}`` in their
-            order: ``pl.List(pl.Struct({"key": pl.String, "value": T}))``.
+            order: ``pl.List(pl.Struct({"key": pl.String, "value": T}))``; and such places in nested
+            columns, as in ``order.tags`` and ``items[].tags``.
         rest: the String column that has the object of all members that are no column, as they stand
             (``{}`` for none). Writing makes members of it again. Left out, they are ignored.
         missing: for an optional column, the Boolean column that tells whether its member is missing
@@ -174,12 +176,12 @@ class Json:
         objects = Objects(raw, texts, times.units, self.value_bytes_max)
         object.__setattr__(self, "_objects", objects)
 
-    def _values(self, kind: pl.DataType | None) -> Json:
+    def _values(self, kind: pl.DataType | None, maps: frozenset[str]) -> Json:
         """The format of a map's values."""
         columns = None if kind is None else {"value": kind}
         return replace(
             self, columns=columns, optional=frozenset(columns or ()), millis=frozenset(), epoch={},
-            durations={}, maps=frozenset(), rest=None, missing={}, duplicates="first",
+            durations={}, maps=maps, rest=None, missing={}, duplicates="first",
         )  # fmt: skip
 
     def _forms(self) -> Sequence[str]:

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 from hypothesis import strategies as st
 
+from processor.formats.extras import map_of
 from processor.formats.nested import made, mapped
 
 DAY_NS = 86_400 * 10**9
@@ -63,6 +64,7 @@ def inside(leaves: dict[pl.DataType, st.SearchStrategy[Any]]) -> st.SearchStrate
         lambda inner: (
             st.dictionaries(st.sampled_from("abc"), inner, min_size=1, max_size=3).map(pl.Struct)
             | inner.map(pl.List)
+            | inner.map(lambda of: pl.List(pl.Struct({"key": pl.String, "value": of})))
         ),
         max_leaves=4,
     )
@@ -72,6 +74,10 @@ def inside(leaves: dict[pl.DataType, st.SearchStrategy[Any]]) -> st.SearchStrate
 def cells(kind: Any, leaves: dict[pl.DataType, st.SearchStrategy[Any]]) -> st.SearchStrategy[Any]:
     """Cells of a type, with nulls inside of it."""
     kind = made(kind)
+    value = map_of(kind)
+    if value is not None:
+        entries = st.dictionaries(texts, st.none() | cells(value, leaves), max_size=3)
+        return entries.map(lambda found: [{"key": k, "value": v} for k, v in found.items()])
     if isinstance(kind, pl.Struct):
         return st.fixed_dictionaries(
             {field.name: st.none() | cells(field.dtype, leaves) for field in kind.fields}

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from processor import Bytes, Csv, Json, Text
 from processor.formats.base import WriteError
+from processor.formats.extras import map_of
+from processor.formats.inner_maps import lists_in
 from tests.property.every_type import KINDS, cells, frames, inside, series, texts
 from tests.property.profile import QUICK
 
@@ -186,6 +188,25 @@ def test_maps_are_read_back_with_values_of_every_type(data: st.DataObject, kind:
     whole = pl.List(pl.Struct({"key": pl.String, "value": kind}))
     frame = pl.DataFrame([series("m", drawn, whole)])
     form = Json({"m": whole}, optional=frozenset({"m"}), maps=frozenset({"m"}))
+    values = form.encode(frame)
+    decoded = form.decode(values)
+    assert decoded.bad == {}, values
+    assert decoded.frame.equals(frame), values
+
+
+@QUICK
+@given(frames(inside(KINDS)), st.data())
+def test_maps_inside_of_other_columns_are_read_back(
+    frame: pl.DataFrame, data: st.DataObject
+) -> None:
+    places = {
+        place
+        for name, kind in frame.schema.items()
+        for place, part in ({name: kind} | lists_in(kind, name)).items()
+        if map_of(part) is not None
+    }
+    maps = frozenset(data.draw(st.sets(st.sampled_from(sorted(places))))) if places else frozenset()
+    form = Json(dict(frame.schema), optional=frozenset(frame.columns), maps=maps)
     values = form.encode(frame)
     decoded = form.decode(values)
     assert decoded.bad == {}, values

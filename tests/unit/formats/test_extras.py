@@ -254,6 +254,8 @@ def test_two_members_of_one_name_are_bad_by_choice(value: bytes, name: str) -> N
         ({"maps": {"x"}}, "'x' is no column"),
         ({"maps": "m"}, "'m' is a text where a set of names is due"),
         ({"maps": {"n"}}, "'n' is Int64, no map"),
+        ({"maps": {"o.l"}}, "'o.l' is List(Int64), no map"),
+        ({"maps": {"o.x"}}, "'o.x' is no column"),
         ({"rest": "x"}, "'x' has all other members, and is no column"),
         ({"rest": "n"}, "'n' has all other members, and is Int64"),
         ({"rest": "s", "optional": {"s"}}, "and is never null"),
@@ -271,7 +273,8 @@ def test_two_members_of_one_name_are_bad_by_choice(value: bytes, name: str) -> N
     ],
 )
 def test_what_cannot_be_is_refused_at_the_line(options: dict[str, Any], message: str) -> None:
-    kinds = {"n": pl.Int64, "s": pl.String, "f": pl.Boolean, "m": NUMBERS}
+    lists = pl.Struct({"l": pl.List(pl.Int64)})
+    kinds = {"n": pl.Int64, "s": pl.String, "f": pl.Boolean, "m": NUMBERS, "o": lists}
     with pytest.raises(TopologyError) as raised:
         Json(kinds, **options)
     assert message in raised.value.message
@@ -296,3 +299,61 @@ def test_pieces_of_odd_records_are_those_of_plain_ones() -> None:
     ]  # fmt: skip
     assert twice(table) == {1: "a"}
     assert twice_inside(table) == {}
+
+
+INNER = Json(
+    {"o": pl.Struct({"id": pl.Int64, "tags": NUMBERS}),
+     "items": pl.List(pl.Struct({"t": NUMBERS}))},
+    optional=frozenset({"items"}), maps=frozenset({"o.tags", "items[].t"}),
+)  # fmt: skip
+
+
+def test_maps_inside_of_objects_and_lists_are_read_and_written() -> None:
+    value = b'{"o":{"id":1,"tags":{"a":1,"b":null}},"items":[{"t":{"c":2}},{"t":null},null]}'
+    decoded = INNER.decode([value, b'{"items":[],"o":{"more":[],"tags":{}}}', b"junk"])
+    assert set(decoded.bad) == {2}
+    assert decoded.frame["o"].to_list()[:2] == [
+        {"id": 1, "tags": [{"key": "a", "value": 1}, {"key": "b", "value": None}]},
+        {"id": None, "tags": []},
+    ]
+    assert INNER.encode(decoded.frame[:2]) == [
+        value, b'{"o":{"id":null,"tags":{}},"items":[]}'
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b"{}", "column 'o': missing"),
+        (b'{"o":null}', "column 'o': null"),
+        (b'{"o":5}', "column 'o': 5 is no object"),
+        (b'{"o":{"tags":[]}}', "column 'o.tags': '[]' is no object"),
+        (b'{"o":{"tags":{"a":1,"a":1}}}', "column 'o.tags': 'a' stands in it twice"),
+        (b'{"o":{"tags":{"a":"x"}}}', "column 'o.tags[0].value': 'x' is no Int64"),
+        (b'{"o":{},"items":[{"t":{"a":true}}]}', "column 'items[0].t[0].value': True is no Int64"),
+        (b'{"o":{"x":%s%s}}' % (b"[" * 5_000, b"]" * 5_000), ""),
+    ],
+    ids=range(8),
+)
+def test_a_bad_map_inside_is_named_and_its_neighbours_stay(value: bytes, reason: str) -> None:
+    good = b'{"o":{"id":1,"tags":{}}}'
+    decoded = INNER.decode([good, value, good])
+    assert set(decoded.bad) == {1}
+    assert reason in decoded.bad[1]
+    assert decoded.frame["o"].to_list()[::2] == [{"id": 1, "tags": []}] * 2
+
+
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ([{"key": "a", "value": 1}, {"key": "a", "value": 2}], "column 'o.tags': \"a\" stands in"),
+        ([{"key": None, "value": 1}], "column 'o.tags': an entry of the map has no key"),
+        ([None], "column 'o.tags': an entry of the map has no key"),
+    ],
+)
+def test_a_map_inside_that_would_be_read_back_as_another_is_not_written(
+    entries: Any, why: str
+) -> None:
+    rows = {"o": [{"id": 1, "tags": []}, {"id": 2, "tags": entries}], "items": [None, None]}
+    with pytest.raises(WriteError, match=why):
+        INNER.encode(pl.DataFrame(rows, schema=dict(INNER.columns or {})))
