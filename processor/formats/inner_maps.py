@@ -10,14 +10,13 @@ after the other, as nothing else finds maps at any depth.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection
 from dataclasses import dataclass
 
 import polars as pl
 
 from processor.formats.base import DataType, Format, WriteError, shown
-from processor.formats.members import elements, pairs
+from processor.formats.members import elements, name_of, pairs
 from processor.formats.nested import made, named, parts
 
 
@@ -87,7 +86,7 @@ def listed(text: str, kind: DataType, place: str, maps: Collection[str]) -> str:
         fields = {field.name: of for field, of in zip(kind.fields, within, strict=True)}
         kept: dict[str, str] = {}
         for raw, value in pairs(text):
-            name = json.loads(raw, strict=False)
+            name = name_of(raw)
             if name in fields and name not in kept:
                 at, part = fields[name]
                 kept[name] = f"{raw}:{listed(value, part, at, maps)}"
@@ -107,7 +106,7 @@ def _listed_map(text: str, entry: tuple[str, pl.DataType], maps: Collection[str]
     found = pairs(text)
     seen: set[str] = set()
     for raw, _ in found:
-        key = json.loads(raw, strict=False)
+        key = name_of(raw)
         if key in seen:
             raise ValueError(f"column {told!r}: {key!r} stands in it twice")
         seen.add(key)

@@ -24,8 +24,18 @@ def members(text: str) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     for name, member in pairs(text):
-        found.setdefault(json.loads(name, strict=False), member)
+        found.setdefault(name_of(name), member)
     return found
+
+
+def name_of(quoted: str) -> str:
+    r"""What a name in its quotes says.
+
+    >>> name_of('"a"'), name_of(r'"\u0061"')
+    ('a', 'a')
+    """
+    # A decoder is made anew by each call with an option.
+    return str(json.loads(quoted, strict=False)) if "\\" in quoted else quoted[1:-1]
 
 
 def pairs(text: str) -> list[tuple[str, str]]:

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from processor.formats.members import pairs
+from processor.formats.members import name_of, pairs
 
 _TEXT: Final = r'"(?:[^"\\]|\\.)*"'
 _DEPTH: Final = 3
@@ -76,9 +76,7 @@ def _alone(records: pl.Series, rows: pl.Series) -> tuple[pl.DataFrame, dict[int,
     bad: dict[int, str] = {}
     for row, record in zip(rows.to_list(), records.gather(rows).to_list(), strict=True):
         try:
-            found += [
-                (row, json.loads(raw, strict=False), raw, text) for raw, text in pairs(record)
-            ]
+            found += [(row, name_of(raw), raw, text) for raw, text in pairs(record)]
         except (ValueError, LookupError, RecursionError) as error:
             bad[row] = f"its members cannot be told apart: {error}"
     return pl.DataFrame(found, schema=SCHEMA, orient="row"), bad
