@@ -9,6 +9,7 @@ from typing import Any
 _HOME = {
     "Topology": "processor.api.topology",
     "Frame": "processor.api.frame",
+    "Bytes": "processor.formats.bytes",
     "CloudEvents": "processor.formats.cloudevents",
     "Csv": "processor.formats.csv",
     "Debezium": "processor.formats.debezium",
@@ -19,6 +20,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Bytes",
     "CloudEvents",
     "Csv",
     "Debezium",

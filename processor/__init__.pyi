@@ -3,6 +3,7 @@ from processor.api.frame import Frame as Frame
 from processor.api.topology import Topology as Topology
 from processor.errors import ProcessorError as ProcessorError
 from processor.errors import TopologyError as TopologyError
+from processor.formats.bytes import Bytes as Bytes
 from processor.formats.cloudevents import CloudEvents as CloudEvents
 from processor.formats.csv import Csv as Csv
 from processor.formats.debezium import Debezium as Debezium

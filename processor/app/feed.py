@@ -16,7 +16,7 @@ import polars as pl
 
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
-from processor.formats.base import MARK, headed
+from processor.formats.base import MARK, headed, shown
 from processor.formats.csv import Csv
 from processor.model.log import Output
 from processor.plan import nodes
@@ -47,7 +47,7 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
         raise SettingsError(
             f"--feed {topic}={path}: {error.strerror}", remedy="name a file that can be read"
         ) from error
-    values = list(records(text, source.format))
+    values = _without_header(list(records(text, source.format)), source.format, topic, path)
     producer = log.producer(None)
     producer.start(10)
     for start in range(0, len(values), _CHUNK):
@@ -72,16 +72,29 @@ def records(text: bytes, form: object) -> Iterator[bytes]:
     at = 0
     while at < len(lines):
         taken = 1
-        if isinstance(form, Csv) and b'"' in lines[at]:
-            taken = _lines_taken(lines, at, form.separator)
+        if isinstance(form, Csv) and form.quote and form.quote.encode() in lines[at]:
+            taken = _lines_taken(lines, at, form.separator, form.quote)
         yield _without_end(b"".join(lines[at : at + taken]))
         at += taken
 
 
-def _lines_taken(lines: list[bytes], at: int, separator: str) -> int:
+def _without_header(values: list[bytes], form: object, topic: str, path: Path) -> list[bytes]:
+    """The records behind the line of names that a file of such a format begins with."""
+    if not isinstance(form, Csv) or not form.header or not values:
+        return values
+    if form.decode(values[:1]).passed:
+        return values[1:]
+    raise SettingsError(
+        f"--feed {topic}={path}: the file begins with {shown(values[0].decode(errors='replace'))}, "
+        f"which is not the header {form.separator.join(form.columns)!r} that its format tells of",
+        remedy="correct the file's first line, or leave header=True out of the format",
+    )
+
+
+def _lines_taken(lines: list[bytes], at: int, separator: str, quote: str) -> int:
     """How many lines a record takes; one where its quotes are never closed: it is bad alone."""
     rest = (lines[i].decode("latin-1") for i in range(at, len(lines)))
-    reader = csv.reader(rest, delimiter=separator, strict=True)
+    reader = csv.reader(rest, delimiter=separator, quotechar=quote, strict=True)
     try:
         next(reader)
     except csv.Error:

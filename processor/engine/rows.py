@@ -13,6 +13,7 @@ import polars as pl
 
 from processor.formats.base import Format
 from processor.formats.csv import Csv
+from processor.formats.epoch import Unit
 from processor.formats.json import Json
 from processor.formats.text import Text
 
@@ -34,8 +35,13 @@ def row_reader(form: Format, columns: Sequence[str]) -> RowReader | None:
     if isinstance(form, Json):
         return _object
     if isinstance(form, Csv):
-        separator, names = form.separator, list(form.columns)
-        return lambda value: dict(zip(names, _fields(value, separator), strict=True))
+        names, quote = list(form.columns), form.quote
+        how = {
+            "delimiter": form.separator,
+            "quotechar": quote,
+            "quoting": csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL,
+        }
+        return lambda value: dict(zip(names, _fields(value, how), strict=True))
     if isinstance(form, Text):
         return lambda value: {columns[0]: value.decode()}
     return None
@@ -48,12 +54,18 @@ def for_columns(form: Format, columns: Mapping[str, pl.DataType]) -> Format:
     'csv(n Int64)'
     """
     if isinstance(form, Csv):
-        epoch = {name: unit for name, unit in form.epoch.items() if name in columns}
-        return replace(form, columns=columns, epoch=epoch)
+        return replace(
+            form, columns=columns, optional=frozenset(form.optional) & columns.keys(),
+            epoch=_of(form.epoch, columns), durations=_of(form.durations, columns),
+        )  # fmt: skip
     if isinstance(form, Json):
-        epoch = {name: unit for name, unit in form.epoch.items() if name in columns}
-        millis = frozenset(form.millis) & columns.keys()
-        return replace(form, columns=None, optional=frozenset(), millis=millis, epoch=epoch)
+        return replace(
+            form, columns=None, optional=frozenset(),
+            millis=frozenset(form.millis) & columns.keys(), epoch=_of(form.epoch, columns),
+            durations=_of(form.durations, columns), maps=frozenset(form.maps) & columns.keys(),
+            rest=form.rest if form.rest in columns else None,
+            missing={a: b for a, b in form.missing.items() if {a, b} <= columns.keys()},
+        )  # fmt: skip
     return form
 
 
@@ -81,9 +93,13 @@ def same(one: Row, other: Row, *, exact: Collection[str], slack: Mapping[str, fl
     )
 
 
-def _fields(value: bytes, separator: str) -> list[str]:
+def _of(units: Mapping[str, Unit], columns: Mapping[str, pl.DataType]) -> dict[str, Unit]:
+    return {name: unit for name, unit in units.items() if name in columns}
+
+
+def _fields(value: bytes, how: Mapping[str, Any]) -> list[str]:
     try:
-        return next(csv.reader([value.decode()], delimiter=separator))
+        return next(csv.reader([value.decode()], **how))
     except csv.Error as error:
         raise ValueError(str(error)) from error
 

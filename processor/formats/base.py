@@ -63,8 +63,8 @@ class Format(Protocol):
         """Turn values into columns; raises nothing for bad values."""
         ...
 
-    def encode(self, frame: pl.DataFrame) -> list[bytes]:
-        """Turn rows into values, in order."""
+    def encode(self, frame: pl.DataFrame) -> Sequence[bytes | None]:
+        """Turn rows into values, in order; ``None`` is a record without a value."""
         ...
 
     def describe(self) -> str:

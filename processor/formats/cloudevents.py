@@ -94,12 +94,20 @@ class CloudEvents:
         declared.check_bytes("CloudEvents", self.value_bytes_max, at)
         self._check(at)
         data: dict[str, DataType] = {"data": pl.String}
-        if isinstance(self.data, Json):
-            data = {"data": pl.Struct(self.data._raw)} if self.data.columns else {}  # noqa: SLF001 - the data is a part of one value
+        together = self._together()
+        if together is not None:
+            data = {"data": pl.Struct(together._raw)} if together.columns else {}  # noqa: SLF001 - the data is a part of one value
         names = dict.fromkeys(["specversion", *REQUIRED, *self.attributes], pl.String)
         columns: dict[str, DataType] = {**names, **data, "data_base64": pl.String}
         outer = Json(columns, optional=frozenset(columns), value_bytes_max=self.value_bytes_max)
         object.__setattr__(self, "_outer", outer)
+
+    def _together(self) -> Json | None:
+        """The format of the data, where it is read with the event; others take it as it stands."""
+        form = self.data
+        if not isinstance(form, Json) or form._extras is not None:  # noqa: SLF001 - as below
+            return None
+        return form if form.duplicates == "first" else None
 
     def _check(self, at: Location) -> None:
         who = f"{at}: CloudEvents:"
@@ -253,7 +261,8 @@ class CloudEvents:
 
     def _data(self, read: pl.DataFrame, bad: dict[int, str]) -> pl.DataFrame:
         encoded = read["data_base64"]
-        if not isinstance(self.data, Json):
+        together = self._together()
+        if together is None:
             given = read["data"].cast(pl.Binary)
             if encoded.null_count() < len(encoded):
                 raw = encoded.str.decode("base64", strict=False)
@@ -263,11 +272,11 @@ class CloudEvents:
             return decoded.frame
         wrong: dict[int, str] = {}
         members, none = read["data"].struct.unnest(), [b""] * read.height
-        frame = self.data._finish(members, none, wrong)  # noqa: SLF001 - as above
+        frame = together._finish(members, {}, none, wrong)  # noqa: SLF001 - as above
         rows = encoded.is_not_null().arg_true().to_list()
         if rows:
             given = encoded.gather(rows).str.decode("base64", strict=False)
-            inner = self.data.decode(given.to_list())
+            inner = together.decode(given.to_list())
             for row in rows:
                 wrong.pop(row, None)
             _told({rows[row]: reason for row, reason in inner.bad.items()}, "data_base64: ", bad)

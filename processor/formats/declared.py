@@ -11,10 +11,23 @@ import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats.base import DataType, shown
+from processor.formats.durations import (
+    parts_of_seconds,
+    read_durations,
+    why_no_duration,
+    write_durations,
+)
 from processor.formats.epoch import UNITS, fractions, read_epoch, why_not, write_epoch
 from processor.formats.forms import Form, FormError, form
 from processor.formats.nested import changed, leaves, mapped, named, nested
-from processor.formats.times import ISO, TIMESTAMP, parse_times, text_of, written_form
+from processor.formats.times import (
+    ISO,
+    TIMESTAMP,
+    in_unit,
+    parse_times,
+    text_of,
+    written_form,
+)
 from processor.model.location import Location, caller
 
 NUMBERS: Final = (
@@ -23,10 +36,11 @@ NUMBERS: Final = (
 )  # fmt: skip
 DATE_FORMS: Final = "%Y-%m-%d", "%m/%d/%Y", "%Y/%m/%d"
 TIME_FORMS: Final = "%H:%M:%S", "%H:%M"
+_TEXTS: Final = pl.Datetime, pl.Date, pl.Time, pl.Duration, pl.Binary
 _OWN: Final = str(Path(__file__).parent)
 _FLAT: Final = (
-    "String, Int8 to UInt64, Float32, Float64, Decimal(precision, scale), Boolean, Enum, Datetime, "
-    "Date or Time, and derive the rest with with_columns"
+    "String, Int8 to UInt64, Float32, Float64, Decimal(precision, scale), Boolean, Enum, Binary, "
+    "Datetime, Duration, Date or Time, and derive the rest with with_columns"
 )
 _TYPES: Final = _FLAT.replace("Date or Time,", "Date, Time, or Struct or List of these,")
 
@@ -40,53 +54,77 @@ def check_bytes(form: str, most: object, at: Location) -> None:
         )
 
 
+def check_word(who: str, option: str, word: object, words: Sequence[str], at: Location) -> None:
+    """Raise `TopologyError` for what is none of the words."""
+    if word not in words:
+        told = " or ".join(map(repr, words))
+        raise TopologyError(f"{at}: {who}: {option}={word!r}", remedy=f"say {told}")
+
+
 @dataclass(frozen=True, slots=True)
 class Times:
-    """How a format reads and writes times.
+    """How a format reads and writes times, and what else it has as text: durations and bytes.
 
     Args:
-        kinds: the declared columns of times.
-        reading: the forms that each of them is tried in.
+        kinds: the declared columns of these types.
+        reading: the forms that each column of times is tried in.
         written: the form that a Datetime, a Date and a Time is written in.
-        epoch: the units of the columns that are numbers since 1970.
+        units: the units of the columns that are numbers: since 1970, or of durations.
     """
 
     kinds: Mapping[str, pl.DataType]
     reading: Mapping[str, tuple[str, ...]]
     written: Mapping[str, Form]
-    epoch: Mapping[str, str]
+    units: Mapping[str, str]
 
     def raw(self, name: str) -> DataType:
-        """The type that a column of times is read as first: text or numbers since 1970."""
-        unit = self.epoch.get(name)
+        """The type that a column is read as first: text or numbers."""
+        unit = self.units.get(name)
         return pl.String if unit is None else pl.Float64 if unit == "s" else pl.Int64
 
     def read(self, raw: pl.Series, name: str) -> pl.Series:
-        """A column of text, or of numbers since 1970, as times of the declared type."""
-        kind = self.kinds[name]
-        if name not in self.epoch:
+        """A column of text, or of numbers, as cells of the declared type; null for what is none."""
+        kind, unit = self.kinds[name], self.units.get(name)
+        if isinstance(kind, pl.Duration):
+            return read_durations(raw, kind, unit)
+        if kind == pl.Binary:
+            return raw.str.decode("base64", strict=False)
+        if unit is None:
             return parse_times(raw, self.reading[name], kind)
-        times = read_epoch(raw, self.epoch[name])
+        times = in_unit(read_epoch(raw, unit), kind)
         if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
             times = times.dt.replace_time_zone("UTC").dt.convert_time_zone(kind.time_zone)
-        return times if times.dtype == kind else times.cast(kind)
+        return times
 
     def why(self, cell: object, name: str) -> str:
-        """Why a cell is no time."""
-        kind = self.kinds[name]
-        if name in self.epoch:
-            return why_not(cell, self.epoch[name], name)
-        if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
-            text = pl.Series([str(cell)])
-            if not parse_times(text, self.reading[name]).null_count():
-                return (
-                    f"{shown(cell)} is skipped or shown twice by clocks in {kind.time_zone}: "
-                    "write it with its offset"
-                )
+        """Why a cell is none of the declared type."""
+        kind, unit = self.kinds[name], self.units.get(name)
+        if isinstance(kind, pl.Duration):
+            return why_no_duration(cell, kind, unit)
+        if kind == pl.Binary:
+            return f"{shown(cell)} is no base64 with its padding"
+        if unit is not None:
+            return why_not(cell, unit, name)
+        if isinstance(kind, pl.Datetime) and (why := self._why_no_moment(cell, name, kind)):
+            return why
         return f"{shown(cell)} is no {'date' if kind == pl.Date else 'time'}"
 
+    def _why_no_moment(self, cell: object, name: str, kind: pl.Datetime) -> str | None:
+        """Why a time that a form tells is none of the type; ``None`` where no form tells one."""
+        text, forms = pl.Series([str(cell)]), self.reading[name]
+        if parse_times(text, forms).null_count():
+            return None
+        if kind.time_unit == "ns" and parse_times(text, forms, pl.Datetime("ns")).null_count():
+            return f"{shown(cell)} has no place in nanoseconds, which end in 1677 and 2262"
+        if kind.time_zone is None:
+            return None
+        return (
+            f"{shown(cell)} is skipped or shown twice by clocks in {kind.time_zone}: "
+            "write it with its offset"
+        )
+
     def write(self, frame: pl.DataFrame, *, leave: bool = False) -> pl.DataFrame:
-        """The frame with times as text, or as numbers where an epoch is declared.
+        """The frame with times, durations and bytes as text, or as numbers where that is declared.
 
         With ``leave``, plain timestamps are left to who can write them faster.
         """
@@ -95,19 +133,23 @@ class Times:
             kind = column.dtype
             if nested(kind):
                 columns.append(self._write_leaves(column))
-            elif isinstance(kind, pl.Datetime | pl.Date | pl.Time):
-                if column.name in self.epoch:
-                    columns.append(write_epoch(column, self.epoch[column.name]).alias(column.name))
-                elif not (leave and self.plain(column)):
-                    columns.append(text_of(column, self.written[_sort(kind)]))
+            elif isinstance(kind, pl.Datetime) and column.name in self.units:
+                columns.append(write_epoch(column, self.units[column.name]).alias(column.name))
+            elif isinstance(kind, _TEXTS) and not (leave and self.plain(column)):
+                columns.append(self._text(column, self.units.get(column.name)).alias(column.name))
         return frame.with_columns(columns) if columns else frame
 
     def _write_leaves(self, column: pl.Series) -> pl.Series:
-        to = mapped(column.dtype, "", lambda kind, _: pl.String if timed(kind) else kind)
-        text = changed(
-            column, "", lambda cells, _: text_of(cells, self.written[_sort(cells.dtype)]), to
-        )
-        return text[0]
+        to = mapped(column.dtype, "", lambda kind, _: pl.String if has_text(kind) else kind)
+        return changed(column, "", lambda cells, _: self._text(cells), to)[0]
+
+    def _text(self, column: pl.Series, unit: str | None = None) -> pl.Series:
+        kind = column.dtype
+        if kind == pl.Duration:
+            return write_durations(column, unit)
+        if kind == pl.Binary:
+            return column.bin.encode("base64")
+        return text_of(column, self.written[_sort(kind)])
 
     def plain(self, column: pl.Series) -> bool:
         """Whether a column is of timestamps without a zone, written in a form without one."""
@@ -125,14 +167,15 @@ class Times:
         A column holds one type, and a record is not written otherwise for its neighbours' sake.
         """
         seconds = [
-            frame[name] for name, unit in self.epoch.items() if unit == "s" and name in frame
+            frame[name] for name, unit in self.units.items() if unit == "s" and name in frame
         ]
         if not seconds:
             return None
         kinds = pl.zeros(frame.height, pl.UInt32, eager=True)
         for column in seconds:
-            if column.dtype == pl.Datetime:
-                kinds = kinds * 2 + fractions(column).cast(pl.UInt32)
+            if column.dtype in (pl.Datetime, pl.Duration):
+                parts = fractions if column.dtype == pl.Datetime else parts_of_seconds
+                kinds = kinds * 2 + parts(column).cast(pl.UInt32)
         return kinds if kinds.n_unique() > 1 else None
 
 
@@ -150,6 +193,11 @@ def full(kind: DataType) -> pl.DataType:
 def timed(kind: DataType) -> bool:
     """Whether a type is one of times."""
     return isinstance(full(kind), pl.Datetime | pl.Date | pl.Time)
+
+
+def has_text(kind: DataType) -> bool:
+    """Whether a type is one that JSON and CSV have only as text, or as a number in a unit."""
+    return isinstance(full(kind), _TEXTS)
 
 
 def told_at() -> Location:
@@ -171,9 +219,8 @@ def check_columns(who: str, columns: object, at: Location, *, deep: bool = False
             )
         for place, leaf in leaves(kind, name) if deep else ((name, kind),):
             if not _readable(leaf):
-                hint = "; times have microseconds" if leaf == pl.Datetime("ns") else ""
                 raise TopologyError(
-                    f"{at}: {who}: column {named(place)!r} cannot be read as {leaf}{hint}",
+                    f"{at}: {who}: column {named(place)!r} cannot be read as {leaf}",
                     remedy=f"use {_TYPES if deep else _FLAT}",
                 )
             _check_zone(who, named(place), leaf, at)
@@ -191,12 +238,14 @@ def _check_zone(who: str, name: str, kind: DataType, at: Location) -> None:
 
 def _readable(kind: object) -> bool:
     if isinstance(kind, pl.Datetime):
-        return kind.time_unit != "ns" and kind.time_zone != "*"
+        return kind.time_zone != "*"
     if isinstance(kind, pl.Enum):
         return len(kind.categories) > 0
     if isinstance(kind, pl.Decimal):
         return kind.precision is not None
-    plain: tuple[object, ...] = (*NUMBERS, pl.String, pl.Boolean, pl.Datetime, pl.Date, pl.Time)
+    plain: tuple[object, ...] = (
+        *NUMBERS, pl.String, pl.Boolean, pl.Binary, pl.Datetime, pl.Duration, pl.Date, pl.Time,
+    )  # fmt: skip
     known = isinstance(kind, pl.DataType) or (
         isinstance(kind, type) and issubclass(kind, pl.DataType)
     )
@@ -210,11 +259,14 @@ def times(  # noqa: PLR0917 - each of the two formats calls it once
     written: str | None,
     epoch: Mapping[str, str],
     at: Location,
+    durations: Mapping[str, str] | None = None,
 ) -> Times:
     """Check and compile what a format says of times; raises `TopologyError`.
 
     Written is ``written``, one of the forms, or the first of them for each kind of column.
+    ``durations`` are the units of those that are numbers.
     """
+    durations = {} if durations is None else durations
     if isinstance(forms, str) or not forms:
         raise TopologyError(
             f"{at}: {who}: times={forms!r} is no list of forms",
@@ -222,6 +274,7 @@ def times(  # noqa: PLR0917 - each of the two formats calls it once
         )
     compiled = [_form(who, text, at) for text in dict.fromkeys(forms)]
     _check_epoch(who, columns, epoch, at)
+    _check_durations(who, columns, durations, at)
     sorts = {
         "moment": [f.text for f in compiled if f.date],
         "day": [f.text for f in compiled if f.date and not f.clock] or DATE_FORMS,
@@ -234,10 +287,12 @@ def times(  # noqa: PLR0917 - each of the two formats calls it once
         place: full(leaf)
         for name, kind in (columns or {}).items()
         for place, leaf in leaves(kind, name)
-        if timed(leaf)
+        if has_text(leaf)
     }
     reading: dict[str, tuple[str, ...]] = {}
     for name, kind in kinds.items():
+        if not timed(kind):
+            continue
         sort = _sort(kind)
         if not sorts[sort] and name not in epoch:
             raise TopologyError(
@@ -247,7 +302,7 @@ def times(  # noqa: PLR0917 - each of the two formats calls it once
         if sorts[sort]:
             tried = sorts[sort][0], written_form(first[sort], kind).text, *sorts[sort][1:]
             reading[name] = tuple(dict.fromkeys(tried))
-    return Times(kinds, reading, first, dict(epoch))
+    return Times(kinds, reading, first, {**epoch, **durations})
 
 
 def _form(who: str, text: object, at: Location) -> Form:
@@ -274,17 +329,31 @@ def _check_epoch(
             )
 
 
-def check_units(who: str, epoch: object, at: Location) -> None:
+def _check_durations(
+    who: str, columns: Mapping[str, DataType] | None, durations: Mapping[str, str], at: Location
+) -> None:
+    check_units(who, durations, at, "durations")
+    for name in durations:
+        if columns is not None and columns.get(name) != pl.Duration:
+            raise TopologyError(
+                f"{at}: {who}: a unit of durations is declared for {name!r}, "
+                + (f"which is {columns[name]}" if name in columns else "which is no column"),
+                remedy='make it a column of type pl.Duration("us")',
+            )
+
+
+def check_units(who: str, units: object, at: Location, option: str = "epoch") -> None:
     """Raise `TopologyError` for what is no mapping from names to units."""
-    if not isinstance(epoch, Mapping):
+    if not isinstance(units, Mapping):
         raise TopologyError(
-            f"{at}: {who}: epoch={epoch!r} gives no units", remedy="say epoch={'ts': 'ms'}"
+            f"{at}: {who}: {option}={units!r} gives no units", remedy=f"say {option}={{'ts': 'ms'}}"
         )
-    for name, unit in epoch.items():
+    for name, unit in units.items():
         if unit not in UNITS:
             raise TopologyError(
-                f"{at}: {who}: epoch={{{name!r}: {unit!r}}} is no unit",
-                remedy="say 's' for seconds, 'ms' for milliseconds or 'us' for microseconds",
+                f"{at}: {who}: {option}={{{name!r}: {unit!r}}} is no unit",
+                remedy="say 's' for seconds, 'ms' for milliseconds, 'us' for microseconds or 'ns' "
+                "for nanoseconds",
             )
 
 

@@ -13,9 +13,11 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal, TypeAlias
 
 import polars as pl
+
+Unit: TypeAlias = Literal["us", "ns"]
 
 DIRECTIVES: Final = "%Y %y %m %b %B %d %j %H %I %p %M %S %f %.f %3f %6f %z %:z %a %A %%"
 
@@ -77,8 +79,8 @@ _INSTEAD: Final = {
     "n": "write the line break as it stands",
     "t": "write the tab as it stands",
     "r": "say %I:%M:%S %p",
-    "9f": "say %f or %.f: times have microseconds",
-    ".9f": "say %f or %.f: times have microseconds",
+    "9f": "say %.f, which takes any number of digits",
+    ".9f": "say %.f, which takes any number of digits",
 } | dict.fromkeys("UWuwGVgC", "tell days by %Y with %m and %d, or with %j")
 
 _PLAIN: Final = frozenset("YmdHMSz") | {":z", ".f", "3f", "6f", ".3f", ".6f"}
@@ -132,25 +134,35 @@ class Form:
         """Whether it tells a time of day."""
         return "hour" in self.tells
 
-    def read(self, text: pl.Series) -> pl.Series:
-        """Times without a zone (microseconds; UTC, where the form is an instant's), null for none.
+    def read(self, text: pl.Series, unit: Unit = "us") -> pl.Series:
+        """Times without a zone (UTC, where the form is an instant's), null for none.
 
+        They are in microseconds, or in nanoseconds if ``unit`` says so, which end in 1677 and 2262.
         A form without a date gives `pl.Time`.
 
         >>> form("%d.%m.%y %H:%M").read(pl.Series(["1.8.69 0:03", "1969-08-01 00:03"])).to_list()
         [datetime.datetime(1969, 8, 1, 0, 3), None]
         """
-        if self._engine is not None:
-            found = _parsed(text, self._engine, date=self.date)
-            if self._checked and found.null_count() < len(found):
-                found = _only(found, text.str.contains(self._pattern))
-        else:
-            found = self._in_order(text)
-        return self._dated(text, found) if self.date else found
+        found = self._plainly(text, "us")
+        if self._engine is not None and self._checked and found.null_count() < len(found):
+            found = _only(found, text.str.contains(self._pattern))
+        if not self.date:
+            return found
+        found = self._dated(text, found)
+        if unit == "us":
+            return found
+        fine = self._plainly(text, "ns")
+        # Beyond its range the engine wraps around.
+        return _only(fine, fine.cast(pl.Int64) // 1_000 == found.cast(pl.Int64))
 
-    def _in_order(self, text: pl.Series) -> pl.Series:
+    def _plainly(self, text: pl.Series, unit: Unit) -> pl.Series:
+        if self._engine is None:
+            return self._in_order(text, unit)
+        return _parsed(text, self._engine, unit, date=self.date)
+
+    def _in_order(self, text: pl.Series, unit: Unit = "us") -> pl.Series:
         tried = [
-            _parsed(text.str.replace(pattern, order), engine, date=self.date)
+            _parsed(text.str.replace(pattern, order), engine, unit, date=self.date)
             for pattern, order, engine in self._ordered
         ]
         return tried[0] if len(tried) == 1 else pl.select(pl.coalesce(tried)).to_series()
@@ -355,10 +367,10 @@ def _writes(tokens: list[tuple[str, str]], tells: list[str]) -> str:
     return "".join(parts)
 
 
-def _parsed(text: pl.Series, engine: str, *, date: bool) -> pl.Series:
+def _parsed(text: pl.Series, engine: str, unit: Unit, *, date: bool) -> pl.Series:
     if not date:
         return text.str.to_time(engine, strict=False, cache=False)
-    found = text.str.to_datetime(engine, time_unit="us", strict=False, cache=False)
+    found = text.str.to_datetime(engine, time_unit=unit, strict=False, cache=False)
     zone = found.dtype.time_zone  # type: ignore[attr-defined]
     return found if zone is None else found.dt.replace_time_zone(None)
 

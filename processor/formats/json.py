@@ -1,20 +1,15 @@
 """JSON: one object per record.
 
-Reading goes through one call for the batch. Its parser works line by line and refuses a line that
-is not one document, so where every value is one line that begins an object, a value cannot take a
-neighbour's row. Otherwise, and when the fast call refuses something, each value is looked at alone:
-what cannot be read is blanked, and the rest goes through the fast call.
+Records become raw columns in one call (`processor.formats.objects`), these become columns of the
+declared types, and what is no member by itself is made beside them (`processor.formats.extras`).
 """
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal, TypeAlias, get_args
 
-import orjson
 import polars as pl
 
 from processor.errors import TopologyError
@@ -31,24 +26,29 @@ from processor.formats.base import (
     of_text,
     only_finite,
     shown,
-    size_errors,
 )
-from processor.formats.epoch import WORDS, Unit
+from processor.formats.epoch import Unit
+from processor.formats.extras import Extras
 from processor.formats.lines import join_rows
-from processor.formats.members import as_text, as_they_stand, members
+from processor.formats.members import as_they_stand, members
 from processor.formats.modelled import AnyColumns, optional_of
 from processor.formats.nested import (
     as_it_stands,
     changed,
-    is_raw,
+    check_finite,
     leaves,
     mapped,
     misfit,
     nested,
-    word,
+    only_texts,
 )
+from processor.formats.objects import Objects, without_nan
+from processor.formats.options import Told, extras
 from processor.formats.times import ISO, READ_FORMS
 from processor.model.location import Location
+
+OnNan: TypeAlias = Literal["refuse", "null"]
+OnTwice: TypeAlias = Literal["first", "refuse"]
 
 _READ_AS: Final[Mapping[DataType, DataType]] = {
     pl.Int8: pl.Int64,
@@ -66,9 +66,6 @@ _READ_AS: Final[Mapping[DataType, DataType]] = {
 }
 """What the parser is asked for; narrower types come by a checked cast, since it knows few."""
 
-_LARGE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*', re.DOTALL)
-"""Texts, and the numbers between them."""
-
 
 @dataclass(frozen=True)
 class Json:
@@ -77,15 +74,15 @@ class Json:
     A record is bad when it is no JSON object, when a column's member is missing, null or of another
     type (a number as text is not a number), when a number does not fit the column's type, or when
     it is not UTF-8. Columns named in ``optional`` may be missing or null. A String column takes a
-    member that is no text as its JSON stands in the record: ``1.10`` stays ``1.10``. Of members
-    with one name the first counts. Writing turns numbers that are not finite into null; a sink sets
-    a row aside that would have a null in a column that is not optional.
+    member that is no text as its JSON stands in the record: ``1.10`` stays ``1.10``. A sink sets a
+    row aside that would have a null in a column that is not optional.
 
     Args:
         columns: name and Polars type of each member to read (String, integers up to 64 bits,
-            Float32, Float64, Decimal, Boolean, Enum, Datetime in milliseconds or microseconds with
-            or without a zone, Date, Time, Struct and List of these, where what is missing is null);
-            may be left out for writing only. Rows are written in this order.
+            Float32, Float64, Decimal, Boolean, Enum, Binary as base64, Datetime of any unit with or
+            without a zone, Duration as ISO 8601 has it, Date, Time, Struct and List of these, where
+            what is missing is null); may be left out for writing only. Rows are written in this
+            order.
         optional: names of columns that may be null.
         millis: names of Datetime columns that are whole milliseconds since 1970 in UTC, read and
             written: short for an ``epoch`` of ``ms``.
@@ -96,7 +93,20 @@ class Json:
             those with a time of day alone for Time columns, and the first of either is written.
         value_bytes_max: a longer value is bad without being looked at.
         epoch: the Datetime columns that are numbers since 1970 in UTC, each with its unit: ``s``
-            (which may have a fraction), ``ms`` or ``us``.
+            (which may have a fraction), ``ms``, ``us`` or ``ns``.
+        durations: the Duration columns that are numbers, each with its unit, as in ``epoch``.
+        maps: the columns that are objects of any names, as a list of ``{"key", "value"}`` in their
+            order: ``pl.List(pl.Struct({"key": pl.String, "value": T}))``; and such places in nested
+            columns, as in ``order.tags`` and ``items[].tags``.
+        rest: the String column that has the object of all members that are no column, as they stand
+            (``{}`` for none). Writing makes members of it again. Left out, they are ignored.
+        missing: for an optional column, the Boolean column that tells whether its member is missing
+            (and not null); where it is true, the member is left out of what is written.
+        nan: what becomes of a number that is not finite: ``refuse`` makes a record with a bare
+            ``NaN`` or ``Infinity`` bad, and sets a row aside; ``null`` reads and writes null. If
+            left out: ``refuse`` where there are columns, else ``null``.
+        duplicates: of members with one name the ``first`` counts, or, by ``refuse``, a record with
+            two of them, at any depth, is bad.
 
     Raises `TopologyError`, with the line that declares it, for what cannot be read or written.
 
@@ -114,10 +124,19 @@ class Json:
     times: Sequence[str] = READ_FORMS
     value_bytes_max: int = VALUE_BYTES_MAX
     epoch: Mapping[str, Unit] = field(default_factory=dict)
+    durations: Mapping[str, Unit] = field(default_factory=dict)
+    maps: frozenset[str] = frozenset()
+    rest: str | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+    nan: OnNan | None = None
+    duplicates: OnTwice = "first"
     _raw: Mapping[str, DataType] = field(init=False, repr=False, compare=False)
     _times: declared.Times = field(init=False, repr=False, compare=False)
     _texts: set[str] = field(init=False, repr=False, compare=False)
     _leaves: dict[str, pl.DataType] = field(init=False, repr=False, compare=False)
+    _objects: Objects = field(init=False, repr=False, compare=False)
+    _extras: Extras | None = field(init=False, repr=False, compare=False)
+    _binary: frozenset[str] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         at = declared.told_at()
@@ -127,8 +146,17 @@ class Json:
         declared.check_names("Json", self.optional, columns, at)
         object.__setattr__(self, "optional", frozenset(self.optional) | optional_of(self))
         times = declared.times(
-            "Json", self.columns or None, self._forms(), self._written(), self._epoch(at), at
-        )
+            "Json", self.columns or None, self._forms(), self._written(), self._epoch(at), at,
+            self.durations,
+        )  # fmt: skip
+        if self.nan is not None:
+            declared.check_word("Json", "nan", self.nan, get_args(OnNan), at)
+        declared.check_word("Json", "duplicates", self.duplicates, get_args(OnTwice), at)
+        told = Told(self.maps, self.rest, self.missing, self.duplicates == "refuse")
+        beside = extras(columns, self.optional, told, self._values, at) if told else None
+        object.__setattr__(self, "_extras", beside)
+        if beside is not None:
+            columns = {n: kind for n, kind in columns.items() if n not in beside.columns}
 
         def leaf(kind: pl.DataType, place: str) -> DataType:
             if place in times.kinds:
@@ -143,7 +171,20 @@ class Json:
         texts = {n for n, kind in columns.items() if kind == pl.String or from_text(kind)}
         object.__setattr__(self, "_texts", texts)
         found = {at: leaf for name, kind in columns.items() for at, leaf in leaves(kind, name)}
-        object.__setattr__(self, "_leaves", {at: declared.full(found[at]) for at in found})
+        full = {at: declared.full(found[at]) for at in found}
+        object.__setattr__(self, "_leaves", full)
+        binary = frozenset(at for at, kind in full.items() if kind == pl.Binary)
+        object.__setattr__(self, "_binary", binary)
+        objects = Objects(raw, texts, times.units, self.value_bytes_max)
+        object.__setattr__(self, "_objects", objects)
+
+    def _values(self, kind: pl.DataType | None, maps: frozenset[str]) -> Json:
+        """The format of a map's values."""
+        columns = None if kind is None else {"value": kind}
+        return replace(
+            self, columns=columns, optional=frozenset(columns or ()), millis=frozenset(), epoch={},
+            durations={}, maps=maps, rest=None, missing={}, duplicates="first",
+        )  # fmt: skip
 
     def _forms(self) -> Sequence[str]:
         if self.time_form is None or isinstance(self.times, str):
@@ -170,21 +211,25 @@ class Json:
     def decode(self, values: Values) -> Decoded:
         """Objects to columns: a row per value, in order; bad values are named, not raised."""
         bad: dict[int, str] = {}
-        frame = self._fast(values)
-        if frame is None:
-            frame = self._slow(values, bad)
+        if self.nan == "null":
+            values = without_nan(values, self.value_bytes_max)
+        frame = self._objects.columns(values, bad)
         if self._texts:
             texts = {name: as_they_stand(frame[name], values, bad) for name in self._texts}
             frame = pl.DataFrame([texts.get(c.name, c) for c in frame.get_columns()])
         for name, kind in self._raw.items():
             if nested(kind):
                 frame = frame.with_columns(as_it_stands(frame[name], kind, values, bad))
-        return Decoded(self._finish(frame, values, bad), bad)
+        if self._binary:
+            for name in self._raw:
+                only_texts(frame[name], self._raw[name], self._binary, values, bad)
+        beside = {} if self._extras is None else self._extras.read(values, bad)
+        return Decoded(self._finish(frame, beside, values, bad), bad)
 
     def encode(self, frame: pl.DataFrame) -> list[bytes]:
         """Rows to objects, members in the order of the columns.
 
-        Raises `WriteError` for a time that would be read back as another one.
+        Raises `WriteError` for a cell that would be read back as another one.
         """
         if frame.is_empty():
             return []
@@ -193,9 +238,16 @@ class Json:
         return by_kind(frame, self._times.kinds_of_rows(frame), self._encode)
 
     def _encode(self, frame: pl.DataFrame) -> list[bytes]:
+        if self._extras is not None:
+            return self._extras.write(frame, self._lines)
+        return self._lines(frame)
+
+    def _lines(self, frame: pl.DataFrame) -> list[bytes]:
         frame = self._times.write(frame, leave=True)
         lines = join_rows(frame, self._times.written["moment"].text)
         if lines is None:
+            if self.nan == "refuse" or (self.nan is None and self.columns):
+                check_finite(frame)
             # The writer escapes line breaks inside text, so every line is one row.
             lines = self._times.write(frame).write_ndjson().encode().split(b"\n")
             del lines[-1]
@@ -205,114 +257,19 @@ class Json:
         """``json(name type, …)``."""
         return f"json({describe_columns(self.columns or {})})"
 
-    def _fast(self, values: Values) -> pl.DataFrame | None:
-        """The columns as they stand in the text, or ``None`` when any row needs a closer look."""
-        if not values:
-            return pl.DataFrame(schema=dict(self._raw))
-        column = pl.Series(values, dtype=pl.Binary)
-        if column.null_count() or int(column.bin.size().max() or 0) > self.value_bytes_max:  # type: ignore[arg-type]
-            return None
-        joined = b"\n".join(values)  # type: ignore[arg-type]
-        if joined.count(b"\n") != len(values) - 1 or not column.bin.starts_with(b"{").all():
-            lines = [value.strip() for value in values if value is not None]
-            joined = b"\n".join(lines)
-            begun = pl.Series(lines, dtype=pl.Binary).bin.starts_with(b"{")
-            if joined.count(b"\n") != len(values) - 1 or not begun.all():
-                return None
-        return self._parse(joined, len(values))
-
-    def _parse(self, joined: bytes, count: int) -> pl.DataFrame | None:
-        # The parser turns half of a surrogate pair into NUL; the closer look refuses it.
-        # A single byte is found ten times as fast, and most batches have no escape at all.
-        if b"\\" in joined and (b"\\ud" in joined or b"\\uD" in joined):
-            return None
-        return self._parse_lines(joined, count)
-
-    def _parse_lines(self, joined: bytes, count: int) -> pl.DataFrame | None:
-        try:
-            frame = pl.read_ndjson(joined, schema=dict(self._raw))
-        except (pl.exceptions.PolarsError, UnicodeDecodeError):
-            return None
-        return frame if frame.height == count else None
-
-    def _slow(self, values: Values, bad: dict[int, str]) -> pl.DataFrame:
-        bad.update(size_errors(values, self.value_bytes_max))
-        lines: list[bytes] = []
-        for row, value in enumerate(values):
-            line = b"{}"
-            if value is not None and row not in bad:
-                try:
-                    line = self._line(value)
-                except (ValueError, RecursionError) as error:
-                    bad[row] = str(error)
-            lines.append(line)
-        parts: list[pl.DataFrame] = []
-        self._halve(lines, 0, bad, parts)
-        return pl.concat(parts)
-
-    def _halve(
-        self, lines: list[bytes], start: int, bad: dict[int, str], parts: list[pl.DataFrame]
-    ) -> None:
-        """Parse ``lines``, which begin at row ``start``, cutting out those that cannot be.
-
-        Only what the closer look let pass and the parser refuses is cut out here: next to nothing.
-        """
-        frame = self._parse_lines(b"\n".join(lines), len(lines))
-        if frame is None and len(lines) == 1:
-            # A member that is no column may be what the parser does not take.
-            frame = self._parse_lines(self._columns_alone(_text(lines[0])), 1)
-        if frame is not None:
-            parts.append(frame)
-        elif len(lines) == 1:
-            bad[start] = "no JSON object with these columns"
-            parts.append(pl.DataFrame({name: [None] for name in self._raw}, schema=dict(self._raw)))
-        else:
-            middle = len(lines) // 2
-            self._halve(lines[:middle], start, bad, parts)
-            self._halve(lines[middle:], start + middle, bad, parts)
-
-    def _line(self, value: bytes) -> bytes:
-        """A record as the parser takes it, in one line; raises `ValueError` with what is wrong."""
-        try:
-            parsed = orjson.loads(value)
-        except orjson.JSONDecodeError as error:
-            if "infinity" not in str(error):
-                raise ValueError(f"no JSON: {error}") from error
-            parsed = json.loads(value)
-            # The standard library is more lenient: all but the numbers has to pass the other one.
-            _checked(_LARGE.sub(_small, value))
-        if not isinstance(parsed, dict):
-            raise ValueError("no JSON object")  # noqa: TRY004 - of the record, not of a call
-        if self._misfit(parsed) is not None:
-            # Of members with one name the fast parser takes the first, orjson the last.
-            parsed = json.loads(value, object_pairs_hook=_first)
-            misfit = self._misfit(parsed)
-            if misfit is not None:
-                raise ValueError(misfit)
-        # JSON has line breaks between its tokens only.
-        return value.strip().replace(b"\n", b" ")
-
-    def _columns_alone(self, text: str) -> bytes:
-        """A record's members that are columns, those of text columns as text."""
-        found = members(text)
-        cells = {name: found[name] for name in self._raw if name in found}
-        for name in self._texts & cells.keys():
-            cells[name] = json.dumps(as_text(cells[name]))
-        return f"{{{','.join(f'{json.dumps(n)}:{cell}' for n, cell in cells.items())}}}".encode()
-
-    def _misfit(self, parsed: Mapping[str, Any]) -> str | None:
-        for name, kind in self._raw.items():
-            found = misfit(parsed.get(name), kind, name, is_raw)
-            if found is not None:
-                where, cell, due = found
-                unit = self._times.epoch.get(name)
-                return f"column {where!r}: {shown(cell)} is no {WORDS[unit] if unit else word(due)}"
-        return None
-
-    def _finish(self, frame: pl.DataFrame, values: Values, bad: dict[int, str]) -> pl.DataFrame:
+    def _finish(
+        self,
+        frame: pl.DataFrame,
+        beside: Mapping[str, pl.Series],
+        values: Values,
+        bad: dict[int, str],
+    ) -> pl.DataFrame:
         """Raw columns to the wanted types; a required cell that is null makes its row bad."""
         columns = []
         for name, kind in (self.columns or {}).items():
+            if name in beside:
+                columns.append(beside[name].alias(name))
+                continue
             raw = frame[name]
             column = self._nested(raw, bad) if nested(kind) else self._leaf(raw, name)
             columns.append(column.alias(name))
@@ -372,23 +329,3 @@ def _absent(value: bytes, name: str) -> str:
         return "null" if name in members(value.decode()) else "missing"
     except (ValueError, IndexError, RecursionError):
         return "missing"
-
-
-def _checked(value: bytes) -> None:
-    try:
-        orjson.loads(value)
-    except orjson.JSONDecodeError as error:
-        raise ValueError(f"no JSON: {error}") from error
-
-
-def _small(found: re.Match[bytes]) -> bytes:
-    """A text as it stands, or a number that is not too large."""
-    return found[0] if found[0].startswith(b'"') else b"0"
-
-
-def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return dict(reversed(pairs))
-
-
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode()

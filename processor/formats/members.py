@@ -23,13 +23,35 @@ def members(text: str) -> dict[str, str]:
     {'s': '1.10', 't': '[1, 2.0]'}
     """
     found: dict[str, str] = {}
+    for name, member in pairs(text):
+        found.setdefault(name_of(name), member)
+    return found
+
+
+def name_of(quoted: str) -> str:
+    r"""What a name in its quotes says.
+
+    >>> name_of('"a"'), name_of(r'"\u0061"')
+    ('a', 'a')
+    """
+    # A decoder is made anew by each call with an option.
+    return str(json.loads(quoted, strict=False)) if "\\" in quoted else quoted[1:-1]
+
+
+def pairs(text: str) -> list[tuple[str, str]]:
+    """Each member's name in its quotes, and its own text, in their order.
+
+    >>> pairs('{"s": 1.10, "s": 2}')
+    [('"s"', '1.10'), ('"s"', '2')]
+    """
+    found: list[tuple[str, str]] = []
     at = _skip(text, text.index("{") + 1)
     while text[at] != "}":
-        name, at = _DECODER.raw_decode(text, at)
-        begin = _skip(text, at)
-        _, end = _DECODER.raw_decode(text, begin)
-        found.setdefault(name, text[begin:end])
-        at = _skip(text, end)
+        _, end = _DECODER.raw_decode(text, at)
+        begin = _skip(text, end)
+        _, after = _DECODER.raw_decode(text, begin)
+        found.append((text[at:end], text[begin:after]))
+        at = _skip(text, after)
         if text[at] == ",":
             at = _skip(text, at + 1)
     return found

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import polars as pl
 
-from processor.formats.base import DataType, Values
+from processor.formats.base import DataType, Values, WriteError, finite
 from processor.formats.members import REWRITTEN, as_text, elements, members, rewritten
 
 Leaf: TypeAlias = Callable[[pl.Series, str], pl.Series]
@@ -27,6 +27,8 @@ Leaf: TypeAlias = Callable[[pl.Series, str], pl.Series]
 
 BETWEEN: Final = "\0"
 _ELEMENT: Final = "[]"
+# What a number or a truth is as text.
+_NO_TEXT: Final = r"^(?:-?[0-9][0-9.eE+-]*|true|false)$"
 
 
 def made(kind: object) -> pl.DataType:
@@ -231,7 +233,8 @@ def as_it_stands(
     if not names:
         return column
     frame = column.rechunk().to_frame("c")
-    rows = frame.select(_contains(pl.col("c"), kind).fill_null(value=False)).to_series().arg_true()
+    contains = _contains(pl.col("c"), kind, column.name, names, REWRITTEN)
+    rows = frame.select(contains.fill_null(value=False)).to_series().arg_true()
     if rows.is_empty():
         return column
     records = pl.Series([values[row] for row in rows], dtype=pl.Binary).cast(pl.String)
@@ -252,18 +255,74 @@ def as_it_stands(
     return pl.concat([column, fixed.alias(column.name)]).gather(order)
 
 
-def _contains(cells: pl.Expr, kind: DataType) -> pl.Expr:
-    """Whether a leaf of text may have been rewritten."""
+def only_texts(
+    column: pl.Series, kind: DataType, places: Collection[str], values: Values, bad: dict[int, str]
+) -> None:
+    """Make those rows bad in which a leaf at one of the places is no text but a number or a truth.
+
+    The parser gives these as their text.
+    """
+    if not any(at in places for at, _ in leaves(kind, column.name)):
+        return
+    frame = column.rechunk().to_frame("c")
+    looks = _contains(pl.col("c"), kind, column.name, places, _NO_TEXT).fill_null(value=False)
+
+    def fits(cell: Any, _: pl.DataType, place: str) -> bool:
+        return place not in places or isinstance(cell, str)
+
+    for row in frame.select(looks).to_series().arg_true():
+        if row not in bad:
+            parsed = json.loads(values[row] or b"", object_pairs_hook=_first)
+            found = misfit(parsed.get(column.name), kind, column.name, fits)
+            if found is not None:
+                bad[row] = f"column {found[0]!r}: {found[1]!r} is no text"
+
+
+def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(reversed(pairs))
+
+
+def check_finite(frame: pl.DataFrame) -> None:
+    """Raise `WriteError` for a number that is not finite, in a column or inside one."""
+    for column in frame.get_columns():
+        for place, cells in _flat(column, column.name):
+            if cells.dtype.is_float() and not finite(cells):
+                cell = cells.filter(~cells.is_finite())[0]
+                raise WriteError(
+                    f"column {named(place)!r} is {cell}, which is no number in JSON: leave it out, "
+                    'or say nan="null" in the format'
+                )
+
+
+def _flat(column: pl.Series, place: str) -> Iterator[tuple[str, pl.Series]]:
+    """The leaves of a column, each with its place."""
+    kind = column.dtype
+    if isinstance(kind, pl.Struct):
+        for field, (at, _) in zip(kind.fields, parts(kind, place), strict=True):
+            yield from _flat(column.struct.field(field.name), at)
+    elif isinstance(kind, pl.List | pl.Array):
+        yield from _flat(column.explode(), place + BETWEEN + _ELEMENT)
+    else:
+        yield place, column
+
+
+def _contains(
+    cells: pl.Expr, kind: DataType, place: str, places: Collection[str], pattern: str
+) -> pl.Expr:
+    """Whether a leaf of text at one of the places contains what a pattern says."""
     if isinstance(kind, pl.Struct):
         return pl.any_horizontal(
-            _contains(cells.struct.field(field.name), made(field.dtype)).fill_null(value=False)
-            for field in kind.fields
+            _contains(cells.struct.field(field.name), part, at, places, pattern).fill_null(
+                value=False
+            )
+            for field, (at, part) in zip(kind.fields, parts(kind, place), strict=True)
         )
     if isinstance(kind, pl.List):
-        return cells.list.eval(_contains(pl.element(), made(kind.inner))).list.any()
-    if made(kind) != pl.String:
+        ((at, part),) = parts(kind, place)
+        return cells.list.eval(_contains(pl.element(), part, at, places, pattern)).list.any()
+    if made(kind) != pl.String or place not in places:
         return pl.lit(False)  # noqa: FBT003 - a literal of a boolean
-    return cells.str.contains(REWRITTEN)
+    return cells.str.contains(pattern)
 
 
 def _pattern(place: str) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -13,6 +13,7 @@ from processor.formats.base import (
     DataType,
     Decoded,
     Values,
+    WriteError,
     text_column,
     with_mark,
     without_mark,
@@ -25,11 +26,18 @@ class Text:
 
     An empty record is bad. A sink sets a row aside whose text is null or empty.
 
+    Args:
+        value_bytes_max: a longer value is bad.
+        tombstones: whether a record without a value is null, and null is written as one.
+
     >>> Text().decode([b"hello"]).frame["value"].to_list()
     ['hello']
+    >>> Text(tombstones=True).decode([b"hello", None]).bad
+    {}
     """
 
     value_bytes_max: int = VALUE_BYTES_MAX
+    tombstones: bool = False
 
     def __post_init__(self) -> None:
         declared.check_bytes("Text", self.value_bytes_max, declared.told_at())
@@ -39,21 +47,35 @@ class Text:
         """One column, ``value``."""
         return {"value": pl.String}
 
+    @property
+    def optional(self) -> frozenset[str]:
+        """The columns that may be null."""
+        return frozenset({"value"} if self.tombstones else ())
+
     def decode(self, values: Values) -> Decoded:
         """Bytes to text; what is not UTF-8 is bad."""
         column, bad = text_column(values, self.value_bytes_max)
+        if self.tombstones:
+            bad = {row: reason for row, reason in bad.items() if values[row] is not None}
         return Decoded(without_mark(column).to_frame(), bad)
 
-    def encode(self, frame: pl.DataFrame) -> list[bytes]:
+    def encode(self, frame: pl.DataFrame) -> Sequence[bytes | None]:
         """The only column's text as bytes, null as empty; raises ``ValueError`` for more columns.
+
+        With ``tombstones`` null is no value, and an empty text raises `WriteError`.
 
         >>> Text().encode(pl.DataFrame({"n": [6, None]}))
         [b'6', b'']
         """
         if frame.width != 1:
             raise ValueError(f"text is one column, not {frame.width}: {', '.join(frame.columns)}")
-        text = frame.to_series().cast(pl.String).fill_null("")
-        return with_mark(text.cast(pl.Binary).to_list(), text)
+        text = frame.to_series().cast(pl.String)
+        values = with_mark(text.fill_null("").cast(pl.Binary).to_list(), text)
+        if not self.tombstones:
+            return values
+        if (text == "").any():
+            raise WriteError(f"column {text.name!r} is empty, and no reader takes it")
+        return [value or None for value in values]
 
     def describe(self) -> str:
         """``text``."""

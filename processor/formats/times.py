@@ -38,6 +38,10 @@ _HALVES: Final = re.compile(
 _DAY_S: Final = 86_400
 _DAY_UNITS: Final = {"ms": 86_400_000, "us": 86_400_000_000, "ns": 86_400_000_000_000}
 _MINUTE_US: Final = 60_000_000
+_NANO_US: Final = (2**63 - 1) // 1_000
+_TIMEDELTA_DAYS: Final = 999_999_999
+# Less a day at either end.
+_ZONED_NS: Final = 2**63 - 1 - _DAY_UNITS["ns"]
 _DAYS: Final = YEARS_US[0] // 86_400_000_000, YEARS_US[1] // 86_400_000_000
 _DAYS_MAX: Final = 4_096
 _FEW: Final = 1_000
@@ -81,14 +85,48 @@ def _few(text: pl.Series, forms: Sequence[str], kind: pl.DataType) -> pl.Series 
 
 
 def _placed(tried: Form, text: pl.Series, kind: pl.DataType) -> pl.Series:
-    found = tried.read(text)
     if not isinstance(kind, pl.Datetime):
-        return found.cast(kind)
+        return tried.read(text).cast(kind)
+    found = tried.read(text, "ns" if kind.time_unit == "ns" else "us")
+    if kind.time_zone is not None:
+        found = _within(found)
     if kind.time_zone is not None and tried.instant:
         found = found.dt.replace_time_zone("UTC").dt.convert_time_zone(kind.time_zone)
     elif kind.time_zone is not None:
         found = found.dt.replace_time_zone(kind.time_zone, ambiguous="null", non_existent="null")
-    return found if kind.time_unit == "us" else found.dt.cast_time_unit(kind.time_unit)
+    return found.dt.cast_time_unit("ms") if kind.time_unit == "ms" else found
+
+
+def in_unit(times: pl.Series, kind: pl.DataType) -> pl.Series:
+    """Times as they were read in the unit of a kind; null where it has none of that year.
+
+    >>> import datetime
+    >>> times = pl.Series([datetime.datetime(2014, 8, 1), datetime.datetime(1500, 1, 1)])
+    >>> in_unit(times, pl.Datetime("ns")).null_count()
+    1
+    """
+    unit: str = times.dtype.time_unit  # type: ignore[attr-defined]
+    wanted = kind.time_unit if isinstance(kind, pl.Datetime) else "us"
+    if wanted == "ns" and unit == "us":
+        times = _only(times, times.cast(pl.Int64).is_between(-_NANO_US, _NANO_US))
+    return times if unit == wanted else times.dt.cast_time_unit(wanted)
+
+
+def _within(times: pl.Series) -> pl.Series:
+    """Null for nanoseconds so near the end of their range that a clock elsewhere may have none."""
+    if times.dtype.time_unit != "ns" or not _near_end(times):  # type: ignore[attr-defined]
+        return times
+    return _only(times, times.cast(pl.Int64).is_between(-_ZONED_NS, _ZONED_NS))
+
+
+def _near_end(times: pl.Series) -> bool:
+    numbers = times.cast(pl.Int64)
+    low, high = numbers.min(), numbers.max()
+    return low is not None and bool(low < -_ZONED_NS or high > _ZONED_NS)  # type: ignore[operator]
+
+
+def _only(times: pl.Series, keep: pl.Series) -> pl.Series:
+    return pl.select(pl.when(keep).then(times)).to_series().alias(times.name)
 
 
 def written_form(written: Form, kind: pl.DataType) -> Form:
@@ -120,7 +158,8 @@ def text_of(times: pl.Series, written: Form) -> pl.Series:
         text = times.dt.to_string(full.writes)
     date = written.date if kind != pl.Time else True
     clock = written.clock if kind != pl.Date else True
-    if not (written.exact and date and clock and kind != pl.Time):
+    fine = isinstance(kind, pl.Datetime) and kind.time_unit == "ns" and "%.f" not in full.writes
+    if fine or not (written.exact and date and clock and kind != pl.Time):
         _read_back(times, text, full)
     return text
 
@@ -130,6 +169,11 @@ def _text_of_moments(times: pl.Series, full: Form) -> pl.Series:
         there = times.dt.replace_time_zone("UTC") if "offset" in full.tells else times
         return there.dt.to_string(full.writes)
     utc = times.dt.convert_time_zone("UTC")
+    if utc.dtype.time_unit == "ns" and _near_end(utc):  # type: ignore[attr-defined]
+        raise WriteError(
+            f"column {times.name!r}: a time within a day of either end of the nanoseconds, in 1677 "
+            "and 2262, cannot be told in a zone"
+        )
     if "offset" not in full.tells:
         return (utc if full.instant else times).dt.to_string(full.writes)
     # An offset is told in minutes. Those of before there were standard times have seconds, and at
@@ -153,13 +197,29 @@ def micros(times: pl.Series) -> pl.Series:
 
 
 def in_python(frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame with times as text where Python has none: before year 1 and after 9999.
+    """The frame with times and durations as text where Python has none of them.
+
+    It has none before year 1 and after 9999, none of nanoseconds, and none of 10⁹ days.
 
     >>> in_python(pl.DataFrame({"t": [9_999 * 366]}).cast(pl.Date))["t"].dtype
     String
     """
-    far = [column.name for column in frame.get_columns() if _outside(column, margin=1) is not None]
-    return frame.with_columns(pl.col(far).cast(pl.String)) if far else frame
+    far = [
+        column.dt.to_string("iso") if column.dtype == pl.Duration else column.cast(pl.String)
+        for column in frame.get_columns()
+        if _beyond_python(column)
+    ]
+    return frame.with_columns(far) if far else frame
+
+
+def _beyond_python(column: pl.Series) -> bool:
+    kind = column.dtype
+    if isinstance(kind, pl.Datetime | pl.Duration) and kind.time_unit == "ns":
+        return True
+    if isinstance(kind, pl.Duration):
+        most = _TIMEDELTA_DAYS * _DAY_UNITS[kind.time_unit]
+        return not column.cast(pl.Int64).is_between(-most, most).all()
+    return _outside(column, margin=1) is not None
 
 
 def _outside(times: pl.Series, margin: int = 0) -> float | None:

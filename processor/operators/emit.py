@@ -23,6 +23,7 @@ from processor.plan import nodes
 class Emit:
     """Encodes the rows for a topic. A key is the text of its column: ``6`` becomes ``b"6"``.
 
+    One of bytes is these bytes.
     Rows whose key is null have none, and go to one partition (`NULL_KEYS`): the updates of a group
     stay in order, and a reader that groups by the column has all of them in one place.
 
@@ -78,7 +79,7 @@ class Emit:
     def _keys(self, rows: pl.DataFrame) -> list[bytes]:
         names = nodes.key_columns(self.key)
         if self.key_format is None:
-            return rows[names[0]].cast(pl.String).cast(pl.Binary).to_list()
+            return _bytes(rows[names[0]]).to_list()
         frame = rows.select_seq(names)
         return self.key_format.encode(frame.rechunk() if frame.n_chunks() > 1 else frame)
 
@@ -108,8 +109,10 @@ class Emit:
         return found
 
     def _error(self, name: str, cell: object, form: Format) -> WriteError:
-        if isinstance(cell, str):
-            what = "text with a NUL" if cell else "empty text"
+        if cell in ("", b""):
+            what = "empty text" if isinstance(cell, str) else "empty"
+        elif isinstance(cell, str):
+            what = "text with a NUL"
         else:
             what = "null" if cell is None else f"{cell}, which is no number"
         why = (
@@ -117,7 +120,7 @@ class Emit:
             if isinstance(form, Json)
             else f"no reader of {self.topic!r} takes it"
             if cell is not None
-            else f"is a field of {self.topic!r}, whose format has no way to leave one out"
+            else f"is a field of {self.topic!r} that its format does not name as optional"
         )
         where = "key: " if form is self.key_format else ""
         return WriteError(f"{where}column {name!r} is {what}, and {why}")
@@ -159,6 +162,9 @@ def _there(column: pl.Series, form: Format) -> pl.Series | None:
         if isinstance(form, Csv) and text.str.contains("\0", literal=True).any():
             there &= ~text.str.contains("\0", literal=True)
         return None if there.all(ignore_nulls=False) else there.fill_null(value=False)
+    if kind == pl.Binary and isinstance(form, Csv):
+        there = (column.bin.size() > 0).fill_null(value=False)
+        return None if there.all() else there
     return column.is_not_null() if column.null_count() else None
 
 
@@ -169,14 +175,19 @@ def required(form: Format, value: Sequence[str]) -> tuple[str, ...]:
     >>> required(form, ["a", "b"]), required(Json(), ["a"]), required(Text(), ["a"])
     (('a',), (), ('a',))
     """
-    if isinstance(form, Json):
+    if isinstance(form, Json | Csv):
         return tuple(name for name in form.columns or () if name not in form.optional)
     if isinstance(form, Text):
-        return tuple(value)
+        return () if form.tombstones else tuple(value)
     if isinstance(form, CloudEvents):
         data = [name for name in value if name not in form.attributes.values()]
         return (*form.needed, *required(form.data, data))
-    return tuple(form.columns) if isinstance(form, Csv) else ()
+    return ()
+
+
+def _bytes(column: pl.Series) -> pl.Series:
+    """A key or a header: bytes as they are, of anything else its text."""
+    return column if column.dtype == pl.Binary else column.cast(pl.String).cast(pl.Binary)
 
 
 def _part(form: Format, name: str) -> Format:
@@ -215,7 +226,7 @@ def _headers(rows: pl.DataFrame, headers: nodes.Headers) -> list[Headers]:
         return [_whole(found or ()) for found in rows[headers].to_list()]
     made: list[list[tuple[str, bytes | None]]] = [[] for _ in range(rows.height)]
     for name, column in headers:
-        texts = rows[column].cast(pl.String).cast(pl.Binary).to_list()
+        texts = _bytes(rows[column]).to_list()
         for has, text in zip(made, texts, strict=True):
             if text is not None:
                 has.append((name, text))

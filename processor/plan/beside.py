@@ -17,6 +17,7 @@ from typing import Final
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats.bytes import Bytes
 from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
 from processor.formats.json import Json
@@ -24,7 +25,7 @@ from processor.formats.text import Text
 from processor.plan import keyed, nodes
 
 RESERVED: Final = "processor."
-NO_TEXT: Final = (pl.List, pl.Array, pl.Struct, pl.Binary, pl.Object, pl.Duration, pl.Null)
+NO_TEXT: Final = (pl.List, pl.Array, pl.Struct, pl.Object, pl.Duration, pl.Null)
 """Types whose text is one's own, and another's, or none: no keys and no headers."""
 
 _MAKE_TEXT: Final = 'pl.concat_str("a", "b", separator="|")'
@@ -90,7 +91,7 @@ def apart(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> tuple[str, ...]:
     """
     taken = {*nodes.key_columns(sink.key), sink.timestamp, *nodes.header_columns(sink.headers)}
     form = sink.format
-    named = form.columns if isinstance(form, Csv | Json | CloudEvents) else None
+    named = form.columns if isinstance(form, Csv | Json | CloudEvents | Bytes) else None
     if isinstance(form, Text):
         others = [name for name in have if name not in taken]
         named = dict.fromkeys(others, pl.String) or None

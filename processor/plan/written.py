@@ -10,11 +10,9 @@ from typing import Any, Final
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats.base import WriteError
 from processor.formats.json import Json
 from processor.plan import nodes
-
-# The column engine ends a thread of its own over these, and tells it to the terminal.
-_NO_JSON: Final = (pl.Binary, pl.Object)
 
 
 def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
@@ -25,7 +23,7 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
     """
     if isinstance(sink.format, Json):
         for name, kind in have.items():
-            if _holds(kind, _NO_JSON):
+            if _no_json(kind):
                 raise _refusal(
                     sink, f"column {name!r}, which is {kind},", "JSON has no such values"
                 )
@@ -43,6 +41,8 @@ def _try(sink: nodes.Sink, row: pl.DataFrame, what: str) -> None:
         sink.format.encode(row)
     except TopologyError as error:
         raise TopologyError(f"{sink.at}: {error.message}", remedy=error.remedy) from error
+    except WriteError:
+        pass  # of this cell, and not of its type
     # A format may be the user's own, and raise anything; a panic of the column engine is no
     # Exception.
     except (Exception, pl.exceptions.PanicException) as error:
@@ -58,13 +58,16 @@ def _refusal(sink: nodes.Sink, what: str, why: str) -> TopologyError:
     )
 
 
-def _holds(kind: pl.DataType, kinds: tuple[type[pl.DataType], ...]) -> bool:
-    """Whether a type is one of these, or has one inside."""
+def _no_json(kind: pl.DataType, *, array: bool = False) -> bool:
+    """Whether a type is one that JSON has no values for, or has one inside.
+
+    The column engine ends a thread of its own over these, and tells it to the terminal.
+    """
     if isinstance(kind, pl.List | pl.Array):
-        return _holds(_made(kind.inner), kinds)
+        return _no_json(_made(kind.inner), array=array or isinstance(kind, pl.Array))
     if isinstance(kind, pl.Struct):
-        return any(_holds(_made(field.dtype), kinds) for field in kind.fields)
-    return isinstance(kind, kinds)
+        return any(_no_json(_made(field.dtype), array=array) for field in kind.fields)
+    return isinstance(kind, pl.Object) or (array and isinstance(kind, pl.Binary))
 
 
 def _value(kind: pl.DataType) -> Any:

@@ -119,7 +119,7 @@ class TestDriver:
 
     def feed(
         self,
-        values: Iterable[str | bytes | Mapping[str, Any]],
+        values: Iterable[str | bytes | Mapping[str, Any] | None],
         *,
         key: str | bytes | None = None,
         partition: int | None = None,
@@ -127,9 +127,9 @@ class TestDriver:
     ) -> None:
         """Append records to the input topic: text, bytes, or mappings that become JSON.
 
-        All have the same ``key`` and the same ``headers``.
+        ``None`` is a record without a value. All have the same ``key`` and the same ``headers``.
         """
-        encoded = [_bytes(value) for value in values]
+        encoded = [None if value is None else _bytes(value) for value in values]
         keys = None if key is None else [_bytes(key)] * len(encoded)
         pairs = [(name, _bytes(value)) for name, value in (headers or {}).items()]
         self.log.feed(

@@ -18,6 +18,7 @@ from processor.api.frame import Frame, Group, Writer
 from processor.api.topology import Definition, Reader, Topology
 from processor.connectors.memory.records import StoredMessage
 from processor.formats import cloudevents, debezium
+from processor.formats.bytes import Bytes
 from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
 from processor.formats.debezium import Debezium
@@ -39,7 +40,8 @@ WORDS = {
 WORDS |= {"AnyColumns": "Mapping[str, DataType] or type or None"}
 WORDS |= {"Columns": "Mapping[str, DataType] or type"}
 WORDS |= {"Policy": '"stop" or "replay" or "changelog"'}
-WORDS |= {"Guarantee": '"exactly-once" or "at-least-once"', "Unit": '"s" or "ms" or "us"'}
+WORDS |= {"Guarantee": '"exactly-once" or "at-least-once"', "Unit": '"s" or "ms" or "us" or "ns"'}
+WORDS |= {"OnNan": '"refuse" or "null"', "OnTwice": '"first" or "refuse"'}
 # The methods of these sections are those of these classes.
 OWNERS: dict[str, type] = {
     "Topology": Topology, "Definition": Definition, "Reading": Reader, "Frame": Frame,
@@ -47,7 +49,7 @@ OWNERS: dict[str, type] = {
 }  # fmt: skip
 MADE: dict[str, type] = {
     "Topology": Topology, "Csv": Csv, "CloudEvents": CloudEvents, "Debezium": Debezium,
-    "Json": Json, "Text": Text, "TestDriver": TestDriver,
+    "Json": Json, "Text": Text, "Bytes": Bytes, "TestDriver": TestDriver,
 }  # fmt: skip
 
 

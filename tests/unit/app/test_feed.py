@@ -110,3 +110,22 @@ def test_a_topic_has_one_key(tmp_path) -> None:
     with pytest.raises(SettingsError, match=r"partitioned by product at .* and by n at"):
         fed(tmp_path, b"", *plans)
     assert fed(tmp_path, b"a,1,x\n", plan(by=(), app="plain"), plan())[0].key() == b"a"
+
+
+def test_a_file_begins_with_the_header_that_its_format_tells_of(tmp_path) -> None:
+    form = Csv({"product": pl.String, "n": pl.Int64}, separator=";", header=True)
+    for head in (b"product;n\n", b'\xef\xbb\xbf"product";n\r\n'):
+        found = fed(tmp_path, head + b"a;1\nb;2\n", plan(form))
+        assert sorted(message.value() for message in found) == [b"a;1", b"b;2"]
+    with pytest.raises(
+        SettingsError, match="begins with 'a;1', which is not the header 'product;n'"
+    ):
+        fed(tmp_path, b"a;1\nproduct;n\n", plan(form))
+    assert fed(tmp_path, b"", plan(form)) == []
+
+
+def test_line_breaks_inside_of_another_quote_are_part_of_a_record(tmp_path) -> None:
+    form = Csv({"product": pl.String, "s": pl.String}, quote="'")
+    assert list(records(b"a,'x\ny'\nb,\"z\n", form)) == [b"a,'x\ny'", b'b,"z']
+    bare = Csv({"product": pl.String, "s": pl.String}, quote=None)
+    assert list(records(b'a,"x\nb,z"\n', bare)) == [b'a,"x', b'b,z"']

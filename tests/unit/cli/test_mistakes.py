@@ -89,8 +89,9 @@ TOPOLOGIES = [
          "key='k' is List(Int64), which cannot be a key"),
     line("rows.select(k=pl.struct('n', 'x')).write.kafka('o', format=Csv({'k': pl.String}))",
          "cannot be written to 'o'"),
-    line("rows.select(k=pl.col('user').cast(pl.Binary)).write.kafka('o')",
-         "column 'k', which is Binary, cannot be written to 'o' as json"),
+    line("rows.select(k=pl.concat_list(pl.col('user').cast(pl.Binary)).list.to_array(1))"
+         ".write.kafka('o')",
+         "column 'k', which is Array(Binary, shape=(1,)), cannot be written to 'o' as json"),
     line("rows.write.kafka('out', mode='update')", "without an aggregate"),
     line("rows.write.parquet('out')", "write has no 'parquet'", "rows go to Kafka"),
     line("rows.select('nope').write.kafka('out')", 'unable to find column "nope"', "user, n, x"),

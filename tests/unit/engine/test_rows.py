@@ -17,6 +17,9 @@ def test_rows_of_every_format_are_taken_apart() -> None:
         "a": "x;y", "b": "2",
     }  # fmt: skip
     assert _read(Text(), "é,1".encode()) == {"v": "é,1"}
+    two = {"a": pl.String, "b": pl.String}
+    assert _read(Csv(two, quote="'"), b"'x,y',\"z") == {"a": "x,y", "b": '"z'}
+    assert _read(Csv(two, quote=None), b"'x,\"z") == {"a": "'x", "b": '"z'}
 
 
 def test_a_format_that_is_not_known_has_no_reader() -> None:
@@ -53,6 +56,28 @@ def test_a_format_for_other_columns_writes_them_as_it_writes_its_own() -> None:
     csv = Csv({"a": pl.String, "e": pl.Datetime("us")}, separator=";", epoch={"e": "s"})
     assert for_columns(csv, {"n": pl.Int64()}) == Csv({"n": pl.Int64()}, separator=";")
     assert for_columns(Text(), {"v": pl.String()}) == Text()
+
+
+def test_what_a_format_says_of_columns_that_are_not_there_is_left_out() -> None:
+    kinds = {
+        "d": pl.Duration("us"), "n": pl.Int64, "no_n": pl.Boolean, "r": pl.String,
+        "m": pl.List(pl.Struct({"key": pl.String, "value": pl.Int64})),
+    }  # fmt: skip
+    form = Json(
+        kinds, optional=frozenset({"n"}), durations={"d": "ms"}, maps=frozenset({"m"}), rest="r",
+        missing={"n": "no_n"},
+    )  # fmt: skip
+    assert for_columns(form, {"n": pl.Int64()}) == Json()
+    every = Json(durations={"d": "ms"}, maps=frozenset({"m"}), rest="r", missing={"n": "no_n"})
+    assert for_columns(form, {name: pl.Null() for name in kinds}) == every
+    csv = Csv(
+        {"d": pl.Duration("us"), "n": pl.Int64}, durations={"d": "ms"}, optional=frozenset({"n"}),
+        nulls=("NA",),
+    )  # fmt: skip
+    assert for_columns(csv, {"x": pl.Int64()}) == Csv({"x": pl.Int64()}, nulls=("NA",))
+    assert for_columns(csv, {"n": pl.Int64()}) == Csv(
+        {"n": pl.Int64()}, optional=frozenset({"n"}), nulls=("NA",)
+    )
 
 
 @pytest.mark.parametrize(

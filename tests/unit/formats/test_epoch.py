@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Any
 
 import polars as pl
 import pytest
 
 from processor.formats.base import WriteError
 from processor.formats.epoch import read_epoch, why_not, write_epoch
+from processor.formats.times import in_unit
 
 THEN = dt.datetime(2014, 8, 1, 0, 3)
 SECONDS = 1_406_851_380
@@ -35,6 +37,8 @@ def test_a_number_is_a_time_in_the_unit_that_was_declared(unit: str, factor: int
         ("ms", SECONDS * 1_000_000, "but 2014-08-01 in microseconds"),
         ("ms", 2**62, "is no date in whole milliseconds since 1970"),
         ("s", -(2**40), "is no date in seconds since 1970"),
+        ("ns", SECONDS * 1_000, "1970-01-01 in nanoseconds, but 2014-08-01 in milliseconds"),
+        ("us", SECONDS * 10**9, "in nanoseconds: declare epoch={'ts': 'ns'}"),
     ],
 )  # fmt: skip
 def test_a_number_that_cannot_be_meant_is_no_time_and_says_which_unit_would_be(
@@ -86,3 +90,43 @@ def test_a_time_that_would_come_back_as_another_is_not_written(
     with pytest.raises(WriteError, match="column 't': ") as raised:
         write_epoch(times, unit)
     assert told in str(raised.value)
+
+
+LEAST, MOST = -(2**63), 2**63 - 1
+
+
+@pytest.mark.parametrize("own", ["ms", "us", "ns"])
+def test_nanoseconds_are_numbers_too(own: Any) -> None:
+    times = pl.Series("t", [THEN, None]).cast(pl.Datetime(own))
+    numbers = write_epoch(times, "ns")
+    assert numbers.to_list() == [SECONDS * 10**9, None]
+    assert in_unit(read_epoch(numbers, "ns"), pl.Datetime(own)).equals(times)
+
+
+def test_the_ends_of_the_nanoseconds_are_read_back() -> None:
+    ends = pl.Series("t", [LEAST, MOST, -1, 0], dtype=pl.Int64).cast(pl.Datetime("ns"))
+    assert read_epoch(write_epoch(ends, "ns"), "ns").equals(ends)
+
+
+@pytest.mark.parametrize("year", [1500, 2300])
+def test_a_year_that_nanoseconds_have_no_room_for_is_neither_read_nor_written(year: int) -> None:
+    times = pl.Series("t", [THEN, dt.datetime(year, 1, 1)])
+    assert in_unit(times, pl.Datetime("ns")).is_null().to_list() == [False, True]
+    with pytest.raises(WriteError, match="whole nanoseconds: these end in 1677 and 2262"):
+        write_epoch(times, "ns")
+
+
+@pytest.mark.parametrize(
+    ("unit", "number"),
+    [("us", SECONDS * 10**9 + 1), ("ms", SECONDS * 10**9 + 1_000), ("s", SECONDS * 10**9 + 1)],
+)
+def test_what_is_finer_than_the_unit_is_not_written(unit: str, number: int) -> None:
+    times = pl.Series("t", [number]).cast(pl.Datetime("ns"))
+    with pytest.raises(WriteError, match=r'cannot be told in .*: declare epoch=.*"ns"'):
+        write_epoch(times, unit)
+
+
+def test_seconds_tell_microseconds_of_nanoseconds() -> None:
+    times = pl.Series("t", [SECONDS * 10**9 + 250_000]).cast(pl.Datetime("ns"))
+    numbers = write_epoch(times, "s")
+    assert in_unit(read_epoch(numbers, "s"), pl.Datetime("ns")).equals(times)

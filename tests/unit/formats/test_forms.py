@@ -89,7 +89,7 @@ def test_a_form_that_ends_in_utc_tells_a_moment(written: str) -> None:
         ("%Y-%m-%d %", "'%' in", "%Y %y %m"),
         ("%Y-%m-%d %Z", "'%Z' in", "say %z"),
         ("%s", "'%s' in", "epoch={'ts': 's'}"),
-        ("%Y-%m-%d %H:%M:%S.%9f", "'%9f' in", "say %f or %.f"),
+        ("%Y-%m-%d %H:%M:%S.%9f", "'%9f' in", "say %.f, which takes any number of digits"),
         ("%c", "'%c' in", "in full"),
         ("%+", "'%+' in", "%Y-%m-%dT%H:%M:%S%.f%z"),
         ("%G-W%V-%u", "'%G' in", "with %j"),

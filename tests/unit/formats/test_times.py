@@ -179,3 +179,72 @@ def test_a_year_that_has_not_four_digits_is_not_written(year: int, repeats: int)
     for kind, factor in ((TIMESTAMP, 1), (pl.Datetime("ms"), 1_000), (pl.Date, 86_400_000_000)):
         with pytest.raises(WriteError, match=r"column 't': .* years from 1970 have no text"):
             time_texts((numbers // factor).cast(kind), ISO if kind != pl.Date else "%Y-%m-%d")
+
+
+NANO = pl.Datetime("ns")
+
+
+@pytest.mark.parametrize(
+    ("written", "text", "nanos"),
+    [
+        (ISO + "%.f", "2014-08-01T00:03:00.123456789", 123_456_789),
+        (ISO + "%.f", "2014-08-01T00:03:00.1234567891", 123_456_789),
+        (ISO + "%.f", "2014-08-01T00:03:00", 0),
+        (ISO + "%.f%z", "2014-08-01T02:03:00.000000001+02:00", 1),
+        ("%d. %b %y, %I:%M:%S%.f %p", "1. Aug 14, 12:03:00.000000001 AM", 1),
+        (ISO + ".%f", "2014-08-01T00:03:00.123456", 123_456_000),
+        (ISO + ".%f", "2014-08-01T00:03:00.123456789", None),
+    ],
+)
+def test_a_column_of_nanoseconds_reads_as_many_digits_as_the_form_takes(
+    written: str, text: str, nanos: int | None
+) -> None:
+    found = parse_times(pl.Series([text, None, "x"]), (written,), NANO)
+    whole = int((THEN - dt.datetime(1970, 1, 1)).total_seconds()) * 10**9
+    wanted = None if nanos is None else whole + nanos
+    assert found.cast(pl.Int64).to_list() == [wanted, None, None]
+    assert found.dtype == NANO
+
+
+def test_a_time_before_1970_keeps_its_nanoseconds() -> None:
+    found = parse_times(pl.Series(["1969-12-31T23:59:59.999999999"]), (ISO + "%.f",), NANO)
+    assert found.cast(pl.Int64).to_list() == [-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ("2262-04-11T23:47:16.854775807", 2**63 - 1),
+        ("2262-04-11T23:47:16.854775808", None),
+        ("1677-09-21T00:12:43.145224192", -(2**63)),
+        ("1677-09-21T00:12:43.145224191", None),
+        ("0001-01-01T00:00:00", None),
+        ("9999-12-31T23:59:59.999999999", None),
+    ],
+)
+def test_beyond_their_ends_there_are_no_nanoseconds(text: str, number: int | None) -> None:
+    found = parse_times(pl.Series([text, "2014-08-01T00:03:00"]), (ISO + "%.f",), NANO)
+    assert found.cast(pl.Int64).to_list()[0] == number
+    assert found.null_count() == (number is None)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "Europe/Berlin", "America/New_York"])
+def test_within_a_day_of_their_ends_nanoseconds_have_no_zone(zone: str) -> None:
+    kind = pl.Datetime("ns", zone)
+    for number in (2**63 - 1, -(2**63)):
+        times = pl.Series("t", [0, number]).cast(kind)
+        with pytest.raises(WriteError, match="cannot be told in a zone"):
+            text_of(times, form(ISO))
+    text = pl.Series(["2262-04-11T23:47:16.854775807+00:00", "1677-09-21T00:12:43.145224192+00:00"])
+    assert parse_times(text, (ISO + "%.f%z",), kind).null_count() == 2
+
+
+@pytest.mark.parametrize("written", [ISO + ".%f", ISO + "%.3f", ISO + "%.6f"])
+def test_a_form_that_is_too_coarse_for_nanoseconds_does_not_write_another_time(
+    written: str,
+) -> None:
+    fine = pl.Series("t", [1_000_000, 1]).cast(NANO)
+    assert text_of(fine[:1], form(written)).null_count() == 0
+    with pytest.raises(WriteError, match=r"00\.000000001 written by"):
+        text_of(fine, form(written))
+    assert text_of(fine, form(ISO)).to_list()[1] == "1970-01-01T00:00:00.000000001"

@@ -81,7 +81,7 @@ def test_what_cannot_be_beside_a_value_is_refused_at_its_line(written, words, re
 
 
 @pytest.mark.parametrize(
-    "kind", [pl.List(pl.Int64), pl.Struct({"a": pl.Int64}), pl.Binary, pl.Duration]
+    "kind", [pl.List(pl.Int64), pl.Struct({"a": pl.Int64}), pl.Array(pl.Int64, 2), pl.Duration]
 )
 def test_a_column_that_is_no_text_is_no_header(kind):
     made = rows().select("user", h=pl.lit(None, dtype=kind))
