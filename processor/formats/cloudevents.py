@@ -189,7 +189,7 @@ class CloudEvents:
         bad |= {row: reason for row, reason in read.bad.items() if row not in bad}
         return Decoded(pl.DataFrame([*attributes, *read.frame.get_columns()]), bad)
 
-    def encode(self, frame: pl.DataFrame) -> list[bytes]:
+    def encode(self, frame: pl.DataFrame) -> Sequence[bytes | None]:
         """Rows to values: whole events, or in binary mode their data.
 
         Raises `WriteError` for an attribute that is an empty text, and what the data's format does.

@@ -31,6 +31,7 @@ from processor.formats.base import (
 from processor.formats.encoded import UNITS, Encoding, Flag, Rows, TimeUnit, encodings
 from processor.formats.json import Json
 from processor.formats.modelled import Columns, optional_of
+from processor.formats.nested import leaves, named
 from processor.model.location import Location
 
 Tombstones: TypeAlias = Literal["pass", "row"]
@@ -137,6 +138,7 @@ class Debezium:
             )
         for columns in (self.row, added):
             declared.check_columns("Debezium", _readable(columns), at, deep=True)
+            _check_times(columns, at)
         declared.check_names("Debezium", self.optional, [*self.row, *added], at)
         words = {"tombstones": ("pass", "row"), "decimals": ("base64", "text"),
                  "times": ("numbers", "text")}  # fmt: skip
@@ -309,6 +311,21 @@ def _of_added(name: str, kind: pl.DataType) -> Encoding:
     if isinstance(kind, pl.Datetime) and kind.time_zone is None and unit is not None:
         return Encoding(kind, unit=unit)
     return Flag(kind) if name == "deleted" and kind == pl.Boolean else Encoding(kind, numbers=False)
+
+
+def _check_times(columns: Mapping[str, DataType], at: Location) -> None:
+    for name, column in columns.items():
+        for place, kind in leaves(column, name):
+            if kind == pl.Duration:
+                raise TopologyError(
+                    f"{at}: Debezium: column {named(place)!r} cannot be read as Duration",
+                    remedy="read it as pl.Int64, which has its microseconds",
+                )
+            if isinstance(kind, pl.Datetime) and kind.time_unit == "ns":
+                raise TopologyError(
+                    f"{at}: Debezium: column {named(place)!r}: times have microseconds at most",
+                    remedy='declare pl.Datetime("us"), with units={...: "ns"} for numbers of those',
+                )
 
 
 def _readable(columns: object) -> object:

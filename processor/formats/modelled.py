@@ -19,7 +19,7 @@ import types
 import typing
 import uuid
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from datetime import date, datetime, time
+from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Final, Literal, Union, get_args, get_origin
 
@@ -32,11 +32,12 @@ from processor.model.location import Location
 
 PLAIN: Final[Mapping[object, DataType]] = {
     str: pl.String, int: pl.Int64, float: pl.Float64, bool: pl.Boolean, bytes: pl.Binary,
-    datetime: pl.Datetime("us"), date: pl.Date, time: pl.Time, uuid.UUID: pl.String,
+    datetime: pl.Datetime("us"), date: pl.Date, time: pl.Time,
+    timedelta: pl.Duration("us"), uuid.UUID: pl.String,
 }  # fmt: skip
 _LISTS: Final = (list, Sequence, Collection, tuple, set, frozenset)
 _KNOWN: Final = (
-    "str, int, float, bool, datetime, date, time, Decimal with its digits, Literal, Enum, a list "
+    "str, int, float, bool, bytes, datetime, date, time, timedelta, Decimal with its digits, Literal, Enum, a list "
     "or a class of these, or a type of Polars: Annotated[int, pl.Int32]"
 )
 _DIGITS: Final = "say how many it has: Annotated[Decimal, pl.Decimal(10, 2)]"

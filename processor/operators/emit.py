@@ -76,7 +76,7 @@ class Emit:
             nulls &= column.is_null()
         return nulls if nulls.any() else None
 
-    def _keys(self, rows: pl.DataFrame) -> list[bytes]:
+    def _keys(self, rows: pl.DataFrame) -> Sequence[bytes | None]:
         names = nodes.key_columns(self.key)
         if self.key_format is None:
             return _bytes(rows[names[0]]).to_list()
@@ -128,7 +128,7 @@ class Emit:
     def _add(
         self,
         rows: pl.DataFrame,
-        keys: Sequence[bytes] | None,
+        keys: Sequence[bytes | None] | None,
         context: Context,
         partition: int | None = None,
     ) -> None:

@@ -45,7 +45,7 @@ class Step:
         """The rows that go on; no function of the user's is asked where there are none."""
         if self.columns is None or frame.height:
             return self.operator.process(frame, context)
-        hidden = {name: frame.schema[name] for name in HIDDEN if name in frame.columns}
+        hidden = {str(name): frame.schema[name] for name in HIDDEN if name in frame.columns}
         return pl.DataFrame(schema={**hidden, **self.columns})
 
 

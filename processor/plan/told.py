@@ -10,7 +10,7 @@ import dataclasses
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
-from typing import Final
+from typing import Any, Final, cast
 
 import polars as pl
 
@@ -77,25 +77,28 @@ def format_(form: Format) -> str:
     >>> format_(Json({"n": pl.Int64}, optional=frozenset({"n"})))
     'json(n Int64) optional={n}'
     """
-    told = [form.describe()]
-    for field in dataclasses.fields(form) if dataclasses.is_dataclass(form) else ():
-        if not (field.init and field.compare) or field.name == "columns":
-            continue
-        value = getattr(form, field.name)
+    told, own = [form.describe()], cast("Any", form)
+    for field in dataclasses.fields(own) if dataclasses.is_dataclass(own) else ():
         usual = field.default
         if field.default_factory is not dataclasses.MISSING:
             usual = field.default_factory()
-        if value != usual:
-            told.append(f"{field.name}={_plain(value)}")
+        # What has no usual value is what `describe` is there to tell.
+        if field.init and field.compare and usual is not dataclasses.MISSING:
+            value = getattr(own, field.name)
+            if value != usual and field.name != "columns" and (text := _plain(value)):
+                told.append(f"{field.name}={text}")
     return " ".join(told)
 
 
-def _plain(value: object) -> str:
-    """A value as text, of equal values the same."""
+def _plain(value: Any) -> str:
+    """A value as text, of equal values the same; empty for what is no plain value."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(sorted(f'{k}: {_plain(v)}' for k, v in value.items()))}}}"
     if isinstance(value, AbstractSet):
         return f"{{{', '.join(sorted(map(_plain, value)))}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_plain, value))}]"
-    return str(value)
+    if hasattr(value, "describe") and hasattr(value, "decode"):
+        return format_(value)
+    plain = value is None or isinstance(value, str | int | float)
+    return str(value) if plain else ""
