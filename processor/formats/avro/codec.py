@@ -1,0 +1,86 @@
+"""The seam: records of one writer's schema to columns, and rows to records.
+
+Nothing here knows of headers, ids or topics. Who has records of several writers' schemas in a batch
+makes a `AvroReader` for each, decodes the rows of each by themselves, and puts them back in order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import polars as pl
+
+from processor.formats.avro.batch import Batch, Bytes
+from processor.formats.avro.joints import Record
+from processor.formats.avro.kinds import kind_of
+from processor.formats.avro.resolve import resolve
+from processor.formats.avro.schema import Type
+from processor.formats.avro.single import RecordError, Single
+from processor.formats.base import Decoded
+
+
+def columns_of(reader: Type) -> dict[str, pl.DataType]:
+    """The columns of a record's schema; raises `SchemaError` for what no column can hold."""
+    return {each.name: kind_of(each.type, each.name) for each in reader.fields}
+
+
+class AvroReader:
+    """Decodes records of one writer's schema to the columns of a reader's.
+
+    Args:
+        reader: the schema whose fields are the columns (`processor.formats.avro.schema.parse`).
+        writer: the schema that the records are written in; the reader's, if left out.
+
+    Raises `SchemaError` where the reader's schema cannot be made of the writer's.
+
+    >>> from processor.formats.avro.schema import parse
+    >>> ride = parse('{"type": "record", "name": "R", "fields": [{"name": "n", "type": "long"}]}')
+    >>> AvroReader(ride).decode([b"\\x02", b"\\x80"])
+    ... # doctest: +NORMALIZE_WHITESPACE
+    Decoded(frame=..., bad={1: "column 'n': the record ends in it, after 1 bytes"})
+    """
+
+    def __init__(self, reader: Type, writer: Type | None = None) -> None:
+        self._root: Record = resolve(writer or reader, reader)
+        self.columns: Mapping[str, pl.DataType] = columns_of(reader)
+
+    def decode(self, values: Sequence[bytes], skip: int = 0) -> Decoded:
+        """Records to columns, a row each; raises nothing for what is no record.
+
+        Args:
+            values: each record's bytes.
+            skip: how many bytes of each are before the record itself.
+        """
+        if not values:
+            return Decoded(pl.DataFrame(schema=dict(self.columns)))
+        source = Bytes(values, skip)
+        batch = Batch(source)
+        ends = self._root.scan(batch, np.arange(len(values)), source.starts)
+        batch.doubt |= ends != source.ends
+        frame = self._root.frame(batch)
+        if not batch.doubt.any():
+            return Decoded(frame)
+        return self._again(frame, source, np.flatnonzero(batch.doubt).tolist())
+
+    def _again(self, frame: pl.DataFrame, source: Bytes, rows: Sequence[int]) -> Decoded:
+        """Read the rows in doubt one by one: what is no record is bad, the rest takes its place."""
+        single = Single(source)
+        bad: dict[int, str] = {}
+        good: list[int] = []
+        for row in rows:
+            single.keep = False
+            try:
+                single.end(self._root.one(single, single.begin(row)))
+            except RecordError as error:
+                bad[row] = str(error)
+                continue
+            single.keep = True
+            self._root.one(single, single.begin(row))
+            good.append(row)
+        if good:
+            found = self._root.frame(single)
+            order = np.arange(frame.height)
+            order[good] = np.arange(frame.height, frame.height + len(good))
+            frame = pl.concat([frame, found]).select(pl.all().gather(order))
+        return Decoded(frame, bad | single.bad)
