@@ -17,7 +17,10 @@ from processor.formats.avro.kinds import kind_of
 from processor.formats.avro.resolve import resolve
 from processor.formats.avro.schema import Type
 from processor.formats.avro.single import RecordError, Single
+from processor.formats.avro.write import AvroWriter
 from processor.formats.base import Decoded
+
+__all__ = ["AvroReader", "AvroWriter", "columns_of"]
 
 
 def columns_of(reader: Type) -> dict[str, pl.DataType]:
