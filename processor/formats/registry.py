@@ -60,8 +60,11 @@ class Schemas(Protocol):
 
     name: str
 
-    def read(self, ids: Collection[int | str]) -> dict[int | str, Schema | None]:
-        """Schemas by number, or by guid as 32 hexadecimal digits; ``None`` for one unknown."""
+    def read(self, ids: Collection[int | str], kind: Kind) -> dict[int | str, Schema | None]:
+        """Schemas by number, or by guid as 32 hexadecimal digits; ``None`` for one unknown.
+
+        Of a schema of another ``kind`` than is looked for the text may be in any form.
+        """
         ...
 
     def find(self, subject: str, wanted: Wanted) -> Known | None:
@@ -72,7 +75,7 @@ class Schemas(Protocol):
         """Put a schema under a subject, with what it imports; what is there already stays."""
         ...
 
-    def latest(self, subject: str) -> tuple[Known, Schema] | None:
+    def latest(self, subject: str, kind: Kind) -> tuple[Known, Schema] | None:
         """The last version of a subject; ``None`` where there is none."""
         ...
 

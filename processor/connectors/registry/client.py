@@ -9,12 +9,12 @@ some time.
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from threading import Lock
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from processor.connectors.registry.errors import NotThereError, told
-from processor.formats.registry import Known, Named, Schema, Wanted
+from processor.formats.registry import Kind, Known, Named, Schema, Wanted
 from processor.masking import masked
 from processor.refusals import registry as refusals
 
@@ -30,13 +30,16 @@ UNKNOWN_S: Final = 30.0
 _UNKNOWN_MOST: Final = 100_000
 _PROTOBUF: Final = "PROTOBUF"
 
+_Key: TypeAlias = tuple[int | str, bool]
+"""A number or a guid, and whether the schema is wanted as the descriptor of a file."""
+
 
 class Client:
     """A registry by its address and the properties of its client.
 
     >>> client = Client("mock://docs", {})
     >>> known = client.register("orders-value", Wanted(Schema("JSON", "{}")))
-    >>> client.read([known.number, 77])
+    >>> client.read([known.number, 77], "JSON")
     {1: Schema(kind='JSON', text='{}', references=()), 77: None}
     """
 
@@ -49,65 +52,51 @@ class Client:
             given.setdefault("bearer.auth.credentials.source", "STATIC_TOKEN")
         for name in refusals.NUMBERS & given.keys():
             given[name] = float(str(given[name]))
+        self._memory = url.startswith("mock://")
         with told(self.name):
             self.client: Any = SchemaRegistryClient.new_client(given)
-        self._memory = url.startswith("mock://")
-        self._schemas: dict[int | str, Schema] = {}
-        self._unknown: dict[int | str, float] = {}
+            # It keeps a schema by its number, in whatever form it was asked for first.
+            self._serialized = self.client if self._memory else SchemaRegistryClient(given)
+        self._schemas: dict[_Key, Schema] = {}
+        self._unknown: dict[_Key, float] = {}
         self._lock = Lock()
 
-    def read(self, ids: Collection[int | str]) -> dict[int | str, Schema | None]:
+    def read(self, ids: Collection[int | str], kind: Kind) -> dict[int | str, Schema | None]:
         """Schemas by number or guid; ``None`` for one that the registry does not know."""
         with self._lock:
-            missing = [one for one in ids if one not in self._schemas]
+            keys = {one: (one, kind == _PROTOBUF) for one in ids}
             now_s = time.monotonic()
-            asked = [one for one in missing if self._unknown.get(one, 0.0) <= now_s]
-            unknown = self._ask(asked)
+            unknown = self._ask(
+                key
+                for key in keys.values()
+                if key not in self._schemas and self._unknown.get(key, 0.0) <= now_s
+            )
             if unknown and len(unknown) <= AGAIN_MOST and not self._memory:
                 time.sleep(AGAIN_S)
                 unknown = self._ask(unknown)
             if len(self._unknown) + len(unknown) > _UNKNOWN_MOST:
                 self._unknown.clear()
-            self._unknown |= dict.fromkeys(unknown, time.monotonic() + UNKNOWN_S)
-            return {one: self._schemas.get(one) for one in ids}
+            if not self._memory:
+                self._unknown |= dict.fromkeys(unknown, time.monotonic() + UNKNOWN_S)
+            return {one: self._schemas.get(key) for one, key in keys.items()}
 
-    def _ask(self, ids: Collection[int | str]) -> list[int | str]:
+    def _ask(self, keys: Iterable[_Key]) -> list[_Key]:
         """Fetch and keep them; those that are unknown are returned."""
-        unknown: list[int | str] = []
-        for one in ids:
+        unknown: list[_Key] = []
+        for key in keys:
             try:
-                self._schemas[one] = self._fetched(one)
+                self._schemas[key] = self._fetched(*key)
             except NotThereError:
-                unknown.append(one)
+                unknown.append(key)
         return unknown
 
-    def _fetched(self, one: int | str) -> Schema:
+    def _fetched(self, one: int | str, serialized: bool) -> Schema:  # noqa: FBT001 - a key's part
+        # The text of a .proto file would need a compiler, its descriptor does not.
+        client, form = (self._serialized, "serialized") if serialized else (self.client, None)
         with told(self.name):
-            # The text of a .proto file would need a compiler, and its descriptor does not; of
-            # other kinds the registry passes over the word.
             if isinstance(one, int):
-                found = self.client.get_schema(one, fmt="serialized")
-            else:
-                found = self.client.get_schema_by_guid(_dashed(one), fmt="serialized")
-            return self._whole(found)
-
-    def _whole(self, found: Any) -> Schema:
-        """With all that a schema refers to, at any depth."""
-        named: dict[str, Named] = {}
-        self._collect(found, named)
-        return Schema(found.schema_type or "AVRO", found.schema_str, tuple(named.values()))
-
-    def _collect(self, found: Any, named: dict[str, Named]) -> None:
-        for reference in found.references or ():
-            if reference.name in named:
-                continue
-            other = self.client.get_version(
-                reference.subject, reference.version, deleted=True, fmt="serialized"
-            ).schema
-            self._collect(other, named)
-            named[reference.name] = Named(
-                reference.name, reference.subject, reference.version, other.schema_str
-            )
+                return _whole(client, client.get_schema(one, fmt=form), form)
+            return _whole(client, client.get_schema_by_guid(_dashed(one), fmt=form), form)
 
     def find(self, subject: str, wanted: Wanted) -> Known | None:
         """The very schema under a subject."""
@@ -127,12 +116,14 @@ class Client:
             # A registry's answer to the former may lack the version and the guid.
             return self._known(self.client.lookup_schema(subject, theirs, normalize_schemas=True))
 
-    def latest(self, subject: str) -> tuple[Known, Schema] | None:
+    def latest(self, subject: str, kind: Kind) -> tuple[Known, Schema] | None:
         """The last version of a subject, as it is now."""
+        serialized = kind == _PROTOBUF
+        client, form = (self._serialized, "serialized") if serialized else (self.client, None)
         try:
             with told(self.name):
-                found = self.client.get_version(subject, "latest", fmt="serialized")
-                return self._known(found), self._whole(found.schema)
+                found = client.get_version(subject, "latest", fmt=form)
+                return self._known(found), _whole(client, found.schema, form)
         except NotThereError:
             return None
 
@@ -148,8 +139,9 @@ class Client:
             return None
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Let go of the connections."""
         self.client.close()
+        self._serialized.close()
 
     def _known(self, found: Any) -> Known:
         guid = (found.guid or "").replace("-", "").lower()
@@ -169,6 +161,22 @@ class Client:
             found = self.client.lookup_schema(name, other, normalize_schemas=True)
             references.append(SchemaReference(name, name, found.version))
         return Theirs(wanted.schema.text, wanted.schema.kind, references)
+
+
+def _whole(client: Any, found: Any, form: str | None) -> Schema:
+    """A schema with all that it refers to, at any depth."""
+    named: dict[str, Named] = {}
+    _collect(client, found, form, named)
+    return Schema(found.schema_type or "AVRO", found.schema_str, tuple(named.values()))
+
+
+def _collect(client: Any, found: Any, form: str | None, named: dict[str, Named]) -> None:
+    for reference in found.references or ():
+        name, subject, version = reference.name, reference.subject, reference.version
+        if name not in named:
+            other = client.get_version(subject, version, deleted=True, fmt=form).schema
+            _collect(client, other, form, named)
+            named[name] = Named(name, subject, version, other.schema_str)
 
 
 def _dashed(guid: str) -> str:
