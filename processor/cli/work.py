@@ -78,6 +78,7 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
 
 def _loaded(names: Sequence[str], settings: Settings) -> list[Plan]:
     plans = app.load_topologies(names, settings.set)
+    app.connect_registries(plans, settings)
     for plan in plans if settings.bootstrap_servers is not None else ():
         for sink in plan.sinks:
             if sink.topic == console_topic(plan.app):
@@ -145,7 +146,9 @@ def in_child(settings: Settings, make: Callable[[], Answer]) -> Answer:
 
 def plan_of(name: str, settings: Settings) -> Plan:
     """One topology's plan; parameters that it does not declare are another's."""
-    return app.load_topologies([name], app.taken(name, settings.set))[0]
+    plans = app.load_topologies([name], app.taken(name, settings.set))
+    app.connect_registries(plans, settings)
+    return plans[0]
 
 
 def _prepared(
@@ -157,6 +160,7 @@ def _prepared(
 ) -> list[Job]:
     telling.line(used.line)
     counts = app.prepare_topics(used.log, plans, settings)
+    app.prepare_schemas(plans)
     if settings.on_checkpoint_loss == "changelog":
         create = bool(settings.create_topics) or settings.bootstrap_servers is None
         changelog.prepare(used.log, counts, create=create)

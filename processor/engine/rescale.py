@@ -294,7 +294,8 @@ class _Keys:
         for run in log.scan(partition, start, extent.high):
             values = [message.value() for message in run]
             part = Slice(partition, run, values, start, extent.high, None)
-            decoded = own.added(self._source.format.decode(values), [part], self._source)
+            found = own.read(self._source.format, [part])
+            decoded = own.added(found, [part], self._source)
             texts = _texts(decoded.frame[self.column])
             for row, message in enumerate(run):
                 if row not in decoded.bad:

@@ -31,11 +31,7 @@ from processor.engine.report import phases_of, report_of, standing_of
 from processor.engine.succession import Succession
 from processor.engine.task import Task, transactional_id
 from processor.engine.upgrade import Upgrader
-from processor.errors import (
-    LogError,
-    RetriableError,
-    StoreAwayError,
-)
+from processor.errors import LogError, RegistryAwayError, RetriableError, StoreAwayError
 from processor.metrics.standing import Standing
 from processor.model.batch import Slice
 from processor.model.log import Assigned, Output, Rebalance, TopicPartition
@@ -157,8 +153,9 @@ class Worker:
         """One round of the loop; true when a batch was committed.
 
         Raises `FencedError` when the identity was taken or nothing else than joining anew helps:
-        see `rejoin`. Raises `StoreAwayError` when the store does not answer; then all is as it was
-        before the batch, and the next turn tries again.
+        see `rejoin`. Raises `StoreAwayError` when the store does not answer, `RegistryAwayError`
+        when the schema registry does not; then all is as it was before the batch, and the next turn
+        tries again.
         """
         with self._lineage.asked():
             polled = self._batcher.poll()
@@ -312,7 +309,12 @@ class Worker:
         self._probe("before:process")
         self._lineage.ask()
         self.pace.begin(slices)
-        result = self._pipeline.run(slices, [task.state for task in tasks], self.pace.step)
+        try:
+            result = self._pipeline.run(slices, [task.state for task in tasks], self.pace.step)
+        except RegistryAwayError:
+            self.pace.step("")
+            self._go_back(tasks)
+            raise
         in_time = self.pace.done(result.counts.read)
         self._batcher.records_max = self.pace.records_max
         if not in_time:

@@ -46,9 +46,9 @@ class Framed:
 
 
 def apart(values: Values, headers: Sequence[Headers] | None) -> Framed:
-    """Take a batch apart; ``headers`` of each record, where these count.
+    r"""Take a batch apart; ``headers`` of each record, where these count.
 
-    >>> found = apart([b"\\0\\0\\0\\0\\7ab", b"{}", b"\\0\\0\\0\\0\\7cd"], None)
+    >>> found = apart([b"\0\0\0\0\7ab", b"{}", b"\0\0\0\0\7cd"], None)
     >>> found.payloads(7), found.bad
     ([b'ab', b'cd'], {1: "it begins with the byte 123, and not with 0 and a schema's number"})
     """
@@ -97,7 +97,9 @@ def _by_prefix(
     rows = np.arange(len(column))
     if done or not good.all(ignore_nulls=False):
         keep = good.fill_null(value=False).to_numpy().copy()
-        bad |= {row: _without(column[row]) for row in np.flatnonzero(~keep).tolist() if row not in done}
+        bad |= {
+            row: _without(column[row]) for row in np.flatnonzero(~keep).tolist() if row not in done
+        }
         keep[list(done)] = False
         rows = np.flatnonzero(keep)
         column = column.gather(rows)

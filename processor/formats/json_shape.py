@@ -35,19 +35,17 @@ _NUMBERS: Final[Mapping[str, pl.DataType]] = {
     "boolean": pl.Boolean(),
 }
 _DEEP: Final = 50
-# What columns say, or nobody has to keep.
-_SAID: Final = frozenset(
-    "type properties required items format $ref $defs definitions title description default "
-    "examples $schema $id id $comment $anchor deprecated readOnly writeOnly contentEncoding "
-    "contentMediaType".split()
-)
+# What more there may be to keep; of other words columns say all, or there is nothing to keep.
 _WORDS: Final = frozenset(
-    "pattern minLength maxLength minimum maximum exclusiveMinimum exclusiveMaximum multipleOf "
-    "minItems maxItems uniqueItems contains minContains maxContains minProperties maxProperties "
-    "additionalProperties patternProperties propertyNames dependencies dependentRequired "
-    "dependentSchemas if then else not const enum unevaluatedProperties unevaluatedItems "
-    "prefixItems additionalItems oneOf anyOf allOf".split()
-)
+    {
+        "additionalItems", "additionalProperties", "allOf", "anyOf", "const", "contains",
+        "dependencies", "dependentRequired", "dependentSchemas", "else", "enum",
+        "exclusiveMaximum", "exclusiveMinimum", "if", "maxContains", "maxItems", "maxLength",
+        "maxProperties", "maximum", "minContains", "minItems", "minLength", "minProperties",
+        "minimum", "multipleOf", "not", "oneOf", "pattern", "patternProperties", "prefixItems",
+        "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties", "uniqueItems",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,16 +120,25 @@ class Reader:
                 return Shape(pl.Enum(list(dict.fromkeys(words))))
             return Shape(_TIMES.get(schema.get("format", ""), pl.String()))
         if kind == "array":
-            items = schema.get("items", True)
-            if isinstance(items, Mapping) and "prefixItems" not in schema:
-                element = replace(self._shape(items, (*way, "[]")), required=True)
-                return Shape(pl.List(element.kind), element=element)
-            self.words.add("type")
-            return _FREE
+            return self._list(schema, way)
+        return self._object(schema, way) if kind == "object" else self._free()
+
+    def _free(self) -> Shape:
+        """Text as it stands; of what type it may be, no column says."""
+        self.words.add("type")
+        return _FREE
+
+    def _list(self, schema: Mapping[str, Any], way: tuple[str, ...]) -> Shape:
+        items = schema.get("items", True)
+        if not isinstance(items, Mapping) or "prefixItems" in schema:
+            return self._free()
+        element = replace(self._shape(items, (*way, "[]")), required=True)
+        return Shape(pl.List(element.kind), element=element)
+
+    def _object(self, schema: Mapping[str, Any], way: tuple[str, ...]) -> Shape:
         properties = schema.get("properties")
-        if kind != "object" or not isinstance(properties, Mapping) or not properties:
-            self.words.add("type")
-            return _FREE
+        if not isinstance(properties, Mapping) or not properties:
+            return self._free()
         required = schema.get("required", ())
         members = tuple(
             (name, replace(self._shape(part, (*way, name)), required=name in required))
@@ -253,23 +260,25 @@ def misfit(cell: Any, shape: Shape, place: str) -> str | None:
 
 
 def _misfits(cell: Any, shape: Shape, place: str) -> Iterator[str]:
-    if shape.free:
+    if shape.free or (cell is None and shape.null):
         return
     if cell is None:
-        if not shape.null:
-            yield f"column {place!r}: null"
+        yield f"column {place!r}: null"
     elif isinstance(cell, dict):
-        before = f"{place}." if place else ""
-        for name, member in shape.members:
-            if name in cell:
-                yield from _misfits(cell[name], member, before + name)
-            elif member.required:
-                yield f"column {before + name!r}: missing"
+        yield from _missing(cell, shape, f"{place}." if place else "")
     elif isinstance(cell, list) and shape.element is not None:
         for number, element in enumerate(cell):
             yield from _misfits(element, shape.element, f"{place}[{number}]")
     elif isinstance(made(shape.kind), pl.String | pl.Enum) and not isinstance(cell, str):
         yield f"column {place!r}: {cell!r} is no text"
+
+
+def _missing(cell: Mapping[str, Any], shape: Shape, before: str) -> Iterator[str]:
+    for name, member in shape.members:
+        if name in cell:
+            yield from _misfits(cell[name], member, before + name)
+        elif member.required:
+            yield f"column {before + name!r}: missing"
 
 
 def without_nulls(cell: Any, shape: Shape) -> Any:
@@ -301,10 +310,6 @@ def problems(writer: Shape, reader: Shape, names: Sequence[str] = ()) -> Iterato
             yield from problems(other, member, (*names, name))
         elif _apart(other, member):
             yield f"{place!r} is {_told(other)} now, not {_told(member)}"
-        elif (other.null and not member.null and member.required) or (
-            member.required and not other.required
-        ):
-            yield f"{place!r} may be missing now"
 
 
 def _apart(writer: Shape, reader: Shape) -> bool:

@@ -16,12 +16,12 @@ def needed(module: str, who: str, at: Location | str) -> Any:
 
     >>> needed("no_such_module", "Protobuf", "rides.py:3")
     Traceback (most recent call last):
-    processor.errors.TopologyError: rides.py:3: Protobuf needs no_such_module, which is not here
+    processor.errors.TopologyError: rides.py:3: Protobuf needs no_such_module, which is missing
       remedy: pip install "processor[registry]"
     """
     try:
         return import_module(module)
     except ImportError as error:
         raise TopologyError(
-            f"{at}: {who} needs {module.partition('.')[0]}, which is not here", remedy=INSTALL
+            f"{at}: {who} needs {error.name or module}, which is missing", remedy=INSTALL
         ) from error

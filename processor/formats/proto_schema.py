@@ -34,7 +34,7 @@ from processor.model.location import Location
 WELL_KNOWN: Final = "google/protobuf/"
 # The numbers that the language itself gives to types of fields.
 _DOUBLE, _FLOAT, _INT64, _UINT64, _INT32, _FIXED64, _FIXED32, _BOOL, _STRING = range(1, 10)
-_GROUP, _MESSAGE, _BYTES, _UINT32, _ENUM, _SFIXED32, _SFIXED64, _SINT32, _SINT64 = range(10, 19)
+_, _, _BYTES, _UINT32, _ENUM, _SFIXED32, _SFIXED64, _SINT32, _SINT64 = range(10, 19)
 SCALARS: Final[Mapping[int, type[pl.DataType]]] = {
     _DOUBLE: pl.Float64, _FLOAT: pl.Float32, _BOOL: pl.Boolean, _STRING: pl.String,
     _BYTES: pl.Binary,
@@ -228,12 +228,12 @@ def type_name(field: Any) -> str:
     return str(field.enum_type.full_name) if field.enum_type is not None else _WORDS[field.type]
 
 
-_WORDS: Final = dict(
-    enumerate(
-        ("double float int64 uint64 int32 fixed64 fixed32 bool string group message bytes uint32 "
-         "enum sfixed32 sfixed64 sint32 sint64").split(), start=1,
-    )
-)  # fmt: skip
+_WORDS: Final[Mapping[int, str]] = {
+    _DOUBLE: "double", _FLOAT: "float", _INT64: "int64", _UINT64: "uint64", _INT32: "int32",
+    _FIXED64: "fixed64", _FIXED32: "fixed32", _BOOL: "bool", _STRING: "string", _BYTES: "bytes",
+    _UINT32: "uint32", _SFIXED32: "sfixed32", _SFIXED64: "sfixed64", _SINT32: "sint32",
+    _SINT64: "sint64",
+}  # fmt: skip
 
 
 def parsed(text: str, references: Iterable[tuple[str, str]], name: str) -> Any:

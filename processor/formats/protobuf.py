@@ -93,7 +93,8 @@ class Protobuf:
         descriptor = getattr(self.source, "DESCRIPTOR", None)
         if not isinstance(self.source, type) or not hasattr(descriptor, "fields_by_number"):
             raise TopologyError(
-                f"{at}: Protobuf: {self.source!r} is no message", remedy=f"{_CLASS}: Protobuf(Order)"
+                f"{at}: Protobuf: {self.source!r} is no message",
+                remedy=f"{_CLASS}: Protobuf(Order)",
             )
         if self.message not in (None, descriptor.full_name):
             raise TopologyError(
@@ -135,7 +136,9 @@ class Protobuf:
         """Rows to messages. Raises `WriteError` for what would be read back as something else."""
         rows = in_order(frame, self.columns).iter_rows(named=True)
         try:
-            return [self._record.write(row, "").SerializeToString(deterministic=True) for row in rows]
+            return [
+                self._record.write(row, "").SerializeToString(deterministic=True) for row in rows
+            ]
         except (OverflowError, TypeError) as error:
             raise WriteError(f"no {self.made.DESCRIPTOR.full_name}: {error}") from error
 

@@ -230,9 +230,7 @@ class Registered:
             made: Decode | str = f"{what} is of {schema.kind}, not {self._writers.kind}"
         else:
             try:
-                made = self._writers.reading(
-                    schema, lenient=self.on_schema_change == "continue"
-                )
+                made = self._writers.reading(schema, lenient=self.on_schema_change == "continue")
             except UnfitError as error:
                 made = f"{what} does not fit: {error}"
                 if self.on_schema_change == "stop":
@@ -251,13 +249,3 @@ _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
     "id_in": ("value", "header"),
     "on_schema_change": ("dead_letter", "stop", "continue"),
 }
-
-
-def bare(form: Format) -> Format:
-    """The format without its registry.
-
-    >>> from processor.formats.text import Text
-    >>> bare(Text())
-    Text(value_bytes_max=1000000)
-    """
-    return form.format if isinstance(form, Registered) else form

@@ -75,8 +75,8 @@ class Schemas(Protocol):
         """Put a schema under a subject, with what it imports; what is there already stays."""
         ...
 
-    def latest(self, subject: str, kind: Kind) -> tuple[Known, Schema] | None:
-        """The last version of a subject; ``None`` where there is none."""
+    def versions(self, subject: str, kind: Kind) -> list[tuple[Known, Schema]]:
+        """The last versions of a subject, oldest first; none where there is no such subject."""
         ...
 
     def allows(self, subject: str, wanted: Wanted) -> bool | None:
@@ -105,7 +105,7 @@ class Registry:
     False
     >>> Registry(client={"tiemout": "5"})
     Traceback (most recent call last):
-    processor.errors.TopologyError: ...: Registry: tiemout: there is no such property; did you mean timeout?
+    processor.errors.TopologyError: ...: Registry: tiemout: there is no such property; did you ...
       remedy: correct it
     """
 

@@ -179,10 +179,10 @@ _FIRST: Final = b"\0"
 
 
 def index_of(path: Sequence[int]) -> bytes:
-    """Where a message stands in its file, as a record has it: a count, and the numbers.
+    r"""Where a message stands in its file, as a record has it: a count, and the numbers.
 
     >>> index_of([0]), index_of([1, 0])
-    (b'\\x00', b'\\x04\\x02\\x00')
+    (b'\x00', b'\x04\x02\x00')
     """
     if list(path) == [0]:
         return _FIRST

@@ -13,7 +13,8 @@ from itertools import chain
 import numpy as np
 import polars as pl
 
-from processor.formats.base import Decoded
+from processor.formats.base import Decoded, Format
+from processor.formats.registered import Registered
 from processor.model.batch import Slice
 from processor.model.headers import headers_of
 from processor.model.log import Message
@@ -21,6 +22,18 @@ from processor.plan.nodes import HEADERS, Source
 
 _MICROS = 1_000
 _NO_TIMESTAMP = 0
+
+
+def read(form: Format, slices: Sequence[Slice]) -> Decoded:
+    """The values of the slices' messages as columns, one slice behind the other.
+
+    Headers may tell which schema a value is of.
+    """
+    values = list(chain.from_iterable(part.values for part in slices))
+    if not isinstance(form, Registered):
+        return form.decode(values)
+    messages = chain.from_iterable(part.messages for part in slices)
+    return form.decode_with(values, lambda: [headers_of(message) for message in messages])
 
 
 def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:

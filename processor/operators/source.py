@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from itertools import chain
 from typing import Final
 
 import numpy as np
@@ -65,7 +64,7 @@ class Decode:
 
     def decode(self, slices: Sequence[Slice]) -> Decoded:
         """All records of a batch as columns, in the order of the slices."""
-        decoded = self.format.decode(list(chain.from_iterable(s.values for s in slices)))
+        decoded = own.read(self.format, slices)
         if self.source is not None:
             decoded = own.added(decoded, slices, self.source)
         return decoded if self.derived is None else self.derived.added(decoded)

@@ -10,7 +10,10 @@ from typing import Any, Final
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats import sorts
+from processor.formats.base import WriteError
 from processor.formats.json import Json
+from processor.formats.json_schema import JsonSchema
 from processor.plan import nodes
 
 # The column engine ends a thread of its own over these, and tells it to the terminal.
@@ -23,13 +26,17 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
     ``have`` are the columns of the value. Each column is tried by itself, with a value and not only
     with null: a writer may take a type until there is something to write.
     """
-    if isinstance(sink.format, Json):
+    if isinstance(sorts.bare(sink.format), Json | JsonSchema):
         for name, kind in have.items():
             if _holds(kind, _NO_JSON):
                 raise _refusal(
                     sink, f"column {name!r}, which is {kind},", "JSON has no such values"
                 )
-    nothing = {name: pl.Series(name, [None], kind) for name, kind in have.items()}
+    never = sorts.required(sink.format) or ()
+    nothing = {
+        name: pl.Series(name, [_value(kind) if name in never else None], kind)
+        for name, kind in have.items()
+    }
     _try(sink, pl.DataFrame(list(nothing.values())), "rows")
     for name, kind in have.items():
         value = _value(kind)
@@ -40,7 +47,10 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
 
 def _try(sink: nodes.Sink, row: pl.DataFrame, what: str) -> None:
     try:
-        sink.format.encode(row)
+        # What a registry says of the schema is asked for when a run starts.
+        sorts.bare(sink.format).encode(row)
+    except WriteError:
+        return  # of this value alone: a row with such a one is set aside
     except TopologyError as error:
         raise TopologyError(f"{sink.at}: {error.message}", remedy=error.remedy) from error
     # A format may be the user's own, and raise anything; a panic of the column engine is no
@@ -50,7 +60,7 @@ def _try(sink: nodes.Sink, row: pl.DataFrame, what: str) -> None:
 
 
 def _refusal(sink: nodes.Sink, what: str, why: str) -> TopologyError:
-    kind = sink.format.describe().partition("(")[0]
+    kind = sorts.bare(sink.format).describe().partition("(")[0]
     return TopologyError(
         f"{sink.at}: {what} cannot be written to {sink.topic!r} as {kind}: {why}",
         remedy="leave it out with select(...), or make a column of it that the format can write "

@@ -18,6 +18,8 @@ from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.records import StoredMessage
 from processor.connectors.memory.store import MemoryStore
+from processor.connectors.registry.client import Client
+from processor.connectors.registry.connect import connect_to, formats
 from processor.engine import changelog
 from processor.engine.batcher import Limits
 from processor.engine.heal import Healed, Policy
@@ -27,6 +29,7 @@ from processor.engine.task import task_name, transactional_id
 from processor.engine.upgrade import Upgraded
 from processor.engine.worker import Worker
 from processor.errors import FencedError, ProcessorError, RetriableError, StandbyError
+from processor.formats.registry import Schemas
 from processor.metrics.progress import BatchReport
 from processor.model.log import Committed, TopicPartition
 
@@ -52,6 +55,7 @@ class TestDriver:
         batch_records_max: the largest batch.
         on_checkpoint_loss: what to do when the store has lost checkpoints.
         allow_dropped_state: let go of state that a changed topology has no operator for.
+        registry: the schema registry of all formats that have one; left out, one in memory.
 
     >>> from processor import Text, Topology
     >>> topology = Topology("copy")
@@ -79,9 +83,13 @@ class TestDriver:
         allow_dropped_state: bool = False,
         log: MemoryLog | None = None,
         store: MemoryStore | None = None,
+        registry: Schemas | None = None,
     ) -> None:
         built = topology.build(parameters) if isinstance(topology, Definition) else topology
         self.plan = built.plan()
+        self.registry = registry or self._in_memory()
+        if self.registry is not None:
+            connect_to(self.plan, self.registry)
         self.clock = ManualClock(START_MS)
         self.log = log or MemoryLog(self.clock)
         self.store = store or MemoryStore()
@@ -112,6 +120,10 @@ class TestDriver:
         self._workers: dict[int, Worker] = {}
         for number in range(workers):
             self.restart(number)
+
+    def _in_memory(self) -> Schemas | None:
+        """A registry of its own, where a format of the plan has one."""
+        return Client("mock://test", {}) if any(formats(self.plan)) else None
 
     # Input and time.
 

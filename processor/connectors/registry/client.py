@@ -27,6 +27,7 @@ AGAIN_S: Final = 0.25
 # More than so many unknown ones in a batch are garbage, for which nobody waits.
 AGAIN_MOST: Final = 50
 UNKNOWN_S: Final = 30.0
+VERSIONS_MOST: Final = 50
 _UNKNOWN_MOST: Final = 100_000
 _PROTOBUF: Final = "PROTOBUF"
 
@@ -90,7 +91,7 @@ class Client:
                 unknown.append(key)
         return unknown
 
-    def _fetched(self, one: int | str, serialized: bool) -> Schema:  # noqa: FBT001 - a key's part
+    def _fetched(self, one: int | str, serialized: bool) -> Schema:
         # The text of a .proto file would need a compiler, its descriptor does not.
         client, form = (self._serialized, "serialized") if serialized else (self.client, None)
         with told(self.name):
@@ -102,7 +103,7 @@ class Client:
         """The very schema under a subject."""
         try:
             with told(self.name):
-                return self._known(self.client.lookup_schema(
+                return _known(self.client.lookup_schema(
                     subject, self._theirs(wanted, register=False), normalize_schemas=True
                 ))  # fmt: skip
         except NotThereError:
@@ -114,18 +115,19 @@ class Client:
             theirs = self._theirs(wanted, register=True)
             self.client.register_schema(subject, theirs, normalize_schemas=True)
             # A registry's answer to the former may lack the version and the guid.
-            return self._known(self.client.lookup_schema(subject, theirs, normalize_schemas=True))
+            return _known(self.client.lookup_schema(subject, theirs, normalize_schemas=True))
 
-    def latest(self, subject: str, kind: Kind) -> tuple[Known, Schema] | None:
-        """The last version of a subject, as it is now."""
+    def versions(self, subject: str, kind: Kind) -> list[tuple[Known, Schema]]:
+        """The last versions of a subject, oldest first."""
         serialized = kind == _PROTOBUF
         client, form = (self._serialized, "serialized") if serialized else (self.client, None)
         try:
             with told(self.name):
-                found = client.get_version(subject, "latest", fmt=form)
-                return self._known(found), _whole(client, found.schema, form)
+                numbers = sorted(client.get_versions(subject))[-VERSIONS_MOST:]
+                found = [client.get_version(subject, number, fmt=form) for number in numbers]
+                return [(_known(one), _whole(client, one.schema, form)) for one in found]
         except NotThereError:
-            return None
+            return []
 
     def allows(self, subject: str, wanted: Wanted) -> bool | None:
         """Whether the subject's rules would let the schema be its next version."""
@@ -143,10 +145,6 @@ class Client:
         self.client.close()
         self._serialized.close()
 
-    def _known(self, found: Any) -> Known:
-        guid = (found.guid or "").replace("-", "").lower()
-        return Known(int(found.schema_id), guid, int(found.version or 0))
-
     def _theirs(self, wanted: Wanted, *, register: bool) -> Any:
         """A schema as the client has it; what it imports is a subject of the file's name."""
         from confluent_kafka.schema_registry import Schema as Theirs
@@ -161,6 +159,11 @@ class Client:
             found = self.client.lookup_schema(name, other, normalize_schemas=True)
             references.append(SchemaReference(name, name, found.version))
         return Theirs(wanted.schema.text, wanted.schema.kind, references)
+
+
+def _known(found: Any) -> Known:
+    guid = (found.guid or "").replace("-", "").lower()
+    return Known(int(found.schema_id), guid, int(found.version or 0))
 
 
 def _whole(client: Any, found: Any, form: str | None) -> Schema:

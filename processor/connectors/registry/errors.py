@@ -42,9 +42,7 @@ def told(name: str) -> Iterator[None]:
     # The client raises whatever its HTTP library does, and KeyError and the like for an answer
     # that is no registry's.
     except Exception as error:
-        raise RegistryAwayError(
-            f"{name} does not answer: {_line(error)}", remedy=_SEE
-        ) from error
+        raise RegistryAwayError(f"{name} does not answer: {_line(error)}", remedy=_SEE) from error
 
 
 def _answered(name: str, error: Any) -> Exception:
