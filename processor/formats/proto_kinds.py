@@ -72,8 +72,11 @@ class Scalar:
     column: pl.DataType
 
     def read(self, values: list[Any], rows: Rows, place: str, bad: dict[int, str]) -> pl.Series:
-        """As they are."""
-        del rows, place, bad
+        """As they are; text that is not UTF-8 comes as bytes where the file's syntax is old."""
+        if self.column == pl.String and bytes in set(map(type, values)):
+            wrong = [at for at, value in enumerate(values) if isinstance(value, bytes)]
+            set_aside(bad, rows, wrong, place, ["text that is not UTF-8"] * len(values))
+            values = [None if isinstance(value, bytes) else value for value in values]
         return pl.Series(values, dtype=self.column)
 
     def write(self, cell: Any, place: str) -> Any:

@@ -119,17 +119,7 @@ class Protobuf:
         messages = self._parsed(values, bad)
         rows = np.arange(len(messages))
         self._look_for_strangers(messages, values, bad)
-        try:
-            columns = self._record.columns(messages, rows, "", bad)
-        except UnicodeDecodeError:
-            # Older files of descriptors say nothing of UTF-8, and the library does not look.
-            for row, message in enumerate(messages):
-                try:
-                    self._record.columns([message], rows[:1], "", {})
-                except UnicodeDecodeError as error:
-                    bad.setdefault(row, f"text that is not UTF-8: {error.reason}")
-                    messages[row] = self.made()
-            columns = self._record.columns(messages, rows, "", bad)
+        columns = self._record.columns(messages, rows, "", bad)
         return Decoded(pl.DataFrame(columns), bad)
 
     def encode(self, frame: pl.DataFrame) -> list[bytes]:
@@ -179,6 +169,7 @@ class Protobuf:
             if not message.IsInitialized():
                 missing = ", ".join(message.FindInitializationErrors())
                 bad[row] = f"no {self.made.DESCRIPTOR.full_name}: {missing} is missing"
+                continue
             message.DiscardUnknownFields()
             if message.ByteSize() != len(value):
                 strange = _stranger(self.made.FromString(value), "")
