@@ -295,7 +295,7 @@ def _checker(
         if found is None:
             return None
         place = found.json_path.removeprefix("$").lstrip(".")
-        what = shown(found.message).strip("\"'")
+        what = found.message if len(found.message) <= 200 else f"{found.message[:200]}…"
         return f"column {place!r}: {what}" if place else what
 
     return wrong

@@ -21,7 +21,7 @@ from typing import Any, Final
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats.nested import made
+from processor.formats.base import shown
 from processor.model.location import Location
 
 _TIMES: Final[Mapping[str, pl.DataType]] = {
@@ -252,7 +252,7 @@ def anywhere(cells: pl.Expr, shape: Shape, test: Test) -> pl.Expr | None:
 def misfit(cell: Any, shape: Shape, place: str) -> str | None:
     """What in a parsed value is not as its shape says, beyond what columns tell.
 
-    >>> shape = Shape(pl.Struct({"a": pl.String}), members=(("a", Shape(pl.String())),))
+    >>> shape = Shape(pl.Struct({"a": pl.String()}), members=(("a", Shape(pl.String())),))
     >>> misfit({"a": 5}, shape, "it"), misfit({"a": None}, shape, "it"), misfit({}, shape, "it")
     ("column 'it.a': 5 is no text", "column 'it.a': null", None)
     """
@@ -264,13 +264,14 @@ def _misfits(cell: Any, shape: Shape, place: str) -> Iterator[str]:
         return
     if cell is None:
         yield f"column {place!r}: null"
+    elif isinstance(shape.kind, pl.String | pl.Enum):
+        if not isinstance(cell, str):
+            yield f"column {place!r}: {shown(cell)} is no text"
     elif isinstance(cell, dict):
         yield from _missing(cell, shape, f"{place}." if place else "")
     elif isinstance(cell, list) and shape.element is not None:
         for number, element in enumerate(cell):
             yield from _misfits(element, shape.element, f"{place}[{number}]")
-    elif isinstance(made(shape.kind), pl.String | pl.Enum) and not isinstance(cell, str):
-        yield f"column {place!r}: {cell!r} is no text"
 
 
 def _missing(cell: Mapping[str, Any], shape: Shape, before: str) -> Iterator[str]:
