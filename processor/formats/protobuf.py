@@ -7,7 +7,7 @@ known one as absent. A message that is longer than what is known of it is looked
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -172,15 +172,16 @@ class Protobuf:
                 continue
             message.DiscardUnknownFields()
             if message.ByteSize() != len(value):
-                strange = _stranger(self.made.FromString(value), "")
+                strange = _stranger(self.made.FromString(value), "", self.columns)
                 if strange:
                     bad.setdefault(row, strange)
 
 
-def _stranger(message: Any, place: str) -> str:
+def _stranger(message: Any, place: str, names: Collection[str] | None = None) -> str:
     """The first field that the library does not know by its type, though by its number."""
     unknown = needed("google.protobuf.unknown_fields", "Protobuf", "")
-    known = message.DESCRIPTOR.fields_by_number
+    fields = message.DESCRIPTOR.fields
+    known = {each.number: each for each in fields if names is None or each.name in names}
     for other in unknown.UnknownFieldSet(message):
         if other.field_number in known:
             field = known[other.field_number]
@@ -189,7 +190,7 @@ def _stranger(message: Any, place: str) -> str:
                 f"{proto_schema.type_name(field)}"
             )
     for field, value in message.ListFields():
-        if field.message_type is None:
+        if field.message_type is None or field.number not in known:
             continue
         inner = place + field.name
         if not proto_schema.repeated(field):

@@ -183,7 +183,8 @@ class _Handler(BaseHTTPRequestHandler):
                 raise Refusal(409, 409, "Schema being registered is incompatible")
             kind = body.get("schemaType") or "AVRO"
             refs = body.get("references") or ()
-            return {"id": owner.register(match[1], body["schema"], kind, refs)}
+            owner.register(match[1], body["schema"], kind, refs)
+            return owner.look_up(match[1], body)
         if match := re.fullmatch(r"/subjects/(.+)/versions/(\w+)", path):
             return owner.version(match[1], match[2])
         if match := re.fullmatch(r"/subjects/(.+)", path):

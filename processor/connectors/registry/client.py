@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection, Iterable, Mapping
+from functools import partial
 from threading import Lock
 from typing import Any, Final, TypeAlias
 
@@ -54,10 +55,11 @@ class Client:
         for name in refusals.NUMBERS & given.keys():
             given[name] = float(str(given[name]))
         self._memory = url.startswith("mock://")
+        self._make = partial(SchemaRegistryClient.new_client, given)
         with told(self.name):
-            self.client: Any = SchemaRegistryClient.new_client(given)
-            # It keeps a schema by its number, in whatever form it was asked for first.
-            self._serialized = self.client if self._memory else SchemaRegistryClient(given)
+            self.client: Any = self._make()
+        # It keeps a schema by its number, in whatever form it was asked for first.
+        self._other: Any = self.client if self._memory else None
         self._schemas: dict[_Key, Schema] = {}
         self._unknown: dict[_Key, float] = {}
         self._lock = Lock()
@@ -92,9 +94,8 @@ class Client:
         return unknown
 
     def _fetched(self, one: int | str, serialized: bool) -> Schema:
-        # The text of a .proto file would need a compiler, its descriptor does not.
-        client, form = (self._serialized, "serialized") if serialized else (self.client, None)
         with told(self.name):
+            client, form = self._asking(serialized=serialized)
             if isinstance(one, int):
                 return _whole(client, client.get_schema(one, fmt=form), form)
             return _whole(client, client.get_schema_by_guid(_dashed(one), fmt=form), form)
@@ -119,10 +120,9 @@ class Client:
 
     def versions(self, subject: str, kind: Kind) -> list[tuple[Known, Schema]]:
         """The last versions of a subject, oldest first."""
-        serialized = kind == _PROTOBUF
-        client, form = (self._serialized, "serialized") if serialized else (self.client, None)
         try:
             with told(self.name):
+                client, form = self._asking(serialized=kind == _PROTOBUF)
                 numbers = sorted(client.get_versions(subject))[-VERSIONS_MOST:]
                 found = [client.get_version(subject, number, fmt=form) for number in numbers]
                 return [(_known(one), _whole(client, one.schema, form)) for one in found]
@@ -143,7 +143,19 @@ class Client:
     def close(self) -> None:
         """Let go of the connections."""
         self.client.close()
-        self._serialized.close()
+        if self._other is not None:
+            self._other.close()
+
+    def _asking(self, *, serialized: bool) -> tuple[Any, str | None]:
+        """Whom to ask for schemas, and in what form.
+
+        The text of a .proto file would need a compiler, its descriptor does not.
+        """
+        if not serialized:
+            return self.client, None
+        if self._other is None:
+            self._other = self._make()
+        return self._other, "serialized"
 
     def _theirs(self, wanted: Wanted, *, register: bool) -> Any:
         """A schema as the client has it; what it imports is a subject of the file's name."""
