@@ -11,11 +11,9 @@ from typing import Any, Final, TypeAlias
 import orjson
 import polars as pl
 
-from processor.formats import sorts
 from processor.formats.base import Format
 from processor.formats.csv import Csv
 from processor.formats.json import Json
-from processor.formats.registered import Registered
 from processor.formats.text import Text
 
 Row: TypeAlias = Mapping[str, Any]
@@ -40,7 +38,7 @@ def row_reader(form: Format, columns: Sequence[str]) -> RowReader | None:
         return lambda value: dict(zip(names, _fields(value, separator), strict=True))
     if isinstance(form, Text):
         return lambda value: {columns[0]: value.decode()}
-    return None if sorts.named(form) is None else _decoded(form)
+    return None
 
 
 def for_columns(form: Format, columns: Mapping[str, pl.DataType]) -> Format:
@@ -56,8 +54,7 @@ def for_columns(form: Format, columns: Mapping[str, pl.DataType]) -> Format:
         epoch = {name: unit for name, unit in form.epoch.items() if name in columns}
         millis = frozenset(form.millis) & columns.keys()
         return replace(form, columns=None, optional=frozenset(), millis=millis, epoch=epoch)
-    # Of a schema there are no other columns than its own.
-    return form if sorts.named(form) is None else Json()
+    return form
 
 
 def same(one: Row, other: Row, *, exact: Collection[str], slack: Mapping[str, float]) -> bool:
@@ -89,20 +86,6 @@ def _fields(value: bytes, separator: str) -> list[str]:
         return next(csv.reader([value.decode()], delimiter=separator))
     except csv.Error as error:
         raise ValueError(str(error)) from error
-
-
-def _decoded(form: Format) -> RowReader:
-    """Rows of a format with a schema, one by one."""
-    if isinstance(form, Registered) and form.id_in == "header":
-        form = form.format  # of what is committed the header says nothing else than the plan
-
-    def read(value: bytes) -> Row:
-        found = form.decode([value])
-        if found.bad:
-            raise ValueError(found.bad[0])
-        return found.frame.row(0, named=True)
-
-    return read
 
 
 def _object(value: bytes) -> Row:

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from processor.formats import sorts
 from processor.formats.base import Format, WriteError, finite
 from processor.formats.csv import Csv
+from processor.formats.json import Json
 from processor.formats.registered import Registered
 from processor.formats.text import Text
 from processor.model.log import NULL_KEYS, Headers, Output
@@ -79,12 +79,11 @@ class Emit:
     def _there(self, column: pl.Series) -> pl.Series | None:
         """Which cells a reader of the format takes; ``None``: all."""
         kind = column.dtype
-        if kind.is_float() and not sorts.takes_any_float(self.format):
+        if kind.is_float() and not isinstance(self.format, Text):
             if not column.null_count() and finite(column):
                 return None
             return column.is_finite().fill_null(value=False)
-        texts = (pl.String, pl.Categorical, pl.Enum)
-        if kind in texts and not sorts.takes_empty_text(self.format):
+        if kind in (pl.String, pl.Categorical, pl.Enum) and not isinstance(self.format, Json):
             text = column.cast(pl.String)
             there = text != ""
             if isinstance(self.format, Csv) and text.str.contains("\0", literal=True).any():
@@ -99,7 +98,7 @@ class Emit:
             what = "null" if cell is None else f"{cell}, which is no number"
         why = (
             f"is not optional in the format of {self.topic!r}"
-            if sorts.takes_empty_text(self.format)
+            if isinstance(self.format, Json)
             else f"no reader of {self.topic!r} takes it"
             if cell is not None
             else f"is a field of {self.topic!r}, whose format has no way to leave one out"
@@ -133,15 +132,15 @@ class Emit:
 def required(form: Format, value: Sequence[str]) -> tuple[str, ...]:
     """The columns of a value in which a reader of the format does not take just any cell.
 
-    >>> from processor import Json
     >>> form = Json({"a": pl.Int64, "b": pl.Int64}, optional=frozenset({"b"}))
     >>> required(form, ["a", "b"]), required(Json(), ["a"]), required(Text(), ["a"])
     (('a',), (), ('a',))
     """
+    if isinstance(form, Json):
+        return tuple(name for name in form.columns or () if name not in form.optional)
     if isinstance(form, Text):
         return tuple(value)
-    never = sorts.required(form) or ()
-    return tuple(name for name in form.columns or () if name in never)
+    return tuple(form.columns) if isinstance(form, Csv) else ()
 
 
 def _millis(column: pl.Series) -> list[int | None]:

@@ -17,7 +17,8 @@ from typing import Final
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats import sorts
+from processor.formats.csv import Csv
+from processor.formats.json import Json
 from processor.formats.text import Text
 from processor.plan import nodes
 
@@ -80,7 +81,8 @@ def apart(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> tuple[str, ...]:
     ('k',)
     """
     taken = {sink.key, sink.timestamp, *nodes.header_columns(sink.headers)} - {None}
-    form, named = sink.format, sorts.named(sink.format)
+    form = sink.format
+    named = form.columns if isinstance(form, Csv | Json) else None
     if isinstance(form, Text):
         others = [name for name in have if name not in taken]
         named = dict.fromkeys(others, pl.String) or None

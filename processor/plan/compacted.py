@@ -8,7 +8,8 @@ from typing import Final
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats import sorts
+from processor.formats.csv import Csv
+from processor.formats.json import Json
 from processor.formats.text import Text
 from processor.plan import nodes, schema
 
@@ -68,10 +69,8 @@ def _may_be_null(sink: nodes.Sink, key: str, columns: schema.Columns) -> bool:
         if isinstance(node, nodes.Source):
             if name in node.own():
                 return name in {node.key, *nodes.header_columns(node.headers)}
-            if isinstance(node.format, Text):
-                return False
-            never = sorts.required(node.format)
-            return never is None or name not in never
+            known = isinstance(node.format, Csv | Json | Text)
+            return not known or name in getattr(node.format, "optional", ())
         name = _before(node, name, columns)
         if name == "":
             return True

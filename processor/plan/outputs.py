@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats import sorts
 from processor.formats.base import DataType, describe_columns
+from processor.formats.csv import Csv
 from processor.formats.declared import full
 from processor.formats.json import Json
 from processor.plan import nodes
@@ -29,11 +29,13 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
     processor.errors.TopologyError: ...: the format names 'origin', and there is no such column
       remedy: the columns here are value String: add 'origin', or take it out of the format
     """
-    form, wanted = sink.format, sorts.named(sink.format)
-    if wanted is not None:
-        _same(sink, wanted, have)
-    elif isinstance(form, Json):
+    form = sink.format
+    if not isinstance(form, Csv | Json):
+        return
+    if isinstance(form, Json) and not form.columns:
         _numbers(sink, form, have)
+    else:
+        _same(sink, form.columns or {}, have)
 
 
 def _same(

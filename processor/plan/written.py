@@ -10,10 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats import sorts
-from processor.formats.base import WriteError
 from processor.formats.json import Json
-from processor.formats.json_schema import JsonSchema
 from processor.plan import nodes
 
 # The column engine ends a thread of its own over these, and tells it to the terminal.
@@ -26,17 +23,13 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
     ``have`` are the columns of the value. Each column is tried by itself, with a value and not only
     with null: a writer may take a type until there is something to write.
     """
-    if isinstance(sorts.bare(sink.format), Json | JsonSchema):
+    if isinstance(sink.format, Json):
         for name, kind in have.items():
             if _holds(kind, _NO_JSON):
                 raise _refusal(
                     sink, f"column {name!r}, which is {kind},", "JSON has no such values"
                 )
-    never = sorts.required(sink.format) or ()
-    nothing = {
-        name: pl.Series(name, [_value(kind) if name in never else None], kind)
-        for name, kind in have.items()
-    }
+    nothing = {name: pl.Series(name, [None], kind) for name, kind in have.items()}
     _try(sink, pl.DataFrame(list(nothing.values())), "rows")
     for name, kind in have.items():
         value = _value(kind)
@@ -47,10 +40,7 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
 
 def _try(sink: nodes.Sink, row: pl.DataFrame, what: str) -> None:
     try:
-        # What a registry says of the schema is asked for when a run starts.
-        sorts.bare(sink.format).encode(row)
-    except WriteError:
-        return  # of this value alone: a row with such a one is set aside
+        sink.format.encode(row)
     except TopologyError as error:
         raise TopologyError(f"{sink.at}: {error.message}", remedy=error.remedy) from error
     # A format may be the user's own, and raise anything; a panic of the column engine is no
@@ -60,7 +50,7 @@ def _try(sink: nodes.Sink, row: pl.DataFrame, what: str) -> None:
 
 
 def _refusal(sink: nodes.Sink, what: str, why: str) -> TopologyError:
-    kind = sorts.bare(sink.format).describe().partition("(")[0]
+    kind = sink.format.describe().partition("(")[0]
     return TopologyError(
         f"{sink.at}: {what} cannot be written to {sink.topic!r} as {kind}: {why}",
         remedy="leave it out with select(...), or make a column of it that the format can write "
