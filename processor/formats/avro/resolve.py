@@ -192,7 +192,10 @@ class _Resolver:
         return Union(self._number(), _column(place), branches, _members(reader, place))
 
     def _branch(self, part: Type, reader: Type, place: str) -> Branch:
-        for choice in reader.parts if reader.sort == "union" else [reader]:
+        choices = reader.parts if reader.sort == "union" else [reader]
+        # Its own type comes before a wider one that stands first: text is not read as bytes.
+        own = [each for each in choices if (each.sort, each.short) == (part.sort, part.short)]
+        for choice in (*own, *choices):
             try:
                 node = self.node(part, choice, place)
             except SchemaError:

@@ -40,7 +40,7 @@ class SchemaError(ValueError):
         self.remedy = remedy
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Type:
     """A type of a schema; a record that holds itself is one object, met again.
 
