@@ -9,6 +9,7 @@ from typing import Any
 _HOME = {
     "Topology": "processor.api.topology",
     "Frame": "processor.api.frame",
+    "Avro": "processor.formats.avro.declared",
     "Csv": "processor.formats.csv",
     "Json": "processor.formats.json",
     "Text": "processor.formats.text",
@@ -17,6 +18,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Avro",
     "Csv",
     "Frame",
     "Json",

@@ -72,7 +72,11 @@ def _types(draw: st.DrawFn, name: _Names, depth: int, *, union: bool = True) -> 
         made = {"type": "fixed", "name": name(), "size": size}
         return made | ({}, {"logicalType": "uuid"}, {"logicalType": "duration"})[which]
     if sort == "enum":
-        return {"type": "enum", "name": name(), "symbols": ["A", "B", "C"][: draw(st.integers(1, 3))]}
+        return {
+            "type": "enum",
+            "name": name(),
+            "symbols": ["A", "B", "C"][: draw(st.integers(1, 3))],
+        }
     if sort == "decimal":
         precision = draw(st.integers(1, 38))
         made = {"logicalType": "decimal", "precision": precision}
@@ -206,7 +210,11 @@ def batches(draw: st.DrawFn, rows: int = 5) -> tuple[Any, Type, list[Any]]:
     """A schema, parsed by fastavro and by us, and rows that fit it."""
     schema = draw(records())
     kind = parse(schema)
-    return fastavro.parse_schema(schema), kind, draw(st.lists(cells(kind), min_size=1, max_size=rows))
+    return (
+        fastavro.parse_schema(schema),
+        kind,
+        draw(st.lists(cells(kind), min_size=1, max_size=rows)),
+    )
 
 
 def same(one: Any, other: Any) -> bool:

@@ -6,8 +6,6 @@ import io
 from typing import Any
 
 import fastavro
-import numpy as np
-import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -333,4 +333,3 @@ class Items:
 def lowest(fields: Sequence[Node]) -> int:
     """The least bytes of a record of these fields."""
     return sum(each.lowest for each in fields)
-

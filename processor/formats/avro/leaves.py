@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import polars as pl
 
-from processor.formats.avro.batch import PAD, Batch, Bools, Bytes, Cells, Ints, Why
+from processor.formats.avro.batch import PAD, Bools, Bytes, Cells, Ints, Why
 from processor.formats.avro.kinds import DURATION
 from processor.formats.base import shown
 
@@ -162,9 +162,9 @@ def duration(found: Found) -> pl.Series:
     return pl.DataFrame(columns).to_struct()
 
 
-def decimal(kind: pl.Decimal) -> Piece:
+def decimal(precision: int, scale: int) -> Piece:
     """Pieces as decimals: whole numbers of two's complement, the highest byte first."""
-    most = 10**kind.precision - 1
+    most = 10**precision - 1
 
     def made(found: Found) -> pl.Series:
         source, starts, sizes = found.store.source, found.starts, found.sizes
@@ -182,16 +182,16 @@ def decimal(kind: pl.Decimal) -> Piece:
             ).to_series()
             if beyond.any() or not fits.all():
                 wrong = beyond.to_numpy() | ~fits
-                found.refuse(wrong, sizes, lambda size: _too_large(size, kind))
-                whole = pl.select(pl.when(~pl.lit(pl.Series(wrong))).then(whole).otherwise(0))
-                whole = whole.to_series().cast(pl.Int128)
-        return whole.reinterpret(dtype=kind)
+                found.refuse(wrong, sizes, lambda size: _too_large(size, precision))
+                kept = pl.when(pl.lit(pl.Series(~wrong))).then(whole).otherwise(0)
+                whole = pl.select(kept.cast(pl.Int128)).to_series()
+        return whole.reinterpret(dtype=pl.Decimal(precision, scale))
 
     return made
 
 
-def _too_large(size: int, kind: pl.Decimal) -> str:
-    return f"a decimal of {size} bytes has more than {kind.precision} digits"
+def _too_large(size: int, precision: int) -> str:
+    return f"a decimal of {size} bytes has more than {precision} digits"
 
 
 def _word(words: Cells, ends: Ints, sizes: Ints) -> Ints:
@@ -221,4 +221,3 @@ def _wide(source: Bytes, starts: Ints, sizes: Ints, low: Ints) -> tuple[pl.Serie
         pl.Series(low.view(np.uint64))
     ).cast(pl.Int128)
     return pl.select(whole).to_series(), fits
-
