@@ -9,6 +9,7 @@ from typing import Any
 _HOME = {
     "Topology": "processor.api.topology",
     "Frame": "processor.api.frame",
+    "Avro": "processor.formats.avro.declared",
     "Csv": "processor.formats.csv",
     "Json": "processor.formats.json",
     "JsonSchema": "processor.formats.json_schema",
@@ -21,6 +22,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Avro",
     "Csv",
     "Frame",
     "Json",

@@ -11,9 +11,10 @@ from typing import Any, Final, TypeAlias
 import orjson
 import polars as pl
 
-from processor.formats.base import Format
+from processor.formats.base import Format, SchemaFormat
 from processor.formats.csv import Csv
 from processor.formats.json import Json
+from processor.formats.legible import as_json
 from processor.formats.text import Text
 
 Row: TypeAlias = Mapping[str, Any]
@@ -36,6 +37,9 @@ def row_reader(form: Format, columns: Sequence[str]) -> RowReader | None:
     if isinstance(form, Csv):
         separator, names = form.separator, list(form.columns)
         return lambda value: dict(zip(names, _fields(value, separator), strict=True))
+    if isinstance(form, SchemaFormat):
+        schemed = form
+        return lambda value: _object(as_json(schemed, value))
     if isinstance(form, Text):
         return lambda value: {columns[0]: value.decode()}
     return None
@@ -50,6 +54,9 @@ def for_columns(form: Format, columns: Mapping[str, pl.DataType]) -> Format:
     if isinstance(form, Csv):
         epoch = {name: unit for name, unit in form.epoch.items() if name in columns}
         return replace(form, columns=columns, epoch=epoch)
+    if isinstance(form, SchemaFormat):
+        # Its rows are compared as JSON, whatever the schema.
+        return Json()
     if isinstance(form, Json):
         epoch = {name: unit for name, unit in form.epoch.items() if name in columns}
         millis = frozenset(form.millis) & columns.keys()

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from processor.formats.base import Format, WriteError, finite
+from processor.formats.base import Format, SchemaFormat, WriteError, finite
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.registered import Registered
@@ -79,6 +79,8 @@ class Emit:
     def _there(self, column: pl.Series) -> pl.Series | None:
         """Which cells a reader of the format takes; ``None``: all."""
         kind = column.dtype
+        if isinstance(self.format, SchemaFormat):
+            return column.is_not_null() if column.null_count() else None
         if kind.is_float() and not isinstance(self.format, Text):
             if not column.null_count() and finite(column):
                 return None
@@ -98,7 +100,7 @@ class Emit:
             what = "null" if cell is None else f"{cell}, which is no number"
         why = (
             f"is not optional in the format of {self.topic!r}"
-            if isinstance(self.format, Json)
+            if isinstance(self.format, Json | SchemaFormat)
             else f"no reader of {self.topic!r} takes it"
             if cell is not None
             else f"is a field of {self.topic!r}, whose format has no way to leave one out"
@@ -136,7 +138,7 @@ def required(form: Format, value: Sequence[str]) -> tuple[str, ...]:
     >>> required(form, ["a", "b"]), required(Json(), ["a"]), required(Text(), ["a"])
     (('a',), (), ('a',))
     """
-    if isinstance(form, Json):
+    if isinstance(form, Json | SchemaFormat):
         return tuple(name for name in form.columns or () if name not in form.optional)
     if isinstance(form, Text):
         return tuple(value)

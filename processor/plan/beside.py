@@ -17,6 +17,7 @@ from typing import Final
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats.base import SchemaFormat
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.text import Text
@@ -82,7 +83,7 @@ def apart(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> tuple[str, ...]:
     """
     taken = {sink.key, sink.timestamp, *nodes.header_columns(sink.headers)} - {None}
     form = sink.format
-    named = form.columns if isinstance(form, Csv | Json) else None
+    named = form.columns if isinstance(form, Csv | Json | SchemaFormat) else None
     if isinstance(form, Text):
         others = [name for name in have if name not in taken]
         named = dict.fromkeys(others, pl.String) or None

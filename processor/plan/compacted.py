@@ -8,6 +8,7 @@ from typing import Final
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats.base import SchemaFormat
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.text import Text
@@ -69,7 +70,7 @@ def _may_be_null(sink: nodes.Sink, key: str, columns: schema.Columns) -> bool:
         if isinstance(node, nodes.Source):
             if name in node.own():
                 return name in {node.key, *nodes.header_columns(node.headers)}
-            known = isinstance(node.format, Csv | Json | Text)
+            known = isinstance(node.format, Csv | Json | Text | SchemaFormat)
             return not known or name in getattr(node.format, "optional", ())
         name = _before(node, name, columns)
         if name == "":

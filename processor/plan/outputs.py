@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats.base import DataType, describe_columns
+from processor.formats.base import DataType, SchemaFormat, describe_columns
 from processor.formats.csv import Csv
 from processor.formats.declared import full
 from processor.formats.json import Json
@@ -30,7 +30,7 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
       remedy: the columns here are value String: add 'origin', or take it out of the format
     """
     form = sink.format
-    if not isinstance(form, Csv | Json):
+    if not isinstance(form, Csv | Json | SchemaFormat):
         return
     if isinstance(form, Json) and not form.columns:
         _numbers(sink, form, have)

@@ -1,9 +1,9 @@
 """The bytes of a batch, read for all records at once: a cursor in each.
 
-A cursor that runs past its record, or meets what cannot be, is not stopped: its row is doubted, reads
-on where it stands, and cannot touch another, as every record has a cursor of its own. Whoever does
-not end where its record ends is doubted too. Rows in doubt are read again one by one
-(`processor.formats.avro.single`), which finds the reason.
+A cursor that runs past its record, or meets what cannot be, is not stopped: its row is doubted,
+reads on where it stands, and cannot touch another, as every record has a cursor of its own. A row
+whose cursor does not end where its record ends is doubted too. Rows in doubt are read again one by
+one (`processor.formats.avro.single`), which finds the reason.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Bytes:
     def __init__(self, values: Sequence[bytes], skip: int = 0) -> None:
         sizes = np.fromiter(map(len, values), np.int64, len(values))
         zeros = bytes(PAD)
+        self.longest = int(sizes.max()) if len(sizes) else 0
         joined = b"".join((zeros, *values, zeros, zeros))
         self.ends: Ints = np.cumsum(sizes) + PAD
         self.starts: Ints = self.ends - sizes + skip

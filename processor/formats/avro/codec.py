@@ -18,7 +18,7 @@ from processor.formats.avro.resolve import resolve
 from processor.formats.avro.schema import Type
 from processor.formats.avro.single import RecordError, Single
 from processor.formats.avro.write import AvroWriter
-from processor.formats.base import Decoded
+from processor.formats.base import VALUE_BYTES_MAX, Decoded, Values, size_errors
 
 __all__ = ["AvroReader", "AvroWriter", "columns_of"]
 
@@ -29,7 +29,7 @@ def columns_of(reader: Type) -> dict[str, pl.DataType]:
 
 
 class AvroReader:
-    """Decodes records of one writer's schema to the columns of a reader's.
+    r"""Decodes records of one writer's schema to the columns of a reader's.
 
     Args:
         reader: the schema whose fields are the columns (`processor.formats.avro.schema.parse`).
@@ -39,7 +39,7 @@ class AvroReader:
 
     >>> from processor.formats.avro.schema import parse
     >>> ride = parse('{"type": "record", "name": "R", "fields": [{"name": "n", "type": "long"}]}')
-    >>> AvroReader(ride).decode([b"\\x02", b"\\x80"])
+    >>> AvroReader(ride).decode([b"\x02", b"\x80"])
     ... # doctest: +NORMALIZE_WHITESPACE
     Decoded(frame=..., bad={1: "column 'n': the record ends in it, after 1 bytes"})
     """
@@ -48,16 +48,22 @@ class AvroReader:
         self._root: Record = resolve(writer or reader, reader)
         self.columns: Mapping[str, pl.DataType] = columns_of(reader)
 
-    def decode(self, values: Sequence[bytes], skip: int = 0) -> Decoded:
+    def decode(self, values: Values, skip: int = 0, *, bytes_max: int = VALUE_BYTES_MAX) -> Decoded:
         """Records to columns, a row each; raises nothing for what is no record.
 
         Args:
-            values: each record's bytes.
+            values: each record's bytes; ``None`` is bad.
             skip: how many bytes of each are before the record itself.
+            bytes_max: a longer value is bad without being looked at.
         """
         if not values:
             return Decoded(pl.DataFrame(schema=dict(self.columns)))
-        source = Bytes(values, skip)
+        try:
+            source = Bytes(values, skip)  # type: ignore[arg-type]
+        except TypeError:
+            return self._without_odd(values, skip, bytes_max)
+        if source.longest > bytes_max:
+            return self._without_odd(values, skip, bytes_max)
         batch = Batch(source)
         ends = self._root.scan(batch, np.arange(len(values)), source.starts)
         batch.doubt |= ends != source.ends
@@ -65,6 +71,17 @@ class AvroReader:
         if not batch.doubt.any():
             return Decoded(frame)
         return self._again(frame, source, np.flatnonzero(batch.doubt).tolist())
+
+    def _without_odd(self, values: Values, skip: int, bytes_max: int) -> Decoded:
+        """As `decode`, where a value is absent or too large: these are told, and left out."""
+        bad = {
+            row: reason
+            for row, reason in size_errors(values, bytes_max).items()
+            if values[row] != b""
+        }
+        kept = [b"" if row in bad else value for row, value in enumerate(values)]
+        decoded = self.decode(kept, skip, bytes_max=bytes_max)
+        return Decoded(decoded.frame, {**decoded.bad, **bad})
 
     def _again(self, frame: pl.DataFrame, source: Bytes, rows: Sequence[int]) -> Decoded:
         """Read the rows in doubt one by one: what is no record is bad, the rest takes its place."""

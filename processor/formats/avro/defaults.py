@@ -40,7 +40,9 @@ def default_bytes(kind: Type, value: Any) -> bytes:
         items = b"".join(default_bytes(kind.parts[0], item) for item in value)
         return long_bytes(len(value)) + items + bytes(1) if value else bytes(1)
     if kind.sort == "map" and isinstance(value, dict):
-        pairs = b"".join(_text(key) + default_bytes(kind.parts[0], item) for key, item in value.items())
+        pairs = b"".join(
+            _text(key) + default_bytes(kind.parts[0], item) for key, item in value.items()
+        )
         return long_bytes(len(value)) + pairs + bytes(1) if value else bytes(1)
     if kind.sort == "null" and value is None:
         return b""

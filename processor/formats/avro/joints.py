@@ -316,17 +316,20 @@ class Items:
         if not count:
             return pl.Series([], dtype=self.kind)
         items = self.item.build(store)
-        sizes = np.bincount(arrays, minlength=count)
         if len(arrays) and (arrays[1:] < arrays[:-1]).any():
-            items = items.gather(np.argsort(arrays, kind="stable"))
-        starts = np.cumsum(sizes) - sizes
-        lists = pl.lit(items).implode().list.slice(
-            pl.lit(pl.Series(starts)), pl.lit(pl.Series(sizes))
-        )
-        return pl.select(lists).to_series()
+            order = np.argsort(arrays, kind="stable")
+            items, arrays = items.gather(order), arrays[order]
+        # By groups: slices of one long list have lost the logical types of what is in them.
+        frame = pl.DataFrame([pl.Series("array", arrays).set_sorted(), items.alias("item")])
+        lists = frame.group_by("array", maintain_order=True).agg("item")
+        filled = lists["array"].to_numpy()
+        if len(filled) == count:
+            return lists["item"]
+        place = np.full(count, len(filled), np.int64)
+        place[filled] = np.arange(len(filled))
+        return pl.concat([lists["item"], pl.Series("item", [[]], dtype=self.kind)]).gather(place)
 
 
 def lowest(fields: Sequence[Node]) -> int:
     """The least bytes of a record of these fields."""
     return sum(each.lowest for each in fields)
-

@@ -125,6 +125,10 @@ def branch_names(union: Type) -> list[str]:
 
 def _leaf(kind: Type, place: str) -> pl.DataType:
     if kind.sort == "enum":
+        if not kind.symbols:
+            raise SchemaError(
+                f"{named(place)!r} is an enumeration without words", remedy="give it one"
+            )
         return pl.Enum(kind.symbols)
     if kind.logical == "decimal":
         if kind.precision > DIGITS_MAX:

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 import polars as pl
 
-from processor.formats.avro.batch import PAD, Batch, Bools, Bytes, Cells, Ints, Why
+from processor.formats.avro.batch import PAD, Bools, Bytes, Cells, Ints, Why
 from processor.formats.avro.kinds import DURATION
 from processor.formats.base import shown
 
@@ -95,27 +95,49 @@ def day_bounds(unit: str) -> tuple[int, int]:
     return 0, _DAY_MS * _PER_MS[unit] - 1
 
 
-Piece = Callable[[Store, Ints, Ints, Ints], pl.Series]
-"""Makes a column of pieces of bytes: their rows, where they begin, and their sizes."""
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Pieces of bytes: their rows, where they begin, their sizes, and how their place is called."""
+
+    store: Store
+    where: str
+    rows: Ints
+    starts: Ints
+    sizes: Ints
+
+    def pieces(self) -> pl.Series:
+        """The pieces as they are."""
+        return self.store.source.parts(self.starts, self.sizes)
+
+    def refuse(self, wrong: Bools, cells: Cells, why: Why) -> None:
+        """Tell the wrong ones, and where they are."""
+        self.store.refuse(self.rows, wrong, cells, lambda cell: f"{self.where}: {why(cell)}")
 
 
-def binary(store: Store, rows: Ints, starts: Ints, sizes: Ints) -> pl.Series:
+Piece = Callable[[Found], pl.Series]
+"""Makes a column of pieces."""
+
+
+def binary(found: Found) -> pl.Series:
     """Pieces as they are."""
-    del rows
-    return store.source.parts(starts, sizes)
+    return found.pieces()
 
 
-def text(store: Store, rows: Ints, starts: Ints, sizes: Ints) -> pl.Series:
+def text(found: Found) -> pl.Series:
     """Pieces as text; what is not UTF-8 is refused."""
-    pieces = store.source.parts(starts, sizes)
+    pieces = found.pieces()
     try:
         return pieces.cast(pl.String)
     except pl.exceptions.ComputeError:
         cells = pieces.to_list()
     texts = [_decoded(cell) for cell in cells]
     wrong = np.array([not isinstance(each, str) for each in texts])
-    store.refuse(rows, wrong, np.array(texts, object), str)
+    found.refuse(wrong, np.array(texts, object), _not_text)
     return pl.Series([each if isinstance(each, str) else "" for each in texts], dtype=pl.String)
+
+
+def _not_text(error: UnicodeDecodeError) -> str:
+    return f"not UTF-8: {error.reason} at its byte {error.start}"
 
 
 def _decoded(cell: bytes) -> str | UnicodeDecodeError:
@@ -125,35 +147,34 @@ def _decoded(cell: bytes) -> str | UnicodeDecodeError:
         return error
 
 
-def identifier(store: Store, rows: Ints, starts: Ints, sizes: Ints) -> pl.Series:
+def identifier(found: Found) -> pl.Series:
     """Pieces of 16 bytes as a UUID's text."""
-    del rows
-    digits = store.source.parts(starts, sizes).bin.encode("hex")
+    digits = found.pieces().bin.encode("hex")
     cuts = [digits.str.slice(at, n) for at, n in ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))]
     return pl.select(pl.concat_str([pl.lit(cut) for cut in cuts], separator="-")).to_series()
 
 
-def duration(store: Store, rows: Ints, starts: Ints, sizes: Ints) -> pl.Series:
+def duration(found: Found) -> pl.Series:
     """Pieces of 12 bytes as months, days and milliseconds."""
-    del rows, sizes
-    words = store.source.view("<u4")
+    words = found.store.source.view("<u4")
     names = [field.name for field in DURATION.fields]
-    columns = [pl.Series(name, words[starts + 4 * i]) for i, name in enumerate(names)]
+    columns = [pl.Series(name, words[found.starts + 4 * i]) for i, name in enumerate(names)]
     return pl.DataFrame(columns).to_struct()
 
 
-def decimal(kind: pl.Decimal) -> Piece:
+def decimal(precision: int, scale: int) -> Piece:
     """Pieces as decimals: whole numbers of two's complement, the highest byte first."""
-    most = 10**kind.precision - 1
+    most = 10**precision - 1
 
-    def made(store: Store, rows: Ints, starts: Ints, sizes: Ints) -> pl.Series:
-        words = store.source.view(">u8")
+    def made(found: Found) -> pl.Series:
+        source, starts, sizes = found.store.source, found.starts, found.sizes
+        words = source.view(">u8")
         low = _word(words, starts + sizes, np.minimum(sizes, _WORD))
         if not len(sizes) or sizes.max() <= _WORD:
             whole = pl.Series(low).cast(pl.Int128)
             fits = np.ones(len(sizes), np.bool_)
         else:
-            whole, fits = _wide(store.source, starts, sizes, low)
+            whole, fits = _wide(source, starts, sizes, low)
         if len(sizes):
             beyond = pl.select(
                 (pl.lit(whole) > pl.lit(most, pl.Int128))
@@ -161,16 +182,16 @@ def decimal(kind: pl.Decimal) -> Piece:
             ).to_series()
             if beyond.any() or not fits.all():
                 wrong = beyond.to_numpy() | ~fits
-                store.refuse(rows, wrong, sizes, lambda size: _too_large(size, kind))
-                whole = pl.select(pl.when(~pl.lit(pl.Series(wrong))).then(whole).otherwise(0))
-                whole = whole.to_series().cast(pl.Int128)
-        return whole.reinterpret(dtype=kind)
+                found.refuse(wrong, sizes, lambda size: _too_large(size, precision))
+                kept = pl.when(pl.lit(pl.Series(~wrong))).then(whole).otherwise(0)
+                whole = pl.select(kept.cast(pl.Int128)).to_series()
+        return whole.reinterpret(dtype=pl.Decimal(precision, scale))
 
     return made
 
 
-def _too_large(size: int, kind: pl.Decimal) -> str:
-    return f"a decimal of {size} bytes has more than {kind.precision} digits"
+def _too_large(size: int, precision: int) -> str:
+    return f"a decimal of {size} bytes has more than {precision} digits"
 
 
 def _word(words: Cells, ends: Ints, sizes: Ints) -> Ints:
@@ -200,4 +221,3 @@ def _wide(source: Bytes, starts: Ints, sizes: Ints, low: Ints) -> tuple[pl.Serie
         pl.Series(low.view(np.uint64))
     ).cast(pl.Int128)
     return pl.select(whole).to_series(), fits
-

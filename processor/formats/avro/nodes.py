@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from processor.formats.avro.batch import Batch, Ints
-from processor.formats.avro.leaves import INT, Number, Piece, Store
+from processor.formats.avro.leaves import INT, Found, Number, Piece, Store
 from processor.formats.avro.single import RecordError, Single
 
 UNSEEN: Final = -1
@@ -153,7 +153,7 @@ class Pieces:
             starts = np.where(trusted, starts, store.source.last)
             if self.size is None:
                 sizes = np.where(trusted, sizes, 0)
-        return self.to(store, rows, starts, sizes)
+        return self.to(Found(store, self.where, rows, starts, sizes))
 
 
 @dataclass(frozen=True, slots=True)

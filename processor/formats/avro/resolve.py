@@ -66,19 +66,18 @@ def resolve(writer: Type, reader: Type) -> Record:
             )
     for each in reader.fields:
         kind_of(each.type, each.name)
-    made = _Resolver().record(writer, reader, "")
-    return made
+    return _Resolver().record(writer, reader, "")
 
 
 class _Resolver:
     def __init__(self) -> None:
-        self._numbers = UNSEEN
+        self._last = UNSEEN
         self._skipped: dict[int, Record] = {}
         self._open: set[int] = set()
 
     def _number(self) -> int:
-        self._numbers += 1
-        return self._numbers
+        self._last += 1
+        return self._last
 
     def node(self, writer: Type, reader: Type, place: str) -> Node:
         """What reads the writer's type as the reader's."""
@@ -86,25 +85,34 @@ class _Resolver:
             return self._union(writer, reader, place)
         if reader.sort == "union":
             return self._chosen(writer, reader, place)
-        if writer.sort == reader.sort == "null":
-            return Nothing(self._number())
-        if writer.sort == reader.sort == "record":
-            return self.record(writer, reader, place)
-        if writer.sort == reader.sort and writer.sort in ("array", "map"):
-            return self._items(writer, reader, place)
-        if writer.sort == reader.sort == "enum":
-            return self._symbols(writer, reader, place)
-        if writer.sort == reader.sort == "fixed":
-            _same_name(writer, reader, place)
-            if writer.size != reader.size:
-                raise _mismatch(writer, reader, place, f"of {writer.size} and {reader.size} bytes")
-            piece = _piece(writer, reader, place)
-            return Pieces(self._number(), _column(place), writer.size, piece)
-        if reader.sort not in _WIDER.get(writer.sort, ()):
+        if reader.sort not in _WIDER.get(writer.sort, (writer.sort,)):
             raise _mismatch(writer, reader, place)
-        if writer.sort in ("string", "bytes"):
-            piece = _piece(writer, reader, place)
-            return Pieces(self._number(), _column(place), None, piece)
+        made: Callable[[Type, Type, str], Node] = {
+            "null": self._nothing,
+            "record": self.record,
+            "array": self._items,
+            "map": self._items,
+            "enum": self._symbols,
+            "fixed": self._pieces,
+            "string": self._pieces,
+            "bytes": self._pieces,
+        }.get(writer.sort, self._numbers)
+        return made(writer, reader, place)
+
+    def _nothing(self, writer: Type, reader: Type, place: str) -> Node:
+        del writer, reader, place
+        return Nothing(self._number())
+
+    def _pieces(self, writer: Type, reader: Type, place: str) -> Node:
+        size = None
+        if writer.sort == "fixed":
+            _same_name(writer, reader, place)
+            size = writer.size
+            if size != reader.size:
+                raise _mismatch(writer, reader, place, f"of {size} and {reader.size} bytes")
+        return Pieces(self._number(), _column(place), size, _piece(writer, reader, place))
+
+    def _numbers(self, writer: Type, reader: Type, place: str) -> Node:
         to = _number(writer, reader, place)
         return Numbers(self._number(), _column(place), writer.sort, to)
 
@@ -192,7 +200,10 @@ class _Resolver:
         return Union(self._number(), _column(place), branches, _members(reader, place))
 
     def _branch(self, part: Type, reader: Type, place: str) -> Branch:
-        for choice in reader.parts if reader.sort == "union" else [reader]:
+        choices = reader.parts if reader.sort == "union" else [reader]
+        # Its own type comes before a wider one that stands first: text is not read as bytes.
+        own = [each for each in choices if (each.sort, each.short) == (part.sort, part.short)]
+        for choice in (*own, *choices):
             try:
                 node = self.node(part, choice, place)
             except SchemaError:
@@ -226,15 +237,7 @@ class _Resolver:
                 fields = [Pieces(UNSEEN, where, None, binary), item]
                 item = Record(fields, (), lowest(fields))
             return Items(UNSEEN, where, item, pl.Null())
-        if writer.sort == "enum":
-            codes = np.zeros(len(writer.symbols), np.int64)
-            return Symbols(UNSEEN, where, writer.symbols, codes, pl.Null())
-        if writer.sort == "null":
-            return Nothing(UNSEEN)
-        if writer.sort in ("string", "bytes", "fixed"):
-            size = writer.size if writer.sort == "fixed" else None
-            return Pieces(UNSEEN, where, size, binary)
-        return Numbers(UNSEEN, where, writer.sort, Number(None, 1, pl.Null(), ""))
+        return _skipped_leaf(writer, where)
 
     def _skipped_record(self, writer: Type, place: str) -> Node:
         key = id(writer)
@@ -247,6 +250,17 @@ class _Resolver:
             made.lowest = lowest(made.fields)
             self._open.remove(key)
         return self._skipped[key]
+
+
+def _skipped_leaf(writer: Type, where: str) -> Node:
+    if writer.sort == "enum":
+        codes = np.zeros(len(writer.symbols), np.int64)
+        return Symbols(UNSEEN, where, writer.symbols, codes, pl.Null())
+    if writer.sort == "null":
+        return Nothing(UNSEEN)
+    if writer.sort in ("string", "bytes", "fixed"):
+        return Pieces(UNSEEN, where, writer.size if writer.sort == "fixed" else None, binary)
+    return Numbers(UNSEEN, where, writer.sort, Number(None, 1, pl.Null(), ""))
 
 
 def _members(reader: Type, place: str) -> list[tuple[str, pl.DataType]]:
@@ -308,9 +322,7 @@ def _piece(writer: Type, reader: Type, place: str) -> Piece:
         narrow = writer.precision > reader.precision
         if writer.logical == "decimal" and (narrow or writer.scale != reader.scale):
             raise _mismatch(writer, reader, place, "of other digits")
-        kind = kind_of(reader, place)
-        assert isinstance(kind, pl.Decimal)
-        return decimal(kind)
+        return decimal(reader.precision, reader.scale)
     if logical == "duration":
         return duration
     if logical == "uuid" and reader.sort == "fixed":

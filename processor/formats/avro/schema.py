@@ -40,7 +40,7 @@ class SchemaError(ValueError):
         self.remedy = remedy
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True, eq=False, repr=False)
 class Type:
     """A type of a schema; a record that holds itself is one object, met again.
 
@@ -173,22 +173,28 @@ def _typed(parsed: Any, types: dict[str, Type]) -> Type:
         made.name = parsed["name"]
         made.aliases = tuple(parsed.get("aliases") or ())
         types[made.name] = made
-    if sort == "fixed":
-        made.size = parsed["size"]
-        if not isinstance(made.size, int) or made.size < 0:
-            raise _error(f"the size of {made.name!r} is {shown(made.size)}")
-    elif sort == "enum":
-        made.symbols = tuple(parsed["symbols"])
-        made.default = parsed.get("default")
+        _named(made, parsed, types)
     elif sort in ("array", "map"):
         made.parts = [_typed(parsed["items" if sort == "array" else "values"], types)]
-    elif sort == "record":
+    return made
+
+
+def _named(made: Type, parsed: Mapping[str, Any], types: dict[str, Type]) -> None:
+    """What a record, an enum or a fixed has; of a record the fields, which may hold itself."""
+    if made.sort == "fixed":
+        size = parsed["size"]
+        if not isinstance(size, int) or size < 0:
+            raise _error(f"the size of {made.name!r} is {shown(size)}")
+        made.size = size
+    elif made.sort == "enum":
+        made.symbols = tuple(parsed["symbols"])
+        made.default = parsed.get("default")
+    else:
         made.fields = [_field(each, types) for each in parsed["fields"]]
         names = [each.name for each in made.fields]
         for name in names:
             if names.count(name) > 1:
                 raise _error(f"{made.name!r} has two fields called {name!r}")
-    return made
 
 
 def _field(parsed: Mapping[str, Any], types: dict[str, Type]) -> Field:

@@ -91,21 +91,16 @@ def _planned(kind: Type, column: pl.Series, place: str) -> Plan:
         return layout.constant(b"", len(column))
     if column.null_count():
         raise WriteError(f"column {named(place)!r} is null, and the schema has no null there")
-    if kind.sort == "record":
-        plans = [
-            _planned(f.type, column.struct.field(f.name), f"{place}{BETWEEN}{f.name}")
-            for f in kind.fields
-        ]
-        return layout.in_turn(plans, len(column))
-    if kind.sort in ("array", "map"):
-        return _items(kind, column, place)
-    if kind.logical == "decimal":
-        return _decimal(kind, column, place)
-    if kind.logical == "duration":
-        return _duration(column, place)
-    if kind.sort in ("string", "bytes", "fixed"):
-        return _pieces(kind, column, place)
-    return _number(kind, column, place)
+    made = _LOGICAL.get(kind.logical) or _PLAIN.get(kind.sort, _number)
+    return made(kind, column, place)
+
+
+def _record(kind: Type, column: pl.Series, place: str) -> Plan:
+    plans = [
+        _planned(f.type, column.struct.field(f.name), f"{place}{BETWEEN}{f.name}")
+        for f in kind.fields
+    ]
+    return layout.in_turn(plans, len(column))
 
 
 def _union(kind: Type, column: pl.Series, place: str) -> Plan:
@@ -167,7 +162,8 @@ def _pieces(kind: Type, column: pl.Series, place: str) -> Plan:
     return layout.in_turn([layout.numbers(sizes), layout.pieces(data, sizes)], len(sizes))
 
 
-def _duration(column: pl.Series, place: str) -> Plan:
+def _duration(kind: Type, column: pl.Series, place: str) -> Plan:
+    del kind
     plans: list[Plan] = []
     for cells in column.struct.unnest().get_columns():
         if cells.null_count():
@@ -249,3 +245,13 @@ def _whole(whole: pl.Series, sizes: Ints) -> Plan:
 
     return Plan(sizes, put)
 
+
+_LOGICAL: Final = {"decimal": _decimal, "duration": _duration}
+_PLAIN: Final = {
+    "record": _record,
+    "array": _items,
+    "map": _items,
+    "string": _pieces,
+    "bytes": _pieces,
+    "fixed": _pieces,
+}
