@@ -15,6 +15,7 @@ from processor.formats.base import Format, SchemaFormat
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.legible import as_json
+from processor.formats.registered import Registered
 from processor.formats.text import Text
 
 Row: TypeAlias = Mapping[str, Any]
@@ -38,7 +39,9 @@ def row_reader(form: Format, columns: Sequence[str]) -> RowReader | None:
         separator, names = form.separator, list(form.columns)
         return lambda value: dict(zip(names, _fields(value, separator), strict=True))
     if isinstance(form, SchemaFormat):
-        schemed = form
+        # What a header would tell is what the plan says.
+        apart = isinstance(form, Registered) and form.id_in == "header"
+        schemed = form.format if isinstance(form, Registered) and apart else form
         return lambda value: _object(as_json(schemed, value))
     if isinstance(form, Text):
         return lambda value: {columns[0]: value.decode()}

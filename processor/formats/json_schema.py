@@ -10,7 +10,7 @@ found by column, and looked at one by one. A schema with words that no column sa
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -25,6 +25,7 @@ from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
     Decoded,
+    SchemaFormat,
     Values,
     WriteError,
     by_kind,
@@ -44,7 +45,7 @@ _NO_TEXT: Final = r"^(?:-?[0-9]|true$|false$|[\[{])"
 
 
 @dataclass(frozen=True)
-class JsonSchema:
+class JsonSchema(SchemaFormat):
     """An object per record, as a JSON Schema has it.
 
     ``integer`` is Int64, ``number`` Float64, ``string`` String, with the format ``date-time`` a
@@ -146,6 +147,10 @@ class JsonSchema:
                 if reason is not None:
                     raise WriteError(reason)
         return lines
+
+    def records(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
+        """Rows as JSON, as they are."""
+        return [orjson.dumps(row) for row in rows]
 
     def describe(self) -> str:
         """``json-schema(name type, …)``."""

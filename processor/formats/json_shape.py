@@ -75,7 +75,9 @@ class Reader:
     ``words`` are those that it has come upon and that no column says.
     """
 
-    def __init__(self, root: Mapping[str, Any], others: Mapping[str, Any], at: Location) -> None:
+    def __init__(
+        self, root: Mapping[str, Any], others: Mapping[str, Any], at: Location | str
+    ) -> None:
         self._root, self._others, self._at = root, others, at
         self.words: set[str] = set()
 

@@ -95,7 +95,8 @@ class Word:
     def read(self, values: list[Any], rows: Rows, place: str, bad: dict[int, str]) -> pl.Series:
         """Numbers as names."""
         numbers = pl.Series(values, dtype=pl.Int32)
-        names = {number: name for name, number in reversed(self.numbers.items())}
+        # Of names with one number the first.
+        names = {number: name for name, number in reversed(list(self.numbers.items()))}
         words = numbers.replace_strict(
             list(names), list(names.values()), default=None, return_dtype=pl.String
         ).cast(self.column)

@@ -21,6 +21,7 @@ from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
     Decoded,
+    SchemaFormat,
     Values,
     WriteError,
     describe_columns,
@@ -34,7 +35,7 @@ _CLASS = "give the class of a message that protoc has made, or its file of descr
 
 
 @dataclass(frozen=True)
-class Protobuf:
+class Protobuf(SchemaFormat):
     """A Protobuf message per record, bare: without the id of a schema before it.
 
     Enumerations are `pl.Enum`, messages `pl.Struct`, repeated fields `pl.List`, maps lists of
@@ -90,8 +91,9 @@ class Protobuf:
     def _made(self, at: Location) -> Any:
         if isinstance(self.source, str | Path):
             return proto_schema.of_file(Path(self.source), self.message, at)
-        descriptor = getattr(self.source, "DESCRIPTOR", None)
-        if not isinstance(self.source, type) or not hasattr(descriptor, "fields_by_number"):
+        descriptor: Any = getattr(self.source, "DESCRIPTOR", None)
+        made: object = self.source
+        if not isinstance(made, type) or not hasattr(descriptor, "fields_by_number"):
             raise TopologyError(
                 f"{at}: Protobuf: {self.source!r} is no message",
                 remedy=f"{_CLASS}: Protobuf(Order)",
@@ -131,6 +133,13 @@ class Protobuf:
             ]
         except (OverflowError, TypeError) as error:
             raise WriteError(f"no {self.made.DESCRIPTOR.full_name}: {error}") from error
+
+    def records(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
+        """Rows as messages; a field that a row has not is absent, and others may be named too."""
+        try:
+            return [self.made(**row).SerializeToString(deterministic=True) for row in rows]
+        except (OverflowError, TypeError) as error:
+            raise ValueError(f"no {self.made.DESCRIPTOR.full_name}: {error}") from error
 
     def describe(self) -> str:
         """``protobuf(shop.Order: name type, …)``."""

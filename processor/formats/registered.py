@@ -15,13 +15,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import polars as pl
 
 from processor.errors import RegistryError, SchemaChangeError, TopologyError
 from processor.formats import declared, framing
-from processor.formats.base import DataType, Decoded, Format, Values
+from processor.formats.base import DataType, Decoded, SchemaFormat, Values
 from processor.formats.framing import HEADER, Headers
 from processor.formats.registry import Known, Registry, Schema, Schemas, subject_of
 from processor.formats.writers import Decode, UnfitError, Writers, writers_of
@@ -40,7 +40,7 @@ class _Link:
 
 
 @dataclass(frozen=True)
-class Registered:
+class Registered(SchemaFormat):
     """`Avro`, `JsonSchema` or `Protobuf`, with the schemas of a registry (Confluent's wire format).
 
     A source reads whatever schema a record was written with as the columns of ``format``. A sink
@@ -66,7 +66,7 @@ class Registered:
     'registered(json-schema(id Int64))'
     """
 
-    format: Format
+    format: SchemaFormat
     registry: Registry = field(default_factory=Registry)
     subjects: Subjects = "topic"
     auto_register: bool = False
@@ -104,14 +104,14 @@ class Registered:
         object.__setattr__(self, "_writers", found)
 
     @property
-    def columns(self) -> Mapping[str, DataType] | None:
+    def columns(self) -> Mapping[str, DataType]:
         """Those of the format."""
         return self.format.columns
 
     @property
     def optional(self) -> frozenset[str]:
         """The columns that may be null."""
-        return getattr(self.format, "optional", frozenset())
+        return self.format.optional
 
     @property
     def subject(self) -> str:
@@ -170,15 +170,27 @@ class Registered:
             decoded = reading(framed.payloads(one))
             bad |= {int(rows[row]): reason for row, reason in decoded.bad.items()}
             parts.append((rows, decoded.frame))
-        return Decoded(framing.together(parts, self.columns or {}, len(values)), bad)
+        return Decoded(framing.together(parts, self.columns, len(values)), bad)
 
     def encode(self, frame: pl.DataFrame) -> list[bytes]:
         """Rows to records of the format's own schema.
 
         Raises `RegistryAwayError` where its number is asked for and no answer comes.
         """
-        values = self.format.encode(frame)
-        if self.id_in == "header":
+        return self._framed(self.format.encode(frame))
+
+    def records(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
+        """Rows as records of the format's own schema, which is registered where it is not."""
+        values = self.format.records(rows)
+        if self._link.known is None:
+            producer = replace(self, auto_register=True)
+            producer.connect(self.schemas)
+            self._link.known = producer.known()
+        return self._framed(values)
+
+    def _framed(self, values: list[bytes]) -> list[bytes]:
+        """With the schema's number before each; nobody is asked for no records."""
+        if self.id_in == "header" or not values:
             return values
         before = b"\0" + self.known().number.to_bytes(4, "big") + self._writers.index
         return [before + value for value in values]

@@ -10,17 +10,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from functools import partial
+from pathlib import Path
+from typing import Any, Protocol
 
 import orjson
 import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats import json_shape, proto_schema
-from processor.formats.base import Decoded, Format
+from processor.formats.avro.codec import AvroReader
+from processor.formats.avro.declared import Avro
+from processor.formats.avro.schema import Field, SchemaError, Type, parse
+from processor.formats.base import Decoded
 from processor.formats.json_schema import JsonSchema
+from processor.formats.proto_index import behind, index_of
 from processor.formats.protobuf import Protobuf
 from processor.formats.registry import Kind, Schema, Wanted, texts_of
 
@@ -34,9 +40,15 @@ class UnfitError(ValueError):
 class Writers(Protocol):
     """A format, as a registry's schemas are read by it."""
 
-    kind: Kind
-    record: str
-    """The record's full name, which some subjects are called after."""
+    @property
+    def kind(self) -> Kind:
+        """What the registry calls its schemas."""
+        ...
+
+    @property
+    def record(self) -> str:
+        """The record's full name, which some subjects are called after."""
+        ...
 
     @property
     def wanted(self) -> Wanted:
@@ -56,8 +68,10 @@ class Writers(Protocol):
         ...
 
 
-def writers_of(form: Format) -> Writers | None:
+def writers_of(form: object) -> Writers | None:
     """The format as a registry's schemas are read by it; ``None`` for one that has none."""
+    if isinstance(form, Avro):
+        return OfAvro(form, _text(form.schema))
     if isinstance(form, JsonSchema):
         return OfJson(form)
     if isinstance(form, Protobuf):
@@ -78,6 +92,60 @@ def with_nulls(decode: Decode, columns: Mapping[str, Any]) -> Decode:
         return Decoded(pl.DataFrame(made), found.bad)
 
     return decoded
+
+
+@dataclass(frozen=True)
+class OfAvro:
+    """`Avro`: a writer's schema is resolved to the reader's."""
+
+    form: Avro
+    text: str
+    kind: Kind = "AVRO"
+    index: bytes = b""
+
+    @property
+    def record(self) -> str:
+        """The record's full name."""
+        return self._reader().name
+
+    @property
+    def wanted(self) -> Wanted:
+        """The schema as text."""
+        return Wanted(Schema("AVRO", self.text))
+
+    def reading(self, schema: Schema, *, lenient: bool) -> Decode:
+        """The columns, of whatever the writer's schema gives for them."""
+        reader, most = self._reader(), self.form.value_bytes_max
+        try:
+            writer = parse(schema.text, [text for _, text in texts_of(schema.references)])
+            return partial(AvroReader(reader, writer).decode, bytes_max=most)
+        except SchemaError as error:
+            kept = [each for each in reader.fields if lenient and _gives(writer, reader, each)]
+            rest = {each.name for each in reader.fields} - {each.name for each in kept}
+            if not kept or not rest <= self.form.optional:
+                raise UnfitError(str(error)) from error
+            some = AvroReader(replace(reader, fields=kept), writer)
+            return with_nulls(partial(some.decode, bytes_max=most), self.form.columns)
+
+    def _reader(self) -> Type:
+        whole = parse(self.text)
+        fields = [each for each in whole.fields if each.name in self.form.columns]
+        return replace(whole, fields=fields)
+
+
+def _text(schema: Mapping[str, Any] | str | Path) -> str:
+    if isinstance(schema, Path):
+        return schema.read_text(encoding="utf-8")
+    return schema if isinstance(schema, str) else json.dumps(schema)
+
+
+def _gives(writer: Type, reader: Type, one: Field) -> bool:
+    """Whether one field of a reader's can be made of a writer's schema."""
+    try:
+        AvroReader(replace(reader, fields=[one]), writer)
+    except SchemaError:
+        return False
+    return True
 
 
 @dataclass(frozen=True)
@@ -155,7 +223,7 @@ class OfProtobuf:
         form = self.form
         found = list(proto_schema.differences(theirs, form.made.DESCRIPTOR, form.columns))
         if not found:
-            return _behind(proto_schema.path_of(theirs), file, form.decode)
+            return behind(proto_schema.path_of(theirs), file, form.decode)
         kept = [
             name
             for name in form.columns
@@ -163,9 +231,9 @@ class OfProtobuf:
         ]
         if not lenient or not kept or not form.columns.keys() - set(kept) <= form.optional:
             raise UnfitError("; ".join(found))
-        some = replace(form, fields=kept)
+        some = Protobuf(form.made, fields=kept, value_bytes_max=form.value_bytes_max)
         decode = with_nulls(some.decode, form.columns)
-        return _behind(proto_schema.path_of(theirs), file, decode)
+        return behind(proto_schema.path_of(theirs), file, decode)
 
 
 def _imported(file: Any, found: dict[str, str]) -> None:
@@ -173,87 +241,3 @@ def _imported(file: Any, found: dict[str, str]) -> None:
         if not other.name.startswith(proto_schema.WELL_KNOWN) and other.name not in found:
             _imported(other, found)
             found[other.name] = proto_schema.serialized(other)
-
-
-_FIRST: Final = b"\0"
-
-
-def index_of(path: Sequence[int]) -> bytes:
-    r"""Where a message stands in its file, as a record has it: a count, and the numbers.
-
-    >>> index_of([0]), index_of([1, 0])
-    (b'\x00', b'\x04\x02\x00')
-    """
-    if list(path) == [0]:
-        return _FIRST
-    return b"".join(_varint(2 * number) for number in (len(path), *path))
-
-
-def _varint(number: int) -> bytes:
-    made = bytearray()
-    while number > 127:
-        made.append(number & 127 | 128)
-        number >>= 7
-    return bytes([*made, number])
-
-
-def path_in(payload: bytes) -> tuple[tuple[int, ...], int]:
-    """The numbers of a message at a payload's beginning, and how many bytes they take.
-
-    Raises `ValueError` where there are none.
-
-    >>> path_in(bytes([0, 8, 1])), path_in(bytes([2, 0, 8, 1]))
-    (((0,), 1), ((0,), 2))
-    """
-    numbers: list[int] = []
-    at, wanted = 0, 1
-    while len(numbers) < wanted:
-        value = shift = 0
-        while True:
-            if at >= len(payload) or shift > 28:
-                raise ValueError("it does not tell which message it is")
-            value |= (payload[at] & 127) << shift
-            at, shift = at + 1, shift + 7
-            if payload[at - 1] < 128:
-                break
-        if value & 1:
-            raise ValueError("it does not tell which message it is")
-        numbers.append(value >> 1)
-        wanted = 1 + numbers[0]
-    return tuple(numbers[1:]) or (0,), at
-
-
-def _behind(path: tuple[int, ...], file: Any, decode: Decode) -> Decode:
-    """Decode what is behind a message's numbers; other messages are bad."""
-    index = index_of(path)
-
-    def decoded(payloads: list[bytes]) -> Decoded:
-        if all(payload.startswith(index) for payload in payloads):
-            return decode([payload[len(index) :] for payload in payloads])
-        bad: dict[int, str] = {}
-        bare: list[bytes] = []
-        for row, payload in enumerate(payloads):
-            bare.append(b"")
-            try:
-                found, size = path_in(payload)
-            except ValueError as error:
-                bad[row] = str(error)
-                continue
-            if found == path:
-                bare[-1] = payload[size:]
-            else:
-                bad[row] = f"it is {_message(file, found)}, another message"
-        found_all = decode(bare)
-        return Decoded(found_all.frame, {**found_all.bad, **bad})
-
-    return decoded
-
-
-def _message(file: Any, path: Sequence[int]) -> str:
-    try:
-        found = list(file.message_types_by_name.values())[path[0]]
-        for number in path[1:]:
-            found = found.nested_types[number]
-    except IndexError:
-        return f"number {'.'.join(map(str, path))} of its file"
-    return str(found.full_name)

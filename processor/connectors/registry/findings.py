@@ -45,7 +45,9 @@ def _read(form: Registered, at: Location) -> Iterator[Finding]:
     if not versions:
         yield Finding(at, "note", f"{form.topic!r}: there is no subject {form.subject!r} yet")
     for number, (known, schema) in enumerate(reversed(versions)):
-        what = f"{form.topic!r}: version {known.version} of {form.subject!r} (schema {known.number})"
+        what = (
+            f"{form.topic!r}: version {known.version} of {form.subject!r} (schema {known.number})"
+        )
         why = _unfit(form, schema)
         if why is None:
             yield Finding(at, "ok", f"{what} is read as the columns")

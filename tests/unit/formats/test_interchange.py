@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 
 import polars as pl
 import pytest
@@ -11,11 +12,12 @@ from confluent_kafka.schema_registry import (
     header_schema_id_serializer,
     topic_subject_name_strategy,
 )
+from confluent_kafka.schema_registry.avro import AvroDeserializer, AvroSerializer
 from confluent_kafka.schema_registry.json_schema import JSONDeserializer, JSONSerializer
 from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer, ProtobufSerializer
 from confluent_kafka.serialization import MessageField, SerializationContext
 
-from processor import JsonSchema, Protobuf, Registered
+from processor import Avro, JsonSchema, Protobuf, Registered
 from processor.connectors.registry.client import Client
 from tests.shop import class_of, shop
 
@@ -126,3 +128,33 @@ def test_what_both_register_is_one_schema(client):
     made, messages = orders()
     written(ProtobufSerializer(made, client.client, conf=theirs("value")), messages)
     assert registered(client, Protobuf(made)).known().version == 1
+
+
+RIDE = {
+    "type": "record", "name": "Ride", "namespace": "shop",
+    "fields": [
+        {"name": "id", "type": "long"},
+        {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"}},
+        {"name": "note", "type": ["null", "string"], "default": None},
+        {"name": "tags", "type": {"type": "array", "items": "string"}},
+    ],
+}  # fmt: skip
+RIDES = [
+    {"id": 1, "at": datetime(2014, 8, 1, 0, 3, tzinfo=UTC), "note": "a", "tags": ["x", ""]},
+    {"id": -(2**63), "at": datetime(1970, 1, 1, tzinfo=UTC), "note": None, "tags": []},
+]
+
+
+def test_avro_that_confluent_writes_is_read(client, id_in):
+    serializer = AvroSerializer(client.client, json.dumps(RIDE), conf=theirs(id_in))
+    values, headers = written(serializer, RIDES)
+    decoded = registered(client, Avro(RIDE), id_in=id_in).decode_with(values, lambda: headers)
+    assert decoded.bad == {}
+    assert decoded.frame.rows(named=True) == RIDES
+
+
+def test_avro_that_is_written_is_read_by_confluent(client, id_in):
+    form = registered(client, Avro(RIDE), auto_register=True, id_in=id_in)
+    frame = pl.DataFrame(RIDES, schema=form.columns)
+    deserializer = AvroDeserializer(client.client, conf=ours())
+    assert read(deserializer, form, form.encode(frame)) == RIDES

@@ -187,7 +187,9 @@ def test_a_schema_may_be_text_a_path_or_refer_to_others(tmp_path):
     wanted = {"sku": pl.String, "n": pl.Int64}
     for schema in (LINE, json.dumps(LINE), path, str(path)):
         assert JsonSchema(schema).columns == wanted
-    outer = {"properties": {"line": {"$ref": "line.json"}, "s": {"$ref": "line.json#/properties/n"}}}
+    outer = {
+        "properties": {"line": {"$ref": "line.json"}, "s": {"$ref": "line.json#/properties/n"}}
+    }
     form = JsonSchema(outer, references={"line.json": LINE})
     assert form.columns == {"line": pl.Struct(wanted), "s": pl.Int64}
 

@@ -8,7 +8,7 @@ import struct
 import polars as pl
 import pytest
 
-from processor import JsonSchema, Protobuf, Registered, Registry, Text, TopologyError
+from processor import Avro, JsonSchema, Protobuf, Registered, Registry, Text, TopologyError
 from processor.connectors.registry.client import Client
 from processor.errors import RegistryAwayError, RegistryError, SchemaChangeError
 from processor.formats import framing
@@ -245,7 +245,9 @@ def line():
 
 def test_a_message_tells_which_of_its_file_it_is(client, line):
     form = registered(client, Protobuf(line), auto_register=True)
-    frame = pl.DataFrame({"sku": ["a", ""], "count": [1, 0]}, {"sku": pl.String, "count": pl.UInt64})
+    frame = pl.DataFrame(
+        {"sku": ["a", ""], "count": [1, 0]}, {"sku": pl.String, "count": pl.UInt64}
+    )
     values = form.encode(frame)
     number = form.known().number
     assert values == [framed(number, b"\0\x0a\x01a\x10\x01"), framed(number, b"\0")]
@@ -311,9 +313,10 @@ def test_a_schema_of_another_file_does_not_fit(client, line):
         0: "it is shop.Order, another message",
         1: f"schema {number} does not fit: it has no message shop.Line",
     }
-    assert "in no form that can be read" in form.decode(
-        [framed(put(client, "message A {}", "c", "PROTOBUF"), b"\0")]
-    ).bad[0]
+    assert (
+        "in no form that can be read"
+        in form.decode([framed(put(client, "message A {}", "c", "PROTOBUF"), b"\0")]).bad[0]
+    )
 
 
 def registered_text(file):
@@ -333,3 +336,99 @@ def test_messages_of_several_files_bring_their_imports(registry):
     later = registered(Client(registry.url, {}), Protobuf(class_of(first, "shop.A", second)))
     assert later.decode(values).frame["b"].to_list() == [{"n": 5}]
     assert later.known() == form.known()
+
+
+# Avro.
+
+RIDE = {"type": "record", "name": "Ride", "namespace": "shop", "fields": [
+    {"name": "id", "type": "long"}, {"name": "note", "type": ["null", "string"]},
+]}  # fmt: skip
+
+
+def avro_changed(*fields):
+    return {**RIDE, "fields": [{"name": name, "type": kind} for name, kind in fields]}
+
+
+def ride_of(client, *fields, **kwargs):
+    return registered(client, Avro(avro_changed(*fields)), auto_register=True, **kwargs)
+
+
+def test_avro_of_several_writers_is_read_as_the_readers_columns(client):
+    writers = [
+        ride_of(client, ("id", "long"), ("note", ["null", "string"])),
+        ride_of(client, ("note", "string"), ("more", "bytes"), ("id", "int")),
+    ]
+    values = [
+        *writers[0].records([{"id": 2**40, "note": None}, {"id": 1, "note": "a"}]),
+        *writers[1].records([{"id": 5, "note": "b", "more": b"x"}]),
+    ]
+    decoded = registered(client, Avro(RIDE)).decode([values[0], values[2], values[1]])
+    assert decoded.bad == {}
+    assert decoded.frame.rows() == [(2**40, None), (5, "b"), (1, "a")]
+
+
+@pytest.mark.parametrize(
+    ("fields", "choice", "row"),
+    [
+        ([("id", "long")], "dead_letter", None),
+        ([("id", "long")], "continue", (7, None)),
+        ([("id", "long"), ("note", "long")], "dead_letter", None),
+        ([("id", "long"), ("note", "long")], "continue", (7, None)),
+        # What must not be null is never made null.
+        ([("note", "string")], "continue", None),
+        ([("id", "string"), ("note", "string")], "continue", None),
+    ],
+)
+def test_avro_fields_that_vanish_or_change_go_on_only_where_null_may_be(
+    client, fields, choice, row
+):
+    sample = {"long": 7, "string": "7"}
+    writer = ride_of(client, *fields)
+    (value,) = writer.records([{name: sample[kind] for name, kind in fields}])
+    decoded = registered(client, Avro(RIDE), on_schema_change=choice).decode([value])
+    if row is None:
+        assert "does not fit" in decoded.bad[0]
+    else:
+        assert decoded.bad == {}
+        assert decoded.frame.row(0) == row
+    with pytest.raises(SchemaChangeError):
+        registered(client, Avro(RIDE), on_schema_change="stop").decode([value])
+
+
+def test_an_avro_schema_may_refer_to_others(registry):
+    line = {"type": "record", "name": "Line", "namespace": "shop",
+            "fields": [{"name": "sku", "type": "string"}]}  # fmt: skip
+    outer = {"type": "record", "name": "Order", "namespace": "shop",
+             "fields": [{"name": "line", "type": "shop.Line"}]}  # fmt: skip
+    registry.register("lines", json.dumps(line))
+    number = registry.register(
+        "orders-value", json.dumps(outer),
+        references=[{"name": "shop.Line", "subject": "lines", "version": 1}],
+    )  # fmt: skip
+    whole = {**outer, "fields": [{"name": "line", "type": line}]}
+    form = registered(Client(registry.url, {}), Avro(whole))
+    assert form.decode([framed(number, b"\2a")]).frame["line"].to_list() == [{"sku": "a"}]
+
+
+def test_a_writers_schema_that_is_none_does_not_fit(client):
+    number = put(client, '{"type": "recrod"}', "a", "AVRO")
+    decoded = registered(client, Avro(RIDE)).decode([framed(number, b"\2")])
+    assert decoded.bad[0].startswith(f"schema {number} does not fit: ")
+
+
+def test_a_schemas_file_is_read_when_it_is_declared(client, tmp_path):
+    path = tmp_path / "ride.avsc"
+    path.write_text(json.dumps(RIDE))
+    form = registered(client, Avro(path), auto_register=True, subjects="record")
+    (value,) = form.records([{"id": 1, "note": "a"}])
+    later = registered(client, Avro(path), subjects="record")
+    path.unlink()
+    assert later.decode([value]).frame.rows() == [(1, "a")]
+    assert later.known() == form.known()
+    assert client.client.get_subjects() == ["shop.Ride"]
+
+
+def test_some_fields_of_avro_can_be_read_alone(client):
+    values = ride_of(client, ("id", "long"), ("note", "string")).records([{"id": 1, "note": "a"}])
+    form = registered(client, Avro(RIDE, select=["note"]))
+    assert form.decode(values).frame.rows(named=True) == [{"note": "a"}]
