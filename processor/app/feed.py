@@ -16,6 +16,8 @@ import polars as pl
 
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
+from processor.formats.avro.container import bare
+from processor.formats.avro.declared import Avro
 from processor.formats.base import MARK
 from processor.formats.csv import Csv
 from processor.model.log import Output
@@ -33,7 +35,13 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
         raise SettingsError(
             f"--feed {topic}={path}: {error.strerror}", remedy="name a file that can be read"
         ) from error
-    values = list(records(text, source.format))
+    try:
+        values = list(records(text, source.format))
+    except ValueError as error:
+        raise SettingsError(
+            f"--feed {topic}={path}: {error}",
+            remedy="give a file that another program has written as Avro, as rides.avro",
+        ) from error
     producer = log.producer(None)
     producer.start(10)
     for start in range(0, len(values), _CHUNK):
@@ -49,11 +57,15 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
 def records(text: bytes, form: object) -> Iterator[bytes]:
     r"""A file's records: its lines, or in CSV what its quotes make one of several lines.
 
-    A byte-order mark at the beginning is no part of the first.
+    A byte-order mark at the beginning is no part of the first. Of Avro they are those of what Avro
+    calls an object container file; raises `ValueError` for any other file.
 
     >>> list(records(b'\xef\xbb\xbf1,a\n2,"b\nc"\n', Csv({"n": pl.Int64, "s": pl.String})))
     [b'1,a', b'2,"b\nc"']
     """
+    if isinstance(form, Avro):
+        yield from bare(text, form.written)
+        return
     lines = text.removeprefix(MARK.encode()).splitlines(keepends=True)
     at = 0
     while at < len(lines):

@@ -39,9 +39,7 @@ def row_reader(form: Format, columns: Sequence[str]) -> RowReader | None:
         separator, names = form.separator, list(form.columns)
         return lambda value: dict(zip(names, _fields(value, separator), strict=True))
     if isinstance(form, SchemaFormat):
-        # What a header would tell is what the plan says.
-        apart = isinstance(form, Registered) and form.id_in == "header"
-        schemed = form.format if isinstance(form, Registered) and apart else form
+        schemed = form.of_value if isinstance(form, Registered) else form
         return lambda value: _object(as_json(schemed, value))
     if isinstance(form, Text):
         return lambda value: {columns[0]: value.decode()}

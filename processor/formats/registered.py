@@ -114,6 +114,11 @@ class Registered(SchemaFormat):
         return self.format.optional
 
     @property
+    def of_value(self) -> SchemaFormat:
+        """What reads a value that a sink has written, whatever its headers."""
+        return self if self.id_in == "value" else self.format
+
+    @property
     def subject(self) -> str:
         """The subject of the topic's values."""
         return subject_of(self.subjects, self.topic, self._writers.record)

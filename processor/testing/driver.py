@@ -29,6 +29,8 @@ from processor.engine.task import task_name, transactional_id
 from processor.engine.upgrade import Upgraded
 from processor.engine.worker import Worker
 from processor.errors import FencedError, ProcessorError, RetriableError, StandbyError
+from processor.formats.base import SchemaFormat
+from processor.formats.registered import Registered
 from processor.formats.registry import Schemas
 from processor.metrics.progress import BatchReport
 from processor.model.log import Committed, TopicPartition
@@ -137,11 +139,21 @@ class TestDriver:
     ) -> None:
         """Append records to the input topic: text, bytes, or mappings that become JSON.
 
-        All have the same ``key`` and the same ``headers``.
+        Where the topic's format has a schema, mappings become its records. All have the same
+        ``key`` and the same ``headers``.
         """
-        encoded = [_bytes(value) for value in values]
+        form, given = self.plan.source().format, list(values)
+        encoded = [
+            form.records([value])[0]
+            if isinstance(form, SchemaFormat) and isinstance(value, Mapping)
+            else _bytes(value)
+            for value in given
+        ]
         keys = None if key is None else [_bytes(key)] * len(encoded)
         pairs = [(name, _bytes(value)) for name, value in (headers or {}).items()]
+        if isinstance(form, Registered) and all(isinstance(value, Mapping) for value in given):
+            told = form.header() if given else None
+            pairs += [] if told is None else [told]
         self.log.feed(
             self.plan.source().topic, encoded, keys=keys, partition=partition,
             headers=[pairs] * len(encoded) if pairs else None,
@@ -256,6 +268,14 @@ class TestDriver:
     def values(self, topic: str) -> list[bytes | None]:
         """The values of a topic's committed records."""
         return [message.value() for message in self.read(topic)]
+
+    def rows(self, topic: str) -> list[dict[str, Any]]:
+        """The rows of an output topic, read by the format that wrote them, which has columns."""
+        form = next(sink.format for sink in self.plan.sinks if sink.topic == topic)
+        decoded = form.decode(self.values(topic))
+        if decoded.bad:
+            raise ProcessorError(f"{topic}: {next(iter(decoded.bad.values()))}")
+        return decoded.frame.to_dicts()
 
     def json(self, topic: str) -> list[Any]:
         """The same, parsed."""

@@ -107,6 +107,11 @@ class Avro(SchemaFormat):
         """The fields that may be null."""
         return self._optional
 
+    @property
+    def written(self) -> Any:
+        """The schema, as JSON, that the records to read are written in."""
+        return _loaded(self.schema if self.writer is None else self.writer)
+
     def decode(self, values: Values) -> Decoded:
         """Records to columns, each field of all of them at once."""
         return self._reader.decode(values, bytes_max=self.value_bytes_max)
@@ -124,9 +129,8 @@ class Avro(SchemaFormat):
 
         A field that no row has is written as its default; one that some have not is null there.
         """
-        schema = self.schema if self.writer is None else self.writer
         told = dict.fromkeys(name for row in rows for name in row)
-        encoder = _encoder(schema, lambda each: each.name in told or not each.filled)
+        encoder = _encoder(self.written, lambda each: each.name in told or not each.filled)
         for name in told:
             if name not in encoder.columns:
                 raise ValueError(f"the schema has no field {name!r}")

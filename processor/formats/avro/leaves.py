@@ -74,7 +74,7 @@ class Number:
 
     def why(self, cell: Any) -> str:
         """Why a number is none."""
-        return f"{shown(cell)} is no {self.word}"
+        return f"{shown(cell.item())} is no {self.word}"
 
 
 def time_bounds(unit: str, to: str) -> tuple[int, int]:

@@ -69,6 +69,11 @@ def resolve(writer: Type, reader: Type) -> Record:
     return _Resolver().record(writer, reader, "")
 
 
+def passing(writer: Type) -> Node:
+    """What passes over a type: it finds where a cell ends."""
+    return _Resolver().skip(writer, "")
+
+
 class _Resolver:
     def __init__(self) -> None:
         self._last = UNSEEN
