@@ -35,9 +35,7 @@ class Screen:
         written = {topic for plan in plans for topic in app.topics_of(plan)[1]}
         self._topics = sorted(written if everything else written & self._consoles)
         self._schemed = {
-            sink.topic: sink.format.of_value
-            if isinstance(sink.format, Registered)
-            else sink.format
+            sink.topic: sink.format.of_value if isinstance(sink.format, Registered) else sink.format
             for plan in plans
             for sink in plan.sinks
             if isinstance(sink.format, SchemaFormat)

@@ -27,6 +27,7 @@ from processor.formats.registry import Known, Registry, Schema, Schemas, subject
 from processor.formats.writers import Decode, UnfitError, Writers, writers_of
 
 OnSchemaChange: TypeAlias = Literal["dead_letter", "stop", "continue"]
+IdIn: TypeAlias = Literal["value", "header"]
 Subjects: TypeAlias = Literal["topic", "record", "topic_record"]
 
 
@@ -70,9 +71,9 @@ class Registered(SchemaFormat):
     registry: Registry = field(default_factory=Registry)
     subjects: Subjects = "topic"
     auto_register: bool = False
-    id_in: Literal["value", "header"] = "value"
+    id_in: IdIn = "value"
     on_schema_change: OnSchemaChange = "dead_letter"
-    topic: str = field(default="", repr=False)
+    topic: str = field(init=False, repr=False, default="")
     _writers: Writers = field(init=False, repr=False, compare=False)
     _link: _Link = field(init=False, repr=False, compare=False, default_factory=_Link)
 
@@ -140,7 +141,9 @@ class Registered(SchemaFormat):
 
     def of(self, topic: str) -> Registered:
         """The format of a topic: a subject may be called after it."""
-        return replace(self, topic=topic)
+        made = replace(self)
+        object.__setattr__(made, "topic", topic)
+        return made
 
     def connect(self, schemas: Schemas) -> None:
         """Ask this registry from now on."""
@@ -188,7 +191,7 @@ class Registered(SchemaFormat):
         """Rows as records of the format's own schema, which is registered where it is not."""
         values = self.format.records(rows)
         if self._link.known is None:
-            producer = replace(self, auto_register=True)
+            producer = replace(self, auto_register=True).of(self.topic)
             producer.connect(self.schemas)
             self._link.known = producer.known()
         return self._framed(values)

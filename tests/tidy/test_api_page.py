@@ -19,6 +19,10 @@ from processor.api.topology import Definition, Reader, Topology
 from processor.connectors.memory.records import StoredMessage
 from processor.formats.csv import Csv
 from processor.formats.json import Json
+from processor.formats.json_schema import JsonSchema
+from processor.formats.protobuf import Protobuf
+from processor.formats.registered import Registered
+from processor.formats.registry import Registry
 from processor.formats.text import Text
 from processor.plan import nodes
 from processor.testing import Crash, TestDriver
@@ -34,6 +38,8 @@ WORDS = {
     if get_origin(alias) is Literal
 }
 WORDS |= {"Policy": '"stop" or "replay" or "changelog"'}
+WORDS |= {"OnSchemaChange": '"dead_letter" or "stop" or "continue"'}
+WORDS |= {"Subjects": '"topic" or "record" or "topic_record"', "IdIn": '"value" or "header"'}
 WORDS |= {"Guarantee": '"exactly-once" or "at-least-once"', "Unit": '"s" or "ms" or "us"'}
 # The methods of these sections are those of these classes.
 OWNERS: dict[str, type] = {
@@ -41,7 +47,8 @@ OWNERS: dict[str, type] = {
     "Groups": Group, "Writing": Writer, "TestDriver": TestDriver, "Records": StoredMessage,
 }  # fmt: skip
 MADE: dict[str, type] = {
-    "Topology": Topology, "Csv": Csv, "Json": Json, "Text": Text, "TestDriver": TestDriver
+    "Topology": Topology, "Csv": Csv, "Json": Json, "Text": Text, "TestDriver": TestDriver,
+    "JsonSchema": JsonSchema, "Protobuf": Protobuf, "Registered": Registered, "Registry": Registry,
 }  # fmt: skip
 
 

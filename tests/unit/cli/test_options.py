@@ -22,7 +22,8 @@ from processor.settings import PREFIX, Settings, load
 PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
 RUN = cli.commands["run"]
 OPTIONS = {p.name: p for p in RUN.params if isinstance(p, click.Option)}
-FIELDS = {name: field for name, field in Settings.model_fields.items() if name != "kafka"}
+TABLES = {"kafka", "schema_registry"}
+FIELDS = {name: field for name, field in Settings.model_fields.items() if name not in TABLES}
 COMMAND_LINE_ONLY = {"config", "feed", "show"}
 
 
@@ -48,6 +49,7 @@ def test_a_default_that_is_told_is_the_one_that_holds(field):
         known = {
             "bootstrap_servers": "embedded", "redis_url": "embedded", "instance": "the host's name",
             "metrics_port": "none is served",
+            "schema_registry_url": "in memory, on the embedded log",
             "batch_records_max": f"{RECORDS_MAX}; {RECORDS_MAX_WITH_STATE} with state",
         }  # fmt: skip
         assert told == known[field]
