@@ -20,6 +20,7 @@ from processor.formats.avro.container import bare
 from processor.formats.avro.declared import Avro
 from processor.formats.base import MARK
 from processor.formats.csv import Csv
+from processor.formats.registered import Registered
 from processor.model.log import Output
 from processor.plan import nodes
 
@@ -36,7 +37,11 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
             f"--feed {topic}={path}: {error.strerror}", remedy="name a file that can be read"
         ) from error
     try:
-        values = list(records(text, source.format))
+        form = source.format
+        inner = form.format if isinstance(form, Registered) else form
+        values = list(records(text, inner))
+        if isinstance(form, Registered):
+            values = form.fed(values)
     except ValueError as error:
         raise SettingsError(
             f"--feed {topic}={path}: {error}",

@@ -185,21 +185,25 @@ class Registered(SchemaFormat):
 
         Raises `RegistryAwayError` where its number is asked for and no answer comes.
         """
-        return self._framed(self.format.encode(frame))
+        values = self.format.encode(frame)
+        return values if self.id_in == "header" else self._numbered(values)
 
     def records(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
         """Rows as records of the format's own schema, which is registered where it is not."""
-        values = self.format.records(rows)
-        if self._link.known is None:
+        return self.fed(self.format.records(rows))
+
+    def fed(self, values: Sequence[bytes]) -> list[bytes]:
+        """The format's own records, as a producer of the topic writes them: its schema is known."""
+        if self._link.known is None and values:
             producer = replace(self, auto_register=True).of(self.topic)
             producer.connect(self.schemas)
             self._link.known = producer.known()
-        return self._framed(values)
+        return self._numbered(values)
 
-    def _framed(self, values: list[bytes]) -> list[bytes]:
+    def _numbered(self, values: Sequence[bytes]) -> list[bytes]:
         """With the schema's number before each; nobody is asked for no records."""
-        if self.id_in == "header" or not values:
-            return values
+        if not values:
+            return []
         before = b"\0" + self.known().number.to_bytes(4, "big") + self._writers.index
         return [before + value for value in values]
 

@@ -30,7 +30,6 @@ from processor.engine.upgrade import Upgraded
 from processor.engine.worker import Worker
 from processor.errors import FencedError, ProcessorError, RetriableError, StandbyError
 from processor.formats.base import SchemaFormat
-from processor.formats.registered import Registered
 from processor.formats.registry import Schemas
 from processor.metrics.progress import BatchReport
 from processor.model.log import Committed, TopicPartition
@@ -142,18 +141,15 @@ class TestDriver:
         Where the topic's format has a schema, mappings become its records. All have the same
         ``key`` and the same ``headers``.
         """
-        form, given = self.plan.source().format, list(values)
+        form = self.plan.source().format
         encoded = [
             form.records([value])[0]
             if isinstance(form, SchemaFormat) and isinstance(value, Mapping)
             else _bytes(value)
-            for value in given
+            for value in values
         ]
         keys = None if key is None else [_bytes(key)] * len(encoded)
         pairs = [(name, _bytes(value)) for name, value in (headers or {}).items()]
-        if isinstance(form, Registered) and all(isinstance(value, Mapping) for value in given):
-            told = form.header() if given else None
-            pairs += [] if told is None else [told]
         self.log.feed(
             self.plan.source().topic, encoded, keys=keys, partition=partition,
             headers=[pairs] * len(encoded) if pairs else None,
