@@ -31,6 +31,9 @@ IdIn: TypeAlias = Literal["value", "header"]
 Subjects: TypeAlias = Literal["topic", "record", "topic_record"]
 
 
+_OF_SETTINGS: Final = Registry()
+
+
 class _Link:
     """What a format has come to know of its registry."""
 
@@ -68,7 +71,7 @@ class Registered(SchemaFormat):
     """
 
     format: SchemaFormat
-    registry: Registry = field(default_factory=Registry)
+    registry: Registry = field(default=_OF_SETTINGS)
     subjects: Subjects = "topic"
     auto_register: bool = False
     id_in: IdIn = "value"

@@ -18,8 +18,7 @@ from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.records import StoredMessage
 from processor.connectors.memory.store import MemoryStore
-from processor.connectors.registry.client import Client
-from processor.connectors.registry.connect import connect_to, formats
+from processor.connectors.registry.connect import connect_to, in_memory
 from processor.engine import changelog
 from processor.engine.batcher import Limits
 from processor.engine.heal import Healed, Policy
@@ -88,7 +87,7 @@ class TestDriver:
     ) -> None:
         built = topology.build(parameters) if isinstance(topology, Definition) else topology
         self.plan = built.plan()
-        self.registry = registry or self._in_memory()
+        self.registry = registry or in_memory(self.plan)
         if self.registry is not None:
             connect_to(self.plan, self.registry)
         self.clock = ManualClock(START_MS)
@@ -121,10 +120,6 @@ class TestDriver:
         self._workers: dict[int, Worker] = {}
         for number in range(workers):
             self.restart(number)
-
-    def _in_memory(self) -> Schemas | None:
-        """A registry of its own, where a format of the plan has one."""
-        return Client("mock://test", {}) if any(formats(self.plan)) else None
 
     # Input and time.
 

@@ -40,6 +40,14 @@ def connect(plan: Plan, url: str | None, properties: Mapping[str, str]) -> None:
         form.connect(_client(place, tuple(sorted({**given, **form.registry.client}.items()))))
 
 
+def in_memory(plan: Plan) -> Client | None:
+    """A registry of a plan's own, in memory; ``None`` where no format has one."""
+    for at, _ in formats(plan):
+        needed("confluent_kafka.schema_registry", "Registered", at)
+        return Client("mock://test", {})
+    return None
+
+
 def connect_to(plan: Plan, schemas: Schemas) -> None:
     """Give each format this registry, whatever it says itself."""
     for _, form in formats(plan):
