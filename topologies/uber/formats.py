@@ -7,7 +7,9 @@ from processor import Avro, Json, TopologyError
 SCHEMAS = Path(__file__).parent
 
 
-def chosen(name: str, json: Json, schema: str, select: tuple[str, ...] | None = None) -> Json | Avro:
+def chosen(
+    name: str, json: Json, schema: str, select: tuple[str, ...] | None = None
+) -> Json | Avro:
     """The format of a name: the JSON that is given, or Avro of a schema's file beside this one."""
     if name == "json":
         return json

@@ -167,7 +167,7 @@ def _loaded(schema: object) -> Any:
             raise SchemaError(
                 f"{schema}: {error.strerror}", remedy="name a file that can be read"
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SchemaError(
                 f"{schema} is no JSON: {error}", remedy="name a schema's file, as ride.avsc"
             ) from error
