@@ -42,7 +42,8 @@ OWNERS: dict[str, type] = {
     "Groups": Group, "Writing": Writer, "TestDriver": TestDriver, "Records": StoredMessage,
 }  # fmt: skip
 MADE: dict[str, type] = {
-    "Topology": Topology, "Avro": Avro, "Csv": Csv, "Json": Json, "Text": Text, "TestDriver": TestDriver
+    "Topology": Topology, "Avro": Avro, "Csv": Csv, "Json": Json, "Text": Text,
+    "TestDriver": TestDriver,
 }  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import polars as pl
 from processor.errors import TopologyError
 from processor.formats import declared
 from processor.formats.avro.codec import AvroReader, AvroWriter
+from processor.formats.avro.container import bare
 from processor.formats.avro.kinds import nullable
 from processor.formats.avro.schema import Field, SchemaError, Type, canonical, parse
 from processor.formats.base import (
@@ -139,6 +140,10 @@ class Avro(SchemaFormat):
             for name, kind in encoder.columns.items()
         ]
         return encoder.encode(pl.DataFrame(columns))
+
+    def of_file(self, data: bytes) -> list[bytes]:
+        """The records of what Avro calls an object container file, in the writer's schema."""
+        return bare(data, self.written)
 
     @cached_property
     def _encoder(self) -> AvroWriter:

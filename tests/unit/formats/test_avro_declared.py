@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import pytest
 
 from processor import Avro, TopologyError
-from processor.formats.avro.schema import SchemaError, parse
+from processor.formats.avro.schema import _LOGICAL, NAMED, PRIMITIVES, SchemaError, parse
 
 RIDE: dict[str, Any] = {
     "type": "record",
@@ -206,3 +207,10 @@ def test_a_schema_of_the_registry_that_is_wrong_names_what_is_right() -> None:
         parse({"type": "record", "name": "R"}, ["["])
     assert "no JSON" in str(caught.value)
     assert caught.value.remedy
+
+
+def test_the_guide_names_every_type() -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "guide.md").read_text()
+    part = guide.partition("### Avro")[2].partition("###")[0].replace("`-", "`timestamp-")
+    for name in (*PRIMITIVES, *NAMED, "array", "map", *_LOGICAL):
+        assert f"`{name.removeprefix('local-')}`" in part, name
