@@ -16,9 +16,7 @@ import polars as pl
 
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
-from processor.formats.avro.container import bare
-from processor.formats.avro.declared import Avro
-from processor.formats.base import MARK
+from processor.formats.base import MARK, SchemaFormat
 from processor.formats.csv import Csv
 from processor.formats.registered import Registered
 from processor.model.log import Output
@@ -45,7 +43,7 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
     except ValueError as error:
         raise SettingsError(
             f"--feed {topic}={path}: {error}",
-            remedy="give a file that another program has written as Avro, as rides.avro",
+            remedy="give a file of the format that the topology reads it in",
         ) from error
     producer = log.producer(None)
     producer.start(10)
@@ -62,14 +60,15 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
 def records(text: bytes, form: object) -> Iterator[bytes]:
     r"""A file's records: its lines, or in CSV what its quotes make one of several lines.
 
-    A byte-order mark at the beginning is no part of the first. Of Avro they are those of what Avro
-    calls an object container file; raises `ValueError` for any other file.
+    A byte-order mark at the beginning is no part of the first. Raises `ValueError` where the
+    format has files of its own, and this is none.
 
     >>> list(records(b'\xef\xbb\xbf1,a\n2,"b\nc"\n', Csv({"n": pl.Int64, "s": pl.String})))
     [b'1,a', b'2,"b\nc"']
     """
-    if isinstance(form, Avro):
-        yield from bare(text, form.written)
+    own = form.of_file(text) if isinstance(form, SchemaFormat) else None
+    if own is not None:
+        yield from own
         return
     lines = text.removeprefix(MARK.encode()).splitlines(keepends=True)
     at = 0

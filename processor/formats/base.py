@@ -92,6 +92,14 @@ class SchemaFormat(ABC):
     def records(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
         """Rows as a producer of the topic writes them; raises `ValueError` for what is none."""
 
+    def of_file(self, data: bytes) -> list[bytes] | None:
+        """A file's records, where the format has files of its own; ``None``: its lines.
+
+        Raises `ValueError` for what is no such file.
+        """
+        del data
+        return None
+
 
 def size_errors(values: Values, bytes_max: int) -> dict[int, str]:
     """The rows that are absent, empty or too large to be looked into.

@@ -17,6 +17,7 @@ from processor.api import functions
 from processor.api.frame import Frame, Group, Writer
 from processor.api.topology import Definition, Reader, Topology
 from processor.connectors.memory.records import StoredMessage
+from processor.formats.avro.declared import Avro
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.json_schema import JsonSchema
@@ -47,7 +48,8 @@ OWNERS: dict[str, type] = {
     "Groups": Group, "Writing": Writer, "TestDriver": TestDriver, "Records": StoredMessage,
 }  # fmt: skip
 MADE: dict[str, type] = {
-    "Topology": Topology, "Csv": Csv, "Json": Json, "Text": Text, "TestDriver": TestDriver,
+    "Topology": Topology, "Avro": Avro, "Csv": Csv, "Json": Json, "Text": Text,
+    "TestDriver": TestDriver,
     "JsonSchema": JsonSchema, "Protobuf": Protobuf, "Registered": Registered, "Registry": Registry,
 }  # fmt: skip
 

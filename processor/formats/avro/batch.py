@@ -69,9 +69,11 @@ class Batch:
         self.ends = source.ends
         self.doubt: Bools = source.starts > source.ends
         self.depth = 0
+        self.cut: dict[int, pl.Series] = {}
         self._last = source.last
         self._words = source.view("<u8")
         self._rounds = 0
+        self._stops: Ints | None = None
         self._seen = 0
         self._cells: dict[int, list[tuple[Cells, ...]]] = {}
         self._counts: dict[int, int] = {}
@@ -115,6 +117,27 @@ class Batch:
         self._rounds += 1
         self._seen += cells
         return self._rounds <= ROUNDS_FREE or self._seen >= CELLS_A_ROUND * self._rounds
+
+    def run(self, pos: Ints, counts: Ints, step: int) -> tuple[Ints, Ints]:
+        """Where each of some cells begins that lie one behind the other, and where they all end.
+
+        Args:
+            pos: where the first of each run begins.
+            counts: how many there are, at least one.
+            step: their bytes; 0 for numbers of variable length.
+        """
+        before = np.repeat(np.cumsum(counts) - counts, counts)
+        within = np.arange(len(before)) - before
+        if step:
+            return np.repeat(pos, counts) + within * step, pos + counts * step
+        if self._stops is None:
+            self._stops = np.flatnonzero(self.source.bytes < 0x80)
+        # The padding ends with stops, so that there is one behind every cursor.
+        last = len(self._stops) - 1
+        first = np.searchsorted(self._stops, self.at(pos))
+        stop = np.minimum(np.repeat(first, counts) + within, last)
+        starts = np.where(within == 0, np.repeat(pos, counts), self._stops[stop - 1] + 1)
+        return starts, self._stops[np.minimum(first + counts - 1, last)] + 1
 
     def at(self, pos: Ints) -> Ints:
         """Where a cursor may read."""

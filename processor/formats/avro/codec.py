@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from processor.formats.avro.batch import Batch, Bytes
-from processor.formats.avro.joints import Record
-from processor.formats.avro.kinds import kind_of
+from processor.formats.avro.kinds import columns_of
+from processor.formats.avro.nodes import cut
 from processor.formats.avro.resolve import resolve
 from processor.formats.avro.schema import Type
 from processor.formats.avro.single import RecordError, Single
@@ -21,11 +21,6 @@ from processor.formats.avro.write import AvroWriter
 from processor.formats.base import VALUE_BYTES_MAX, Decoded, Values, size_errors
 
 __all__ = ["AvroReader", "AvroWriter", "columns_of"]
-
-
-def columns_of(reader: Type) -> dict[str, pl.DataType]:
-    """The columns of a record's schema; raises `SchemaError` for what no column can hold."""
-    return {each.name: kind_of(each.type, each.name) for each in reader.fields}
 
 
 class AvroReader:
@@ -45,7 +40,7 @@ class AvroReader:
     """
 
     def __init__(self, reader: Type, writer: Type | None = None) -> None:
-        self._root: Record = resolve(writer or reader, reader)
+        self._root, self._pieces = resolve(writer or reader, reader)
         self.columns: Mapping[str, pl.DataType] = columns_of(reader)
 
     def decode(self, values: Values, skip: int = 0, *, bytes_max: int = VALUE_BYTES_MAX) -> Decoded:
@@ -67,6 +62,7 @@ class AvroReader:
         batch = Batch(source)
         ends = self._root.scan(batch, np.arange(len(values)), source.starts)
         batch.doubt |= ends != source.ends
+        cut(batch, self._pieces)
         frame = self._root.frame(batch)
         if not batch.doubt.any():
             return Decoded(frame)
@@ -99,6 +95,7 @@ class AvroReader:
             self._root.one(single, single.begin(row))
             good.append(row)
         if good:
+            cut(single, self._pieces)
             found = self._root.frame(single)
             order = np.arange(frame.height)
             order[good] = np.arange(frame.height, frame.height + len(good))

@@ -30,7 +30,7 @@ def bare(data: bytes, schema: Any) -> list[bytes]:
     if not data.startswith(MAGIC):
         raise ValueError("it is no Avro file")
     try:
-        file = fastavro.block_reader(io.BytesIO(data))
+        file: Any = fastavro.block_reader(io.BytesIO(data))
         own = file.writer_schema
         kind = parse(own)
         found = [

@@ -14,6 +14,7 @@ import polars as pl
 from processor.errors import TopologyError
 from processor.formats import declared
 from processor.formats.avro.codec import AvroReader, AvroWriter
+from processor.formats.avro.container import bare
 from processor.formats.avro.kinds import nullable
 from processor.formats.avro.schema import Field, SchemaError, Type, canonical, parse
 from processor.formats.base import (
@@ -140,6 +141,10 @@ class Avro(SchemaFormat):
         ]
         return encoder.encode(pl.DataFrame(columns))
 
+    def of_file(self, data: bytes) -> list[bytes]:
+        """The records of what Avro calls an object container file, in the writer's schema."""
+        return bare(data, self.written)
+
     @cached_property
     def _encoder(self) -> AvroWriter:
         return _encoder(self.schema, lambda each: self.select is None or each.name in self.select)
@@ -167,7 +172,7 @@ def _loaded(schema: object) -> Any:
             raise SchemaError(
                 f"{schema}: {error.strerror}", remedy="name a file that can be read"
             ) from error
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise SchemaError(
                 f"{schema} is no JSON: {error}", remedy="name a schema's file, as ride.avsc"
             ) from error

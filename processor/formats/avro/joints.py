@@ -25,6 +25,12 @@ class Record:
     columns: Sequence[tuple[str, Node]] = ()
     lowest: int = 1
 
+    @property
+    def step(self) -> int | None:
+        """The sum of the fields', where it is known of each."""
+        steps = [each.step for each in self.fields]
+        return sum(filter(None, steps)) if all(steps) else None
+
     def scan(self, batch: Batch, rows: Ints, pos: Ints) -> Ints:
         """Read a record at each cursor."""
         for each in self.fields:
@@ -53,6 +59,7 @@ class Again:
     where: str
     of: Node
     lowest: int = 1
+    step: None = None
 
     def scan(self, batch: Batch, rows: Ints, pos: Ints) -> Ints:
         """Pass over a record at each cursor, unless it lies too deep."""
@@ -105,11 +112,8 @@ class Union:
     where: str
     branches: Sequence[Branch]
     members: Sequence[tuple[str, pl.DataType]]
-
-    @property
-    def lowest(self) -> int:
-        """The branch's number, at least."""
-        return 1
+    lowest: int = field(default=1, init=False)
+    step: None = field(default=None, init=False)
 
     def scan(self, batch: Batch, rows: Ints, pos: Ints) -> Ints:
         """Read a cell at each cursor, branch by branch."""
@@ -190,13 +194,13 @@ class Union:
                 count += found
         if not count:
             return pl.repeat(None, len(index), dtype=kind, eager=True)
-        column = pl.concat(cells) if len(cells) > 1 else cells[0]
         if count == len(index) and len(cells) == 1:
-            return column
-        at = pl.Series(np.maximum(place, 0))
-        if count < len(index):
-            at = pl.select(pl.when(pl.lit(pl.Series(place >= 0))).then(pl.lit(at))).to_series()
-        return column.gather(at)
+            return cells[0]
+        # The null that stands for the others' turn is the last cell.
+        null = pl.Series([None], dtype=kind)
+        return pl.concat([*(cell.alias("") for cell in cells), null]).gather(
+            np.where(place < 0, count, place)
+        )
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -206,6 +210,7 @@ class Chosen:
     node: Node
     member: int
     members: Sequence[tuple[str, pl.DataType]]
+    step: None = field(default=None, init=False)
 
     @property
     def lowest(self) -> int:
@@ -242,13 +247,19 @@ class Items:
     item: Node
     kind: pl.DataType
     lowest: int = field(default=1, init=False)
+    step: None = field(default=None, init=False)
 
     def scan(self, batch: Batch, rows: Ints, pos: Ints) -> Ints:
-        """Read an array at each cursor: of all that have one more item, that item."""
+        """Read an array at each cursor.
+
+        Of all arrays that have one more item, that item is read at once; where items have a
+        length that is known without reading them, all items of their blocks.
+        """
         first = batch.number(self.number, len(rows))
         pos = pos.copy()
         left = np.zeros(len(rows), np.int64)
         live = np.arange(len(rows))
+        step = self.item.step
         while True:
             live = self._blocks(batch, rows, pos, left, live)
             if not len(live):
@@ -256,10 +267,19 @@ class Items:
             if not batch.round(len(live)):
                 batch.doubt[rows[live]] = True
                 return pos
+            if step is None:
+                if self.number != UNSEEN:
+                    batch.put(self.number, rows[live], first + live)
+                pos[live] = self.item.scan(batch, rows[live], pos[live])
+                left[live] -= 1
+                continue
+            counts = left[live]
+            starts, pos[live] = batch.run(pos[live], counts, step)
+            arrays = np.repeat(live, counts)
             if self.number != UNSEEN:
-                batch.put(self.number, rows[live], first + live)
-            pos[live] = self.item.scan(batch, rows[live], pos[live])
-            left[live] -= 1
+                batch.put(self.number, rows[arrays], first + arrays)
+            self.item.scan(batch, rows[arrays], starts)
+            left[live] = 0
 
     def _blocks(self, batch: Batch, rows: Ints, pos: Ints, left: Ints, live: Ints) -> Ints:
         """Read on where a block is over; which arrays go on."""

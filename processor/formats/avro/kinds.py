@@ -46,6 +46,11 @@ def nullable(kind: Type) -> bool:
     )
 
 
+def columns_of(reader: Type) -> dict[str, pl.DataType]:
+    """The columns of a record's schema; raises `SchemaError` for what no column can hold."""
+    return {each.name: _kind(each.type, each.name, [reader]) for each in reader.fields}
+
+
 def kind_of(kind: Type, place: str) -> pl.DataType:
     """The type of a column; raises `SchemaError` for what no column can hold.
 

@@ -27,6 +27,7 @@ class Store(Protocol):
     """Where cells come from, and where the wrong ones are told."""
 
     source: Bytes
+    cut: dict[int, pl.Series]
 
     def cells(self, node: int, *kinds: str) -> tuple[Cells, ...]:
         """The rows of a node's cells, and the cells."""
@@ -97,9 +98,10 @@ def day_bounds(unit: str) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Pieces of bytes: their rows, where they begin, their sizes, and how their place is called."""
+    """Pieces of bytes of a node: their rows, where they begin, their sizes; and its place."""
 
     store: Store
+    number: int
     where: str
     rows: Ints
     starts: Ints
@@ -107,7 +109,8 @@ class Found:
 
     def pieces(self) -> pl.Series:
         """The pieces as they are."""
-        return self.store.source.parts(self.starts, self.sizes)
+        cut = self.store.cut.get(self.number)
+        return self.store.source.parts(self.starts, self.sizes) if cut is None else cut
 
     def refuse(self, wrong: Bools, cells: Cells, why: Why) -> None:
         """Tell the wrong ones, and where they are."""

@@ -15,7 +15,7 @@ import polars as pl
 from processor.formats.avro.batch import Bytes
 from processor.formats.avro.defaults import default_bytes
 from processor.formats.avro.joints import Again, Branch, Chosen, Items, Record, Union, lowest
-from processor.formats.avro.kinds import KEY, VALUE, branch_names, kind_of, members
+from processor.formats.avro.kinds import KEY, VALUE, branch_names, columns_of, kind_of, members
 from processor.formats.avro.leaves import (
     DAYS,
     INT,
@@ -55,8 +55,11 @@ _UNITS: Final = ("millis", "micros", "nanos")
 _NS: Final = {"millis": 1_000_000, "micros": 1_000, "nanos": 1}
 
 
-def resolve(writer: Type, reader: Type) -> Record:
-    """What reads a writer's records to a reader's columns; raises `SchemaError` if nothing can."""
+def resolve(writer: Type, reader: Type) -> tuple[Record, list[Pieces]]:
+    """What reads a writer's records to a reader's columns, and what of it reads pieces of bytes.
+
+    Raises `SchemaError` if nothing can.
+    """
     for who, kind in (("writer", writer), ("reader", reader)):
         if kind.sort != "record":
             raise SchemaError(
@@ -64,9 +67,9 @@ def resolve(writer: Type, reader: Type) -> Record:
                 remedy='put it into one: {"type": "record", "name": "Row", "fields": [{"name": '
                 '"value", "type": ...}]}',
             )
-    for each in reader.fields:
-        kind_of(each.type, each.name)
-    return _Resolver().record(writer, reader, "")
+    columns_of(reader)
+    resolver = _Resolver()
+    return resolver.record(writer, reader, ""), resolver.pieces
 
 
 def passing(writer: Type) -> Node:
@@ -77,6 +80,7 @@ def passing(writer: Type) -> Node:
 class _Resolver:
     def __init__(self) -> None:
         self._last = UNSEEN
+        self.pieces: list[Pieces] = []
         self._skipped: dict[int, Record] = {}
         self._open: set[int] = set()
 
@@ -115,7 +119,13 @@ class _Resolver:
             size = writer.size
             if size != reader.size:
                 raise _mismatch(writer, reader, place, f"of {size} and {reader.size} bytes")
-        return Pieces(self._number(), _column(place), size, _piece(writer, reader, place))
+        return self._kept(
+            Pieces(self._number(), _column(place), size, _piece(writer, reader, place))
+        )
+
+    def _kept(self, made: Pieces) -> Pieces:
+        self.pieces.append(made)
+        return made
 
     def _numbers(self, writer: Type, reader: Type, place: str) -> Node:
         to = _number(writer, reader, place)
@@ -178,7 +188,7 @@ class _Resolver:
         number = self._number()
         item = self.node(writer.parts[0], reader.parts[0], at)
         if writer.sort == "map":
-            key = Pieces(self._number(), _column(_within(at, KEY)), None, text)
+            key = self._kept(Pieces(self._number(), _column(_within(at, KEY)), None, text))
             fields = [key, item]
             item = Record(fields, [(KEY, key), (VALUE, item)], lowest(fields))
         return Items(number, _column(place), item, kind_of(reader, place))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from processor.formats.avro.batch import Bools, Bytes, Cells, Ints, Why
 
@@ -27,6 +28,7 @@ class Single:
         self.keep = False
         self.bad: dict[int, str] = {}
         self.depth = 0
+        self.cut: dict[int, pl.Series] = {}
         self._data = source.bytes.tobytes()
         self._row = self._start = self._end = self._nothing = 0
         self._cells: dict[int, list[tuple[Any, ...]]] = {}

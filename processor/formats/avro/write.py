@@ -113,6 +113,10 @@ def _union(kind: Type, column: pl.Series, place: str) -> Plan:
         names = branch_names(kind)
         columns = [column.struct.field(name) for name in names]
         places = [f"{place}{BETWEEN}{name}" for name in names]
+    if len(found) == 1 and not column.null_count():
+        index = np.full(len(column), next(i for i, p in enumerate(kind.parts) if p is found[0]))
+        plan = _planned(found[0], column, place)
+        return layout.in_turn([layout.numbers(index), plan], len(column))
     masks = [each.is_not_null().to_numpy() for each in columns]
     there = sum((mask.astype(np.int64) for mask in masks), np.zeros(len(column), np.int64))
     _one_branch(there, null, column, place)
@@ -176,7 +180,8 @@ _WIDTHS: Final = {"float": "<f4", "double": "<f8", "boolean": "u1"}
 
 
 def _number(kind: Type, column: pl.Series, place: str) -> Plan:
-    cells = column.to_physical().to_numpy()
+    physical = column if column.dtype.is_numeric() else column.to_physical()
+    cells = physical.to_numpy()
     if kind.sort in _WIDTHS:
         return layout.words(cells.astype(_WIDTHS[kind.sort]))
     cells = cells.astype(np.int64)
