@@ -1,4 +1,4 @@
-"""Random messages, objects and numbers of schemas: what is written is read back, and bad is alone."""
+"""Random messages, objects and numbers of schemas: what is written is read back."""
 
 from __future__ import annotations
 

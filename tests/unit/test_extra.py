@@ -1,4 +1,4 @@
-"""Without the extra ``registry`` all the rest works, and who asks for it is told what to install."""
+"""Without the extra ``registry`` the rest works, and who asks for it is told what to install."""
 
 from __future__ import annotations
 
