@@ -10,9 +10,14 @@ from processor.formats.nested import changed, mapped
 
 
 def as_json(form: SchemaFormat, value: bytes) -> bytes:
-    """A record as a JSON object; raises `ValueError` with the reason for one that cannot be read.
+    r"""A record as a JSON object; raises `ValueError` with the reason for one that cannot be read.
 
     Bytes are hexadecimal digits, and times of nanoseconds text.
+
+    >>> from processor import Avro
+    >>> fields = [{"name": "n", "type": "int"}, {"name": "raw", "type": "bytes"}]
+    >>> as_json(Avro({"type": "record", "name": "R", "fields": fields}), b"\x0c\x02\xff")
+    b'{"n":6,"raw":"ff"}'
     """
     decoded = form.decode([value])
     if decoded.bad:
