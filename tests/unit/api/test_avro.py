@@ -17,7 +17,7 @@ from processor import Avro, Json, Topology, TopologyError
 from processor import functions as F
 from processor.cli.main import cli
 from processor.cli.verify import verified
-from processor.engine.rows import for_columns, row_reader
+from processor.engine.rows import for_columns, look_ahead, row_reader
 from processor.plan import compacted
 from processor.testing import TestDriver
 
@@ -172,8 +172,12 @@ def test_a_record_is_taken_apart_as_json_would_be() -> None:
     assert read is not None
     (value,) = form.records([{"a": [b"\x01\xff"], "n": None, "at": 1}])
     assert read(value) == {"a": ["01ff"], "n": None, "at": "1970-01-01 00:00:00.000000001+00:00"}
-    with pytest.raises(ValueError, match="the record ends"):
+    with pytest.raises(ValueError, match="no record of the schema"):
         read(value[:-1])
+    look_ahead(read, [value, None, value[:-1]])
+    assert read(value)["n"] is None
+    with pytest.raises(ValueError, match="no record of the schema"):
+        read(b"")
     assert for_columns(form, {"n": pl.Int64()}) == Json()
 
 
