@@ -29,6 +29,7 @@ import fastavro
 import numpy as np
 import polars as pl
 
+from benchmarks.micro.schemas import schema_steps
 from benchmarks.work import MALFORMED, START_MS, work
 from processor import Avro, Csv, Json
 from processor.connectors.partitioner import partition as partition_of
@@ -127,6 +128,7 @@ def _odd_steps(trips: list[list[bytes]], payments: list[list[bytes]]) -> dict[st
         "JSON to columns, numbers as text": lambda i: text.decode(payments[i]),
         **_nested_steps(len(payments[0])),
         **_avro_steps(trips[0]),
+        **schema_steps(len(trips[0])),
     }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Final
 
 import click
@@ -84,10 +84,11 @@ class Screen:
     def _value(self, topic: str, value: bytes | None) -> str:
         """A value as text; of a format with a schema as JSON."""
         form = self._schemed.get(topic)
-        if form is not None and value is not None:
-            with suppress(ValueError, RegistryError):
-                return as_json(form, value).decode()
-        return _text(value)
+        line = None
+        if form is not None:
+            with suppress(RegistryError):
+                line = as_json(form, [value])[0]
+        return _text(value if line is None else line)
 
 
 def _text(data: bytes | None) -> str:

@@ -158,9 +158,9 @@ def _prepared(
     used: app.Backends,
     feed: Mapping[str, str],
 ) -> list[Job]:
+    app.prepare_schemas(plans)
     telling.line(used.line)
     counts = app.prepare_topics(used.log, plans, settings)
-    app.prepare_schemas(plans)
     if settings.on_checkpoint_loss == "changelog":
         create = bool(settings.create_topics) or settings.bootstrap_servers is None
         changelog.prepare(used.log, counts, create=create)

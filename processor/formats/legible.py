@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import polars as pl
 
-from processor.formats.base import DataType, SchemaFormat
+from processor.formats.base import DataType, SchemaFormat, Values
 from processor.formats.json import Json
 from processor.formats.nested import changed, mapped
 
 
-def as_json(form: SchemaFormat, value: bytes) -> bytes:
-    """A record as a JSON object; raises `ValueError` with the reason for one that cannot be read.
+def as_json(form: SchemaFormat, values: Values) -> list[bytes | None]:
+    r"""Records as JSON objects; ``None`` for one that cannot be read.
 
     Bytes are hexadecimal digits, and times of nanoseconds text.
+
+    >>> from processor import Avro
+    >>> fields = [{"name": "n", "type": "int"}, {"name": "raw", "type": "bytes"}]
+    >>> form = Avro({"type": "record", "name": "R", "fields": fields})
+    >>> as_json(form, [b"\x0c\x02\xff", b""])
+    [b'{"n":6,"raw":"ff"}', None]
     """
-    decoded = form.decode([value])
-    if decoded.bad:
-        raise ValueError(decoded.bad[0])
+    decoded = form.decode(values)
+    good = [row for row in range(len(values)) if row not in decoded.bad]
     columns = [
         changed(column, "", lambda cells, _: _legible(cells), mapped(column.dtype, "", _wanted))[0]
-        for column in decoded.frame.get_columns()
+        for column in decoded.frame[good].get_columns()
     ]
-    return Json().encode(pl.DataFrame(columns))[0]
+    lines: list[bytes | None] = [None] * len(values)
+    for row, line in zip(good, Json().encode(pl.DataFrame(columns)), strict=True):
+        lines[row] = line
+    return lines
 
 
 def _wanted(kind: pl.DataType, _: str) -> DataType:

@@ -133,6 +133,11 @@ class Registered(SchemaFormat):
         return self._writers
 
     @property
+    def connected(self) -> Schemas | None:
+        """The registry that is asked; ``None`` before there is one."""
+        return self._link.schemas
+
+    @property
     def schemas(self) -> Schemas:
         """The registry; raises `RegistryError` where it was not connected to."""
         if self._link.schemas is None:

@@ -261,8 +261,14 @@ class TestDriver:
         return [message.value() for message in self.read(topic)]
 
     def rows(self, topic: str) -> list[dict[str, Any]]:
-        """The rows of an output topic, read by the format that wrote them, which has columns."""
-        form = next(sink.format for sink in self.plan.sinks if sink.topic == topic)
+        """The rows of an output topic, read by the format that wrote them.
+
+        Raises `ProcessorError` if no sink with columns in its format writes the topic.
+        """
+        forms = [sink.format for sink in self.plan.sinks if sink.topic == topic]
+        if not forms or not forms[0].columns:
+            raise ProcessorError(f"{topic!r} is written by no format with columns")
+        form = forms[0]
         decoded = form.decode(self.values(topic))
         if decoded.bad:
             raise ProcessorError(f"{topic}: {next(iter(decoded.bad.values()))}")

@@ -111,9 +111,7 @@ def one_field(kind):
 
 
 CLIENT = Client("mock://property", {})
-FORMS = {
-    kind: Registered(Protobuf(one_field(kind)), auto_register=True).of(kind) for kind in KINDS
-}
+FORMS = {kind: Registered(Protobuf(one_field(kind)), auto_register=True).of(kind) for kind in KINDS}
 for each in FORMS.values():
     each.connect(CLIENT)
 

@@ -10,6 +10,7 @@ from processor import settings, slots
 from processor.api import functions
 from processor.app import worker
 from processor.connectors.kafka.settings import RECORD_BYTES_MAX
+from processor.formats.avro.kinds import LEVELS_MAX
 from processor.formats.avro.nodes import DEPTH_MAX
 from processor.formats.avro.single import NOTHING_MAX
 from processor.formats.base import VALUE_BYTES_MAX
@@ -31,6 +32,7 @@ WORKERS = settings.Settings.model_json_schema()["properties"]["workers"]["maximu
         ("a sum of whole numbers", NUMBER_MAX),
         ("a watermark's delay", validate._DELAY_MAX // timedelta(days=1)),
         ("items of an Avro array that take no bytes (`null`)", NOTHING_MAX),
+        ("an Avro schema", LEVELS_MAX),
         ("an Avro record inside itself, passed over", DEPTH_MAX),
         ("records of a batch", worker.RECORDS_MAX),
         ("records of a batch", worker.RECORDS_MAX_WITH_STATE),

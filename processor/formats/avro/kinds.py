@@ -11,6 +11,7 @@ from processor.formats.nested import BETWEEN, named
 
 UNIT_OF: Final = {"millis": "ms", "micros": "us", "nanos": "ns"}
 DURATION: Final = pl.Struct({"months": pl.UInt32, "days": pl.UInt32, "milliseconds": pl.UInt32})
+LEVELS_MAX: Final = 64
 KEY: Final = "key"
 VALUE: Final = "value"
 
@@ -62,7 +63,17 @@ def kind_of(kind: Type, place: str) -> pl.DataType:
     return _kind(kind, place, [])
 
 
+def check_depth(place: str) -> None:
+    """Raise `SchemaError` for a place that lies too deep: each level is a call inside a call."""
+    if place.count(BETWEEN) > LEVELS_MAX:
+        raise SchemaError(
+            f"{named(place)[:40]}… is nested deeper than {LEVELS_MAX} levels",
+            remedy="keep what lies so deep as bytes, or as a topic of its own",
+        )
+
+
 def _kind(kind: Type, place: str, within: list[Type]) -> pl.DataType:
+    check_depth(place)
     if any(kind is each for each in within):
         raise SchemaError(
             f"{named(place)!r} is a {kind.short!r} inside a {kind.short!r}: a column of it would "

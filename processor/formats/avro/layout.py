@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ from processor.formats.base import WriteError
 Out: TypeAlias = npt.NDArray[np.uint8]
 Put: TypeAlias = Callable[[Out, Ints], None]
 
+_PART: Final = 1 << 20
 ROOM: Final = 16
 """Bytes behind the last row's: a word may be put over the end."""
 _U64 = np.uint64
@@ -81,13 +83,20 @@ def pieces(column: pl.Series, sizes: Ints) -> Plan:
     """Bytes as they are."""
     joined = np.frombuffer(b"".join(column.to_list()), np.uint8)
 
+    ends = np.cumsum(sizes)
+
     def put(out: Out, pos: Ints) -> None:
-        if len(sizes) and (sizes == sizes[0]).all():
-            width = int(sizes[0])
-            out[pos[:, None] + np.arange(width)] = joined.reshape(len(sizes), width)
-        else:
-            starts = np.cumsum(sizes) - sizes
-            out[np.repeat(pos - starts, sizes) + np.arange(len(joined))] = joined
+        # A place takes eight times what it holds, so that what is long is put part by part.
+        cuts = np.searchsorted(ends, np.arange(_PART, len(joined), _PART), side="right")
+        for first, last in pairwise([0, *np.unique(cuts).tolist(), len(sizes)]):
+            rows = slice(first, last)
+            starts = ends[rows] - sizes[rows]
+            if last - first == 1:
+                out[pos[first] : pos[first] + sizes[first]] = joined[starts[0] : ends[first]]
+            elif last > first:
+                places = np.repeat(pos[rows] - starts, sizes[rows])
+                places += np.arange(starts[0], ends[last - 1])
+                out[places] = joined[starts[0] : ends[last - 1]]
 
     return Plan(sizes, put)
 

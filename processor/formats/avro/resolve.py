@@ -15,7 +15,15 @@ import polars as pl
 from processor.formats.avro.batch import Bytes
 from processor.formats.avro.defaults import default_bytes
 from processor.formats.avro.joints import Again, Branch, Chosen, Items, Record, Union, lowest
-from processor.formats.avro.kinds import KEY, VALUE, branch_names, columns_of, kind_of, members
+from processor.formats.avro.kinds import (
+    KEY,
+    VALUE,
+    branch_names,
+    check_depth,
+    columns_of,
+    kind_of,
+    members,
+)
 from processor.formats.avro.leaves import (
     DAYS,
     INT,
@@ -240,6 +248,7 @@ class _Resolver:
 
     def skip(self, writer: Type, place: str) -> Node:
         """What passes over a type that is no column."""
+        check_depth(place)
         where = f"field {named(place)!r}"
         if writer.sort == "record":
             return self._skipped_record(writer, place)

@@ -6,6 +6,8 @@ import io
 import json
 import math
 import sys
+from datetime import time
+from decimal import Decimal
 from typing import Any
 
 import fastavro
@@ -17,8 +19,9 @@ from processor import Avro, Json, Topology, TopologyError
 from processor import functions as F
 from processor.cli.main import cli
 from processor.cli.verify import verified
-from processor.engine.rows import for_columns, row_reader
+from processor.engine.rows import for_columns, look_ahead, row_reader
 from processor.plan import compacted
+from processor.plan.describe import describe
 from processor.testing import TestDriver
 
 
@@ -172,8 +175,12 @@ def test_a_record_is_taken_apart_as_json_would_be() -> None:
     assert read is not None
     (value,) = form.records([{"a": [b"\x01\xff"], "n": None, "at": 1}])
     assert read(value) == {"a": ["01ff"], "n": None, "at": "1970-01-01 00:00:00.000000001+00:00"}
-    with pytest.raises(ValueError, match="the record ends"):
+    with pytest.raises(ValueError, match="no record of the schema"):
         read(value[:-1])
+    look_ahead(read, [value, None, value[:-1]])
+    assert read(value)["n"] is None
+    with pytest.raises(ValueError, match="no record of the schema"):
+        read(b"")
     assert for_columns(form, {"n": pl.Int64()}) == Json()
 
 
@@ -239,3 +246,40 @@ def test_a_file_whose_records_do_not_fit_is_refused(sales) -> None:
     done = sales(container(schema("Sale", shop="string", n="string"), {"shop": "a", "n": "b"}))
     assert done.exit_code == 2
     assert "'n' is written as string" in done.output
+
+
+EVERY = schema(
+    "Every", b="boolean", i="int", l="long", f="float", d="double", y="bytes", s="string", z="null",
+    fix={"type": "fixed", "name": "Fix", "size": 2},
+    e={"type": "enum", "name": "E", "symbols": ["A", "B"]},
+    a={"type": "array", "items": ["null", "string"]}, m={"type": "map", "values": "double"},
+    r=schema("Inner", at=AT, day={"type": "int", "logicalType": "date"}),
+    u=["null", "int", {"type": "array", "items": "Inner"}],
+    dec={"type": "bytes", "logicalType": "decimal", "precision": 30, "scale": 3},
+    t={"type": "long", "logicalType": "time-micros"},
+    ns={"type": "long", "logicalType": "timestamp-nanos"},
+    ms={"type": "long", "logicalType": "local-timestamp-millis"},
+    id={"type": "fixed", "name": "Id", "size": 16, "logicalType": "uuid"},
+    span={"type": "fixed", "name": "Span", "size": 12, "logicalType": "duration"},
+)  # fmt: skip
+FULL: dict[str, Any] = {
+    "b": True, "i": -1, "l": 2**60, "f": 0.5, "d": math.inf, "y": b"\x00", "s": "", "z": None,
+    "fix": b"ab", "e": "B", "a": ["x", None], "m": [{"key": "k", "value": 1.5}],
+    "r": {"at": 0, "day": 16_000}, "u": {"int": None, "array": [{"at": 5, "day": 1}]},
+    "dec": Decimal("-12345678901234567890.125"), "t": time(12, 30), "ns": 1, "ms": 1,
+    "id": "12345678-1234-1234-1234-123456789abc",
+    "span": {"months": 1, "days": 2, "milliseconds": 3},
+}  # fmt: skip
+
+
+def test_every_type_passes_through_a_topology_unchanged() -> None:
+    form = Avro(EVERY)
+    topology = Topology("copy")
+    rows = topology.read.kafka("in", format=form)
+    rows.filter(pl.col("i") < 0).with_columns(l=pl.col("l")).write.kafka("out", format=form)
+    driver = TestDriver(topology)
+    driver.feed([FULL, FULL | {"u": None, "i": -5}, FULL | {"i": 5}])
+    driver.run()
+    assert driver.dead_letters() == []
+    assert driver.values("out") == form.records([FULL, FULL | {"u": None, "i": -5}])
+    assert "Every" in describe(topology.plan())

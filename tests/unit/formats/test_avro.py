@@ -489,3 +489,24 @@ def test_fastavro_reads_what_is_written() -> None:
     (value,) = form.encode(frame)
     read = fastavro.schemaless_reader(io.BytesIO(value), fastavro.parse_schema(schema), None)
     assert read == {"f0": "é", "f1": at}
+
+
+@pytest.mark.parametrize("sizes", [[3_000_000], [1, 0, 5], [700_000] * 4, [0, 2_000_000, 1, 9] * 2])
+def test_pieces_of_any_length_are_written_where_they_belong(sizes: list[int]) -> None:
+    rows = [bytes([65 + i]) * n for i, n in enumerate(sizes)]
+    form = Avro(record("bytes", "int"), value_bytes_max=4_000_000)
+    frame = pl.DataFrame({"f0": rows, "f1": [1] * len(rows)}, schema=dict(form.columns))
+    values = form.encode(frame)
+    assert values == [size(row) + b"\x02" for row in rows]
+    assert form.decode(values).frame.equals(frame)
+
+
+def test_deep_data_is_read_as_deep_as_a_schema_may_be() -> None:
+    kind: Any = "int"
+    for level in range(31):
+        kind = {"type": "array", "items": record(kind, name=f"R{level}")}
+    form = one(kind)
+    value = b"\x02" * 32 + b"\x00" * 31
+    decoded = form.decode([value, value[:-1], value])
+    assert list(decoded.bad) == [1]
+    assert form.encode(decoded.frame[[0, 2]]) == [value, value]

@@ -214,3 +214,17 @@ def test_the_guide_names_every_type() -> None:
     part = guide.partition("### Avro")[2].partition("###")[0].replace("`-", "`timestamp-")
     for name in (*PRIMITIVES, *NAMED, "array", "map", *_LOGICAL):
         assert f"`{name.removeprefix('local-')}`" in part, name
+
+
+def test_a_schema_that_is_nested_too_deep_is_refused() -> None:
+    kind: Any = "int"
+    for level in range(90):
+        kind = (
+            {"type": "array", "items": kind} if level % 2 else record(kind) | {"name": f"R{level}"}
+        )
+    with pytest.raises(TopologyError, match="nested deeper than 64 levels"):
+        Avro(record(kind))
+    more = {"type": "record", "name": "R", "fields": [{"name": "a", "type": "int"}]}
+    more["fields"] += record(kind)["fields"]  # type: ignore[operator]
+    with pytest.raises(TopologyError, match="nested deeper than 64 levels"):
+        Avro(more, select=("a",))
