@@ -202,10 +202,8 @@ class Registered(SchemaFormat):
 
     def fed(self, values: Sequence[bytes]) -> list[bytes]:
         """The format's own records, as a producer of the topic writes them: its schema is known."""
-        if self._link.known is None and values:
-            producer = replace(self, auto_register=True).of(self.topic)
-            producer.connect(self.schemas)
-            self._link.known = producer.known()
+        if values:
+            self._known(register=True)
         return self._numbered(values)
 
     def _numbered(self, values: Sequence[bytes]) -> list[bytes]:
@@ -226,10 +224,13 @@ class Registered(SchemaFormat):
 
         Raises `RegistryError` where it is not there.
         """
+        return self._known(register=self.auto_register)
+
+    def _known(self, *, register: bool) -> Known:
         if self._link.known is None:
             schemas, wanted = self.schemas, self._writers.wanted
             known = schemas.find(self.subject, wanted)
-            if known is None and self.auto_register:
+            if known is None and register:
                 known = schemas.register(self.subject, wanted)
             if known is None:
                 raise RegistryError(

@@ -228,3 +228,19 @@ def test_three_hundred_members_and_deep_ones_work():
     nested = JsonSchema(deep)
     value = b'{"a":' * 20 + b"7" + b"}" * 20
     assert nested.encode(nested.decode([value]).frame) == [value]
+
+
+def test_words_within_a_schema_that_is_referred_to_are_kept_to():
+    line = {"type": "object", "properties": {"n": {"type": "integer", "maximum": 5}}}
+    form = JsonSchema(
+        {"properties": {"line": {"$ref": "line.json"}}}, references={"line.json": line}
+    )
+    decoded = form.decode([b'{"line":{"n":5}}', b'{"line":{"n":6}}'])
+    assert decoded.bad == {1: "column 'line.n': 6 is greater than the maximum of 5"}
+
+
+def test_a_schema_says_which_draft_it_is_of():
+    older = {"$schema": "http://json-schema.org/draft-04/schema#", "properties": {
+        "n": {"type": "integer", "minimum": 3, "exclusiveMinimum": True},
+    }}  # fmt: skip
+    assert list(JsonSchema(older).decode([b'{"n":3}', b'{"n":4}']).bad) == [0]
