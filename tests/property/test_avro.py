@@ -85,6 +85,20 @@ def test_a_broken_record_never_changes_its_neighbours(
 
 @QUICK
 @given(broken())
+def test_what_is_bad_all_at_once_is_bad_one_by_one_and_for_the_same_reason(
+    batch: tuple[Any, Type, list[bytes], list[bytes]],
+) -> None:
+    _, kind, _, values = batch
+    reader = AvroReader(kind)
+    fast = reader.decode(values)
+    slow = reader._again(fast.frame.clear(len(values)), Bytes(values), range(len(values)))
+    assert slow.bad == fast.bad
+    good = [row for row in range(len(values)) if row not in fast.bad]
+    assert slow.frame[good].equals(fast.frame[good], null_equal=True)
+
+
+@QUICK
+@given(broken())
 def test_a_record_is_read_as_fastavro_reads_it_or_is_bad(
     batch: tuple[Any, Type, list[bytes], list[bytes]],
 ) -> None:
