@@ -22,9 +22,9 @@ import polars as pl
 from processor.errors import RegistryError, SchemaChangeError, TopologyError
 from processor.formats import declared, framing
 from processor.formats.base import DataType, Decoded, SchemaFormat, Values
+from processor.formats.fitting import Decode, UnfitError, Writers
 from processor.formats.framing import HEADER, Headers
 from processor.formats.registry import Known, Registry, Schema, Schemas, subject_of
-from processor.formats.writers import Decode, UnfitError, Writers, writers_of
 
 OnSchemaChange: TypeAlias = Literal["dead_letter", "stop", "continue"]
 IdIn: TypeAlias = Literal["value", "header"]
@@ -81,6 +81,9 @@ class Registered(SchemaFormat):
     _link: _Link = field(init=False, repr=False, compare=False, default_factory=_Link)
 
     def __post_init__(self) -> None:
+        # It loads every format that there is, and most topologies have none of these.
+        from processor.formats.writers import writers_of
+
         at = declared.told_at()
         found = writers_of(self.format)
         if found is None:

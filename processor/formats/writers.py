@@ -10,11 +10,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 import polars as pl
@@ -25,47 +25,11 @@ from processor.formats.avro.codec import AvroReader
 from processor.formats.avro.declared import Avro
 from processor.formats.avro.schema import Field, SchemaError, Type, parse
 from processor.formats.base import Decoded
+from processor.formats.fitting import Decode, UnfitError, Writers
 from processor.formats.json_schema import JsonSchema
 from processor.formats.proto_index import behind, index_of
 from processor.formats.protobuf import Protobuf
 from processor.formats.registry import Kind, Schema, Wanted, texts_of
-
-Decode = Callable[[list[bytes]], Decoded]
-
-
-class UnfitError(ValueError):
-    """Records of a writer's schema cannot be read as the reader's columns; the reason."""
-
-
-class Writers(Protocol):
-    """A format, as a registry's schemas are read by it."""
-
-    @property
-    def kind(self) -> Kind:
-        """What the registry calls its schemas."""
-        ...
-
-    @property
-    def record(self) -> str:
-        """The record's full name, which some subjects are called after."""
-        ...
-
-    @property
-    def wanted(self) -> Wanted:
-        """The format's own schema, as it is registered."""
-        ...
-
-    @property
-    def index(self) -> bytes:
-        """What a record has between the id and its own bytes."""
-        ...
-
-    def reading(self, schema: Schema, *, lenient: bool) -> Decode:
-        """What reads the bytes behind an id of this schema; raises `UnfitError`.
-
-        With ``lenient``, a column that may be null is null where the schema does not give it.
-        """
-        ...
 
 
 def writers_of(form: object) -> Writers | None:

@@ -73,3 +73,17 @@ def test_what_needs_it_says_what_to_install(code, what):
     assert what in told
     assert 'pip install "processor[registry]"' in told
     assert "<string>" in told or ".py:" in told
+
+
+def test_a_run_without_schemas_loads_nothing_of_them():
+    code = (
+        "import sys, processor.cli.work, processor.engine.worker, topologies.uber.enrich\n"
+        "parts = ('fastavro', 'google', 'jsonschema', 'confluent_kafka.schema_registry',\n"
+        "         'processor.formats.writers', 'processor.connectors.registry.client')\n"
+        "print([m for m in sys.modules if m.startswith(parts)])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60,
+        check=True,
+    )  # fmt: skip
+    assert done.stdout.strip() == "[]"

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 from processor.errors import RegistryAwayError, RegistryError
+from processor.formats.fitting import UnfitError
 from processor.formats.registered import Registered
 from processor.formats.registry import Known, Schema
-from processor.formats.writers import UnfitError
 from processor.plan.nodes import Location, Plan
 
 Weight: TypeAlias = Literal["ok", "note", "break"]
