@@ -35,7 +35,8 @@ def schema_steps(records: int) -> dict[str, Callable[[int], object]]:
     lines = [b'{"id":%d,"user":"user-%d","price":%d.5}' % (i, i % 100, i) for i in range(records)]
     kinds = {"id": pl.Int64, "user": pl.String, "price": pl.Float64, "note": pl.String}
     plain = Json(kinds, optional=frozenset({"price", "note"}))
-    form, strict = JsonSchema(OBJECT), JsonSchema({**OBJECT, "additionalProperties": False})
+    form, alone = JsonSchema(OBJECT), JsonSchema({**OBJECT, "additionalProperties": False})
+    strict = JsonSchema({**OBJECT, "minProperties": 1})
     frame, client = form.decode(lines).frame, Client("mock://bench", {})
     first, second = (_registered({**OBJECT, "title": title}, client) for title in "ab")
     values = first.encode(frame)
@@ -48,7 +49,8 @@ def schema_steps(records: int) -> dict[str, Callable[[int], object]]:
     return {
         "JSON to columns, four members": lambda _: plain.decode(lines),
         "JSON Schema to columns": lambda _: form.decode(lines),
-        "JSON Schema to columns, additionalProperties": lambda _: strict.decode(lines),
+        "JSON Schema to columns, no other members": lambda _: alone.decode(lines),
+        "JSON Schema to columns, minProperties": lambda _: strict.decode(lines),
         "columns to JSON Schema": lambda _: form.encode(frame),
         "JSON Schema of a registry to columns": lambda _: first.decode(values),
         "JSON Schema of a registry to columns, two in turns": lambda _: first.decode(turns),

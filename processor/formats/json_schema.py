@@ -2,8 +2,9 @@
 
 `Json` does the reading and the writing. Beside it, records are looked at that columns alone cannot
 judge: a number where the schema has text, a null where a member may only be missing. These are
-found by column, and looked at one by one. A schema with words that no column says (``pattern``,
-``minimum``, ``additionalProperties`` and so on) has every record checked by the library
+found by column, and looked at one by one. Where objects may have no other members than those that
+are named (``"additionalProperties": false``), every record is looked at. A schema with words that
+no column says (``pattern``, ``minimum`` and so on) has every record checked by the library
 ``jsonschema``, which takes some 50 µs each.
 """
 
@@ -34,7 +35,15 @@ from processor.formats.base import (
     shown,
 )
 from processor.formats.json import Json
-from processor.formats.json_shape import Reader, Shape, Test, anywhere, misfit, without_nulls
+from processor.formats.json_shape import (
+    Reader,
+    Shape,
+    Test,
+    anywhere,
+    misfit,
+    strangers,
+    without_nulls,
+)
 from processor.formats.needs import needed
 from processor.formats.times import ISO
 from processor.model.location import Location
@@ -76,6 +85,7 @@ class JsonSchema(SchemaFormat):
     root: Mapping[str, Any] = field(init=False, repr=False, compare=False)
     shape: Shape = field(init=False, repr=False, compare=False)
     _json: Json = field(init=False, repr=False, compare=False)
+    _strangers: Callable[[Any], bool] | None = field(init=False, repr=False, compare=False)
     _errors: Callable[[Any], str | None] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -93,6 +103,7 @@ class JsonSchema(SchemaFormat):
         object.__setattr__(self, "root", root)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "_json", form)
+        object.__setattr__(self, "_strangers", strangers(shape))
         errors = _checker(root, others, at) if reader.words else None
         object.__setattr__(self, "_errors", errors)
 
@@ -195,6 +206,10 @@ class JsonSchema(SchemaFormat):
             return list(range(len(values)))
         frame = decoded.frame
         doubt = np.zeros(frame.height, np.bool_)
+        if self._strangers is not None:
+            for row, value in enumerate(values):
+                if value is not None and row not in decoded.bad:
+                    doubt[row] = self._strangers(_parsed(value))
         for test in (_is_unlike_text, _is_missing, _is_missing_or_null):
             found = self._rows(frame, test)
             if found is not None:

@@ -53,13 +53,15 @@ class Shape:
     """A part of an object.
 
     ``null`` says that it may be null, ``free`` that it may be of any type and is text as it stands,
-    ``required`` that it has to be there. An object has ``members``, a list its ``element``.
+    ``required`` that it has to be there. An object has ``members``, and no others if it is
+    ``closed``; a list has its ``element``.
     """
 
     kind: pl.DataType
     null: bool = False
     free: bool = False
     required: bool = False
+    closed: bool = False
     members: tuple[tuple[str, Shape], ...] = ()
     element: Shape | None = None
 
@@ -147,7 +149,8 @@ class Reader:
             for name, part in properties.items()
         )
         kinds = {name: member.kind for name, member in members}
-        return Shape(pl.Struct(kinds), members=members)
+        closed = schema.get("additionalProperties") is False and "patternProperties" not in schema
+        return Shape(pl.Struct(kinds), closed=closed, members=members)
 
     def _one_of(self, schema: Mapping[str, Any], word: str, way: tuple[str, ...]) -> Shape:
         """One of several: a value or null, or several types that no column is of."""
@@ -226,7 +229,8 @@ def _plain(word: str, schema: Mapping[str, Any]) -> bool:
     """Whether a word that mostly says more says nothing more here."""
     value = schema[word]
     if word == "additionalProperties":
-        return value is True or value == {}
+        others = "patternProperties" in schema or "properties" not in schema
+        return value is True or value == {} or (value is False and not others)
     if word in ("oneOf", "anyOf"):
         return sum(not _is_null(branch) for branch in value) == 1
     return word == "enum" and all(isinstance(one, str | None) for one in value)
@@ -277,11 +281,43 @@ def _misfits(cell: Any, shape: Shape, place: str) -> Iterator[str]:
 
 
 def _missing(cell: Mapping[str, Any], shape: Shape, before: str) -> Iterator[str]:
+    if shape.closed:
+        names = {name for name, _ in shape.members}
+        yield from (f"column {before + n!r}: no such member" for n in cell if n not in names)
     for name, member in shape.members:
         if name in cell:
             yield from _misfits(cell[name], member, before + name)
         elif member.required:
             yield f"column {before + name!r}: missing"
+
+
+def strangers(shape: Shape) -> Callable[[Any], bool] | None:
+    """Whether a value has members that its shape does not name; ``None`` where it may have any.
+
+    >>> members = (("a", Shape(pl.Int64())),)
+    >>> look = strangers(Shape(pl.Struct({"a": pl.Int64()}), closed=True, members=members))
+    >>> look({"a": 1}), look({"a": 1, "b": 2})
+    (False, True)
+    """
+    if shape.element is not None:
+        each = strangers(shape.element)
+        return (
+            None if each is None else lambda cell: isinstance(cell, list) and any(map(each, cell))
+        )
+    names = frozenset(name for name, _ in shape.members)
+    found = ((name, strangers(member)) for name, member in shape.members)
+    inside = [(name, look) for name, look in found if look is not None]
+    if not shape.closed and not inside:
+        return None
+
+    def look(cell: Any) -> bool:
+        if not isinstance(cell, dict):
+            return False
+        if shape.closed and not cell.keys() <= names:
+            return True
+        return any(name in cell and within(cell[name]) for name, within in inside)
+
+    return look
 
 
 def without_nulls(cell: Any, shape: Shape) -> Any:

@@ -161,11 +161,12 @@ def lists(depth):
 
 def objects(depth):
     def made(properties):
-        required = st.sets(st.sampled_from(sorted(properties)))
-        return required.map(
-            lambda names: {
+        return st.builds(
+            lambda names, more: {
                 "type": "object", "properties": properties, "required": sorted(names),
-            }
+                "additionalProperties": more,
+            },
+            st.sets(st.sampled_from(sorted(properties))), st.booleans(),
         )  # fmt: skip
 
     return st.dictionaries(NAMES, schemas(depth), min_size=1, max_size=3).flatmap(made)
@@ -180,6 +181,7 @@ def cells(schema, *, wild):
     elif schema["type"] == "object":
         members = {name: cells(part, wild=wild) for name, part in schema["properties"].items()}
         must = {name: members[name] for name in schema["required"] if not wild}
+        members |= {"zz": st.just(5)} if wild else {}
         fitting = st.fixed_dictionaries(
             must, optional={name: m for name, m in members.items() if name not in must}
         )

@@ -162,6 +162,25 @@ def test_words_that_no_column_says_are_kept_to():
     }
 
 
+def test_members_that_are_not_named_are_bad_where_objects_are_closed():
+    inner = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": {"a": {"type": "integer"}},
+    }
+    form = JsonSchema({"properties": {"o": inner, "l": {"type": "array", "items": inner}}})
+    decoded = form.decode(
+        [b'{"o":{"a":1},"new":2}', b'{"o":{"a":1,"b":2}}', b'{"l":[{"a":1},{"c":null}]}', b"{}"]
+    )
+    assert decoded.bad == {
+        1: "column 'o.b': no such member",
+        2: "column 'l[1].c': no such member",
+    }
+    assert form._errors is None
+    whole = JsonSchema({**inner, "patternProperties": {"^x": {}}})
+    assert list(whole.decode([b'{"x1":1}', b'{"y":1}']).bad) == [1]
+
+
 def test_words_hold_for_what_is_written_too():
     form = JsonSchema(WORDS)
     kinds = {"n": pl.Int64, "code": pl.String}
