@@ -202,7 +202,7 @@ def frame(kind: Type, rows: list[Any]) -> pl.DataFrame:
 
 
 def of_any_text(schema: Any) -> Any:
-    """The schema with UUIDs as text: fastavro refuses what is none, and we leave it as it stands."""
+    """The schema with UUIDs as text: fastavro refuses what is none, we leave it as it is."""
     if isinstance(schema, list):
         return [of_any_text(part) for part in schema]
     if not isinstance(schema, dict):
