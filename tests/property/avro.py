@@ -201,8 +201,16 @@ def frame(kind: Type, rows: list[Any]) -> pl.DataFrame:
     )
 
 
-def has_empty_union_of_null(schema: Any) -> bool:
-    return schema == ["null"]
+def of_any_text(schema: Any) -> Any:
+    """The schema with UUIDs as text: fastavro refuses what is none, we leave it as it is."""
+    if isinstance(schema, list):
+        return [of_any_text(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    kept = {n: of_any_text(p) for n, p in schema.items() if not n.startswith("__")}
+    if kept.get("logicalType") == "uuid" and kept["type"] == "string":
+        del kept["logicalType"]
+    return kept
 
 
 @st.composite

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from processor.formats.avro.batch import Bytes
 from processor.formats.avro.codec import AvroReader, AvroWriter
 from processor.formats.avro.schema import Type, parse
-from tests.property.avro import batches, frame, same, written
+from tests.property.avro import batches, frame, of_any_text, same, written
 from tests.property.profile import QUICK
 
 Batch = tuple[Any, Type, list[Any]]
@@ -103,6 +103,7 @@ def test_a_record_is_read_as_fastavro_reads_it_or_is_bad(
     batch: tuple[Any, Type, list[bytes], list[bytes]],
 ) -> None:
     schema, kind, _, values = batch
+    schema = fastavro.parse_schema(of_any_text(schema))
     decoded = AvroReader(kind).decode(values)
     for row, value in enumerate(values):
         alone = AvroReader(kind).decode([value])

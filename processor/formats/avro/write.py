@@ -129,13 +129,15 @@ def _union(kind: Type, column: pl.Series, place: str) -> Plan:
 
 
 def _one_branch(there: Ints, null: int | None, column: pl.Series, place: str) -> None:
-    wrong = (there > 1) | ((there == 0) if null is None else False)
+    absent = column.is_null().to_numpy()
+    # An object without a member is not null: it would be read back as another value.
+    wrong = np.where(absent, null is None, there != 1)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        if there[row]:
-            why = "and of a union one member is there"
-        else:
+        if absent[row]:
             why = "and the schema has no null there"
+        else:
+            why = "and of a union one member is there"
         raise WriteError(f"column {named(place)!r} is {shown(column[row])}, {why}")
 
 
