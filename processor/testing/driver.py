@@ -29,6 +29,7 @@ from processor.engine.upgrade import Upgraded
 from processor.engine.worker import Worker
 from processor.errors import FencedError, ProcessorError, RetriableError, StandbyError
 from processor.formats.base import SchemaFormat
+from processor.formats.registered import Registered
 from processor.formats.registry import Schemas
 from processor.metrics.progress import BatchReport
 from processor.model.log import Committed, TopicPartition
@@ -268,7 +269,7 @@ class TestDriver:
         forms = [sink.format for sink in self.plan.sinks if sink.topic == topic]
         if not forms or not forms[0].columns:
             raise ProcessorError(f"{topic!r} is written by no format with columns")
-        form = forms[0]
+        form = forms[0].of_value if isinstance(forms[0], Registered) else forms[0]
         decoded = form.decode(self.values(topic))
         if decoded.bad:
             raise ProcessorError(f"{topic}: {next(iter(decoded.bad.values()))}")

@@ -42,6 +42,7 @@ def test_what_was_published_is_verified_and_what_is_wrong_is_found(id_in):
     driver.run()
     report = verified(driver.plan, driver.log)
     assert report.findings == []
+    assert [row["total"] for row in driver.rows("totals")] == [pytest.approx(0.3)]
     (value,) = driver.values("totals")
     wrong = value[:-8] + struct.pack("<d", 7.0)
     driver.log.feed("totals", [wrong], keys=[b"ann"], headers=None)
