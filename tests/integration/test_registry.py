@@ -95,3 +95,22 @@ def test_a_run_waits_for_its_registry_and_loses_nothing(bench, registry):
         b"\0" + struct.pack(">I", number) + bytes([2 * id_]) for id_ in (1, 2, 3, 4, 5, 6)
     ]
     assert run.terminate().exit_code() == 0
+
+
+def test_two_workers_read_several_schemas_to_the_end_of_the_input(bench, registry):
+    source, output, avro = (f"{name}-{bench.id}" for name in ("rides", "json", "avro"))
+    text = TOPOLOGY.replace("SOURCE", source).replace("OUTPUT", output).replace("AVRO", avro)
+    (bench.directory / "both.py").write_text(text.replace("APP", f"both-{bench.id}"))
+    bench.topics.create(source, partitions=2)
+    for schema in (RIDE, NEWER):
+        registry.register(f"{source}-value", json.dumps(schema))
+    sent = [ride(1 + i % 2, i % 64) for i in range(2_000)]
+    bench.topics.fill(source, sent)
+    bench.start(
+        f"{bench.directory}/both.py", "--bootstrap-servers", bench.servers, "--redis-url",
+        bench.redis_url, "--schema-registry-url", registry.url, "--create-topics", 2,
+        "--workers", 2, "--until-caught-up",
+    ).succeeds(120)  # fmt: skip
+    assert sorted(ids(bench.topics.read(output))) == sorted(i % 64 for i in range(2_000))
+    assert len(bench.topics.read(avro)) == len(sent)
+    assert bench.topics.read(f"both-{bench.id}-dead-letters") == []
