@@ -3,9 +3,14 @@ from processor.api.frame import Frame as Frame
 from processor.api.topology import Topology as Topology
 from processor.errors import ProcessorError as ProcessorError
 from processor.errors import TopologyError as TopologyError
+from processor.formats.avro.declared import Avro as Avro
 from processor.formats.bytes import Bytes as Bytes
 from processor.formats.cloudevents import CloudEvents as CloudEvents
 from processor.formats.csv import Csv as Csv
 from processor.formats.debezium import Debezium as Debezium
 from processor.formats.json import Json as Json
+from processor.formats.json_schema import JsonSchema as JsonSchema
+from processor.formats.protobuf import Protobuf as Protobuf
+from processor.formats.registered import Registered as Registered
+from processor.formats.registry import Registry as Registry
 from processor.formats.text import Text as Text

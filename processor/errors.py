@@ -14,6 +14,9 @@
     ├── InputReplacedError          the input topic was deleted and made anew
     ├── StoreError                  Redis refused
     │   └── StoreAwayError          Redis does not answer for now: the same call may be made again
+    ├── RegistryError               the schema registry refused, or has no schema for an output
+    │   └── RegistryAwayError       the schema registry does not answer for now: ask again
+    ├── SchemaChangeError           records of a schema that does not fit, and told to stop on it
     └── LogError                    Kafka did not answer, or refused
         ├── RetriableError          the same call may be made again
         ├── AbortableError          the transaction must be aborted, the batch tried again
@@ -117,6 +120,24 @@ class StoreAwayError(StoreError):
     """The checkpoint store does not answer for now; the same call may be made again."""
 
     code = "store_away"
+
+
+class RegistryError(ProcessorError):
+    """The schema registry refused, or has not what a topology needs to write."""
+
+    code = "registry"
+
+
+class RegistryAwayError(RegistryError):
+    """The schema registry does not answer for now; the same call may be made again."""
+
+    code = "registry_away"
+
+
+class SchemaChangeError(ProcessorError):
+    """Records are of a schema that the topology's cannot be read from, and it says to stop."""
+
+    code = "schema_change"
 
 
 class LogError(ProcessorError):

@@ -8,9 +8,9 @@ command line       environment                       ``processor.toml``
 ``--kafka x.y=z``  ``PROCESSOR_KAFKA__X_Y=z``        ``[kafka]`` ``x.y = "z"``
 =================  ================================  ===========================
 
-``set`` and ``kafka`` are merged name by name; anything else is taken whole from the first that
-gives it. A fault names where it stands, what stands there and what would be right, but no secret. A
-setting of the Kafka client that would break a promise is a fault too.
+``set``, ``kafka`` and ``schema_registry`` are merged name by name; anything else is taken whole
+from the first that gives it. A fault names where it stands, what stands there and what would be
+right, but no secret. A setting of the Kafka client that would break a promise is a fault too.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal
 
 import orjson
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
@@ -30,97 +30,23 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from processor import masking
 from processor.errors import SettingsError
-from processor.model import duration, moment
+from processor.model.given import Duration, Place, Texts, Wait, Whole, create, flat
 from processor.refusals import addresses
 from processor.refusals import kafka as client
+from processor.refusals import registry as schemas
 
 PREFIX: Final = "PROCESSOR_"
 FILE: Final = "processor.toml"
-_TABLES: Final = ("set", "kafka")
+_TABLES: Final = ("set", "kafka", "schema_registry")
+_SECRETS: Final[Mapping[str, Callable[[str], bool]]] = {
+    "kafka": client.secret, "schema_registry": schemas.secret, "set": masking.secret_name,
+}  # fmt: skip
 # Variables that are no settings: the file's name, where a test kills a worker, what tests run
 # against, and what Windows sets.
 _OTHERS: Final = frozenset(
     {"CONFIG", "CRASH_AT", "ARCHITECTURE", "ARCHITEW6432", "IDENTIFIER", "LEVEL", "REVISION"}
 )
 _OF_TESTS: Final = "TEST_"
-
-
-def _duration(value: object) -> object:
-    """A duration as text, or a number of seconds."""
-    if isinstance(value, bool):
-        raise ValueError("a duration is needed, not a truth value")  # noqa: TRY004 - pydantic's way
-    if isinstance(value, str):
-        try:
-            value = float(value)
-        except ValueError:
-            return duration.parse(str(value))
-    if isinstance(value, int | float):
-        try:
-            return timedelta(seconds=value)
-        except (OverflowError, ValueError):
-            raise ValueError(f"{value} s is no duration") from None
-    return value
-
-
-def _create(value: object) -> object:
-    """``true``, ``false``, or a number of partitions; pydantic would take 1 for true."""
-    if isinstance(value, str):
-        word = value.strip().lower()
-        if word in ("true", "yes", "on"):
-            return True
-        if word in ("false", "no", "off"):
-            return False
-        if not word.isdigit():
-            raise ValueError("true, false or a number of partitions is needed")
-        value = int(word)
-    if isinstance(value, int) and not isinstance(value, bool) and value < 1:
-        raise ValueError("a topic has at least 1 partition")
-    return value
-
-
-def _whole(value: object) -> object:
-    """A number; pydantic would take true for 1."""
-    if isinstance(value, bool):
-        raise ValueError("a number is needed, not a truth value")  # noqa: TRY004 - pydantic's way
-    return value
-
-
-def _texts(value: object) -> object:
-    """A table's values as text, nested tables joined by dots."""
-    if not isinstance(value, Mapping):
-        return value
-    return dict(_flat(value))
-
-
-def _flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{name}.")
-        else:
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            yield prefix + name, text
-
-
-def _place(value: object) -> object:
-    """An end of the log, or a time; TOML has times of its own."""
-    if isinstance(value, datetime):
-        return value if value.tzinfo else value.replace(tzinfo=UTC)
-    text = value.isoformat() if isinstance(value, date) else value
-    if not isinstance(text, str):
-        raise ValueError(f"earliest, latest or a time like {moment.EXAMPLE} is needed")  # noqa: TRY004 - pydantic's way
-    if text in ("earliest", "latest"):
-        return text
-    try:
-        return moment.parse(text)
-    except ValueError:
-        raise ValueError(f"neither earliest, latest nor a time like {moment.EXAMPLE}") from None
-
-
-Place: TypeAlias = Annotated[Literal["earliest", "latest"] | datetime, BeforeValidator(_place)]
-Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
-Wait: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
-Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
-Texts: TypeAlias = Annotated[dict[str, str], BeforeValidator(_texts)]
 
 
 class Settings(BaseSettings):
@@ -134,11 +60,12 @@ class Settings(BaseSettings):
 
     bootstrap_servers: str | None = None
     redis_url: SecretStr | None = None
+    schema_registry_url: SecretStr | None = None
     interval: Duration = timedelta(milliseconds=100)
     guarantee: Literal["exactly-once", "at-least-once"] = "exactly-once"
     workers: Whole = Field(default=1, ge=1, le=1024)
     until_caught_up: bool = False
-    create_topics: Annotated[bool | int, BeforeValidator(_create)] = False
+    create_topics: Annotated[bool | int, BeforeValidator(create)] = False
     set: Texts = Field(default_factory=dict)
     metrics_port: Whole | None = Field(default=None, ge=0, le=65535)
     metrics_host: str = "127.0.0.1"
@@ -153,6 +80,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     # Passwords of SASL and TLS are among these.
     kafka: Texts = Field(default_factory=dict, repr=False)
+    schema_registry: Texts = Field(default_factory=dict, repr=False)
     session_timeout: Wait = timedelta(seconds=10)
     transaction_timeout: Wait = timedelta(seconds=10)
     give_up_after: Duration = timedelta(minutes=15)
@@ -195,7 +123,7 @@ def load(config: Path | None = None, **cli: object) -> Settings:
     ):
         for field, value in layer.items():
             if field in _TABLES and isinstance(value, Mapping):
-                table = {_table_key(field, key): text for key, text in _flat(value)}
+                table = {_table_key(field, key): text for key, text in flat(value)}
                 merged[field] = {**merged.get(field, {}), **table}
                 origins |= {f"{field}.{key}": origin(f"{field}.{key}") for key in table}
             else:
@@ -228,15 +156,15 @@ def conceal(settings: Settings) -> None:
 
 
 def _conceal(layer: Mapping[str, Any]) -> None:
-    for field in ("redis_url", "bootstrap_servers"):
+    for field in ("redis_url", "schema_registry_url", "bootstrap_servers"):
         value = layer.get(field)
         text = value.get_secret_value() if isinstance(value, SecretStr) else value
         if isinstance(text, str):
             masking.conceal_address(text)
-    for field, secret in (("kafka", client.secret), ("set", masking.secret_name)):
+    for field, secret in _SECRETS.items():
         table = layer.get(field)
         if isinstance(table, Mapping):
-            for name, text in _flat(table):
+            for name, text in flat(table):
                 if secret(_table_key(field, name)):
                     masking.conceal(text)
 
@@ -247,16 +175,19 @@ def _refused(merged: Mapping[str, Any], origins: Mapping[str, str]) -> list[str]
     for field, fault in (
         ("bootstrap_servers", addresses.kafka_fault),
         ("redis_url", addresses.redis_fault),
+        ("schema_registry_url", schemas.url_fault),
     ):
         value = merged.get(field)
         why = fault(value) if isinstance(value, str) else None
         if why is not None:
             faults.append(f"{origins[field]}: {why}")
-    table = merged.get("kafka")
-    for name, value in table.items() if isinstance(table, Mapping) else ():
-        why = client.broken(name, value)
-        if why is not None:
-            faults.append(f"{origins[f'kafka.{name}']}={value} is not possible: {why}")
+    for field, broken in (("kafka", client.broken), ("schema_registry", schemas.broken)):
+        table = merged.get(field)
+        for name, value in table.items() if isinstance(table, Mapping) else ():
+            why = broken(name, value)
+            if why is not None:
+                shown = masking.MASK if _SECRETS[field](name) else value
+                faults.append(f"{origins[f'{field}.{name}']}={shown} is not possible: {why}")
     return faults
 
 
@@ -352,7 +283,7 @@ def _table_key(field: str, key: str) -> str:
     Shells take no dots in a variable's name, and no option of librdkafka that text can set has an
     underscore, so that one stands for a dot. Parameters of a topology are Python names.
     """
-    return key.lower().replace("_", ".") if field == "kafka" else key.replace("-", "_")
+    return key.replace("-", "_") if field == "set" else key.lower().replace("_", ".")
 
 
 def _fault(fault: Any, merged: Mapping[str, Any], origins: Mapping[str, str]) -> str:
@@ -363,7 +294,7 @@ def _fault(fault: Any, merged: Mapping[str, Any], origins: Mapping[str, str]) ->
     path = ".".join([field, *rest])
     where = origins.get(path) or origins.get(field) or _option(field)
     value = merged.get(field)
-    shown = "" if field in (*_TABLES, "redis_url") else f" = {value!r}"
+    shown = "" if field in (*_TABLES, "redis_url", "schema_registry_url") else f" = {value!r}"
     message = str(fault["msg"]).removeprefix("Value error, ")
     expected = re.findall(r"'([^']+)'", str(fault.get("ctx", {}).get("expected", "")))
     near = _nearest(str(value), dict.fromkeys(expected)) if expected else ""

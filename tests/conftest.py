@@ -9,6 +9,7 @@ import pytest
 
 from processor import masking
 from tests.services import Unavailable, climb, kafka_rungs, redis_rungs
+from tests.services.registry import SchemaRegistry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -49,6 +50,14 @@ def kafka() -> Iterator[Any]:
 def redis_server() -> Iterator[Any]:
     """A Redis: `url`, `stop()`, `kill()`, `restart()`."""
     yield from _serve("Redis", redis_rungs())
+
+
+@pytest.fixture
+def registry() -> Iterator[SchemaRegistry]:
+    """A schema registry over HTTP: `url`, `stop()`, `start()`, `silent()`, `delete(subject)`."""
+    server = SchemaRegistry()
+    yield server
+    server.stop()
 
 
 @pytest.fixture(scope="session")

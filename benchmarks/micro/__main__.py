@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import json
 import os
 import sys
@@ -24,11 +25,13 @@ from typing import Any, Final
 
 os.environ.setdefault("POLARS_MAX_THREADS", "1")  # as in a worker
 
+import fastavro
 import numpy as np
 import polars as pl
 
+from benchmarks.micro.schemas import schema_steps
 from benchmarks.work import MALFORMED, START_MS, work
-from processor import Csv, Json
+from processor import Avro, Csv, Json
 from processor.connectors.partitioner import partition as partition_of
 from processor.engine.keys import SAMPLE_MAX
 from processor.model.batch import Result, Slice
@@ -44,10 +47,29 @@ from processor.state.keys import KeyCodec
 from processor.state.slab import Cell, Slab
 from topologies.spend.totals import PAYMENT, spend
 from topologies.uber.enrich import ENRICHED, TRIP, enrich
+from topologies.uber.formats import SCHEMAS
 from topologies.uber.popular import TRIP as CLUSTERED
 from topologies.uber.popular import popular
 
 KNOWN: Final = 1_000_000
+ITEM: Final = {
+    "type": "record",
+    "name": "Item",
+    "fields": [
+        {"name": "sku", "type": "string"},
+        {"name": "price", "type": "double"},
+        {"name": "n", "type": ["null", "long"]},
+    ],
+}
+ORDER: Final = {
+    "type": "record",
+    "name": "Order",
+    "fields": [
+        {"name": "id", "type": "long"},
+        {"name": "city", "type": "string"},
+        {"name": "items", "type": {"type": "array", "items": ITEM}},
+    ],
+}
 Step = Callable[[int], object]
 
 
@@ -105,6 +127,43 @@ def _odd_steps(trips: list[list[bytes]], payments: list[list[bytes]]) -> dict[st
         "CSV to columns, times by a pattern": lambda i: pattern.decode(short[i]),
         "JSON to columns, numbers as text": lambda i: text.decode(payments[i]),
         **_nested_steps(len(payments[0])),
+        **_avro_steps(trips[0]),
+        **schema_steps(len(trips[0])),
+    }
+
+
+def _avro_steps(trips: list[bytes]) -> dict[str, Step]:
+    """Trips with their cluster, and orders of two items, beside the reader of one record."""
+    schema = json.loads((SCHEMAS / "trip.avsc").read_text())
+    form, parsed = Avro(schema), fastavro.parse_schema(schema)
+    cluster = pl.Series(np.arange(len(trips)) % 10)
+    frame = TRIP.decode(trips).frame.with_columns(cluster=cluster)
+    values = form.encode(frame)
+    few = [value[:-3] if row % 1_000 == 0 else value for row, value in enumerate(values)]
+    rows = frame.to_dicts()
+    orders = Avro(ORDER)
+    items = [{"sku": "s1", "price": 1.25, "n": 1}, {"sku": "x", "price": 2.5, "n": 2}]
+    nested = orders.records(
+        [{"id": i, "city": f"city{i % 50}", "items": items} for i in range(500)]
+    )
+    nested = (nested * (len(trips) // 500 + 1))[: len(trips)]
+    columns = orders.decode(nested).frame
+
+    def one_by_one() -> list[Any]:
+        return [fastavro.schemaless_reader(io.BytesIO(v), parsed, None) for v in values]
+
+    def written() -> None:
+        for row in rows:
+            fastavro.schemaless_writer(io.BytesIO(), parsed, row)
+
+    return {
+        "Avro to columns, trips": lambda _: form.decode(values),
+        f"Avro to columns, trips, {MALFORMED:.1%} cut": lambda _: form.decode(few),
+        "Avro by fastavro, one by one": lambda _: one_by_one(),
+        "columns to Avro, trips": lambda _: form.encode(frame),
+        "Avro written by fastavro, one by one": lambda _: written(),
+        "Avro to columns, nested orders": lambda _: orders.decode(nested),
+        "columns to Avro, nested orders": lambda _: orders.encode(columns),
     }
 
 

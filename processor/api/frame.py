@@ -14,6 +14,7 @@ from processor.api.location import caller
 from processor.errors import TopologyError
 from processor.formats.base import Format
 from processor.formats.json import Json
+from processor.formats.registered import Registered
 from processor.plan import nodes
 
 if TYPE_CHECKING:
@@ -211,6 +212,8 @@ class Writer:
         keyed = arguments.keys(key, key_format, at)
         if format is not None:
             arguments.format_(format, at)
+        if isinstance(format, Registered):
+            format = format.of(topic)  # noqa: A001 - the word that users of Spark look for
         if timestamp is not None:
             arguments.column(timestamp, "timestamp", at)
         named = arguments.header_columns(headers, at)

@@ -14,6 +14,7 @@ from processor.api.frame import Frame
 from processor.api.location import caller
 from processor.errors import TopologyError
 from processor.formats.base import Format
+from processor.formats.registered import Registered
 from processor.plan import nodes
 from processor.plan.validate import validate
 
@@ -175,7 +176,7 @@ class Reader:
         arguments.carried(watermark, at, 'frame.with_watermark("10 minutes") sets a delay')
         source = nodes.Source(
             topic,
-            format,
+            format.of(topic) if isinstance(format, Registered) else format,
             time,
             keys,
             cast("nodes.OnError", on_error),

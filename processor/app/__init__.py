@@ -2,6 +2,7 @@
 
 from processor.app.backends import Backends, backends, patiently, reading
 from processor.app.feed import feed
+from processor.app.registries import connect_registries, prepare_schemas, schema_findings
 from processor.app.topics import PARTITIONS, ends_of, prepare_topics, topics_of
 from processor.app.topologies import (
     is_there,
@@ -16,6 +17,7 @@ __all__ = [
     "PARTITIONS",
     "Backends",
     "backends",
+    "connect_registries",
     "crash_probe",
     "ends_of",
     "feed",
@@ -25,9 +27,11 @@ __all__ = [
     "options_of",
     "parameters_of",
     "patiently",
+    "prepare_schemas",
     "prepare_topics",
     "reading",
     "run_worker",
+    "schema_findings",
     "taken",
     "topics_of",
 ]

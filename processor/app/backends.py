@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import structlog
 import tenacity
@@ -22,12 +22,19 @@ from processor.app.waiting import Probes, probes
 from processor.clock import SystemClock
 from processor.connectors.ports import Log, Store
 from processor.engine import patience
-from processor.errors import ProcessorError, RetriableError, SettingsError, StoreAwayError
+from processor.errors import (
+    ProcessorError,
+    RegistryAwayError,
+    RetriableError,
+    SettingsError,
+    StoreAwayError,
+)
 from processor.settings import Settings
 
 log_lines = structlog.get_logger("processor")
 Answer = TypeVar("Answer")
 
+_AWAY: Final = (RetriableError, StoreAwayError, RegistryAwayError)
 # A command alone waits through a restart of Redis; a worker's loop waits by itself, for longer.
 RETRY_S = 20.0
 RETRY_RUNNING_S = 5.0
@@ -125,7 +132,7 @@ def patiently(
     *,
     apps: Sequence[str],
 ) -> Answer | None:
-    """What is made of a log and a store, tried again while one of them is away.
+    """What is made of a log, a store and a registry, tried again while one of them is away.
 
     Meanwhile the probes of the workers of these ``numbers`` are answered; the lines of the log name
     them and the topologies ``apps``. ``None`` when told to stop before; raises what was in the way
@@ -140,7 +147,7 @@ def patiently(
     give_up_s = settings.give_up_after.total_seconds()
     told = {"give_up_after_s": round(give_up_s, 1), **who}
     tries = tenacity.Retrying(
-        retry=tenacity.retry_if_exception_type((RetriableError, StoreAwayError)),
+        retry=tenacity.retry_if_exception_type(_AWAY),
         stop=tenacity.stop_after_delay(give_up_s) | tenacity.stop_when_event_set(stop),
         wait=tenacity.wait_exponential(patience.FIRST_S, max=patience.MOST_S),
         sleep=tenacity.sleep_using_event(stop),
@@ -149,7 +156,7 @@ def patiently(
     try:
         with probes(settings, numbers) as waiting:
             answer = tries.copy(before_sleep=partial(_tell_try, waiting, told))(make)
-    except (RetriableError, StoreAwayError) as error:
+    except _AWAY as error:
         if stop.is_set():
             return None
         raise type(error)(

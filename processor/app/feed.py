@@ -16,8 +16,9 @@ import polars as pl
 
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
-from processor.formats.base import MARK, headed, shown
+from processor.formats.base import MARK, SchemaFormat, headed, shown
 from processor.formats.csv import Csv
+from processor.formats.registered import Registered
 from processor.model.log import Output
 from processor.plan import nodes
 
@@ -47,7 +48,17 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
         raise SettingsError(
             f"--feed {topic}={path}: {error.strerror}", remedy="name a file that can be read"
         ) from error
-    values = _without_header(list(records(text, source.format)), source.format, topic, path)
+    try:
+        form = source.format
+        inner = form.format if isinstance(form, Registered) else form
+        values = _without_header(list(records(text, inner)), inner, topic, path)
+        if isinstance(form, Registered):
+            values = form.fed(values)
+    except ValueError as error:
+        raise SettingsError(
+            f"--feed {topic}={path}: {error}",
+            remedy="give a file of the format that the topology reads it in",
+        ) from error
     producer = log.producer(None)
     producer.start(10)
     for start in range(0, len(values), _CHUNK):
@@ -63,11 +74,16 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
 def records(text: bytes, form: object) -> Iterator[bytes]:
     r"""A file's records: its lines, or in CSV what its quotes make one of several lines.
 
-    A byte-order mark at the beginning is no part of the first.
+    A byte-order mark at the beginning is no part of the first. Raises `ValueError` where the
+    format has files of its own, and this is none.
 
     >>> list(records(b'\xef\xbb\xbf1,a\n2,"b\nc"\n', Csv({"n": pl.Int64, "s": pl.String})))
     [b'1,a', b'2,"b\nc"']
     """
+    own = form.of_file(text) if isinstance(form, SchemaFormat) else None
+    if own is not None:
+        yield from own
+        return
     lines = text.removeprefix(MARK.encode()).splitlines(keepends=True)
     at = 0
     while at < len(lines):

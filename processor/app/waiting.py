@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 from processor.clock import SystemClock
-from processor.errors import ProcessorError, SettingsError, StoreError
+from processor.errors import ProcessorError, RegistryError, SettingsError, StoreError
 from processor.metrics.standing import Health, Standing
 from processor.settings import Settings
 
@@ -49,10 +49,11 @@ class Probes:
     def _health(self) -> Health:
         """What the alerts need: not ready, and which server does not answer."""
         of_store = isinstance(self._error, StoreError)
+        of_log = not of_store and not isinstance(self._error, RegistryError)
         return Health(
             Standing(),
             SystemClock().now_ms(),
-            broker_up=None if of_store else False,
+            broker_up=False if of_log else None,
             store_up=False if of_store else None,
         )
 

@@ -26,6 +26,7 @@ DELAYS: Final = ("0s", "1m", "5m", "15m", "1h", "6h", "1d", "2d", "7d")
 def late(name: str, settings: Settings, delays: str | None, *, as_json: bool) -> None:
     """Look at the input as it is now, and tell."""
     (plan,) = app.load_topologies([name], settings.set)
+    app.connect_registries([plan], settings)
     wanted = [_delay(text) for text in (delays.split(",") if delays else DELAYS)]
     log = app.reading(settings)
     try:

@@ -146,6 +146,22 @@ def describe(
 
 
 @cli.command()
+@click.argument("topologies", nargs=-1, required=True, metavar="TOPOLOGY...")
+@options.taking(*options.CONNECTIONS, options.SET)
+def validate(
+    topologies: tuple[str, ...], config: Path | None, set_: dict[str, str] | None, **given: Any
+) -> None:
+    """Check topologies, and compare them with what the schema registry has; changes nothing.
+
+    Exit code 0: a run can read and write its topics' schemas; 2: it cannot, or a plan is wrong.
+    """
+    from processor.cli import validate as command
+
+    loaded = _loaded(config, "warning", set=set_, **given)
+    click.get_current_context().exit(command.validate(topologies, loaded))
+
+
+@cli.command()
 @click.argument("topology")
 @options.taking(*options.CONNECTIONS, options.SET)
 @click.option("--from", "from_", metavar="OFFSET|TIME", help="The input's beginning if left out.")

@@ -70,10 +70,13 @@ CONNECTIONS: Final = (
     ),
     _value("--bootstrap-servers", "HOST:PORT,...", "embedded", "Where Kafka is."),
     _value("--redis-url", "URL", "embedded", "Where Redis is: redis://host:6379/0."),
+    _value("--schema-registry-url", "URL", "in memory, on the embedded log",
+           "Where the schema registry is: https://host:8081."),
     _choice("--log-format", ("auto", "json", "text"), "auto",
             "JSON or text; auto: text on a terminal."),
     _choice("--log-level", ("debug", "info", "warning", "error"), "info", "What is logged."),
     _pairs("--kafka", "NAME=VALUE", "Any setting of librdkafka that breaks no promise."),
+    _pairs("--schema-registry", "NAME=VALUE", "A setting of the registry's client."),
 )  # fmt: skip
 RUNNING: Final = (
     _value("--interval", "TIME", "100ms", "Least time between two batches."),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Final
 
 import click
 
 from processor import app
 from processor.connectors.ports import Log
+from processor.errors import RegistryError
+from processor.formats.base import SchemaFormat
+from processor.formats.legible import as_json
+from processor.formats.registered import Registered
 from processor.model.headers import headers_of
 from processor.model.log import Message, TopicPartition
 from processor.plan import nodes
@@ -30,6 +34,12 @@ class Screen:
         self._consoles = {nodes.console_topic(plan.app) for plan in plans}
         written = {topic for plan in plans for topic in app.topics_of(plan)[1]}
         self._topics = sorted(written if everything else written & self._consoles)
+        self._schemed = {
+            sink.topic: sink.format.of_value if isinstance(sink.format, Registered) else sink.format
+            for plan in plans
+            for sink in plan.sinks
+            if isinstance(sink.format, SchemaFormat)
+        }
         self._at: dict[TopicPartition, int] = {}
         self._ended = threading.Event()
 
@@ -63,13 +73,22 @@ class Screen:
                 self._at[partition] = extent.high
 
     def _line(self, topic: str, message: Message) -> str:
-        value = _text(message.value())
+        value = self._value(topic, message.value())
         if topic in self._consoles:
             return value
         headers = dict(headers_of(message))
         reason = headers.get("processor.error")
         told = [topic, _text(message.key()), value, *([_text(reason)] if reason else [])]
         return "\t".join(told)
+
+    def _value(self, topic: str, value: bytes | None) -> str:
+        """A value as text; of a format with a schema as JSON."""
+        form = self._schemed.get(topic)
+        line = None
+        if form is not None:
+            with suppress(RegistryError):
+                line = as_json(form, [value])[0]
+        return _text(value if line is None else line)
 
 
 def _text(data: bytes | None) -> str:

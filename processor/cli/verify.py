@@ -31,6 +31,7 @@ def verify(
 ) -> int:
     """Compare, tell, and return the exit code: 0 where all is right, 3 where not."""
     (plan,) = app.load_topologies([name], settings.set)
+    app.connect_registries([plan], settings)
     for option, text in (("--from", from_), ("--to", to)):
         if text is not None and not text.isdecimal():
             when(text, f"{option} ")

@@ -79,6 +79,7 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
 
 def _loaded(names: Sequence[str], settings: Settings) -> list[Plan]:
     plans = app.load_topologies(names, settings.set)
+    app.connect_registries(plans, settings)
     for plan in plans if settings.bootstrap_servers is not None else ():
         for sink in plan.sinks:
             if sink.topic == console_topic(plan.app):
@@ -146,7 +147,9 @@ def in_child(settings: Settings, make: Callable[[], Answer]) -> Answer:
 
 def plan_of(name: str, settings: Settings) -> Plan:
     """One topology's plan; parameters that it does not declare are another's."""
-    return app.load_topologies([name], app.taken(name, settings.set))[0]
+    plans = app.load_topologies([name], app.taken(name, settings.set))
+    app.connect_registries(plans, settings)
+    return plans[0]
 
 
 def planned(job: Job, settings: Settings) -> Plan:
@@ -169,6 +172,7 @@ def _prepared(
     used: app.Backends,
     feed: Mapping[str, str],
 ) -> list[Job]:
+    app.prepare_schemas(plans)
     telling.line(used.line)
     counts = app.prepare_topics(used.log, plans, settings)
     if settings.on_checkpoint_loss == "changelog":

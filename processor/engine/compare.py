@@ -17,7 +17,7 @@ from itertools import repeat
 from typing import Any, Literal, Protocol, TypeAlias
 
 from processor.connectors.partitioner import partition as partition_of
-from processor.engine.rows import Row, RowReader, same
+from processor.engine.rows import Row, RowReader, look_ahead, same
 from processor.engine.slack import Slack
 from processor.model.headers import headers_of
 from processor.model.log import Message, Output, TopicPartition
@@ -179,11 +179,13 @@ class Groups:
 
     def expect(self, output: Output, piece: Piece) -> None:  # noqa: ARG002 - as `Judge`
         """Hear what the topic should hold."""
+        look_ahead(self._read, output.values)
         for pair in _pairs(output):
             self._wanted[self._group(self._read(pair[1] or b""))] = pair
 
     def found(self, messages: Sequence[Message]) -> None:
         """Hear what it holds."""
+        look_ahead(self._read, [message.value() for message in messages])
         for message in messages:
             try:
                 group = self._group(self._read(message.value() or b""))

@@ -25,7 +25,13 @@ from processor.engine.changelog import Changelog
 from processor.engine.checkpoint import Checkpointer
 from processor.engine.pace import FIRST
 from processor.engine.task import Task
-from processor.errors import InputLostError, RetriableError, StateLostError, StoreAwayError
+from processor.errors import (
+    InputLostError,
+    RegistryAwayError,
+    RetriableError,
+    StateLostError,
+    StoreAwayError,
+)
 from processor.model.batch import Slice
 from processor.model.log import Committed, Message, TopicPartition
 from processor.model.manifest import Manifest
@@ -177,6 +183,9 @@ class Healer:
                 replay.pace(now_s - before_s <= self._step_s / 2)
                 if now_s >= deadline_s:
                     return None
+        except RegistryAwayError:
+            replay.undo()
+            raise
         except (RetriableError, StoreAwayError):
             if not replay.restored:
                 self.forget(partition)  # half a state is none: it is begun anew
@@ -310,6 +319,12 @@ class _Replay:
         self._position = end
         self.records += len(messages)
         return False
+
+    def undo(self) -> None:
+        """Back to where the last batch ended: the next step reads on from there."""
+        for slab in self.state.values():
+            slab.rollback()
+        self.close()
 
     def close(self) -> None:
         """Let go of the reading; the next step reads on from where this one stood."""

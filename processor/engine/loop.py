@@ -16,6 +16,7 @@ from processor.engine.worker import Worker
 from processor.errors import (
     FencedError,
     IdentityTakenError,
+    RegistryAwayError,
     RetriableError,
     StandbyError,
     StoreAwayError,
@@ -44,10 +45,10 @@ def run(
     """Join the group and turn until ``stop`` or ``done``, then leave it.
 
     A worker whose identity or partitions were taken, or whom the log did not answer, or who has
-    been in no group for `ADRIFT_S`, joins anew; one whose store does not answer goes on polling
-    and tries again. Both are borne by ``patience``. Who is fenced `FENCED_MAX` times within
-    `FENCED_S`, or has lost its identity to another member `TAKEN_MAX` times within `TAKEN_S`, has a
-    twin: that error goes up. ``alive`` is called with every turn.
+    been in no group for `ADRIFT_S`, joins anew; one whose store or schema registry does not answer
+    goes on polling and tries again. Both are borne by ``patience``. Who is fenced `FENCED_MAX`
+    times within `FENCED_S`, or has lost its identity to another member `TAKEN_MAX` times within
+    `TAKEN_S`, has a twin: that error goes up. ``alive`` is called with every turn.
     """
     adrift = _Adrift(clock)
     twins = _Twins(clock, worker.instance)
@@ -71,7 +72,7 @@ def run(
                 join = worker.start
                 patience.well()
                 patience.rest(LOOK_S)
-            except StoreAwayError as error:
+            except (StoreAwayError, RegistryAwayError) as error:
                 worker.member = False
                 patience.bear(error)
             except (FencedError, RetriableError) as error:

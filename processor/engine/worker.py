@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import suppress
 from dataclasses import replace
 from typing import Final
 
@@ -32,7 +31,7 @@ from processor.engine.report import phases_of, report_of, standing_of
 from processor.engine.succession import Succession
 from processor.engine.task import Task, transactional_id
 from processor.engine.upgrade import Upgrader
-from processor.errors import LogError, RetriableError, StoreAwayError
+from processor.errors import LogError, RegistryAwayError, RetriableError, StoreAwayError
 from processor.metrics.standing import Standing
 from processor.model.batch import Slice
 from processor.model.log import Assigned, Output, Rebalance, TopicPartition
@@ -154,8 +153,9 @@ class Worker:
         """One round of the loop; true when a batch was committed.
 
         Raises `FencedError` when the identity was taken or nothing else than joining anew helps:
-        see `rejoin`. Raises `StoreAwayError` when the store does not answer; then all is as it was
-        before the batch, and the next turn tries again.
+        see `rejoin`. Raises `StoreAwayError` when the store does not answer, `RegistryAwayError`
+        when the schema registry does not; then all is as it was before the batch, and the next turn
+        tries again.
         """
         with self._lineage.asked():
             polled = self._batcher.poll()
@@ -204,10 +204,7 @@ class Worker:
 
     @property
     def ready(self) -> bool:
-        """Whether it is in the group and all that is assigned is loaded. Any thread may ask.
-
-        So is who waits until another plan's workers are gone: an upgrade waits for it.
-        """
+        """Whether it is in the group with all loaded, or lets another plan's workers go first."""
         return self.standby or (self.member and not self._pending)
 
     @property
@@ -309,9 +306,14 @@ class Worker:
         self._probe("before:process")
         self._lineage.ask()
         self.pace.begin(slices)
-        states, result = [task.state for task in tasks], None
-        with suppress(OverdueError):
-            result = self._pipeline.run(slices, states, self.pace.step)
+        try:
+            result = self._pipeline.run(slices, [task.state for task in tasks], self.pace.step)
+        except OverdueError:
+            result = None
+        except RegistryAwayError:
+            self.pace.step("")
+            self._go_back(tasks)
+            raise
         in_time = self.pace.done(sum(len(part.messages) for part in slices))
         self._batcher.records_max = self.pace.records_max
         if result is None or not in_time:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, TypeAlias, cast
 
 import numpy as np
 import polars as pl
@@ -97,6 +98,47 @@ def headed(form: Format) -> Headed | None:
     True
     """
     return cast("Headed", form) if hasattr(form, "write_headers") else None
+
+
+class SchemaFormat(ABC):
+    """What formats with a schema derive from: it says the columns, and which may be null.
+
+    Rows for one have its columns and types, and a null only where the schema has one.
+    """
+
+    @property
+    @abstractmethod
+    def columns(self) -> Mapping[str, DataType]:
+        """The columns of the schema."""
+
+    @property
+    @abstractmethod
+    def optional(self) -> frozenset[str]:
+        """The columns that may be null."""
+
+    @abstractmethod
+    def decode(self, values: Values) -> Decoded:
+        """Turn values into columns; raises nothing for bad values."""
+
+    @abstractmethod
+    def encode(self, frame: pl.DataFrame) -> list[bytes]:
+        """Turn rows into values, in order."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The format in one line."""
+
+    @abstractmethod
+    def records(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
+        """Rows as a producer of the topic writes them; raises `ValueError` for what is none."""
+
+    def of_file(self, data: bytes) -> list[bytes] | None:
+        """A file's records, where the format has files of its own; ``None``: its lines.
+
+        Raises `ValueError` for what is no such file.
+        """
+        del data
+        return None
 
 
 def size_errors(values: Values, bytes_max: int) -> dict[int, str]:

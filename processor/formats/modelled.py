@@ -37,8 +37,8 @@ PLAIN: Final[Mapping[object, DataType]] = {
 }  # fmt: skip
 _LISTS: Final = (list, Sequence, Collection, tuple, set, frozenset)
 _KNOWN: Final = (
-    "str, int, float, bool, bytes, datetime, date, time, timedelta, Decimal with its digits, Literal, Enum, a list "
-    "or a class of these, or a type of Polars: Annotated[int, pl.Int32]"
+    "str, int, float, bool, bytes, datetime, date, time, timedelta, Decimal with its digits, "
+    "Literal, Enum, a list or a class of these, or a type of Polars: Annotated[int, pl.Int32]"
 )
 _DIGITS: Final = "say how many it has: Annotated[Decimal, pl.Decimal(10, 2)]"
 

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from processor.formats.base import Format, WriteError, finite, headed
+from processor.formats.base import Format, SchemaFormat, WriteError, finite, headed
 from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
 from processor.formats.json import Json
+from processor.formats.registered import Registered
 from processor.formats.text import Text
 from processor.model.letters import PLACED
 from processor.model.log import NULL_KEYS, Headers, Output
@@ -117,7 +118,7 @@ class Emit:
             what = "null" if cell is None else f"{cell}, which is no number"
         why = (
             f"is not optional in the format of {self.topic!r}"
-            if isinstance(form, Json)
+            if isinstance(form, Json | SchemaFormat)
             else f"no reader of {self.topic!r} takes it"
             if cell is not None
             else f"is a field of {self.topic!r} that its format does not name as optional"
@@ -139,6 +140,9 @@ class Emit:
             # column engine (Polars 2.1).
             rows = rows.rechunk()
         headers = None if self.headers is None else _headers(rows, self.headers)
+        told = self.format.header() if isinstance(self.format, Registered) else None
+        if told is not None:
+            headers = [[*own, told] for own in headers or [()] * rows.height]
         times = None if self.timestamp is None else _millis(rows[self.timestamp])
         value = rows.drop(self.apart) if self.apart else rows
         values = self.format.encode(value)
@@ -152,6 +156,8 @@ class Emit:
 def _there(column: pl.Series, form: Format) -> pl.Series | None:
     """Which cells a reader of a format takes; ``None``: all."""
     kind = column.dtype
+    if isinstance(form, SchemaFormat):
+        return column.is_not_null() if column.null_count() else None
     if kind.is_float() and not isinstance(form, Text):
         if not column.null_count() and finite(column):
             return None
@@ -175,7 +181,7 @@ def required(form: Format, value: Sequence[str]) -> tuple[str, ...]:
     >>> required(form, ["a", "b"]), required(Json(), ["a"]), required(Text(), ["a"])
     (('a',), (), ('a',))
     """
-    if isinstance(form, Json | Csv):
+    if isinstance(form, Json | Csv | SchemaFormat):
         return tuple(name for name in form.columns or () if name not in form.optional)
     if isinstance(form, Text):
         return () if form.tombstones else tuple(value)

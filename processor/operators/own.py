@@ -15,6 +15,7 @@ import numpy as np
 import polars as pl
 
 from processor.formats.base import Decoded, Format, headed
+from processor.formats.registered import Registered
 from processor.model.batch import Slice
 from processor.model.headers import headers_of
 from processor.model.log import Message
@@ -28,11 +29,14 @@ _NO_TIMESTAMP = 0
 def read(form: Format, slices: Sequence[Slice]) -> Decoded:
     """The values as columns; with their headers, where a format has a part of a record there."""
     values = list(chain.from_iterable(part.values for part in slices))
+    messages = chain.from_iterable(part.messages for part in slices)
+    if isinstance(form, Registered):
+        # Headers may tell which schema a value is of.
+        return form.decode_with(values, lambda: [headers_of(message) for message in messages])
     having = headed(form)
     if having is None or not having.reads_headers:
         return form.decode(values)
-    headers = [headers_of(message) for part in slices for message in part.messages]
-    return having.decode_with(values, headers)
+    return having.decode_with(values, [headers_of(message) for message in messages])
 
 
 def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:

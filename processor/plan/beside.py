@@ -17,6 +17,7 @@ from typing import Final
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats.base import SchemaFormat
 from processor.formats.bytes import Bytes
 from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
@@ -91,7 +92,8 @@ def apart(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> tuple[str, ...]:
     """
     taken = {*nodes.key_columns(sink.key), sink.timestamp, *nodes.header_columns(sink.headers)}
     form = sink.format
-    named = form.columns if isinstance(form, Csv | Json | CloudEvents | Bytes) else None
+    known = isinstance(form, Csv | Json | CloudEvents | Bytes | SchemaFormat)
+    named = form.columns if known else None
     if isinstance(form, Text):
         others = [name for name in have if name not in taken]
         named = dict.fromkeys(others, pl.String) or None

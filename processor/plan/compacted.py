@@ -8,7 +8,7 @@ from typing import Final
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats.base import Format
+from processor.formats.base import Format, SchemaFormat
 from processor.formats.bytes import Bytes
 from processor.formats.csv import Csv
 from processor.formats.json import Json
@@ -85,7 +85,7 @@ def _may_be_null(sink: nodes.Sink, key: str, columns: schema.Columns) -> bool:
 
 def _optional(form: Format, name: str) -> bool:
     """Whether a column that is read may be null, as far as is known."""
-    known = isinstance(form, Bytes | Csv | Json | Text)
+    known = isinstance(form, Bytes | Csv | Json | Text | SchemaFormat)
     return not known or name in getattr(form, "optional", ())
 
 

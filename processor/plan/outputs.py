@@ -12,7 +12,7 @@ from dataclasses import replace
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats.base import DataType, describe_columns
+from processor.formats.base import DataType, SchemaFormat, describe_columns
 from processor.formats.bytes import Bytes
 from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
@@ -35,7 +35,7 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
     form = sink.format
     if isinstance(form, CloudEvents):
         _event(sink, form, have)
-    if not isinstance(form, Csv | Json | Bytes):
+    if not isinstance(form, Csv | Json | Bytes | SchemaFormat):
         return
     if isinstance(form, Json) and not form.columns:
         _numbers(sink, form, have)

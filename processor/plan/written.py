@@ -10,7 +10,7 @@ from typing import Any, Final
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats.base import WriteError
+from processor.formats.base import SchemaFormat, WriteError
 from processor.formats.json import Json
 from processor.plan import nodes
 
@@ -27,6 +27,10 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
                 raise _refusal(
                     sink, f"column {name!r}, which is {kind},", "JSON has no such values"
                 )
+    if isinstance(sink.format, SchemaFormat):
+        # The columns are those of its schema, so their types are; a row of nulls may be none.
+        _try(sink, pl.DataFrame(schema=dict(have)), "rows")
+        return
     nothing = {name: pl.Series(name, [None], kind) for name, kind in have.items()}
     _try(sink, pl.DataFrame(list(nothing.values())), "rows")
     for name, kind in have.items():

@@ -18,6 +18,7 @@ from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.records import StoredMessage
 from processor.connectors.memory.store import MemoryStore
+from processor.connectors.registry.connect import connect_to, in_memory
 from processor.engine import changelog
 from processor.engine.batcher import Limits
 from processor.engine.heal import Healed, Policy
@@ -29,6 +30,9 @@ from processor.engine.task import task_name, transactional_id
 from processor.engine.upgrade import Upgraded
 from processor.engine.worker import Worker
 from processor.errors import FencedError, ProcessorError, RetriableError, StandbyError
+from processor.formats.base import SchemaFormat
+from processor.formats.registered import Registered
+from processor.formats.registry import Schemas
 from processor.metrics.progress import BatchReport
 from processor.model.log import Committed, TopicPartition
 
@@ -54,6 +58,7 @@ class TestDriver:
         batch_records_max: the largest batch.
         on_checkpoint_loss: what to do when the store has lost checkpoints.
         allow_dropped_state: let go of state that a changed topology has no operator for.
+        registry: the schema registry of all formats that have one; left out, one in memory.
 
     >>> from processor import Text, Topology
     >>> topology = Topology("copy")
@@ -81,9 +86,13 @@ class TestDriver:
         allow_dropped_state: bool = False,
         log: MemoryLog | None = None,
         store: MemoryStore | None = None,
+        registry: Schemas | None = None,
     ) -> None:
         built = topology.build(parameters) if isinstance(topology, Definition) else topology
         self.plan = built.plan()
+        self.registry = registry or in_memory(self.plan)
+        if self.registry is not None:
+            connect_to(self.plan, self.registry)
         self.clock = ManualClock(START_MS)
         self.log = log or MemoryLog(self.clock)
         self.store = store or MemoryStore()
@@ -127,9 +136,18 @@ class TestDriver:
     ) -> None:
         """Append records to the input topic: text, bytes, or mappings that become JSON.
 
-        ``None`` is a record without a value. All have the same ``key`` and the same ``headers``.
+        ``None`` is a record without a value; where the topic's format has a schema, mappings become
+        its records. All have the same ``key`` and the same ``headers``.
         """
-        encoded = [None if value is None else _bytes(value) for value in values]
+        form = self.plan.source().format
+        encoded = [
+            form.records([value])[0]
+            if isinstance(form, SchemaFormat) and isinstance(value, Mapping)
+            else None
+            if value is None
+            else _bytes(value)
+            for value in values
+        ]
         keys = None if key is None else [_bytes(key)] * len(encoded)
         pairs = [(name, _bytes(value)) for name, value in (headers or {}).items()]
         self.log.feed(
@@ -255,6 +273,20 @@ class TestDriver:
     def values(self, topic: str) -> list[bytes | None]:
         """The values of a topic's committed records."""
         return [message.value() for message in self.read(topic)]
+
+    def rows(self, topic: str) -> list[dict[str, Any]]:
+        """The rows of an output topic, read by the format that wrote them.
+
+        Raises `ProcessorError` if no sink with columns in its format writes the topic.
+        """
+        forms = [sink.format for sink in self.plan.sinks if sink.topic == topic]
+        if not forms or not forms[0].columns:
+            raise ProcessorError(f"{topic!r} is written by no format with columns")
+        form = forms[0].of_value if isinstance(forms[0], Registered) else forms[0]
+        decoded = form.decode(self.values(topic))
+        if decoded.bad:
+            raise ProcessorError(f"{topic}: {next(iter(decoded.bad.values()))}")
+        return decoded.frame.to_dicts()
 
     def json(self, topic: str) -> list[Any]:
         """The same, parsed."""

@@ -92,3 +92,21 @@ def test_the_raw_files_come_to_what_plain_python_comes_to(name):
     assert Counter(map(parsed, first.values("trips-enriched"))) == Counter(expected)
     second = stage_2(first.read("trips-enriched"))
     assert final(second.json("popular-clusters")) == dict(by_hour(expected))
+
+
+def test_avro_comes_to_what_json_comes_to(august):
+    lines = uber("uber-2014-08.csv").read_bytes().splitlines()
+    told = {"centroids": str(uber("centroids.json")), "format": "avro"}
+    first = driven(enrich, lines, told)
+    assert first.dead_letters() == []
+    expected = list(map(parsed, august.values("trips-enriched")))
+    assert Counter(tuple(row.values()) for row in first.rows("trips-enriched")) == Counter(expected)
+    messages = first.read("trips-enriched")
+    values, keys = [m.value() for m in messages], [m.key() for m in messages]
+    second = driven(popular, values, {"format": "avro"}, keys=keys)
+    rows = [
+        row | {"window_start": row["window_start"].isoformat()}
+        for row in second.rows("popular-clusters")
+    ]
+    assert final(rows) == dict(by_hour(expected))
+    assert sum(map(len, values)) < sum(map(len, august.values("trips-enriched"))) / 2

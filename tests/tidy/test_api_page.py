@@ -18,11 +18,16 @@ from processor.api.frame import Frame, Group, Writer
 from processor.api.topology import Definition, Reader, Topology
 from processor.connectors.memory.records import StoredMessage
 from processor.formats import cloudevents, debezium
+from processor.formats.avro.declared import Avro
 from processor.formats.bytes import Bytes
 from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
 from processor.formats.debezium import Debezium
 from processor.formats.json import Json
+from processor.formats.json_schema import JsonSchema
+from processor.formats.protobuf import Protobuf
+from processor.formats.registered import Registered
+from processor.formats.registry import Registry
 from processor.formats.text import Text
 from processor.plan import nodes
 from processor.testing import Crash, TestDriver
@@ -40,6 +45,8 @@ WORDS = {
 WORDS |= {"AnyColumns": "Mapping[str, DataType] or type or None"}
 WORDS |= {"Columns": "Mapping[str, DataType] or type"}
 WORDS |= {"Policy": '"stop" or "replay" or "changelog"'}
+WORDS |= {"OnSchemaChange": '"dead_letter" or "stop" or "continue"'}
+WORDS |= {"Subjects": '"topic" or "record" or "topic_record"', "IdIn": '"value" or "header"'}
 WORDS |= {"Guarantee": '"exactly-once" or "at-least-once"', "Unit": '"s" or "ms" or "us" or "ns"'}
 WORDS |= {"OnNan": '"refuse" or "null"', "OnTwice": '"first" or "refuse"'}
 # The methods of these sections are those of these classes.
@@ -48,8 +55,9 @@ OWNERS: dict[str, type] = {
     "Groups": Group, "Writing": Writer, "TestDriver": TestDriver, "Records": StoredMessage,
 }  # fmt: skip
 MADE: dict[str, type] = {
-    "Topology": Topology, "Csv": Csv, "CloudEvents": CloudEvents, "Debezium": Debezium,
-    "Json": Json, "Text": Text, "Bytes": Bytes, "TestDriver": TestDriver,
+    "Topology": Topology, "Avro": Avro, "Csv": Csv, "CloudEvents": CloudEvents,
+    "Debezium": Debezium, "Json": Json, "Text": Text, "Bytes": Bytes, "TestDriver": TestDriver,
+    "JsonSchema": JsonSchema, "Protobuf": Protobuf, "Registered": Registered, "Registry": Registry,
 }  # fmt: skip
 
 

@@ -12,7 +12,7 @@ ROOMS = ("formats", "state", "operators", "plan", "api", "model")
 MODULES = sorted(
     ".".join(path.relative_to(ROOT).with_suffix("").parts)
     for room in ROOMS
-    for path in (ROOT / "processor" / room).glob("*.py")
+    for path in (ROOT / "processor" / room).rglob("*.py")
     if path.stem != "__init__"
 )
 MODULES += ["processor.private", "processor.slots"]

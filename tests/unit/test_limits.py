@@ -11,6 +11,9 @@ from processor.api import functions
 from processor.app import worker
 from processor.connectors.kafka.settings import RECORD_BYTES_MAX
 from processor.engine import batches, letters, redrive
+from processor.formats.avro.kinds import LEVELS_MAX
+from processor.formats.avro.nodes import DEPTH_MAX
+from processor.formats.avro.single import NOTHING_MAX
 from processor.formats.base import VALUE_BYTES_MAX
 from processor.model.manifest import LENGTH_MAX
 from processor.plan import validate
@@ -29,6 +32,9 @@ WORKERS = settings.Settings.model_json_schema()["properties"]["workers"]["maximu
         ("a record that is published", RECORD_BYTES_MAX),
         ("a sum of whole numbers", NUMBER_MAX),
         ("a watermark's delay", validate._DELAY_MAX // timedelta(days=1)),
+        ("items of an Avro array that take no bytes (`null`)", NOTHING_MAX),
+        ("an Avro schema", LEVELS_MAX),
+        ("an Avro record inside itself, passed over", DEPTH_MAX),
         ("records of a batch", worker.RECORDS_MAX),
         ("records of a batch", worker.RECORDS_MAX_WITH_STATE),
         ("attempts of a dead letter", redrive.ATTEMPTS),

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from processor.errors import SettingsError
+from processor.masking import masked
 from processor.settings import Settings, load
 
 
@@ -283,3 +284,41 @@ def test_the_remedy_names_the_settings(given, words, remedy):
         load(**given)
     assert words in raised.value.message
     assert raised.value.remedy.startswith(remedy)
+
+
+def test_the_registrys_client_takes_its_properties_from_three_places(monkeypatch, tmp_path):
+    file = tmp_path / "processor.toml"
+    file.write_text('[schema_registry]\ntimeout = 3\n"ssl.ca.location" = "ca.pem"\n')
+    monkeypatch.setenv("PROCESSOR_SCHEMA_REGISTRY__BASIC_AUTH_USER_INFO", "me:hunter22")
+    monkeypatch.setenv("PROCESSOR_SCHEMA_REGISTRY_URL", "https://a:1")
+    found = load(file, schema_registry={"timeout": "4"})
+    assert found.schema_registry == {
+        "timeout": "4", "ssl.ca.location": "ca.pem", "basic.auth.user.info": "me:hunter22",
+    }  # fmt: skip
+    assert found.schema_registry_url.get_secret_value() == "https://a:1"
+    assert "hunter22" not in repr(found)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"schema_registry_url": "registry:8081"}, "--schema-registry-url: it begins with no http"),
+        ({"schema_registry_url": "http://:1"}, "--schema-registry-url: it names no host"),
+        ({"schema_registry_url": "http://a:x"}, "--schema-registry-url: its port is no number"),
+        ({"schema_registry": {"url": "http://a"}}, "is for --schema-registry-url to say"),
+        ({"schema_registry": {"tiemout": "5"}}, "did you mean timeout?"),
+        ({"schema_registry": {"timeout": "soon"}}, "timeout=soon is not possible: a number"),
+        ({"schema_registry": {"timeout": "-1"}}, "it is no number from 0 on"),
+        ({"schema_registry": {"basic.auth.user.info": "hunter22"}}, "=*** is not possible"),
+    ],
+)
+def test_an_address_or_a_property_of_a_registry_that_cannot_be_meant_is_refused(given, told):
+    with pytest.raises(SettingsError) as error:
+        load(**given)
+    assert told in str(error.value)
+    assert "hunter22" not in str(error.value)
+
+
+def test_no_message_shows_the_password_of_a_registrys_address():
+    load(schema_registry_url="https://me:hunter22@registry:8081")
+    assert "hunter22" not in masked("no answer from hunter22")

@@ -6,6 +6,7 @@ import polars as pl
 
 from processor import Csv, Json, Topology
 from processor import functions as F  # noqa: N812 - as Spark's users write it
+from topologies.uber.formats import chosen
 
 TRIP = Csv({"dt": pl.Datetime("us"), "lat": pl.Float64, "lon": pl.Float64, "base": pl.String})
 ENRICHED = Json(time_form="%Y-%m-%d %H:%M:%S")
@@ -21,6 +22,7 @@ def enrich(
     dead_letters: str = "trips-dead-letters",
     centroids: Path = CENTROIDS,
     on_error: str = "dead_letter",
+    format: str = "json",  # noqa: A002 - what `--set format=...` is called
 ) -> Topology:
     """Assign each trip to the nearest of the k-means centroids."""
     topology = Topology(app)
@@ -28,5 +30,5 @@ def enrich(
         input, format=TRIP, event_time="dt", on_error=on_error, dead_letters=dead_letters
     )
     clustered = trips.with_columns(cluster=F.nearest("lat", "lon", F.centroids(centroids)))
-    clustered.write.kafka(output, key="cluster", format=ENRICHED)
+    clustered.write.kafka(output, key="cluster", format=chosen(format, ENRICHED, "trip.avsc"))
     return topology

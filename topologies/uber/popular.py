@@ -4,6 +4,7 @@ import polars as pl
 
 from processor import Json, Topology
 from processor import functions as F  # noqa: N812 - as Spark's users write it
+from topologies.uber.formats import chosen
 
 TRIP = Json({"dt": pl.Datetime("us"), "cluster": pl.Int64})
 
@@ -18,12 +19,13 @@ def popular(
     window: str = "1 hour",
     watermark: str = "31 days",
     on_error: str = "dead_letter",
+    format: str = "json",  # noqa: A002 - what `--set format=...` is called
 ) -> Topology:
     """Count trips by cluster and window; the last record of a key and window is the right one."""
     topology = Topology(app)
     trips = topology.read.kafka(
         input,
-        format=TRIP,
+        format=chosen(format, TRIP, "trip.avsc", select=tuple(TRIP.columns or ())),
         event_time="dt",
         partitioned_by="cluster",
         on_error=on_error,
@@ -35,5 +37,6 @@ def popular(
         .agg(trips=F.count())
         .select("cluster", "window_start", "window_end", "trips")
     )
-    counts.write.kafka(output, key="cluster", mode="update")
+    written = chosen(format, Json(), "count.avsc")
+    counts.write.kafka(output, key="cluster", mode="update", format=written)
     return topology

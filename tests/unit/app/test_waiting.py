@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 from processor.app.backends import patiently
-from processor.errors import RetriableError, StoreAwayError
+from processor.errors import RegistryAwayError, RetriableError, StoreAwayError
 from processor.metrics.server import serve
 from processor.settings import Settings
 
@@ -51,6 +51,27 @@ def test_while_a_run_waits_for_its_servers_it_is_alive_and_not_ready_and_says_wh
     assert "processor_store_up{" not in seen[2]
     with pytest.raises(urllib.error.URLError):
         asked(port, "/livez")
+
+
+def test_a_schema_registry_that_is_away_is_neither_a_broker_nor_a_store_that_is_down():
+    port = free_port()
+    settings = Settings(metrics_port=port, give_up_after=timedelta(seconds=60))
+    seen = []
+
+    def away_once() -> str:
+        if not seen:
+            seen.append("first")
+            raise RegistryAwayError("the schema registry at nowhere does not answer")
+        seen.append((asked(port, "/readyz"), asked(port, "/metrics")[1]))
+        return "there"
+
+    assert patiently(settings, threading.Event(), away_once, apps=["rides"]) == "there"
+    (ready, why), metrics = seen[1]
+    assert ready == 503
+    assert "waiting: the schema registry at nowhere does not answer" in why
+    assert 'processor_ready{topology=""} 0.0' in metrics
+    assert "processor_broker_up{" not in metrics
+    assert "processor_store_up{" not in metrics
 
 
 def test_the_ports_of_all_workers_are_answered_and_one_that_is_taken_is_left_alone():

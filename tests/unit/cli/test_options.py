@@ -17,12 +17,14 @@ from processor.app.worker import RECORDS_MAX, RECORDS_MAX_WITH_STATE
 from processor.cli.main import cli
 from processor.model import duration
 from processor.refusals.kafka import _PROMISES
+from processor.refusals.registry import KNOWN
 from processor.settings import PREFIX, Settings, load
 
 PAGE = Path(__file__).parents[3] / "docs" / "settings.md"
 RUN = cli.commands["run"]
 OPTIONS = {p.name: p for p in RUN.params if isinstance(p, click.Option)}
-FIELDS = {name: field for name, field in Settings.model_fields.items() if name != "kafka"}
+TABLES = {"kafka", "schema_registry"}
+FIELDS = {name: field for name, field in Settings.model_fields.items() if name not in TABLES}
 COMMAND_LINE_ONLY = {"config", "feed", "show"}
 
 
@@ -48,6 +50,7 @@ def test_a_default_that_is_told_is_the_one_that_holds(field):
         known = {
             "bootstrap_servers": "embedded", "redis_url": "embedded", "instance": "the host's name",
             "metrics_port": "none is served",
+            "schema_registry_url": "in memory, on the embedded log",
             "batch_records_max": f"{RECORDS_MAX}; {RECORDS_MAX_WITH_STATE} with state",
         }  # fmt: skip
         assert told == known[field]
@@ -83,7 +86,7 @@ def rows() -> list[str]:
         else:
             field = "set" if name == "set_" else name
             variable = PREFIX + field.rstrip("_").upper()
-            place = f"`{variable}{'__NAME' if field in ('set', 'kafka') else ''}`"
+            place = f"`{variable}{'__NAME' if field in ('set', *TABLES) else ''}`"
         found.append(f"| `{each.opts[0]}` | {place} | {default} | {each.help} |")
     return found
 
@@ -96,10 +99,18 @@ def test_the_page_of_settings_has_every_one_with_its_default():
 
 
 def test_the_page_names_every_property_that_cannot_be_set_otherwise():
-    named = set()
-    for line in re.findall(r"^\| (`[a-z].*) \| .* \|$", PAGE.read_text(), re.MULTILINE):
-        named |= set(re.findall(r"`([a-z.]+)`", line))
-    assert named == set(_PROMISES)
+    assert properties("Settings of Kafka's client") == set(_PROMISES)
+
+
+def test_the_page_names_every_property_of_the_registrys_client():
+    assert properties("Settings of the registry's client") == KNOWN
+
+
+def properties(heading: str) -> set[str]:
+    """Those in the first column of a section's table."""
+    part = PAGE.read_text().partition(f"## {heading}\n")[2].partition("\n## ")[0]
+    found = re.findall(r"^\| (`[a-z][^|]*) \|", part, re.MULTILINE)
+    return {name for cell in found for name in re.findall(r"`([a-z.]+)`", cell)}
 
 
 def test_the_pages_example_is_read(tmp_path, monkeypatch):

@@ -10,6 +10,7 @@ from processor.errors import (
     AbortableError,
     FencedError,
     IdentityTakenError,
+    RegistryAwayError,
     RetriableError,
     StandbyError,
     StoreAwayError,
@@ -116,7 +117,10 @@ def test_an_identity_that_is_taken_now_and_then_is_no_twin():
     assert worker.calls.count("rejoin") == 20
 
 
-@pytest.mark.parametrize("error", [RetriableError("no answer"), StoreAwayError("no answer")])
+@pytest.mark.parametrize(
+    "error",
+    [RetriableError("no answer"), StoreAwayError("no answer"), RegistryAwayError("no answer")],
+)
 def test_what_is_away_for_less_than_is_borne_is_waited_for(error):
     clock = ManualClock()
     worker = Scripted([error] * 15 + [None] + [error] * 15 + [None])
@@ -125,7 +129,7 @@ def test_what_is_away_for_less_than_is_borne_is_waited_for(error):
     assert 60 < clock.monotonic_s() < 120
 
 
-@pytest.mark.parametrize("error", [RetriableError, StoreAwayError])
+@pytest.mark.parametrize("error", [RetriableError, StoreAwayError, RegistryAwayError])
 def test_what_is_away_for_longer_ends_the_worker_by_name(error):
     worker = Scripted([error("nobody answers", remedy="look")] * 100)
     with pytest.raises(error, match=r"nobody answers; given up after 6[0-5] s") as caught:
@@ -134,8 +138,9 @@ def test_what_is_away_for_longer_ends_the_worker_by_name(error):
     assert worker.calls[-1] == "close leave=True"
 
 
-def test_while_the_store_is_away_the_worker_stays_in_its_group_and_is_not_ready():
-    worker = Scripted([StoreAwayError("away")] * 3)
+@pytest.mark.parametrize("error", [StoreAwayError, RegistryAwayError])
+def test_while_the_store_or_the_registry_is_away_the_worker_stays_in_its_group(error):
+    worker = Scripted([error("away")] * 3)
     run(worker, stop=lambda: not worker.turns)
     assert "rejoin" not in worker.calls
     assert not worker.member

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from processor import TopologyError
 from processor.testing.driver import TestDriver
 from topologies.uber.enrich import enrich
 from topologies.uber.popular import popular
@@ -53,3 +54,31 @@ def test_the_window_is_a_parameter():
     driver.feed([{"dt": f"2014-08-01 {hour:02}:00:00", "cluster": 0} for hour in range(24)])
     driver.run()
     assert driver.json("popular-clusters")[-1]["trips"] == 24
+
+
+def test_both_stages_write_the_same_rows_in_avro(centroids):
+    told = {"format": "avro"}
+    lines = ["8/1/2014 0:03:00,40.9,-73.1,B02598", "2014-08-01 00:04:00,40,-74,B02512"]
+    counts = []
+    for given in ({}, told):
+        first = TestDriver(enrich, centroids | given)
+        first.feed(lines)
+        first.run()
+        second = TestDriver(popular, given)
+        for message in first.read("trips-enriched"):
+            second.feed([message.value()], key=message.key())
+        second.run()
+        counts.append(second)
+    plain, avro = counts
+    found = [
+        row | {side: row[side].isoformat() for side in ("window_start", "window_end")}
+        for row in avro.rows("popular-clusters")
+    ]
+    assert found == plain.json("popular-clusters")
+    assert len(found) == 2
+    assert avro.values("popular-clusters") != plain.values("popular-clusters")
+
+
+def test_a_format_that_is_not_there_is_told():
+    with pytest.raises(TopologyError, match="no format 'xml'"):
+        TestDriver(popular, {"format": "xml"})

@@ -1,0 +1,1 @@
+"""The schema registry, behind `processor.formats.registry.Schemas`."""

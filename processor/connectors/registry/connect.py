@@ -1,0 +1,75 @@
+"""From the formats of a plan to the registries that they ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+
+from processor.connectors.registry.client import Client
+from processor.errors import RegistryError, SettingsError
+from processor.formats.base import Format
+from processor.formats.needs import needed
+from processor.formats.registered import Registered
+from processor.formats.registry import Schemas
+from processor.plan.nodes import Location, Plan
+
+
+def formats(plan: Plan) -> Iterator[tuple[Location, Registered]]:
+    """The formats of a plan that have a registry, each with the line that says so."""
+    source = plan.source()
+    places: list[tuple[Location, Format]] = [(source.at, source.format)]
+    places += [(sink.at, sink.format) for sink in plan.sinks]
+    yield from ((at, form) for at, form in places if isinstance(form, Registered))
+
+
+def connect(plan: Plan, url: str | None, properties: Mapping[str, str]) -> None:
+    """Give each format its registry: its own, or the one at ``url``; nothing is asked yet.
+
+    Raises `SettingsError` where there is none, and `TopologyError` where the client is not
+    installed.
+    """
+    for at, form in formats(plan):
+        place = form.registry.url or url
+        if place is None:
+            raise SettingsError(
+                f"{at}: {form.topic!r} has schemas in a registry, and nothing says where it is",
+                remedy='say --schema-registry-url, or Registered(..., Registry("https://..."))',
+            )
+        needed("confluent_kafka.schema_registry", "Registered", at)
+        given = {} if form.registry.url else properties
+        form.connect(_client(place, tuple(sorted({**given, **form.registry.client}.items()))))
+
+
+def in_memory(plan: Plan) -> Client | None:
+    """A registry of a plan's own, in memory; ``None`` where no format has one."""
+    for at, form in formats(plan):
+        needed("confluent_kafka.schema_registry", "Registered", at)
+        # Drivers of one topology have its formats in common, and so what these ask.
+        return form.connected if isinstance(form.connected, Client) else Client("mock://test", {})
+    return None
+
+
+def connect_to(plan: Plan, schemas: Schemas) -> None:
+    """Give each format this registry, whatever it says itself."""
+    for _, form in formats(plan):
+        form.connect(schemas)
+
+
+def prepare(plan: Plan) -> None:
+    """See that the registry has what the sinks write, or register it where that was asked for.
+
+    Raises `RegistryError` with the line where it has not, and `RegistryAwayError` where it does not
+    answer.
+    """
+    for sink in plan.sinks:
+        if isinstance(sink.format, Registered):
+            try:
+                sink.format.known()
+            except RegistryError as error:
+                raise type(error)(f"{sink.at}: {error.message}", remedy=error.remedy) from error
+
+
+@lru_cache(maxsize=64)
+def _client(url: str, properties: tuple[tuple[str, str], ...]) -> Client:
+    """One client for all that ask one registry: they share what it knows."""
+    return Client(url, dict(properties))

@@ -1,0 +1,367 @@
+"""What a JSON Schema says of an object that columns can say too: names, types, what may be missing.
+
+::
+
+    {"type": "object", "required": ["id"],                Shape: id     Int64, required
+     "properties": {"id":   {"type": "integer"},                 tags   List(String)
+                    "tags": {"type": "array",                    at     Datetime, or null
+                             "items": {"type": "string"}},
+                    "at":   {"type": ["string", "null"],
+                             "format": "date-time"}}}
+
+What may be of several types, and an object of which no member is named, is text as it stands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import polars as pl
+
+from processor.errors import TopologyError
+from processor.formats.base import shown
+from processor.model.location import Location
+
+_TIMES: Final[Mapping[str, pl.DataType]] = {
+    "date-time": pl.Datetime("us", "UTC"),
+    "date": pl.Date(),
+    "time": pl.Time(),
+}
+_NUMBERS: Final[Mapping[str, pl.DataType]] = {
+    "integer": pl.Int64(),
+    "number": pl.Float64(),
+    "boolean": pl.Boolean(),
+}
+_DEEP: Final = 50
+# What more there may be to keep; of other words columns say all, or there is nothing to keep.
+_WORDS: Final = frozenset(
+    {
+        "additionalItems", "additionalProperties", "allOf", "anyOf", "const", "contains",
+        "dependencies", "dependentRequired", "dependentSchemas", "else", "enum",
+        "exclusiveMaximum", "exclusiveMinimum", "if", "maxContains", "maxItems", "maxLength",
+        "maxProperties", "maximum", "minContains", "minItems", "minLength", "minProperties",
+        "minimum", "multipleOf", "not", "oneOf", "pattern", "patternProperties", "prefixItems",
+        "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties", "uniqueItems",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A part of an object.
+
+    ``null`` says that it may be null, ``free`` that it may be of any type and is text as it stands,
+    ``required`` that it has to be there. An object has ``members``, and no others if it is
+    ``closed``; a list has its ``element``.
+    """
+
+    kind: pl.DataType
+    null: bool = False
+    free: bool = False
+    required: bool = False
+    closed: bool = False
+    members: tuple[tuple[str, Shape], ...] = ()
+    element: Shape | None = None
+
+
+class Reader:
+    """Makes shapes of a schema.
+
+    Args:
+        root: the schema, of which ``#/...`` are parts.
+        others: schemas that it refers to by name.
+        at: the line to tell.
+
+    ``words`` are those that it has come upon and that no column says.
+    """
+
+    def __init__(
+        self, root: Mapping[str, Any], others: Mapping[str, Any], at: Location | str
+    ) -> None:
+        self._root, self._others, self._at = root, others, at
+        self.words: set[str] = set()
+
+    def shape(self) -> Shape:
+        """The shape of the whole; raises `TopologyError` where it is no object with members."""
+        found = self._shape(self._root, ())
+        if not found.members:
+            raise TopologyError(
+                f"{self._at}: JsonSchema: the schema names no members of an object",
+                remedy='it needs properties: {"type": "object", "properties": {"id": {"type": '
+                '"integer"}}}',
+            )
+        return found
+
+    def _shape(self, schema: Any, way: tuple[str, ...]) -> Shape:
+        if not isinstance(schema, Mapping):
+            if schema is False:
+                self.words.add("false")
+            return _FREE
+        schema, way = self._resolved(schema, way)
+        self.words |= {word for word in schema.keys() & _WORDS if not _plain(word, schema)}
+        for word in ("oneOf", "anyOf"):
+            if word in schema:
+                return self._one_of(schema, word, way)
+        kinds = _kinds(schema)
+        null = "null" in kinds
+        rest = [kind for kind in kinds if kind != "null"]
+        if set(rest) == {"integer", "number"}:
+            rest = ["number"]
+        if len(rest) != 1:
+            if len(rest) > 1:
+                self.words.add("type")
+            return replace(_FREE, null=null or not rest)
+        return replace(self._of_type(rest[0], schema, way), null=null)
+
+    def _of_type(self, kind: str, schema: Mapping[str, Any], way: tuple[str, ...]) -> Shape:
+        if kind in _NUMBERS:
+            return Shape(_NUMBERS[kind])
+        if kind == "string":
+            words = [word for word in schema.get("enum", ()) if isinstance(word, str)]
+            if words:
+                return Shape(pl.Enum(list(dict.fromkeys(words))))
+            return Shape(_TIMES.get(schema.get("format", ""), pl.String()))
+        if kind == "array":
+            return self._list(schema, way)
+        return self._object(schema, way) if kind == "object" else self._free()
+
+    def _free(self) -> Shape:
+        """Text as it stands; of what type it may be, no column says."""
+        self.words.add("type")
+        return _FREE
+
+    def _list(self, schema: Mapping[str, Any], way: tuple[str, ...]) -> Shape:
+        items = schema.get("items", True)
+        if not isinstance(items, Mapping) or "prefixItems" in schema:
+            return self._free()
+        element = replace(self._shape(items, (*way, "[]")), required=True)
+        return Shape(pl.List(element.kind), element=element)
+
+    def _object(self, schema: Mapping[str, Any], way: tuple[str, ...]) -> Shape:
+        properties = schema.get("properties")
+        if not isinstance(properties, Mapping) or not properties:
+            return self._free()
+        required = schema.get("required", ())
+        members = tuple(
+            (name, replace(self._shape(part, (*way, name)), required=name in required))
+            for name, part in properties.items()
+        )
+        kinds = {name: member.kind for name, member in members}
+        closed = schema.get("additionalProperties") is False and "patternProperties" not in schema
+        return Shape(pl.Struct(kinds), closed=closed, members=members)
+
+    def _one_of(self, schema: Mapping[str, Any], word: str, way: tuple[str, ...]) -> Shape:
+        """One of several: a value or null, or several types that no column is of."""
+        branches = schema[word]
+        values = [branch for branch in branches if not _is_null(branch)]
+        if len(values) != 1:
+            self.words.add(word)
+            return replace(_FREE, null=len(values) < len(branches))
+        found = self._shape({**{k: v for k, v in schema.items() if k != word}, **values[0]}, way)
+        return replace(found, null=found.null or len(branches) > 1)
+
+    def _resolved(
+        self, schema: Mapping[str, Any], way: tuple[str, ...]
+    ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
+        """The schema with what it refers to in its place."""
+        while True:
+            if "$ref" in schema:
+                name = str(schema["$ref"])
+                mark = f"${name}"
+                if mark in way or len(way) > _DEEP:
+                    raise TopologyError(
+                        f"{self._at}: JsonSchema: {name!r} holds itself to any depth: no column is "
+                        "like that",
+                        remedy="leave it out of the schema, or say {} for what is in it: it is "
+                        "text as it stands then",
+                    )
+                way = (*way, mark)
+                found = self._found(name)
+            elif len(schema.get("allOf", ())) == 1 and isinstance(schema["allOf"][0], Mapping):
+                found = schema["allOf"][0]
+            else:
+                return schema, way
+            schema = {**found, **{k: v for k, v in schema.items() if k not in ("$ref", "allOf")}}
+
+    def _found(self, name: str) -> Mapping[str, Any]:
+        document, _, pointer = name.partition("#")
+        found: Any = self._root if not document else self._others.get(document)
+        for step in pointer.strip("/").split("/") if pointer.strip("/") else ():
+            key = step.replace("~1", "/").replace("~0", "~")
+            if isinstance(found, list) and key.isdigit() and int(key) < len(found):
+                found = found[int(key)]
+            else:
+                found = found.get(key) if isinstance(found, Mapping) else None
+        if not isinstance(found, Mapping):
+            raise TopologyError(
+                f"{self._at}: JsonSchema: there is no {name!r} that the schema refers to",
+                remedy="put it under $defs, and refer to it as #/$defs/name; nothing is loaded "
+                "from elsewhere",
+            )
+        return found
+
+
+_FREE: Final = Shape(pl.String(), null=True, free=True)
+
+
+def _is_null(branch: Any) -> bool:
+    return isinstance(branch, Mapping) and branch.get("type") in ("null", ["null"])
+
+
+def _kinds(schema: Mapping[str, Any]) -> list[str]:
+    """The types that a schema names, or those that its other words are about."""
+    kind = schema.get("type")
+    if isinstance(kind, str):
+        return [kind]
+    if isinstance(kind, list):
+        return kind
+    if "properties" in schema:
+        return ["object"]
+    words = schema.get("enum", [schema["const"]] if "const" in schema else None)
+    if isinstance(words, list) and words and all(isinstance(w, str | None) for w in words):
+        return ["string", *(["null"] if None in words else [])]
+    return []
+
+
+def _plain(word: str, schema: Mapping[str, Any]) -> bool:
+    """Whether a word that mostly says more says nothing more here."""
+    value = schema[word]
+    if word == "additionalProperties":
+        others = "patternProperties" in schema or "properties" not in schema
+        return value is True or value == {} or (value is False and not others)
+    if word in ("oneOf", "anyOf"):
+        return sum(not _is_null(branch) for branch in value) == 1
+    return word == "enum" and all(isinstance(one, str | None) for one in value)
+
+
+Test = Callable[[pl.Expr, Shape], pl.Expr | None]
+"""Whether something is the matter with a cell of a shape; ``None``: never."""
+
+
+def anywhere(cells: pl.Expr, shape: Shape, test: Test) -> pl.Expr | None:
+    """Whether a test finds something in a cell or in what is in it; ``None``: never."""
+    found = [test(cells, shape)]
+    for name, member in shape.members:
+        inside = anywhere(cells.struct.field(name), member, test)
+        # Of an object that is not there nothing is missing.
+        found.append(None if inside is None else inside & cells.is_not_null())
+    if shape.element is not None:
+        inside = anywhere(pl.element(), shape.element, test)
+        if inside is not None:
+            found.append(cells.list.eval(inside.fill_null(value=False)).list.any())
+    there = [one.fill_null(value=False) for one in found if one is not None]
+    return pl.any_horizontal(there) if there else None
+
+
+def misfit(cell: Any, shape: Shape, place: str) -> str | None:
+    """What in a parsed value is not as its shape says, beyond what columns tell.
+
+    >>> shape = Shape(pl.Struct({"a": pl.String()}), members=(("a", Shape(pl.String())),))
+    >>> misfit({"a": 5}, shape, "it"), misfit({"a": None}, shape, "it"), misfit({}, shape, "it")
+    ("column 'it.a': 5 is no text", "column 'it.a': null", None)
+    """
+    return next(_misfits(cell, shape, place), None)
+
+
+def _misfits(cell: Any, shape: Shape, place: str) -> Iterator[str]:
+    if shape.free or (cell is None and shape.null):
+        return
+    if cell is None:
+        yield f"column {place!r}: null"
+    elif isinstance(shape.kind, pl.String | pl.Enum):
+        if not isinstance(cell, str):
+            yield f"column {place!r}: {shown(cell)} is no text"
+    elif isinstance(cell, dict):
+        yield from _missing(cell, shape, f"{place}." if place else "")
+    elif isinstance(cell, list) and shape.element is not None:
+        for number, element in enumerate(cell):
+            yield from _misfits(element, shape.element, f"{place}[{number}]")
+
+
+def _missing(cell: Mapping[str, Any], shape: Shape, before: str) -> Iterator[str]:
+    if shape.closed:
+        names = {name for name, _ in shape.members}
+        yield from (f"column {before + n!r}: no such member" for n in cell if n not in names)
+    for name, member in shape.members:
+        if name in cell:
+            yield from _misfits(cell[name], member, before + name)
+        elif member.required:
+            yield f"column {before + name!r}: missing"
+
+
+def strangers(shape: Shape) -> Callable[[Any], bool] | None:
+    """Whether a value has members that its shape does not name; ``None`` where it may have any.
+
+    >>> members = (("a", Shape(pl.Int64())),)
+    >>> look = strangers(Shape(pl.Struct({"a": pl.Int64()}), closed=True, members=members))
+    >>> look({"a": 1}), look({"a": 1, "b": 2})
+    (False, True)
+    """
+    if shape.element is not None:
+        each = strangers(shape.element)
+        return (
+            None if each is None else lambda cell: isinstance(cell, list) and any(map(each, cell))
+        )
+    names = frozenset(name for name, _ in shape.members)
+    found = ((name, strangers(member)) for name, member in shape.members)
+    inside = [(name, look) for name, look in found if look is not None]
+    if not shape.closed and not inside:
+        return None
+
+    def look(cell: Any) -> bool:
+        if not isinstance(cell, dict):
+            return False
+        if shape.closed and not cell.keys() <= names:
+            return True
+        return any(name in cell and within(cell[name]) for name, within in inside)
+
+    return look
+
+
+def without_nulls(cell: Any, shape: Shape) -> Any:
+    """A value without the members that are null and may only be missing."""
+    if isinstance(cell, dict):
+        members = dict(shape.members)
+        return {
+            name: without_nulls(value, members[name])
+            for name, value in cell.items()
+            if value is not None or members[name].null
+        }
+    if isinstance(cell, list) and shape.element is not None:
+        return [without_nulls(element, shape.element) for element in cell]
+    return cell
+
+
+def problems(writer: Shape, reader: Shape, names: Sequence[str] = ()) -> Iterator[str]:
+    """What of a reader's members a writer's schema does not give, or gives as another type."""
+    theirs = dict(writer.members)
+    for name, member in reader.members:
+        place = ".".join((*names, name))
+        other = theirs.get(name)
+        if other is None:
+            if member.required:
+                yield f"{place!r} is not there any more"
+        elif member.free:
+            continue
+        elif member.members and other.members:
+            yield from problems(other, member, (*names, name))
+        elif _apart(other, member):
+            yield f"{place!r} is {_told(other)} now, not {_told(member)}"
+
+
+def _apart(writer: Shape, reader: Shape) -> bool:
+    if writer.free:
+        return True
+    if reader.element is not None and writer.element is not None:
+        return _apart(writer.element, reader.element)
+    if isinstance(reader.kind, pl.Enum) and isinstance(writer.kind, pl.Enum):
+        return not set(writer.kind.categories) <= set(reader.kind.categories)
+    wider = {(pl.Int64, pl.Float64), (pl.Enum, pl.String)}
+    same = type(writer.kind) is type(reader.kind)
+    return not same and (type(writer.kind), type(reader.kind)) not in wider
+
+
+def _told(shape: Shape) -> str:
+    return "of several types" if shape.free else str(shape.kind)
