@@ -15,6 +15,7 @@ from processor.cli.lettering import plain
 from processor.cli.progress import Progress
 from processor.clock import SystemClock
 from processor.engine.redrive import STAYS, Redrive, Redriven, Route, Stamp, Terms
+from processor.engine.rubbish import collected_between_batches
 from processor.errors import SettingsError
 from processor.settings import Settings
 
@@ -35,14 +36,21 @@ def redrive(
     terms = Terms(wanted(**filters), attempts, stamp)
     with placed(name, settings, is_topic=is_topic) as place:
         route = _route(place, *named)
-        timeout_s = settings.transaction_timeout.total_seconds()
-        command = Redrive(
-            route, terms, place.log, SystemClock(), timeout_s=timeout_s, probe=app.crash_probe()
-        )
-        total = sum(extent.high - extent.low for extent in command.spans.values())
-        progress = Progress("dlq redrive", "offsets", total)
-        command.scan = partial(progress.scan, place.log)
-        done = command.look() if dry_run else command.run()
+        clock = SystemClock()
+        with collected_between_batches(clock) as tidy:
+            crash = app.crash_probe()
+
+            def probe(step: str) -> None:
+                crash(step)
+                if step == "after:commit":
+                    tidy()
+
+            timeout_s = settings.transaction_timeout.total_seconds()
+            command = Redrive(route, terms, place.log, clock, timeout_s=timeout_s, probe=probe)
+            total = sum(extent.high - extent.low for extent in command.spans.values())
+            progress = Progress("dlq redrive", "offsets", total)
+            command.scan = partial(progress.scan, place.log)
+            done = command.look() if dry_run else command.run()
     click.echo(_json(route, done, dry_run) if as_json else "\n".join(_text(route, done, dry_run)))
 
 
