@@ -35,6 +35,12 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
             f"{', '.join(source.of_key())}, and a file has values alone",
             remedy="make the key's columns optional, or write the topic with its keys",
         )
+    if source.key is not None and source.key in source.partitioned_by:
+        raise SettingsError(
+            f"--feed {topic}={path}: at {source.at} the topic is keyed by its records' own keys "
+            f"({source.key}), and a file has values alone",
+            remedy="write the topic with its keys, as TestDriver.feed(..., key=...) does in a test",
+        )
     having = headed(source.format)
     if having is not None and having.reads_headers:
         raise SettingsError(
@@ -63,12 +69,22 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
     producer.start(10)
     for start in range(0, len(values), _CHUNK):
         part = values[start : start + _CHUNK]
-        if source.partitioned_by and source.own().keys().isdisjoint(source.partitioned_by):
+        if keyed(source):
             producer.produce(Output(topic, part, _keys(part, source)))
         else:
             producer.produce(Output(topic, part, partition=0))
     producer.flush(30)
     producer.close()
+
+
+def keyed(source: nodes.Source) -> bool:
+    """Whether the values of a topic's records make their keys; without any all go to one partition.
+
+    >>> from processor import Text, Topology
+    >>> keyed(Topology("copy").read.kafka("from", format=Text())._node)
+    False
+    """
+    return bool(source.partitioned_by) and source.own().keys().isdisjoint(source.partitioned_by)
 
 
 def records(text: bytes, form: object) -> Iterator[bytes]:

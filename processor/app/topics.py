@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
+from processor.app.feed import keyed
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
 from processor.metrics.standing import Role
@@ -47,8 +48,14 @@ def roles_of(plan: Plan, *, changelog: str | None = None) -> dict[str, Role]:
     return roles
 
 
-def prepare_topics(log: Log, plans: Sequence[Plan], settings: Settings) -> dict[str, int]:
-    """See that all topics exist, create them where that was asked for; input partition counts."""
+def prepare_topics(
+    log: Log, plans: Sequence[Plan], settings: Settings, fed: Collection[str] = ()
+) -> dict[str, int]:
+    """See that all topics exist, create them where that was asked for; input partition counts.
+
+    Those ``fed`` without keys get one partition, unless a number was asked for: others would stay
+    empty, and what their watermarks hold back would never come.
+    """
     needed = {topic for plan in plans for topic in {topics_of(plan)[0], *topics_of(plan)[1]}}
     have = log.describe(needed)
     missing = sorted(needed - have.keys())
@@ -59,8 +66,10 @@ def prepare_topics(log: Log, plans: Sequence[Plan], settings: Settings) -> dict[
             remedy="create them, or start with --create-topics N for N partitions each",
         )
     if missing:
-        count = settings.create_topics if type(settings.create_topics) is int else PARTITIONS
-        log.create(dict.fromkeys(missing, count))
+        asked = settings.create_topics if type(settings.create_topics) is int else None
+        sources = [plan.source() for plan in plans]
+        alone = {s.topic for s in sources if s.topic in fed and not keyed(s) and asked is None}
+        log.create({topic: 1 if topic in alone else asked or PARTITIONS for topic in missing})
         have = log.describe(needed)
     compacted = log.compacted({topic for plan in plans for topic in topics_of(plan)[1]})
     for plan in plans:

@@ -174,7 +174,7 @@ def _prepared(
 ) -> list[Job]:
     app.prepare_schemas(plans)
     telling.line(used.line)
-    counts = app.prepare_topics(used.log, plans, settings)
+    counts = app.prepare_topics(used.log, plans, settings, feed)
     if settings.on_checkpoint_loss == "changelog":
         create = bool(settings.create_topics) or settings.bootstrap_servers is None
         changelog.prepare(used.log, counts, create=create)

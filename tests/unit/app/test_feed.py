@@ -1,15 +1,25 @@
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import polars as pl
 import pytest
 
 from processor import Csv, Json, Text, Topology
 from processor import functions as F
 from processor.app.feed import feed, records
+from processor.app.topics import prepare_topics
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.partitioner import partition
 from processor.errors import SettingsError
+from processor.settings import Settings
 from processor.testing import TestDriver
+
+ROOT = Path(__file__).parents[3]
 
 SALE = Csv({"product": pl.String, "n": pl.Int64, "note": pl.String})
 
@@ -129,3 +139,62 @@ def test_line_breaks_inside_of_another_quote_are_part_of_a_record(tmp_path) -> N
     assert list(records(b"a,'x\ny'\nb,\"z\n", form)) == [b"a,'x\ny'", b'b,"z']
     bare = Csv({"product": pl.String, "s": pl.String}, quote=None)
     assert list(records(b'a,"x\nb,z"\n', bare)) == [b'a,"x', b'b,z"']
+
+
+def test_a_topic_that_is_keyed_by_its_records_own_keys_is_refused(tmp_path) -> None:
+    topology = Topology("cities")
+    rows = topology.read.kafka("in", format=SALE, key="city", partitioned_by="city")
+    rows.group_by("city").agg(n=F.sum("n")).write.kafka("out", key="city", mode="update")
+    with pytest.raises(SettingsError, match=r"its records' own keys \(city\)"):
+        fed(tmp_path, b"a,1,x\n", topology.plan())
+
+
+@pytest.mark.parametrize(
+    ("by", "asked", "count"), [((), None, 1), ((), 3, 3), (("product",), None, 4)]
+)
+def test_a_topic_that_is_fed_without_keys_has_no_partition_that_stays_empty(by, asked, count):
+    log, made = MemoryLog(), plan(by=by)
+    settings = Settings(**({} if asked is None else {"create_topics": asked}))
+    assert prepare_topics(log, [made], settings, {"in": "file"}) == {"sales": count}
+    assert len(log.describe(["sales-out"])["sales-out"].extents) == (asked or 4)
+
+
+def test_a_file_goes_through_a_carried_watermark(tmp_path) -> None:
+    """Windows of the second topology close, though only one partition of the input was fed."""
+    path = tmp_path / "clicks.jsonl"
+    path.write_text("".join(
+        json.dumps({"at": f"2026-05-01 {i // 60:02}:{i % 60:02}:00", "user": f"u{i % 7}"}) + "\n"
+        for i in range(600)
+    ))  # fmt: skip
+    (tmp_path / "clean.py").write_text(CLEAN)
+    (tmp_path / "hours.py").write_text(HOURS)
+    command = [sys.executable, "-m", "processor", "run", "./clean.py", "./hours.py",
+               "--feed", f"clicks={path}", "--until-caught-up"]  # fmt: skip
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True
+    )
+    assert len(done.stdout.splitlines()) >= 7 * 8
+
+
+CLEAN = """
+import polars as pl
+from processor import Json, Topology
+
+topology = Topology("clean")
+form = Json({"at": pl.Datetime("us"), "user": pl.String})
+rows = topology.read.kafka("clicks", format=form, event_time="at").with_watermark("1 minute")
+rows.write.kafka("by-user", key="user", watermark="carried")
+"""
+HOURS = """
+import polars as pl
+from processor import Json, Topology, functions as F
+
+topology = Topology("hours")
+form = Json({"at": pl.Datetime("us"), "user": pl.String})
+rows = topology.read.kafka(
+    "by-user", format=form, event_time="at", partitioned_by="user", watermark="carried"
+)
+hours = rows.with_watermark("1 minute").group_by(F.window("at", "1 hour"), "user")
+hours.agg(n=F.count()).write.console()
+"""
