@@ -11,7 +11,17 @@ from typing import Any
 
 import polars as pl
 
-from processor import Avro, Csv, Json, JsonSchema, Protobuf, Registered, Text
+from processor import (
+    Avro,
+    Bytes,
+    CloudEvents,
+    Csv,
+    Json,
+    JsonSchema,
+    Protobuf,
+    Registered,
+    Text,
+)
 from processor.connectors.registry.client import Client
 from processor.formats.base import Format
 from tests.shop import class_of, shop
@@ -169,7 +179,38 @@ def registered(form: Any) -> Registered:
     return made
 
 
+MAP = pl.List(pl.Struct({"key": pl.String, "value": pl.Int64}))
+WIDE = Json(
+    {"id": pl.Int64, "tags": MAP, "took": pl.Duration("us"), "raw": pl.Binary, "other": pl.String},
+    optional={"took"}, maps={"tags"}, rest="other", duplicates="refuse",
+)  # fmt: skip
+EVENT = CloudEvents(Json({"n": pl.Int64, "s": pl.String}, optional={"s"}))
+
+
+def wide(rng: Random) -> dict[str, Any]:
+    return {
+        "id": whole(rng), "tags": [{"key": f"{i}", "value": whole(rng)} for i in range(3)],
+        "took": perhaps(rng, lambda rng: timedelta(microseconds=whole(rng, 50))),
+        "raw": rng.randbytes(rng.randrange(9)), "other": rng.choice(("{}", '{"x":[1.10,null]}')),
+    }  # fmt: skip
+
+
+def event(rng: Random) -> dict[str, Any]:
+    return {
+        "id": text(rng), "source": text(rng), "type": text(rng),
+        "time": moment(rng).replace(tzinfo=UTC), "n": whole(rng), "s": perhaps(rng, text),
+    }  # fmt: skip
+
+
+def quoted(rng: Random) -> dict[str, Any]:
+    return flat(rng) | {"s": perhaps(rng, text)}
+
+
 CASES: dict[str, Case] = {
+    "json, wide": Case(WIDE, wide),
+    "csv, nulls": Case(Csv(FLAT, optional={"s"}, nulls=("NA",), separator=";"), quoted),
+    "events": Case(EVENT, event),
+    "bytes": Case(Bytes("raw"), lambda rng: {"raw": rng.randbytes(rng.randrange(1, 9))}),
     "json": Case(Json(FLAT), flat),
     "json, nested": Case(
         Json({"id": pl.Int64, "items": pl.List(ITEM), "note": pl.String}, optional={"note"}), order
