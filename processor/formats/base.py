@@ -128,6 +128,10 @@ class SchemaFormat(ABC):
     def describe(self) -> str:
         """The format in one line."""
 
+    def told(self) -> Any:
+        """The schemas as JSON, with all that decides what comes of a record."""
+        return None
+
     @abstractmethod
     def records(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
         """Rows as a producer of the topic writes them; raises `ValueError` for what is none."""

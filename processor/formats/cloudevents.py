@@ -261,6 +261,8 @@ class CloudEvents:
 
     def _data(self, read: pl.DataFrame, bad: dict[int, str]) -> pl.DataFrame:
         encoded = read["data_base64"]
+        for row in (encoded.is_not_null() & read["data"].is_not_null()).arg_true():
+            bad.setdefault(row, "it has both data and data_base64")
         together = self._together()
         if together is None:
             given = read["data"].cast(pl.Binary)

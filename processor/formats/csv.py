@@ -192,6 +192,9 @@ class Csv:
             if name in self.optional:
                 self._check_optional(frame[name])
         frame = self._times.write(frame)
+        texts = all(column.dtype == pl.String for column in frame.get_columns())
+        if self.header and texts and self._headers(frame.get_columns()):
+            raise WriteError("the cells are the columns' names, which would be read as a header")
         if self.quote is None:
             self._check_plain(frame)
         lines = self._lines(frame)

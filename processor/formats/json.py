@@ -248,6 +248,8 @@ class Json:
         if lines is None:
             if self.nan == "refuse" or (self.nan is None and self.columns):
                 check_finite(frame)
+            elif self.columns:
+                check_finite(frame.select(pl.exclude(self.optional)))
             # The writer escapes line breaks inside text, so every line is one row.
             lines = self._times.write(frame).write_ndjson().encode().split(b"\n")
             del lines[-1]

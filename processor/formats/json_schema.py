@@ -84,6 +84,7 @@ class JsonSchema(SchemaFormat):
     references: Mapping[str, Any] = field(default_factory=dict)
     root: Mapping[str, Any] = field(init=False, repr=False, compare=False)
     shape: Shape = field(init=False, repr=False, compare=False)
+    _others: Mapping[str, Any] = field(init=False, repr=False, compare=False)
     _json: Json = field(init=False, repr=False, compare=False)
     _strangers: Callable[[Any], bool] | None = field(init=False, repr=False, compare=False)
     _errors: Callable[[Any], str | None] | None = field(init=False, repr=False, compare=False)
@@ -101,6 +102,7 @@ class JsonSchema(SchemaFormat):
             value_bytes_max=self.value_bytes_max,
         )  # fmt: skip
         object.__setattr__(self, "root", root)
+        object.__setattr__(self, "_others", others)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "_json", form)
         object.__setattr__(self, "_strangers", strangers(shape))
@@ -162,6 +164,10 @@ class JsonSchema(SchemaFormat):
     def records(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
         """Rows as JSON, as they are."""
         return [orjson.dumps(row) for row in rows]
+
+    def told(self) -> Any:
+        """The schema, and those that it refers to."""
+        return [self.root, self._others]
 
     def describe(self) -> str:
         """``json-schema(name type, …)``."""

@@ -249,6 +249,10 @@ class Registered(SchemaFormat):
             self._link.known = known
         return self._link.known
 
+    def told(self) -> Any:
+        """The schemas of its format."""
+        return self.format.told()
+
     def describe(self) -> str:
         """``registered(avro(name type, …))``."""
         return f"registered({self.format.describe()})"

@@ -7,14 +7,16 @@ a rounding, the zone that a time is changed to.
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
+from hashlib import blake2b
 from typing import Any, Final, cast
 
 import polars as pl
 
-from processor.formats.base import Format
+from processor.formats.base import Format, SchemaFormat
 from processor.plan.rowwise import FUNCTION, parts
 
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]+")
@@ -78,16 +80,24 @@ def format_(form: Format) -> str:
     'json(n Int64) optional={n}'
     """
     told, own = [form.describe()], cast("Any", form)
+    if isinstance(own, SchemaFormat) and (schemas := own.told()) is not None:
+        text = json.dumps(schemas, sort_keys=True)
+        told.append(blake2b(text.encode(), digest_size=8).hexdigest())
     for field in dataclasses.fields(own) if dataclasses.is_dataclass(own) else ():
-        usual = field.default
+        if not (field.init and field.compare) or field.name == "columns":
+            continue
+        value, usual = getattr(own, field.name), field.default
         if field.default_factory is not dataclasses.MISSING:
             usual = field.default_factory()
-        # What has no usual value is what `describe` is there to tell.
-        if field.init and field.compare and usual is not dataclasses.MISSING:
-            value = getattr(own, field.name)
-            if value != usual and field.name != "columns" and (text := _plain(value)):
-                told.append(f"{field.name}={text}")
+        # What has no usual value, and is no format, is what `describe` is there to tell.
+        needed = usual is dataclasses.MISSING
+        if (_is_format(value) or not needed) and value != usual and (text := _plain(value)):
+            told.append(f"{field.name}={text}")
     return " ".join(told)
+
+
+def _is_format(value: object) -> bool:
+    return hasattr(value, "describe") and hasattr(value, "decode")
 
 
 def _plain(value: Any) -> str:
@@ -98,7 +108,7 @@ def _plain(value: Any) -> str:
         return f"{{{', '.join(sorted(map(_plain, value)))}}}"
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_plain, value))}]"
-    if hasattr(value, "describe") and hasattr(value, "decode"):
+    if _is_format(value):
         return format_(value)
     plain = value is None or isinstance(value, str | int | float)
     return str(value) if plain else ""

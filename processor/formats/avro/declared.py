@@ -63,6 +63,7 @@ class Avro(SchemaFormat):
     _reader: AvroReader = field(init=False, repr=False, compare=False)
     _optional: frozenset[str] = field(init=False, repr=False, compare=False)
     _told: str = field(init=False, repr=False, compare=False)
+    _schemas: Any = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         at = declared.told_at()
@@ -77,7 +78,8 @@ class Avro(SchemaFormat):
             raise TopologyError(f"{at}: Avro: {error}", remedy=error.remedy) from error
         optional = frozenset(each.name for each in wanted.fields if nullable(each.type))
         told = f"avro({whole.name} {digits}: {describe_columns(reader.columns)})"
-        made = {"_reader": reader, "_optional": optional, "_told": told}
+        schemas = [schema, None if self.writer is None else _loaded(self.writer)]
+        made = {"_reader": reader, "_optional": optional, "_told": told, "_schemas": schemas}
         for name, value in made.items():
             object.__setattr__(self, name, value)
 
@@ -148,6 +150,10 @@ class Avro(SchemaFormat):
     @cached_property
     def _encoder(self) -> AvroWriter:
         return _encoder(self.schema, lambda each: self.select is None or each.name in self.select)
+
+    def told(self) -> Any:
+        """The schemas of the columns and of the records."""
+        return self._schemas
 
     def describe(self) -> str:
         """``avro(name fingerprint: column type, …)``."""

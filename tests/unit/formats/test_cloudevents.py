@@ -321,3 +321,12 @@ def test_another_mode_and_other_attributes_are_another_topology():
         written(**one, constants={"source": "/s", "type": "u"}),
     ]  # fmt: skip
     assert len(set(made)) == 3
+
+
+def test_an_event_with_its_data_twice_is_bad():
+    event = {"specversion": "1.0", "id": "1", "source": "s", "type": "t", "data": {"n": 1}}
+    twice = json.dumps({**event, "data_base64": b64encode(b'{"n":2}').decode()}).encode()
+    for form in (Json({"n": pl.Int64}), Json({"n": pl.Int64}, duplicates="refuse")):
+        decoded = CloudEvents(form).decode([json.dumps(event).encode(), twice])
+        assert decoded.bad == {1: "it has both data and data_base64"}
+        assert decoded.frame["n"][0] == 1

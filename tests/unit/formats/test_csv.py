@@ -459,3 +459,12 @@ def test_a_header_says_nothing_of_keys() -> None:
     driver.run()
     assert driver.json("out") == [{"k": "a", "n": 1}]
     assert sum(report.misplaced for report in driver.reports) == 0
+
+
+def test_a_row_that_would_be_read_as_the_header_is_not_written():
+    form = Csv({"a": pl.String, "b": pl.String}, header=True)
+    with pytest.raises(WriteError, match="read as a header"):
+        form.encode(pl.DataFrame({"a": ["c", "a"], "b": ["d", "b"]}))
+    assert form.encode(pl.DataFrame({"a": ["a"], "b": ["a"]})) == [b"a,a"]
+    numbers = Csv({"a": pl.Int64, "b": pl.String}, header=True)
+    assert numbers.encode(pl.DataFrame({"a": [1], "b": ["b"]})) == [b"1,b"]

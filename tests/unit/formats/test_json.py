@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from typing import Any
 
 import polars as pl
 import pytest
 
 from processor import Json, TopologyError
+from processor.formats.base import WriteError
 
 TRIP = Json({"dt": pl.Datetime("us"), "cluster": pl.Int64})
 GOOD = b'{"dt":"2014-08-01 00:00:00","cluster":6}'
@@ -395,3 +397,10 @@ def test_words_of_an_enumeration_are_those_that_are_declared() -> None:
     assert decoded.frame["size"][0] == "large"
     assert decoded.bad.keys() == {1, 2}
     assert form.encode(decoded.frame[:1]) == [b'{"size":"large"}']
+
+
+def test_a_number_that_is_not_finite_is_null_only_where_null_is_read():
+    form = Json({"x": pl.Float64, "y": pl.Float64}, optional=frozenset({"y"}), nan="null")
+    assert form.encode(pl.DataFrame({"x": [1.0], "y": [math.nan]})) == [b'{"x":1.0,"y":null}']
+    with pytest.raises(WriteError, match="column 'x' is nan"):
+        form.encode(pl.DataFrame({"x": [math.nan], "y": [1.0]}))

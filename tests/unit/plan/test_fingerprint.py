@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from processor import Csv, Json, Topology
+from processor import Avro, CloudEvents, Csv, Json, JsonSchema, Topology
 from processor import functions as F
 from processor.operators.pipeline import Pipeline
 from processor.plan.fingerprint import Description, describe, fingerprint, identity, layout
@@ -145,7 +145,34 @@ def test_what_an_expression_is_told_besides_is_seen(pair: tuple[pl.Expr, pl.Expr
     assert identity(one) != identity(other)
 
 
+def record(*fields: dict) -> dict:
+    return {"type": "record", "name": "R", "fields": [{"name": "n", "type": "long"}, *fields]}
+
+
+def added(default: int, **more: Any) -> dict:
+    return {"name": "at", "type": {"type": "long", "logicalType": "timestamp-micros"},
+            "default": default, **more}  # fmt: skip
+
+
+def wanting(**more: Any) -> JsonSchema:
+    at = {"type": "string", "format": "date-time"}
+    properties = {"n": {"type": "integer"}, "at": at}
+    return JsonSchema({"type": "object", "required": ["n"], "properties": properties, **more})
+
+
+EVENT = {"n": pl.Int64, "at": pl.Datetime("us")}
 FORMS = [
+    Avro(record(added(1))),
+    Avro(record(added(2))),
+    Avro(record(added(1)), writer=record()),
+    Avro(record(added(2)), writer=record()),
+    Avro(record(added(1, aliases=["a"])), writer=record()),
+    wanting(),
+    wanting(required=["n", "at"]),
+    wanting(additionalProperties=False),
+    CloudEvents(Json(EVENT)),
+    CloudEvents(Json(EVENT, duplicates="refuse")),
+    CloudEvents(Json(EVENT), mode="binary"),
     Json({"at": pl.Datetime("us"), "n": pl.Int64}),
     Json({"at": pl.Datetime("us"), "n": pl.Int64}, epoch={"at": "s"}),
     Json({"at": pl.Datetime("us"), "n": pl.Int64}, epoch={"at": "ms"}),
@@ -158,7 +185,7 @@ FORMS = [
 
 
 def test_what_a_format_is_told_besides_its_columns_is_seen() -> None:
-    def plan(form: Json | Csv) -> Plan:
+    def plan(form: Any) -> Plan:
         app = Topology("a")
         rows = app.read.kafka("in", format=form, partitioned_by="n")
         rows.group_by("n").agg(c=F.max("at")).write.kafka("out", mode="update")
@@ -166,9 +193,8 @@ def test_what_a_format_is_told_besides_its_columns_is_seen() -> None:
 
     assert len({fingerprint(plan(form)) for form in FORMS}) == len(FORMS)
     assert len({identity(plan(form)) for form in FORMS}) == len(FORMS)
-    assert fingerprint(plan(FORMS[3])) == fingerprint(
-        plan(Json({"at": pl.Datetime("us"), "n": pl.Int64}, optional=frozenset({"n"})))
-    )
+    assert fingerprint(plan(Avro(record(added(1))))) == fingerprint(plan(FORMS[0]))
+    assert fingerprint(plan(CloudEvents(Json(EVENT)))) == fingerprint(plan(FORMS[8]))
 
 
 IN_ANY_ORDER = """
