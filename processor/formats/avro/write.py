@@ -150,7 +150,14 @@ def _items(kind: Type, column: pl.Series, place: str) -> Plan:
         return layout.items(counts, _planned(kind.parts[0], cells, at))
     if cells.null_count():
         raise WriteError(f"column {named(at)!r} is null, and a map has a key there")
-    key = _planned(Type("string"), cells.struct.field("key"), f"{at}{BETWEEN}key")
+    keys = cells.struct.field("key")
+    owner = np.repeat(np.arange(len(counts)), counts)
+    twice = pl.DataFrame({"owner": owner, "key": keys}).is_duplicated()
+    if twice.any():
+        # Readers of other languages keep one of them.
+        again = keys.filter(twice)[0]
+        raise WriteError(f"column {named(place)!r} has the key {shown(again)} twice")
+    key = _planned(Type("string"), keys, f"{at}{BETWEEN}key")
     value = _planned(kind.parts[0], cells.struct.field("value"), f"{at}{BETWEEN}value")
     return layout.items(counts, layout.in_turn([key, value], len(cells)))
 

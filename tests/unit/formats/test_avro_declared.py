@@ -11,6 +11,7 @@ import pytest
 
 from processor import Avro, TopologyError
 from processor.formats.avro.schema import _LOGICAL, NAMED, PRIMITIVES, SchemaError, parse
+from processor.formats.base import WriteError
 
 RIDE: dict[str, Any] = {
     "type": "record",
@@ -228,3 +229,19 @@ def test_a_schema_that_is_nested_too_deep_is_refused() -> None:
     more["fields"] += record(kind)["fields"]  # type: ignore[operator]
     with pytest.raises(TopologyError, match="nested deeper than 64 levels"):
         Avro(more, select=("a",))
+
+
+def test_a_map_with_one_key_twice_is_not_written():
+    form = Avro(
+        {"type": "record", "name": "R",
+         "fields": [{"name": "m", "type": {"type": "map", "values": "long"}}]}
+    )  # fmt: skip
+
+    def rows(*maps):
+        cells = [[{"key": key, "value": n} for key, n in entries] for entries in maps]
+        return pl.DataFrame({"m": cells}, schema=form.columns)
+
+    once = form.encode(rows([("a", 1), ("b", 2)], [("a", 1)], []))
+    assert once == [b"\x04\x02a\x02\x02b\x04\x00", b"\x02\x02a\x02\x00", b"\x00"]
+    with pytest.raises(WriteError, match="column 'm' has the key 'a' twice"):
+        form.encode(rows([("b", 1)], [("a", 1), ("a", 2)]))
