@@ -19,6 +19,8 @@ from processor.formats.base import WriteError, shown
 from processor.formats.epoch import UNITS, WORDS
 
 _LOWEST: Final = -(2**63)
+_EXACT: Final = 2**53
+"""Below it a float tells each whole number from the next."""
 # At least one part, and one behind a T: so it ends in a number with its letter.
 _PARTS: Final = (
     r"^[+-]?P(?:[0-9]{1,19}W)?(?:[0-9]{1,19}D)?"
@@ -38,7 +40,7 @@ _FRACTION: Final = "[.,]([0-9]{1,9})"
 def read_durations(cells: pl.Series, kind: pl.Duration, unit: str | None) -> pl.Series:
     """Text, or numbers of a unit, as durations; null for what is none, or does not fit the type.
 
-    Seconds are fractions, and come to the nearest that the type has.
+    Seconds are fractions.
 
     >>> read_durations(pl.Series(["PT1M", "P1Y"]), pl.Duration("ms"), None).to_list()
     [datetime.timedelta(seconds=60), None]
@@ -50,8 +52,13 @@ def read_durations(cells: pl.Series, kind: pl.Duration, unit: str | None) -> pl.
         return _whole(_nanoseconds(cells), own, kind)
     if unit != "s":
         return _whole(_times(cells, UNITS[unit]), own, kind)
-    numbers = (cells * (UNITS["s"] // own)).round()
-    return numbers.cast(pl.Int64, strict=False).cast(kind)
+    most = UNITS["s"] // own
+    numbers = (cells * most).round()
+    # What stands for a duration of this type is the fraction that is nearest to it.
+    fits = (numbers / most == cells) & (cells.abs() < _EXACT)
+    return pl.select(
+        pl.when(fits).then(numbers.cast(pl.Int64, strict=False).cast(kind))
+    ).to_series()
 
 
 def write_durations(durations: pl.Series, unit: str | None) -> pl.Series:

@@ -141,6 +141,10 @@ class Protobuf(SchemaFormat):
         except (OverflowError, TypeError) as error:
             raise ValueError(f"no {self.made.DESCRIPTOR.full_name}: {error}") from error
 
+    def told(self) -> Any:
+        """The file of the message, and those that it imports."""
+        return sorted(_files(self.made.DESCRIPTOR.file))
+
     def describe(self) -> str:
         """``protobuf(shop.Order: name type, …)``."""
         return f"protobuf({self.made.DESCRIPTOR.full_name}: {describe_columns(self.columns)})"
@@ -218,3 +222,10 @@ def _stranger(message: Any, place: str, names: Collection[str] | None = None) ->
 def _plain(error: Exception) -> str:
     """What the library says, without the name of the message, in one line."""
     return str(error).partition(" with type ")[0].strip()
+
+
+def _files(file: Any) -> set[str]:
+    found = {file.serialized_pb.hex()}
+    for other in file.dependencies:
+        found |= _files(other)
+    return found

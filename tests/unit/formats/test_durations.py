@@ -134,3 +134,9 @@ def test_what_is_wrong_about_durations_is_refused_at_the_line(
     assert message in raised.value.message
     assert raised.value.message.startswith(__file__)
     assert raised.value.remedy
+
+
+@pytest.mark.parametrize("cell", ["1.0005", "1.9999", "0.0000004", "9007199254740993"])
+def test_seconds_that_no_duration_of_the_type_stands_for_are_bad(cell):
+    form = Json({"e": pl.Duration("ms")}, durations={"e": "s"})
+    assert list(form.decode([b'{"e":1.5}', b'{"e":%s}' % cell.encode()]).bad) == [1]

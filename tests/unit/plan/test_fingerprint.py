@@ -7,8 +7,9 @@ from typing import Any
 
 import polars as pl
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 
-from processor import Avro, CloudEvents, Csv, Json, JsonSchema, Topology
+from processor import Avro, CloudEvents, Csv, Json, JsonSchema, Protobuf, Topology
 from processor import functions as F
 from processor.operators.pipeline import Pipeline
 from processor.plan.fingerprint import Description, describe, fingerprint, identity, layout
@@ -231,3 +232,28 @@ def test_other_values_in_the_middle_of_many_are_seen() -> None:
 
     assert identity(plan(0, 1, 2, 3, 4, 5)) != identity(plan(0, 1, 2, 30, 4, 5))
     assert identity(plan(0, 1, 2)) == identity(plan(2, 1, 0))
+
+
+def message(*numbers: int) -> Protobuf:
+    """A message of two numbers, ``n`` and ``at``, in these fields."""
+    file = descriptor_pb2.FileDescriptorProto(name="m.proto", package="m", syntax="proto3")
+    made = file.message_type.add(name="M")
+    for name, number in zip(("n", "at"), numbers, strict=True):
+        made.field.add(
+            name=name, number=number, type="TYPE_INT64", label="LABEL_OPTIONAL", json_name=name
+        )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    found = pool.FindMessageTypeByName("m.M")
+    return Protobuf(message_factory.GetMessageClass(found))
+
+
+def test_fields_of_other_numbers_are_another_message() -> None:
+    def told(form: Protobuf) -> str:
+        app = Topology("a")
+        rows = app.read.kafka("in", format=form, partitioned_by="n")
+        rows.group_by("n").agg(c=F.max("at")).write.kafka("out", mode="update")
+        return fingerprint(app.plan())
+
+    assert told(message(1, 2)) == told(message(1, 2))
+    assert told(message(1, 2)) != told(message(2, 1))
