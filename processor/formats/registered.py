@@ -59,7 +59,7 @@ class Registered(SchemaFormat):
         id_in: ``value``: before the record; ``header``: a sink writes it as a header, and a source
             takes it from there, and from the value where there is no such header.
         on_schema_change: what becomes of records whose writer's schema cannot be read as the
-            columns: ``dead_letter``; ``stop`` ends the run before the batch; ``continue`` reads what is
+            columns: ``dead_letter``; ``stop`` ends the run there; ``continue`` reads what is
             left as null, in columns that may be null, and else is ``dead_letter``.
 
     Raises `TopologyError`, with the line that declares it, for what cannot be meant.
