@@ -112,7 +112,7 @@ TOPOLOGIES = [
     line("rows.withColumn('y', rows.n)", "a frame has no 'withColumn'", "with_columns"),
     line("rows['user']", "no rows or columns to take out", 'pl.col("a")'),
     line("rows.group_by(['user'])", "a key of group_by is ['user'] (list)"),
-    line("rows.group_by('user').agg(F.count())", "too many positional", "agg(n=F.count())"),
+    line("rows.group_by('user').agg(F.count())", "too many positional", "agg(n=F.count(), "),
     line("rows.group_by('user').count()", "a group has no 'count'", "agg(n=F.count())"),
     line("rows.group_by('user').agg(c=F.sum('user')).write.kafka('o', mode='update')",
          "sum of 'user' is not possible: it is String"),
