@@ -61,9 +61,9 @@ def test_after_the_topology_was_mended_each_record_is_counted_once(bench, sets):
     assert f"{bench.dead}: {bad} dead letters, 0 of them sent again" in told
     assert "with_columns at " in told
     shown = dlq(bench, "show", *sets, "--limit", "2", "--json").splitlines()
-    assert [json.loads(line)["value"]["text"] for line in shown] == [
-        m.value().decode() for m in bench.topics.read(bench.dead)[:2]
-    ]
+    values = Counter(m.value().decode() for m in bench.topics.read(bench.dead))
+    assert len(shown) == 2
+    assert Counter(json.loads(line)["value"]["text"] for line in shown) <= values
 
     # The topology is not mended yet: they fail again, and tell how often.
     dlq(bench, "redrive", *sets, PROCESSOR_CRASH_AT="before:commit", code=70)
