@@ -249,7 +249,9 @@ class Json:
             if self.nan == "refuse" or (self.nan is None and self.columns):
                 check_finite(frame)
             elif self.columns:
-                check_finite(frame.select(pl.exclude(self.optional)))
+                # Inside of a column null may stand; in its place only where it is optional.
+                flat = [c for c in frame.get_columns() if c.dtype.is_float()]
+                check_finite(pl.DataFrame([c for c in flat if c.name not in self.optional]))
             # The writer escapes line breaks inside text, so every line is one row.
             lines = self._times.write(frame).write_ndjson().encode().split(b"\n")
             del lines[-1]
