@@ -100,6 +100,7 @@ records = st.lists(
 )  # fmt: skip
 
 
+@QUICK
 @given(records)
 def test_key_headers_and_timestamp_of_the_input_are_kept_as_they_were(given_records):
     driver = ran(kept(), *given_records)
