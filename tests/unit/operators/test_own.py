@@ -17,6 +17,7 @@ from processor.model.letters import REDRIVEN
 from processor.model.watermark import HEADER
 from processor.operators import own
 from processor.testing import TestDriver
+from tests.property.profile import QUICK
 
 ALL = {"key": "k", "headers": {"trace": "trace", "who": "w"}, "partition": "p", "offset": "o"}
 
