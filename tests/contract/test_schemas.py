@@ -22,7 +22,10 @@ WIDER = {"type": "record", "name": "Ride", "fields": [
 ]}  # fmt: skip
 
 
-@pytest.fixture(params=["memory", "http", "given"])
+GIVEN = os.environ.get("PROCESSOR_TEST_SCHEMA_REGISTRY_URL")
+
+
+@pytest.fixture(params=["memory", "http", *(["given"] if GIVEN else [])])
 def make(request, registry):
     """Makes clients of one registry; those of the one in memory are the same."""
     with contextlib.ExitStack() as closing:
@@ -33,11 +36,7 @@ def _maker(request, registry, closing):
     if request.param == "memory":
         client = Client("mock://contract", {})
         return lambda: client
-    url = registry.url
-    if request.param == "given":
-        url = os.environ.get("PROCESSOR_TEST_SCHEMA_REGISTRY_URL")
-        if not url:
-            pytest.skip("PROCESSOR_TEST_SCHEMA_REGISTRY_URL is not set")
+    url = GIVEN if request.param == "given" else registry.url
     return lambda: closing.enter_context(contextlib.closing(Client(url, {})))
 
 
