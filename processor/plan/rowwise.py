@@ -84,7 +84,7 @@ def refusal(expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> tuple[pl
     if not separable(expression, columns):
         part = _culprit(expression, columns)
         return part, _remedy(part)
-    for part in _nodes(expression):
+    for part in every_node(expression):
         if _claims_order(part):
             return part, "leave it out: that rows are in order is a claim about all of them"
         if _literal_by_column(part):
@@ -129,8 +129,9 @@ def pure(expression: pl.Expr) -> bool:
     return all(map(pure, inner)) if inner else expression.meta.is_literal()
 
 
-def _nodes(expression: pl.Expr) -> list[pl.Expr]:
-    return [expression, *(node for part in parts(expression) for node in _nodes(part))]
+def every_node(expression: pl.Expr) -> list[pl.Expr]:
+    """An expression and all that it is made of."""
+    return [expression, *(node for part in parts(expression) for node in every_node(part))]
 
 
 def _by_business_days(expression: pl.Expr, columns: Mapping[str, pl.DataType]) -> bool:

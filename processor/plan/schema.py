@@ -82,9 +82,7 @@ def _inside(said: str, have: Mapping[str, pl.DataType]) -> str:
                 f'a member of an object is pl.col("{column}"){way}: make a column of it before, '
                 f'with_columns({members[-1]}=pl.col("{column}"){way})'
             )
-    fields = {
-        name: kind.fields for name, kind in have.items() if isinstance(kind, pl.Struct)
-    }  # fmt: skip
+    fields = {name: kind.fields for name, kind in have.items() if isinstance(kind, pl.Struct)}
     if re.fullmatch(r"\w+", said) and said not in have and fields:
         told = (f"{n!r} has {', '.join(f.name for f in of)}" for n, of in fields.items())
         return f"of the objects here {'; '.join(told)}"

@@ -17,7 +17,7 @@ from typing import Any, Final, cast
 import polars as pl
 
 from processor.formats.base import Format, SchemaFormat
-from processor.plan.rowwise import FUNCTION, parts
+from processor.plan.rowwise import FUNCTION, every_node, parts
 
 _ADDRESS: Final = re.compile(r"0x[0-9a-fA-F]+")
 _SETS: Final = (".is_in(", ".contains_any(")
@@ -44,14 +44,10 @@ def expression(expr: pl.Expr) -> str:
         # A function may be printed with where it lies in memory.
         return "\n".join([_ADDRESS.sub("", text), *behind, own or ""])
     told = expr.meta.serialize(format="json")
-    for node in _nodes(expr) if any(word in text for word in _SETS) else ():
+    for node in every_node(expr) if any(word in text for word in _SETS) else ():
         if (values := _looked_up(node)) is not None:
             told = told.replace(parts(node)[-1].meta.serialize(format="json"), values)
     return told
-
-
-def _nodes(expr: pl.Expr) -> list[pl.Expr]:
-    return [expr, *(node for part in parts(expr) for node in _nodes(part))]
 
 
 def _looked_up(node: pl.Expr) -> str | None:
