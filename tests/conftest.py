@@ -73,6 +73,19 @@ def promtool() -> Any:
         pytest.skip(str(error))
 
 
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Where tests run side by side, each process tells which servers it had."""
+    worker = getattr(session.config, "workerinput", None)
+    if worker is not None:
+        told = {f"{name} of {worker['workerid']}": rung for name, rung in USED.items()}
+        session.config.workeroutput["services"] = told  # type: ignore[attr-defined]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    USED.update(getattr(node, "workeroutput", {}).get("services", {}))
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """One line on which servers the tests ran against."""
     if USED:
