@@ -207,6 +207,10 @@ def _file(config: Path | None) -> tuple[dict[str, Any], str]:
             f"the settings file {path} does not exist",
             remedy=f"correct --config or {PREFIX}CONFIG, or write the file",
         ) from None
+    except IsADirectoryError:
+        raise SettingsError(
+            f"the settings file {path} is a directory", remedy=f"name the file: {path / FILE}"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(
             f"the settings file {path} cannot be read: {error}", remedy="see that it is UTF-8 text"

@@ -7,12 +7,14 @@ line what is right.
 from __future__ import annotations
 
 import difflib
+import inspect
 import re
 from collections.abc import Mapping
 from typing import Final
 
 import polars as pl
 
+import processor
 from processor.api import ways
 
 _TYPE: Final = 'cast to a type of Polars: pl.col("a").cast(pl.Int64)'
@@ -60,6 +62,28 @@ _SAID: Final = (
     (r"passed to Expr\.__format__", 'pl.format("{} of {}", "a", "b")'),
     (r"'Aggregator'", 'compute with the result: agg(s=F.sum("a")).with_columns(y=pl.col("s") / 2)'),
 )
+_CALLED: Final = re.compile(
+    r"(?P<name>\w+)(?:\.__init__)?\(\) (?:got an unexpected keyword argument '(?P<given>\w+)'"
+    r"|missing \d+ required|takes .* positional arguments? but)"
+)
+_ARGUMENT: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("delimiter", "delim", "sep", "field_delimiter"), "separator"),
+    **dict.fromkeys(("null_value", "null_values", "nullValue", "na_values"), "nulls"),
+    **dict.fromkeys(("quotechar", "quote_char", "quoteChar"), "quote"),
+    **dict.fromkeys(("has_header", "include_header"), "header"),
+    **dict.fromkeys(("timestampFormat", "timestamp_format", "dateFormat", "date_format"), "times"),
+    **dict.fromkeys(("fields", "dtypes", "schema_overrides"), "columns"),
+    **dict.fromkeys(("max_bytes", "maxCharsPerColumn", "max_length"), "value_bytes_max"),
+}
+_ELSEWHERE: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("subject", "subject_name_strategy", "registry", "schema_registry",
+                     "schema_registry_url", "auto_register_schemas", "schema_id"),
+                    "a registry stands around a format: Registered(Avro(...), Registry(url))"),
+    **dict.fromkeys(("mode", "on_error", "badRecordsPath", "columnNameOfCorruptRecord"),
+                    "what becomes of a bad record, its topic's reader says: "
+                    'read.kafka(..., on_error="dead_letter")'),
+    **dict.fromkeys(("encoding", "charset"), "records are UTF-8; read others with Bytes()"),
+}  # fmt: skip
 
 
 def remedy(error: BaseException) -> str | None:
@@ -72,8 +96,30 @@ def remedy(error: BaseException) -> str | None:
     if isinstance(error, AttributeError):
         return _attribute(error)
     if isinstance(error, TypeError):
-        return next((right for said, right in _SAID if re.search(said, str(error))), None)
+        said = str(error)
+        known = next((right for form, right in _SAID if re.search(form, said)), None)
+        return known or _arguments(said)
     return None
+
+
+def _arguments(said: str) -> str | None:
+    """What one of our callables takes, where an error says that it was called wrongly.
+
+    >>> _arguments("Text.__init__() got an unexpected keyword argument 'max_bytes'")
+    'write value_bytes_max for max_bytes; Text takes value_bytes_max, tombstones'
+    """
+    called = _CALLED.search(said)
+    ours = getattr(processor, called["name"], None) if called else None
+    if called is None or ours is None:
+        return None
+    takes = list(inspect.signature(ours).parameters)
+    whole = f"{called['name']} takes {', '.join(takes)}"
+    given = called["given"] or ""
+    if given in _ELSEWHERE:
+        return f"{_ELSEWHERE[given]}; {whole}"
+    meant = [_ARGUMENT.get(given, ""), *difflib.get_close_matches(given, takes, n=1)]
+    right = next((name for name in meant if name in takes), None)
+    return f"write {right} for {given}; {whole}" if right else whole
 
 
 def _attribute(error: AttributeError) -> str | None:

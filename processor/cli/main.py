@@ -51,7 +51,7 @@ class _Group(click.Group):
         try:
             code = super().main(given, prog_name, complete_var, standalone_mode=False, **extra)
         except click.ClickException as error:
-            telling.usage(error)
+            telling.usage(options.meant(error))
             code = error.exit_code
         except click.Abort:
             code = 1

@@ -117,6 +117,50 @@ RUNNING: Final = (
 )  # fmt: skip
 
 
+# As other systems and Kafka's own tools call them.
+_ELSEWHERE: Final = {
+    **dict.fromkeys(
+        ("--bootstrap-server", "--broker", "--brokers", "--broker-list", "--broker-address",
+         "--kafka-brokers"), "--bootstrap-servers"),
+    **dict.fromkeys(("--once", "--available-now", "--trigger-once", "--exit-when-done", "--batch"),
+                    "--until-caught-up"),
+    **dict.fromkeys(("--trigger", "--processing-time", "--batch-interval", "--commit-interval",
+                     "--batch-duration"), "--interval"),
+    **dict.fromkeys(("--checkpoint", "--checkpoint-location", "--checkpoint-dir", "--state-dir",
+                     "--state-store", "--datadir", "--store", "--redis"), "--redis-url"),
+    **dict.fromkeys(("--parallelism", "--num-workers", "--concurrency", "--num-executors",
+                     "--processes", "--threads", "--num-threads", "--master"), "--workers"),
+    **dict.fromkeys(("--starting-offsets", "--from-beginning", "--offset", "--auto-offset-reset",
+                     "--start", "--startingOffsets"), "--from"),
+    **dict.fromkeys(("--group", "--group-id", "--consumer-group", "--app", "--app-id",
+                     "--application-id", "--name", "--input", "--output", "--topic", "--param",
+                     "--parameter"), "--set"),
+    **dict.fromkeys(("--conf", "--property", "--command-config", "--consumer-property",
+                     "--producer-property", "--extra-config"), "--kafka"),
+    **dict.fromkeys(("--properties-file", "--config-file", "--settings"), "--config"),
+    **dict.fromkeys(("--port", "--web-port", "--prometheus-port", "--http-port"), "--metrics-port"),
+    **dict.fromkeys(("--loglevel", "--verbose", "--debug", "--quiet"), "--log-level"),
+    **dict.fromkeys(("--max-offsets-per-trigger", "--max-records", "--batch-size",
+                     "--max-poll-records"), "--batch-records-max"),
+    **dict.fromkeys(("--registry", "--schema-registry-uri", "--registry-url"),
+                    "--schema-registry-url"),
+    **dict.fromkeys(("--fail-on-data-loss", "--failOnDataLoss"), "--on-checkpoint-loss"),
+    **dict.fromkeys(("--processing-guarantee", "--semantics"), "--guarantee"),
+}  # fmt: skip
+
+
+def meant(error: click.ClickException) -> click.ClickException:
+    """The error; one that names our option, where that of another system was given."""
+    if not isinstance(error, click.NoSuchOption):
+        return error
+    near = _ELSEWHERE.get(error.option_name)
+    taken = {word for p in error.ctx.command.params for word in p.opts} if error.ctx else set()
+    if near not in taken:
+        return error
+    said = f"No such option {error.option_name!r}. Did you mean {near!r}?"
+    return click.NoSuchOption(error.option_name, said, ctx=error.ctx)
+
+
 def taking(*options: Decorator) -> Decorator:
     """A command with these options, in this order."""
 

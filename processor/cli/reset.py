@@ -102,6 +102,11 @@ def _text(name: str, wanted: Sequence[Step]) -> str:
             lines.append(f"    manifest {_short(step.manifest)} -> an empty one")
     if wanted and len(wanted) < wanted[0].of:
         lines.append(f"  the other {wanted[0].of - len(wanted)} partitions stay as they are")
+    if wanted and not any(step.offset is not None or step.blobs for step in wanted):
+        lines.append(
+            f"  note: no group {name} has ever committed in this topic; see that it is the "
+            "application that is meant (--set app=...)"
+        )
     lines.append("  what was published stays: records that are read again are published again")
     return "\n".join(lines)
 

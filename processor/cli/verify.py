@@ -13,7 +13,8 @@ import orjson
 from processor import app
 from processor.cli.progress import Progress
 from processor.connectors.ports import Log
-from processor.engine.verify import Report, Span
+from processor.engine.span import Span
+from processor.engine.verify import Report
 from processor.engine.verify import verify as compare
 from processor.errors import RetriableError, SettingsError
 from processor.model import moment

@@ -29,37 +29,15 @@ from processor.engine.compare import (
 from processor.engine.keys import Keys
 from processor.engine.rows import row_reader
 from processor.engine.slack import Slack, slack_of
-from processor.errors import SettingsError, StateMismatchError
+from processor.engine.span import Span, check, edited
 from processor.model.batch import Slice
 from processor.model.log import Extent, Message, Output, TopicPartition
-from processor.model.manifest import Manifest
 from processor.operators.base import TaskState
 from processor.operators.pipeline import Pipeline
 from processor.plan import beside, nodes, order, schema
 
 Scan: TypeAlias = Callable[[TopicPartition, int, int], Iterator[Sequence[Message]]]
 LOCATED_MAX = 20
-ELSEWHERE = (
-    "it cannot be verified from this input: to have it verified, run the topology from the "
-    "beginning under an application id and outputs of its own (--set app=...)"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """What is judged of an input partition: [start, end).
-
-    ``low`` is the first offset it holds, and at most ``start``. ``committed`` is the group's
-    position, ``manifest`` what was committed with it.
-    """
-
-    low: int
-    start: int
-    end: int
-    committed: int
-    manifest: str = ""
-
-
 Times: TypeAlias = tuple[int | None, int | None]
 """A partition's largest event time, and the largest timestamp looked at."""
 
@@ -93,7 +71,8 @@ def verify(
     told: list[str] = []
     keys = Keys(plan, len(spans), told.append)
     pipeline = Pipeline(plan, keys)
-    _check(plan, pipeline, spans)
+    check(plan, spans, stateful=pipeline.stateful)
+    report.notes += edited(plan, spans)
     judges = _judges(plan, _Locator(pipeline, scan), spans, outputs, report)
     found = [j.slack for j in judges.values() if isinstance(j, Groups) and j.slack]
     slacks = {slack.sink.topic: slack for slack in found}
@@ -113,64 +92,6 @@ def verify(
                 judge.found(messages)
         report.findings += judge.findings()
     return report
-
-
-def _check(plan: nodes.Plan, pipeline: Pipeline, spans: Mapping[TopicPartition, Span]) -> None:
-    if plan.delay() is not None:
-        for partition, span in spans.items():
-            _check_watermark(plan, partition, span.manifest)
-    if not pipeline.stateful:
-        return
-    for partition, span in spans.items():
-        _check_origin(plan, partition, span.manifest)
-        if span.start > 0:
-            raise SettingsError(
-                f"{plan.app} keeps state, and {partition} would be recomputed from offset "
-                f"{span.start}: what came before it is part of the state",
-                remedy="verify from the beginning (leave --from out); where the topic's first "
-                "records are gone, an aggregate cannot be verified any more",
-            )
-        if span.end < span.committed and any(sink.mode != "append" for sink in plan.sinks):
-            raise SettingsError(
-                f"{plan.app} publishes changed groups, and {partition} goes on behind --to: the "
-                "last record of a group is of a later time",
-                remedy="leave --to out",
-            )
-
-
-def _check_watermark(plan: nodes.Plan, partition: TopicPartition, text: str) -> None:
-    """Raise where what was late is not decided by the partition's records alone."""
-    manifest = _manifest(text)
-    if manifest is not None and manifest.rewound:
-        raise SettingsError(
-            f"{plan.app}: the watermark of {partition} was set back (`processor reset "
-            "--watermark`): which records were late, its records alone do not tell",
-            remedy=ELSEWHERE,
-        )
-
-
-def _manifest(text: str) -> Manifest | None:
-    try:
-        return Manifest.parse(text)
-    except StateMismatchError:
-        return None
-
-
-def _check_origin(plan: nodes.Plan, partition: TopicPartition, text: str) -> None:
-    """Raise where the state is not what the partition's records make from the first on."""
-    manifest = _manifest(text)
-    if manifest is None or not manifest.epoch or not manifest.plan or manifest.origin == 0:
-        return
-    began = (
-        "was dealt out anew, or taken over by a changed topology"
-        if manifest.origin is None
-        else f"began with nothing at offset {manifest.origin}"
-    )
-    raise SettingsError(
-        f"{plan.app} keeps state, and that of {partition} {began}: the partition's records from "
-        "the first on do not make it",
-        remedy=ELSEWHERE,
-    )
 
 
 def _recompute(  # noqa: PLR0917 - all that a partition's run needs

@@ -221,9 +221,31 @@ def check_columns(who: str, columns: object, at: Location, *, deep: bool = False
             if not _readable(leaf):
                 raise TopologyError(
                     f"{at}: {who}: column {named(place)!r} cannot be read as {leaf}",
-                    remedy=f"use {_TYPES if deep else _FLAT}",
+                    remedy=_python(leaf) or f"use {_TYPES if deep else _FLAT}",
                 )
             _check_zone(who, named(place), leaf, at)
+
+
+def _python(kind: object) -> str | None:
+    """What to write for a type of Python, or for the name of one."""
+    named = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
+    right = _OF_PYTHON.get(named.lower())
+    return right and f"write {right} for {named}; or give a class that has the columns"
+
+
+_OF_PYTHON: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("str", "string", "text", "varchar"), "pl.String"),
+    **dict.fromkeys(("int", "long", "bigint"), "pl.Int64"),
+    "integer": "pl.Int32",
+    **dict.fromkeys(("float", "double"), "pl.Float64"),
+    **dict.fromkeys(("bool", "boolean"), "pl.Boolean"),
+    **dict.fromkeys(("datetime", "timestamp"), 'pl.Datetime("us")'),
+    "date": "pl.Date", "time": "pl.Time", "timedelta": 'pl.Duration("us")',
+    **dict.fromkeys(("bytes", "binary"), "pl.Binary"),
+    "decimal": "pl.Decimal(18, 2), with its digits",
+    "list": "pl.List(pl.String), with the type of its items",
+    "dict": 'pl.Struct({"a": pl.Int64}), with its members',
+}  # fmt: skip
 
 
 def _check_zone(who: str, name: str, kind: DataType, at: Location) -> None:

@@ -107,6 +107,7 @@ def _broker_fault(server: str) -> str | None:
     bare = host.removeprefix("[").removesuffix("]")
     return _first(
         ("@" in plain, _USER),
+        (bool(re.search(r"[;|\s]", plain)), "brokers stand with a comma between them"),
         ("//" in plain, "it is a URL, and not of a Kafka broker"),
         (not plain, "a broker has no name"),
         (plain.count(":") > 1 and not plain.startswith("["), _BRACKETS),

@@ -60,6 +60,18 @@ def test_yes_does_it(driver):
     assert driver.store.blobs(driver.task()) == {}
 
 
+def test_an_application_that_never_committed_may_be_misspelt(driver, tmp_path):
+    driver.stop()
+    assert "has ever committed" not in invoke().output
+    sys.modules.pop("reset_in_a_test")
+    (tmp_path / "reset_in_a_test.py").write_text(
+        "from tests.topologies import totals\ntopology = totals('totlas')\n"
+    )
+    done = invoke("--to", "latest", "--yes")
+    assert "note: no group totlas has ever committed in this topic" in done.output
+    assert done.exit_code == 0
+
+
 def test_a_live_group_is_refused(driver):
     done = invoke("--yes")
     assert done.exit_code == 2

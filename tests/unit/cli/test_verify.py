@@ -129,3 +129,17 @@ def test_a_range_in_which_nothing_is_committed_is_refused(tmp_path, monkeypatch)
     assert "in[0] up to 13, in[1] up to 9" in done.output
     assert verify("--from", "10", "--to", "9").exit_code == 2
     assert verify("--from", "0").exit_code == 0
+
+
+def test_outputs_of_another_form_of_the_topology_are_compared_with_a_word_on_it(
+    tmp_path, monkeypatch
+):
+    verify = totals(tmp_path, monkeypatch, key=', key="c"')
+    assert "another form" not in verify().output
+    edited = TOTALS.replace("KEY", ', key="c"')
+    edited = edited.replace("rows.group_by", 'rows.filter(pl.col("c") != "c1").group_by')
+    (tmp_path / "totals_of_a_test.py").write_text(edited)
+    sys.modules.pop("totals_of_a_test")
+    done = verify()
+    assert done.exit_code == 3
+    assert "note: in[0] was last committed by another form of totals" in done.output

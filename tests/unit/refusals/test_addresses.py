@@ -70,11 +70,13 @@ def test_lists_of_brokers(servers):
         ("broker:99999", "the port of broker"),
         ("broker:", "the port of broker"),
         ("::1:9092", "no brackets"),
+        ("a:9092;b:9092", "a comma between them"),
+        ("a:9092 b:9092", "a comma between them"),
         ("redis://cache:6379", "a URL"),
         ("http://broker:9092", "a URL"),
         ("me:hunter2@broker:9092", "a user or a password"),
         ("SASL_SSL://me:hunter2@broker:9092", "a user or a password"),
-        ("bro ker:9092", "name is none"),
+        ("bro$ker:9092", "name is none"),
     ],
 )
 def test_what_is_no_list_of_brokers_is_told_without_its_secrets(servers, why):
