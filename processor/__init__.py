@@ -9,6 +9,7 @@ from typing import Any
 _HOME = {
     "Topology": "processor.api.topology",
     "Frame": "processor.api.frame",
+    "Arrow": "processor.formats.arrow",
     "Avro": "processor.formats.avro.declared",
     "Bytes": "processor.formats.bytes",
     "CloudEvents": "processor.formats.cloudevents",
@@ -25,6 +26,7 @@ _HOME = {
 }
 
 __all__ = [
+    "Arrow",
     "Avro",
     "Bytes",
     "CloudEvents",

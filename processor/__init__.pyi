@@ -3,6 +3,7 @@ from processor.api.frame import Frame as Frame
 from processor.api.topology import Topology as Topology
 from processor.errors import ProcessorError as ProcessorError
 from processor.errors import TopologyError as TopologyError
+from processor.formats.arrow import Arrow as Arrow
 from processor.formats.avro.declared import Avro as Avro
 from processor.formats.bytes import Bytes as Bytes
 from processor.formats.cloudevents import CloudEvents as CloudEvents

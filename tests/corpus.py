@@ -9,6 +9,8 @@ import zlib
 from pathlib import Path
 
 import fastavro
+import pyarrow as pa
+import pyarrow.ipc
 
 SCHEMA = Path(__file__).parents[1] / "topologies" / "uber" / "trip.avsc"
 LONG = 1_000_100
@@ -121,4 +123,47 @@ AVRO = {
     "compressed": gzip.compress(TRIP),
     "backwards": TRIP[::-1],
     "very long": TRIP + b"B" * LONG,
+}
+
+
+def _arrow(**columns: object) -> bytes:
+    out = io.BytesIO()
+    table = pa.table(columns)
+    with pa.ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table)
+    return out.getvalue()
+
+
+def _bomb() -> bytes:
+    """A short record that would become 40 MB."""
+    out = io.BytesIO()
+    table = pa.table({"n": [0] * 5_000_000})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(out, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return out.getvalue()
+
+
+ROWS = _arrow(user=["a", "b"], n=[1, 2])
+ARROW = {
+    "nothing": b"",
+    "one byte": b"\x00",
+    "text": b"user,n\na,1\n",
+    "JSON": b'{"user":"a","n":1}',
+    "cut in the schema": ROWS[:40],
+    "cut in the middle": ROWS[: len(ROWS) // 2],
+    "cut behind the batch": ROWS[:-8],
+    "the end alone": ROWS[-8:],
+    "backwards": ROWS[::-1],
+    "a length that is none": b"\xff\xff\xff\xff\xff\xff\xff\x7f" + ROWS[8:],
+    "a long length": b"\xff\xff\xff\xff\x00\x00\x00\x7f" + ROWS[8:],
+    "offsets beyond the text": ROWS.replace(b"\1\0\0\0\2\0\0\0", b"\1\0\0\0\x7f\0\0\0"),
+    "a column too few": _arrow(user=["a"]),
+    "a null": _arrow(user=["a", None], n=[1, 2]),
+    "text for a number": _arrow(user=["a"], n=["1"]),
+    "a fraction": _arrow(user=["a"], n=[1.5]),
+    "a list": _arrow(user=["a"], n=[[1]]),
+    "not UTF-8": ROWS.replace(b"ab\x00", b"a\xff\x00"),
+    "40 MB of zeros": _bomb(),
+    "very long": _arrow(user=["B" * LONG], n=[1]),
 }

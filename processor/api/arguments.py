@@ -117,10 +117,20 @@ def format_(value: object, at: Location, what: str = "format") -> None:
         )
 
 
+def one_row(value: object, at: Location, what: str) -> None:
+    """Refuse what is no format, or one with many rows in a record, of which a key is one."""
+    format_(value, at, what)
+    if hasattr(value, "pack"):
+        raise TopologyError(
+            f"{at}: {what} is {shown(value)}, which holds many rows, and a key is one",
+            remedy='say how a key is read and written: key_format=Json({"user": pl.String})',
+        )
+
+
 def keys(value: object, form: object, at: Location) -> str | tuple[str, ...] | None:
     """The value, if it is a column that a key is made of, or several with a format."""
     if form is not None:
-        format_(form, at, "key_format")
+        one_row(form, at, "key_format")
     if value is None or isinstance(value, str):
         return value
     if form is None:

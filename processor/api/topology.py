@@ -158,7 +158,7 @@ class Reader:
         arguments.text(topic, "the topic", at, 'give its name: read.kafka("trips", format=...)')
         arguments.format_(format, at)
         if key_format is not None:
-            arguments.format_(key_format, at, "key_format")
+            arguments.one_row(key_format, at, "key_format")
         arguments.text(key_prefix, "key_prefix", at, 'give text: key_prefix="key_"')
         time, computed = arguments.event_time(event_time, at)
         keys = arguments.columns(partitioned_by, "partitioned_by", at)

@@ -36,7 +36,7 @@ from processor.errors import ProcessorError, StateLostError, StateMismatchError
 from processor.model.batch import Slice
 from processor.model.log import NULL_KEYS, Committed, Extent, Message, TopicPartition
 from processor.model.manifest import Manifest
-from processor.operators import own
+from processor.operators import many, own
 from processor.operators.base import TaskState
 from processor.operators.pipeline import Pipeline
 from processor.plan.fingerprint import describe, fingerprint, identity
@@ -290,9 +290,11 @@ class _Keys:
         for run in log.scan(partition, start, extent.high):
             values = [message.value() for message in run]
             part = Slice(partition, run, values, start, extent.high, None)
-            decoded = own.added(own.read(self._source.format, [part]), [part], self._source)
+            read_rows = own.read(self._source.format, [part])
+            (rows,) = many.by_row([part], read_rows)
+            decoded = own.added(read_rows, [rows], self._source)
             texts = self.bytes.of(decoded.frame)
-            for row, message in enumerate(run):
+            for row, message in enumerate(rows.messages):
                 if row not in decoded.bad and row not in decoded.passed:
                     self._check_record(partition, message, texts[row], read)
 

@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 import polars as pl
 
-from processor.formats.base import Format, SchemaFormat
+from processor.formats.base import Format, SchemaFormat, many_rows
 from processor.formats.csv import Csv
 from processor.formats.epoch import Unit
 from processor.formats.json import Json
@@ -44,6 +44,8 @@ def row_reader(form: Format, columns: Sequence[str]) -> RowReader | None:
             "quoting": csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL,
         }
         return lambda value: dict(zip(names, _fields(value, how), strict=True))
+    if many_rows(form) is not None:
+        return _object
     if isinstance(form, SchemaFormat):
         return Ahead(form.of_value if isinstance(form, Registered) else form)
     if isinstance(form, Text):

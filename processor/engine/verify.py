@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import polars as pl
 
+from processor.engine.byrow import ByRow
 from processor.engine.compare import (
     Bag,
     Bounds,
@@ -70,7 +71,7 @@ def verify(
     report = Report()
     told: list[str] = []
     keys = Keys(plan, len(spans), told.append)
-    pipeline = Pipeline(plan, keys)
+    pipeline = ByRow(plan, keys)
     check(plan, spans, stateful=pipeline.stateful)
     report.notes += edited(plan, spans)
     judges = _judges(plan, _Locator(pipeline, scan), spans, outputs, report)
@@ -78,7 +79,7 @@ def verify(
     slacks = {slack.sink.topic: slack for slack in found}
     if slacks:
         measured = replace(plan, sinks=(*plan.sinks, *(slack.sink for slack in found)))
-        pipeline = Pipeline(measured, keys)
+        pipeline = ByRow(measured, keys)
     for partition, span in sorted(spans.items()):
         for piece, records in _recompute(pipeline, plan, scan, partition, span, judges, slacks):
             report.recomputed += records if piece.start >= span.start else 0
@@ -88,8 +89,9 @@ def verify(
         for number, extent in sorted(outputs[topic].items()):
             where = TopicPartition(topic, number)
             for messages in scan(where, extent.low, extent.high):
-                report.compared += len(messages)
-                judge.found(messages)
+                rows = pipeline.rows(topic, messages)
+                report.compared += len(rows)
+                judge.found(rows)
         report.findings += judge.findings()
     return report
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from processor.model.log import Headers
@@ -36,11 +37,15 @@ class Decoded:
 
     The cells of a bad row are of no meaning. Rows that are ``passed`` over are not bad: the format
     was told to leave such records out, and they are counted as filtered.
+
+    A format with many rows in a record (`ManyRows`) says in ``records`` which value each row is of,
+    in rising order. A value of which nothing can be read has one row, which is bad.
     """
 
     frame: pl.DataFrame
     bad: Mapping[int, str] = field(default_factory=dict)
     passed: frozenset[int] = frozenset()
+    records: npt.NDArray[np.intp] | None = None
 
     def grown(self, frame: pl.DataFrame, bad: Mapping[int, str]) -> Decoded:
         """The same records with more columns, and more that are bad; not what is passed over.
@@ -49,7 +54,8 @@ class Decoded:
         >>> tombstone.grown(pl.DataFrame(), {0: "a", 1: "b"}).bad
         {0: 'a'}
         """
-        return Decoded(frame, {r: bad[r] for r in bad if r not in self.passed}, self.passed)
+        kept = {row: bad[row] for row in bad if row not in self.passed}
+        return Decoded(frame, kept, self.passed, self.records)
 
 
 class Format(Protocol):
@@ -98,6 +104,24 @@ def headed(form: Format) -> Headed | None:
     True
     """
     return cast("Headed", form) if hasattr(form, "write_headers") else None
+
+
+class ManyRows(Format, Protocol):
+    """A format with many rows in a record."""
+
+    def pack(self, frame: pl.DataFrame) -> list[tuple[int, bytes]]:
+        """Turn rows into few values, in order: of how many rows each is, and the value."""
+        ...
+
+
+def many_rows(form: Format) -> ManyRows | None:
+    """The format, if a record of it holds many rows.
+
+    >>> from processor import Text
+    >>> many_rows(Text()) is None
+    True
+    """
+    return cast("ManyRows", form) if hasattr(form, "pack") else None
 
 
 class SchemaFormat(ABC):

@@ -111,7 +111,8 @@ class CloudEvents:
 
     def _check(self, at: Location) -> None:
         who = f"{at}: CloudEvents:"
-        if isinstance(self.data, type) or not hasattr(self.data, "decode"):
+        one_row = hasattr(self.data, "decode") and not hasattr(self.data, "pack")
+        if isinstance(self.data, type) or not one_row:
             raise TopologyError(
                 f"{who} {shown(self.data)} is no format of data",
                 remedy='say how the data is read: CloudEvents(Json({"user": pl.String}))',

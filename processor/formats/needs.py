@@ -8,11 +8,11 @@ from typing import Any, Final
 from processor.errors import TopologyError
 from processor.model.location import Location
 
-INSTALL: Final = 'pip install "processor[registry]"'
+INSTALL: Final = 'pip install "processor[{}]"'
 
 
-def needed(module: str, who: str, at: Location | str) -> Any:
-    """A module of the extra ``registry``; raises `TopologyError` where it is not installed.
+def needed(module: str, who: str, at: Location | str, extra: str = "registry") -> Any:
+    """A module of an extra; raises `TopologyError` where it is not installed.
 
     >>> needed("no_such_module", "Protobuf", "rides.py:3")
     Traceback (most recent call last):
@@ -23,5 +23,6 @@ def needed(module: str, who: str, at: Location | str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise TopologyError(
-            f"{at}: {who} needs {error.name or module}, which is missing", remedy=INSTALL
+            f"{at}: {who} needs {error.name or module}, which is missing",
+            remedy=INSTALL.format(extra),
         ) from error

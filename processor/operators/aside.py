@@ -45,6 +45,10 @@ class Aside:
             context.result.counts.skipped += len(rows)
             return
         messages = messages_at(context.slices, rows)
+        lettered = len(rows)
+        # A record is set aside once, however many of its rows are.
+        once = [i for i, one in enumerate(messages) if not i or one is not messages[i - 1]]
+        messages, rows = [messages[i] for i in once], [rows[i] for i in once]
         if self.on_error == "fail":
             message, first = messages[0], bad[rows[0]]
             verb = "read" if first.step == DECODE else "compute"
@@ -54,7 +58,7 @@ class Aside:
                 remedy="correct the producer or the step, filter such records out before it, or "
                 'set on_error to "dead_letter" or "skip"',
             )
-        context.result.counts.dead_lettered += len(rows)
+        context.result.counts.dead_lettered += lettered
         context.result.letters.update(reason_of(bad[row].step) for row in rows)
         headers = [
             origin(message, f"{self.app}/{bad[row].step}", {"error": bad[row].reason})

@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import polars as pl
 
-from processor.formats.base import Format, SchemaFormat, WriteError, finite, headed
+from processor.formats.base import (
+    Format,
+    ManyRows,
+    SchemaFormat,
+    WriteError,
+    finite,
+    headed,
+    many_rows,
+)
 from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
 from processor.formats.json import Json
@@ -18,6 +27,8 @@ from processor.model.log import NULL_KEYS, Headers, Output
 from processor.operators.base import HIDDEN, Context
 from processor.operators.search import told
 from processor.plan import nodes
+
+_KEY: Final = "__key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +150,10 @@ class Emit:
             # Over an empty chunk, which a filter may leave, joining columns ends in a panic of the
             # column engine (Polars 2.1).
             rows = rows.rechunk()
+        if (form := many_rows(self.format)) is not None:
+            value = rows.drop(self.apart) if self.apart else rows
+            context.result.outputs.append(_packed(self.topic, form, value, keys, partition))
+            return
         headers = None if self.headers is None else _headers(rows, self.headers)
         told = self.format.header() if isinstance(self.format, Registered) else None
         if told is not None:
@@ -151,6 +166,28 @@ class Emit:
             headers = _joined(headers, having.write_headers(value))
         output = Output(self.topic, values, keys, headers, partition, times)
         context.result.outputs.append(output)
+
+
+def _packed(
+    topic: str,
+    form: ManyRows,
+    rows: pl.DataFrame,
+    keys: Sequence[bytes | None] | None,
+    partition: int | None,
+) -> Output:
+    """Rows as few records: those of a key together, in their order."""
+    if keys is None:
+        return Output(topic, [value for _, value in form.pack(rows)], None, None, partition)
+    keyed = rows.with_columns(pl.Series(_KEY, keys, dtype=pl.Binary))
+    values: list[bytes | None] = []
+    owners: list[bytes | None] = []
+    for (key,), part in keyed.partition_by(
+        _KEY, maintain_order=True, include_key=False, as_dict=True
+    ).items():
+        found = [value for _, value in form.pack(part)]
+        values += found
+        owners += [key] * len(found)
+    return Output(topic, values, owners, None, partition)
 
 
 def _there(column: pl.Series, form: Format) -> pl.Series | None:

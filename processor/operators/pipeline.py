@@ -15,6 +15,7 @@ import polars as pl
 from processor.errors import ProcessorError, RecordError
 from processor.formats.base import Decoded
 from processor.model.batch import Result, Slice
+from processor.operators import many
 from processor.operators.aggregate import Aggregate, SumError
 from processor.operators.aside import messages_at
 from processor.operators.base import ROW, Context, KeyWatch, Refusal, TaskState
@@ -127,11 +128,12 @@ class Pipeline:
         if not slices:
             return Result()
         begins(self._source)
-        decoded = self._decode.decode(slices)
+        decoded, rows = self._decode.decode(slices)
         heard = () if self._carried is None else self._carried.hear(slices, states)
+        known = many.spread(heard, slices, decoded)
         refused: dict[int, Refusal] = {}
         while True:
-            context = Context(slices, states, Result(), heard, begins)
+            context = Context(rows, states, Result(), known, begins)
             frame = self._decode.admit(decoded, refused, context)
             context.result.counts.contributed = frame.height
             try:
@@ -151,7 +153,7 @@ class Pipeline:
                 f"the records of a batch do not add up: {context.result.counts}",
                 remedy="this is a fault of the processor: report it with the topology",
             )
-        context.result.misplaced = self._misplaced(decoded, slices)
+        context.result.misplaced = self._misplaced(decoded, rows)
         return context.result
 
     def look(self, slices: Sequence[Slice]) -> Looked:
@@ -159,10 +161,10 @@ class Pipeline:
 
         State is left alone, and nothing is published.
         """
-        decoded = self._decode.decode(slices)
+        decoded, rows = self._decode.decode(slices)
         refused: dict[int, Refusal] = {}
         while True:
-            context = Context(slices, [], Result())
+            context = Context(rows, [], Result())
             frame = self._decode.admit(decoded, refused, context, numbered=True)
             try:
                 self._try(self._root, frame, context)
@@ -170,7 +172,7 @@ class Pipeline:
             except _RowsError as error:
                 refused |= self._refused(error, decoded, refused, context)
         readable = np.ones(decoded.frame.height, np.bool_)
-        readable[[*decoded.bad, *decoded.passed]] = False
+        readable[[*many.whole(decoded.bad, decoded), *decoded.passed]] = False
         usable = np.zeros(decoded.frame.height, np.bool_)
         usable[frame[ROW].to_numpy()] = True
         times = self._decode.times(decoded.frame)

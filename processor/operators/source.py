@@ -22,11 +22,11 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from processor.formats.base import Decoded, Format
+from processor.formats.base import Decoded, Format, many_rows
 from processor.model import duration
 from processor.model.batch import Sample, Slice
 from processor.model.log import Output
-from processor.operators import own
+from processor.operators import many, own
 from processor.operators.ahead import ahead
 from processor.operators.aside import DECODE, Aside, messages_at, origin
 from processor.operators.base import ROW, TASK, Context, Refusal
@@ -63,12 +63,13 @@ class Decode:
     carried: Carried | None = None
     derived: Derived | None = None
 
-    def decode(self, slices: Sequence[Slice]) -> Decoded:
-        """All records of a batch as columns, in the order of the slices."""
+    def decode(self, slices: Sequence[Slice]) -> tuple[Decoded, Sequence[Slice]]:
+        """All records of a batch as columns, and the slices with a message for each row."""
         decoded = own.read(self.format, slices)
+        rows = many.by_row(slices, decoded)
         if self.source is not None:
-            decoded = own.added(decoded, slices, self.source)
-        return decoded if self.derived is None else self.derived.added(decoded)
+            decoded = own.added(decoded, rows, self.source)
+        return decoded if self.derived is None else self.derived.added(decoded), rows
 
     def admit(
         self,
@@ -101,6 +102,7 @@ class Decode:
         bad.update(refused)
         times = self.times(frame)
         bad.update(self._ahead(times, sizes, keep, context))
+        bad = many.whole(bad, decoded)
         if bad:
             self.aside.records(bad, context)
             keep[list(bad)] = False
@@ -214,11 +216,17 @@ class Decode:
     ) -> None:
         rows: list[int] = np.flatnonzero(behind).tolist()
         messages = messages_at(context.slices, rows)
+        values: list[bytes | None] = [message.value() for message in messages]
+        if (form := many_rows(self.format)) is not None:
+            # Of a record only the rows that are late: the others have been counted.
+            columns = list(self.format.columns or ())
+            values, kept = many.repacked(form, frame.select_seq(columns)[rows], messages)
+            messages, rows = [messages[i] for i in kept], [rows[i] for i in kept]
         times = frame[str(self.event_time)].gather(rows).cast(pl.Datetime("us")).to_physical()
         context.result.outputs.append(
             Output(
                 topic,
-                [message.value() for message in messages],
+                values,
                 [message.key() for message in messages],
                 [
                     origin(

@@ -12,7 +12,7 @@ from dataclasses import replace
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats.base import DataType, SchemaFormat, describe_columns
+from processor.formats.base import DataType, SchemaFormat, describe_columns, many_rows
 from processor.formats.bytes import Bytes
 from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
@@ -33,6 +33,12 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
       remedy: the columns here are value String: add 'origin', or take it out of the format
     """
     form = sink.format
+    if many_rows(form) is not None and (sink.headers is not None or sink.timestamp is not None):
+        raise TopologyError(
+            f"{sink.at}: a record of {form.describe().partition('(')[0]} holds many rows, and has "
+            "its own headers and timestamp",
+            remedy="leave headers= and timestamp= out, and keep the columns in the rows",
+        )
     if isinstance(form, CloudEvents):
         _event(sink, form, have)
     if not isinstance(form, Csv | Json | Bytes | SchemaFormat):

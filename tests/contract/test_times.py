@@ -69,7 +69,9 @@ def test_where_no_record_is_that_late_it_is_the_end(bench: Bench, stamp):
     assert at(bench, topic, NOON_MS + 9000 * DAY_MS) == [7, 0]
 
 
-@pytest.mark.parametrize("ms", [0, -1, -2, -3, -NOON_MS])
+@pytest.mark.parametrize(
+    "ms", [0, -1, -2, -3, pytest.param(-NOON_MS, id="as long before as it is since")]
+)
 def test_a_time_before_1970_is_the_beginning_and_no_sign_to_the_broker(bench: Bench, stamp, ms):
     topic = bench.topic()
     stamp(topic, 0, [NOON_MS, NOON_MS - HOUR_MS, NOON_MS + 1])

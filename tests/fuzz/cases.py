@@ -12,6 +12,7 @@ from typing import Any
 import polars as pl
 
 from processor import (
+    Arrow,
     Avro,
     Bytes,
     CloudEvents,
@@ -23,7 +24,7 @@ from processor import (
     Text,
 )
 from processor.connectors.registry.client import Client
-from processor.formats.base import Format
+from processor.formats.base import Decoded, Format, Values
 from tests.shop import class_of, shop
 
 LETTERS = "ab,;\"'\\/{}[]:0.5-\n\t é\u2028\U0001f600\ufeff"
@@ -206,7 +207,39 @@ def quoted(rng: Random) -> dict[str, Any]:
     return flat(rng) | {"s": perhaps(rng, text)}
 
 
+class OneRow:
+    """A format with many rows in a record, as one with a row in each: another number is bad."""
+
+    def __init__(self, form: Any) -> None:
+        self.form, self.columns, self.encode = form, form.columns, form.encode
+
+    def decode(self, values: Values) -> Decoded:
+        found = self.form.decode(values)
+        rows: dict[int, list[int]] = {n: [] for n in range(len(values))}
+        for row, record in enumerate(found.records.tolist()):
+            rows[record].append(row)
+        bad = {n: "no row" if not of else f"{len(of)} rows" for n, of in rows.items()
+               if len(of) != 1}  # fmt: skip
+        bad |= {n: found.bad[of[0]] for n, of in rows.items() if of and of[0] in found.bad}
+        nothing = pl.DataFrame({n: [None] for n in self.columns}, schema=found.frame.schema)
+        frames = [found.frame[of[:1]] if of else nothing for of in rows.values()]
+        return Decoded(pl.concat(frames), bad)
+
+
+TYPED = {**FLAT, "items": pl.List(ITEM), "e": pl.Enum("AB"), "raw": pl.Binary}
+ARROW = {"raw": lambda rng: rng.randbytes(rng.randrange(9)), "e": lambda rng: rng.choice("AB")}
+
+
+def typed(rng: Random) -> dict[str, Any]:
+    made = {name: make(rng) for name, make in ARROW.items()}
+    return flat(rng) | {"items": perhaps(rng, lambda rng: several(rng, item))} | made
+
+
 CASES: dict[str, Case] = {
+    **{
+        f"arrow, {how}": Case(OneRow(Arrow(TYPED, optional={"items"}, compression=how)), typed)
+        for how in ("uncompressed", "lz4", "zstd")
+    },
     "json, wide": Case(WIDE, wide),
     "csv, nulls": Case(Csv(FLAT, optional={"s"}, nulls=("NA",), separator=";"), quoted),
     "events": Case(EVENT, event),

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from processor import Bytes, Csv, Json, Text
+from processor import Arrow, Bytes, Csv, Json, Text
 from processor.formats.base import WriteError
 from processor.formats.extras import map_of
 from processor.formats.inner_maps import lists_in
@@ -47,6 +47,26 @@ def test_csv_reads_back_every_type_or_refuses_the_row(
     decoded = form.decode(values)
     assert decoded.bad == {}, values
     assert decoded.frame.equals(frame), values
+
+
+@QUICK
+@given(
+    frames(flat | inside(KINDS)),
+    st.sampled_from(["uncompressed", "lz4", "zstd"]),
+    st.integers(1, 4),
+)
+def test_arrow_reads_back_every_type(frame: pl.DataFrame, compression: Any, rows_max: int) -> None:
+    form = Arrow(
+        dict(frame.schema),
+        optional=frozenset(frame.columns),
+        compression=compression,
+        rows_max=rows_max,
+    )
+    packed = form.pack(frame)
+    assert [count for count, _ in packed[:-1]] == [rows_max] * (len(packed) - 1)
+    decoded = form.decode([value for _, value in packed])
+    assert decoded.bad == {}
+    assert decoded.frame.equals(frame)
 
 
 tokens = st.lists(st.sampled_from(["", "NA", "-1", "null", "a", "true"]), min_size=1, max_size=3)

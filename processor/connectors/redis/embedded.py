@@ -132,8 +132,9 @@ class EmbeddedRedis:
 
     def _serve(self, place: PrivateDirectory, lock: int) -> None:
         self._socket = place.path / "redis.sock"
-        if len(os.fsencode(self._socket)) > _SOCKET_PATH_MAX:
-            self._socket = self._temporary() / "redis.sock"
+        for shorter in (None, "/tmp"):  # noqa: S108 - a directory of its own is made there
+            if len(os.fsencode(self._socket)) > _SOCKET_PATH_MAX:
+                self._socket = self._temporary(shorter) / "redis.sock"
         # Whoever left it is gone: the lock is ours.
         self._socket.unlink(missing_ok=True)
         settings = {
@@ -187,9 +188,9 @@ class EmbeddedRedis:
                     )
                 time.sleep(0.01)
 
-    def _temporary(self) -> Path:
+    def _temporary(self, within: str | None = None) -> Path:
         try:
-            path = Path(tempfile.mkdtemp(prefix="processor-redis-"))
+            path = Path(tempfile.mkdtemp(prefix="processor-redis-", dir=within))
         except OSError as error:
             raise SettingsError(
                 f"no temporary directory can be made: {error}",

@@ -27,6 +27,8 @@ def beside(tmp_path, monkeypatch):
     monkeypatch.setattr(sys, "path", [p for p in sys.path if p not in ("", str(tmp_path))])
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     before = dict(sys.modules)
+    for name in ("rides", "my-rides"):  # of another test's directory
+        sys.modules.pop(name, None)
 
     def write(text, name="beside_the_user.py"):
         path = tmp_path / name

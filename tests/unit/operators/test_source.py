@@ -37,7 +37,7 @@ def run(
         for i, (values, before) in enumerate(slices)
     ]
     context = Context(pieces, [{} for _ in pieces], Result())
-    frame = step.admit(step.decode(pieces), {}, context)
+    frame = step.admit(step.decode(pieces)[0], {}, context)
     epoch = dt.datetime(1970, 1, 1)
     tags = frame[TASK].to_list() if tagged else [0] * frame.height
     seconds = [(t - epoch) // dt.timedelta(seconds=1) for t in frame["t"]]
@@ -183,7 +183,8 @@ def test_each_record_that_is_set_aside_has_the_reason_of_the_first_step_that_ref
     slices.append(piece(at(96, 95, 11, 4, 94), partition=2, start=9))
     context = Context(slices, [{} for _ in slices], Result())
     refused = {2: Refusal("filter", "no"), 6: Refusal("filter", "not this"), 8: Refusal("f", "odd")}
-    frame = step.admit(step.decode(slices), refused, context)
+    decoded, _ = step.decode(slices)
+    frame = step.admit(decoded, refused, context)
     assert frame[TASK].to_list() == [0, 2]
     assert [int(t) for t in step.times(frame)] == [5 * SECOND, 11 * SECOND]
     (letters,) = context.result.outputs
@@ -206,7 +207,8 @@ def test_each_record_that_is_set_aside_has_the_reason_of_the_first_step_that_ref
 def test_samples_are_evenly_spread_over_the_good_records(count: int, seconds: list[int]) -> None:
     step = Decode(FORM, "t", None, None, Aside("app", "dead_letter", "dlq"), tagged=False)
     slices = [piece(at(0, 1)), piece([*at(2), b"junk", *at(4, 5)], partition=1, start=7)]
-    found = step.samples(step.decode(slices), slices, "t", count)
+    decoded, _ = step.decode(slices)
+    found = step.samples(decoded, slices, "t", count)
     assert [sample.text for sample in found] == [
         f"1970-01-01 00:00:0{second}.000000" for second in seconds
     ]
@@ -241,5 +243,5 @@ def test_a_reason_of_any_characters_stops_nothing() -> None:
     step = Decode(Quoting(), None, None, None, Aside("app", "dead_letter", "dlq"), tagged=False)  # type: ignore[arg-type]
     result = Result()
     context = Context([piece([b"x"])], [{}], result)
-    step.admit(step.decode(context.slices), {}, context)
+    step.admit(step.decode(context.slices)[0], {}, context)
     assert dict(result.outputs[0].headers[0])["processor.error"] == rb"no \udcff here"  # type: ignore[index]

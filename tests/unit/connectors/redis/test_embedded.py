@@ -3,6 +3,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from threading import Thread
 
@@ -18,6 +19,7 @@ from tests.unit.others import anothers, mode
 TASK = "app/rides/0"
 CHILD = """
 import sys
+import tempfile
 from pathlib import Path
 from processor.connectors.redis.embedded import EmbeddedRedis
 server = EmbeddedRedis(Path(sys.argv[1]))
@@ -68,6 +70,13 @@ def test_a_second_server_in_the_directory_is_refused(tmp_path):
         with pytest.raises(StoreError, match="in use by process"):
             EmbeddedRedis(tmp_path).start()
         assert read(server) == [b"x"]
+
+
+def test_a_long_path_of_temporary_files_is_no_trouble(tmp_path, monkeypatch):
+    (tmp_path / ("long" * 30)).mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / ("long" * 30)))
+    with EmbeddedRedis() as server:
+        write(server)
 
 
 def test_a_long_path_is_no_trouble(tmp_path):

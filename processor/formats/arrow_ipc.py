@@ -1,0 +1,121 @@
+"""Arrow's IPC streams and files to tables: what strangers sent, with nothing taken on trust.
+
+Polars reads the same bytes some times faster, and ends the process where they are broken: a length
+that is none aborts it. Arrow's own library checks them. Neither bounds what compressed buffers
+become, so the sizes that they claim are read first, of the messages' own headers (``Message.fbs``,
+``RecordBatch.compression``; each compressed buffer begins with its length in 8 bytes)::
+
+    schema | dictionary batches, record batches ... | end
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterator
+from typing import Any, Final
+
+from processor.formats.needs import needed
+from processor.model.location import Location
+
+FILE: Final = b"ARROW1"
+_FILE_HEAD: Final = 8
+_END: Final = b"\xff\xff\xff\xff\0\0\0\0"
+_ROOM: Final = 65_536
+_TIMES: Final = 100
+_BITS: Final = 8
+# The places of fields in Arrow's tables, and the kinds of a message's header.
+_HEADER_KIND, _HEADER, _BUFFERS, _COMPRESSION, _OF_DICTIONARY = 1, 2, 2, 3, 1
+_DICTIONARY, _BATCH = 2, 3
+_BUFFER: Final = struct.Struct("<qq")
+
+
+def library(at: Location | str) -> Any:
+    """Arrow's own library; raises `TopologyError` where it is not installed."""
+    needed("pyarrow.ipc", "Arrow", at, "arrow")
+    return needed("pyarrow", "Arrow", at, "arrow")
+
+
+def table(pa: Any, value: bytes) -> Any:
+    """A stream or a file as a table whose every value is sound; raises `ValueError` for others."""
+    of_file = value.startswith(FILE)
+    if not value.endswith(FILE if of_file else _END):
+        # Without its end a stream that was cut behind a batch reads as a shorter one.
+        raise ValueError("no Arrow stream or file: it does not end as one")
+    stream = value[_FILE_HEAD:] if of_file else value
+    most = _ROOM + _TIMES * len(stream)
+    claimed = _tried(pa, lambda: sum(_sizes(pa, stream)))
+    if claimed > most:
+        raise ValueError(f"{len(value)} bytes become {claimed}, more than {most}")
+    found = _tried(pa, lambda: _read(pa, stream))
+    if found.num_rows > most * _BITS:
+        raise ValueError(f"{len(value)} bytes become {found.num_rows} rows")
+    return found
+
+
+def _tried(pa: Any, read: Callable[[], Any]) -> Any:
+    try:
+        return read()
+    except (pa.ArrowException, OSError, ValueError, struct.error, IndexError, KeyError) as error:
+        said = " ".join(str(error).split())
+        raise ValueError(f"no Arrow stream: {said[:200]}") from error
+    except (MemoryError, OverflowError, RuntimeError, TypeError) as error:
+        raise ValueError(f"no Arrow stream: {type(error).__name__}") from error
+
+
+def _read(pa: Any, stream: bytes) -> Any:
+    found = pa.ipc.open_stream(stream).read_all()
+    found.validate(full=True)
+    return found
+
+
+def _sizes(pa: Any, stream: bytes) -> Iterator[int]:
+    """What the body of each batch of a stream becomes, in bytes."""
+    reader = pa.ipc.MessageReader.open_stream(stream)
+    while True:
+        try:
+            message = reader.read_next_message()
+        except StopIteration:
+            return
+        if message.body is not None:
+            yield _size(message.metadata.to_pybytes(), memoryview(message.body))
+
+
+def _size(head: bytes, body: memoryview) -> int:
+    (root,) = struct.unpack_from("<I", head)
+    kind, batch = _field(head, root, _HEADER_KIND), _child(head, root, _HEADER)
+    if kind is None or batch is None or head[kind] not in (_DICTIONARY, _BATCH):
+        return len(body)
+    if head[kind] == _DICTIONARY:
+        batch = _child(head, batch, _OF_DICTIONARY)
+    buffers = None if batch is None else _child(head, batch, _BUFFERS)
+    if batch is None or buffers is None or _field(head, batch, _COMPRESSION) is None:
+        return len(body)
+    (count,) = struct.unpack_from("<I", head, buffers)
+    size = 0
+    for number in range(count):
+        start, length = _BUFFER.unpack_from(head, buffers + 4 + number * _BUFFER.size)
+        if length:
+            (whole,) = struct.unpack_from("<q", body, start)
+            size += length if whole == -1 else whole
+            if whole < -1:
+                raise ValueError(f"a buffer of {whole} bytes")
+    return size
+
+
+def _field(head: bytes, at: int, number: int) -> int | None:
+    """Where a field of a table is (FlatBuffers' internals); ``None``: it has its default."""
+    (back,) = struct.unpack_from("<i", head, at)
+    (size,) = struct.unpack_from("<H", head, at - back)
+    if size < 4 + 2 * (number + 1):
+        return None
+    (offset,) = struct.unpack_from("<H", head, at - back + 4 + 2 * number)
+    return at + offset if offset else None
+
+
+def _child(head: bytes, at: int, number: int) -> int | None:
+    """Where a table or a list that a field points to is."""
+    place = _field(head, at, number)
+    if place is None:
+        return None
+    (offset,) = struct.unpack_from("<I", head, place)
+    return place + int(offset)
