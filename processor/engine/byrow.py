@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from processor.formats.base import SchemaFormat, many_rows
 from processor.formats.legible import rows_as_json
 from processor.model.batch import Result, Slice
+from processor.model.headers import headers_of
 from processor.model.log import Headers, Message, Output
 from processor.operators.base import KeyWatch, TaskState
 from processor.operators.pipeline import Pipeline
@@ -43,7 +44,7 @@ class Row:
 
     def headers(self) -> Headers | None:
         """Those of the record."""
-        return self.of.headers()
+        return headers_of(self.of)
 
     def timestamp(self) -> tuple[int, int]:
         """That of the record."""
