@@ -188,6 +188,10 @@ def _refused(merged: Mapping[str, Any], origins: Mapping[str, str]) -> list[str]
             if why is not None:
                 shown = masking.MASK if _SECRETS[field](name) else value
                 faults.append(f"{origins[f'{field}.{name}']}={shown} is not possible: {why}")
+    table = merged.get("kafka")
+    if isinstance(table, Mapping) and (lacking := client.lacking(table)) is not None:
+        name = next(name for name in table if "sasl.mechanism" in name)
+        faults.append(f"{origins[f'kafka.{name}']}={table[name]}: {lacking}")
     return faults
 
 

@@ -177,6 +177,23 @@ def broken(name: str, value: str) -> str | None:
     return None if fits(value.strip().lower()) else why
 
 
+def lacking(table: Mapping[str, str]) -> str | None:
+    """What a mechanism needs and is not given, where the client would wait for it in silence.
+
+    >>> lacking({"sasl.mechanism": "OAUTHBEARER", "sasl.oauthbearer.method": "oidc"}) is None
+    True
+    """
+    given = {_plain(name): value.strip().lower() for name, value in table.items()}
+    mechanism = given.get("sasl.mechanism", given.get("sasl.mechanisms"))
+    sources = ("sasl.oauthbearer.config", "sasl.oauthbearer.method")
+    if mechanism == "oauthbearer" and not any(given.get(name) for name in sources):
+        return (
+            "nothing says where its tokens come from: give sasl.oauthbearer.method=oidc with "
+            "sasl.oauthbearer.token.endpoint.url, .client.id and .client.secret"
+        )
+    return None
+
+
 def nearest(name: str) -> str | None:
     """The property that was probably meant by a name that is none.
 

@@ -174,7 +174,7 @@ _REMEDIES: Final[tuple[tuple[type[redis.RedisError], str, str], ...]] = (
     (
         redis.AuthenticationError,
         "refused the user or the password",
-        "correct the user and password in redis_url",
+        "correct the user and password in --redis-url",
     ),
     (
         redis.exceptions.NoPermissionError,

@@ -278,6 +278,9 @@ OPTIONS = [
            args=("--bootstrap-servers", "broker:kafka")),
     option("an IPv6 address", "--bootstrap-servers: ", "[::1]:9092",
            args=("--bootstrap-servers", "::1:9092")),
+    option("tokens from nowhere", "sasl.mechanism=OAUTHBEARER: nothing says where its tokens",
+           "sasl.oauthbearer.method=oidc",
+           args=("--kafka", "sasl.mechanism=OAUTHBEARER", "--bootstrap-servers", "broker:9092")),
     option("a semicolon between brokers", "--bootstrap-servers: ", "a comma between them",
            args=("--bootstrap-servers", "one:9092;two:9092")),
     option("an unknown variable", "PROCESSOR_WOKERS: there is no such setting; did you mean "
