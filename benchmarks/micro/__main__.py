@@ -29,6 +29,7 @@ import fastavro
 import numpy as np
 import polars as pl
 
+from benchmarks.micro.every import every_steps
 from benchmarks.micro.schemas import schema_steps
 from benchmarks.work import MALFORMED, START_MS, work
 from processor import Avro, Csv, Json
@@ -129,6 +130,7 @@ def _odd_steps(trips: list[list[bytes]], payments: list[list[bytes]]) -> dict[st
         **_nested_steps(len(payments[0])),
         **_avro_steps(trips[0]),
         **schema_steps(len(trips[0])),
+        **every_steps(len(trips[0])),
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ from processor import (
     Bytes,
     CloudEvents,
     Csv,
+    Debezium,
     Json,
     JsonSchema,
     Protobuf,
@@ -226,6 +228,34 @@ class OneRow:
         return Decoded(pl.concat(frames), bad)
 
 
+class Changes:
+    """Change events, written as their connector does: the format only reads them."""
+
+    def __init__(self, form: Debezium) -> None:
+        self.form, self.columns, self.decode = form, form.columns, form.decode
+
+    def encode(self, frame: pl.DataFrame) -> list[bytes]:
+        told = frame.with_columns(pl.col("ts_ms", "source_ts_ms").dt.epoch("ms"))
+        return [
+            json.dumps(
+                {"op": row["op"], "before": row["before"], "after": row["after"],
+                 "source": {"ts_ms": row["source_ts_ms"]}, "ts_ms": row["ts_ms"]}
+            ).encode()
+            for row in told.to_dicts()
+        ]  # fmt: skip
+
+
+def change(rng: Random) -> dict[str, Any]:
+    def row(rng: Random) -> dict[str, Any]:
+        return {"id": whole(rng), "name": text(rng)}
+
+    op = rng.choice("cudr")
+    before = row(rng) if op in "ud" else None
+    after = None if op == "d" else row(rng)
+    times = {"ts_ms": moment(rng), "source_ts_ms": moment(rng)}
+    return {"op": op, "before": before, "after": after, **times}
+
+
 TYPED = {**FLAT, "items": pl.List(ITEM), "e": pl.Enum("AB"), "raw": pl.Binary}
 ARROW = {"raw": lambda rng: rng.randbytes(rng.randrange(9)), "e": lambda rng: rng.choice("AB")}
 
@@ -240,6 +270,8 @@ CASES: dict[str, Case] = {
         f"arrow, {how}": Case(OneRow(Arrow(TYPED, optional={"items"}, compression=how)), typed)
         for how in ("uncompressed", "lz4", "zstd")
     },
+    "arrow, flat": Case(OneRow(Arrow(FLAT)), flat),
+    "debezium": Case(Changes(Debezium({"id": pl.Int64, "name": pl.String})), change),
     "json, wide": Case(WIDE, wide),
     "csv, nulls": Case(Csv(FLAT, optional={"s"}, nulls=("NA",), separator=";"), quoted),
     "events": Case(EVENT, event),
