@@ -45,7 +45,7 @@ def row_reader(form: Format, columns: Sequence[str]) -> RowReader | None:
         }
         return lambda value: dict(zip(names, _fields(value, how), strict=True))
     if isinstance(form, SchemaFormat):
-        return Ahead(form.of_value if isinstance(form, Registered) else form)
+        return Ahead(form.bare if isinstance(form, Registered) else form)
     if isinstance(form, Text):
         return lambda value: {columns[0]: value.decode()}
     return None

@@ -15,6 +15,7 @@ from processor.formats import declared
 from processor.refusals import registry as refusals
 
 Kind: TypeAlias = Literal["AVRO", "JSON", "PROTOBUF"]
+Part: TypeAlias = Literal["value", "key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,14 +136,16 @@ class Registry:
                 raise TopologyError(f"{at}: Registry: {name}: {fault}", remedy="correct it")
 
 
-def subject_of(strategy: str, topic: str, record: str) -> str:
-    """The subject of a topic's values.
+def subject_of(strategy: str, topic: str, record: str, part: Part = "value") -> str:
+    """The subject of a topic's values, or of its keys.
 
     >>> [subject_of(how, "orders", "shop.Order") for how in ("topic", "record", "topic_record")]
     ['orders-value', 'shop.Order', 'orders-shop.Order']
+    >>> subject_of("topic", "orders", "shop.Order", "key")
+    'orders-key'
     """
     if strategy == "topic":
-        return f"{topic}-value"
+        return f"{topic}-{part}"
     return record if strategy == "record" else f"{topic}-{record}"
 
 

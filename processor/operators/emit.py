@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -139,10 +139,13 @@ class Emit:
             # Over an empty chunk, which a filter may leave, joining columns ends in a panic of the
             # column engine (Polars 2.1).
             rows = rows.rechunk()
-        headers = None if self.headers is None else _headers(rows, self.headers)
-        told = self.format.header() if isinstance(self.format, Registered) else None
-        if told is not None:
-            headers = [[*own, told] for own in headers or [()] * rows.height]
+        # A record without a key has no schema of one.
+        forms = [self.format] if keys is None else [self.format, self.key_format]
+        registered = [form for form in forms if isinstance(form, Registered)]
+        headers = None if self.headers is None else _headers(rows, self.headers, registered)
+        told = [one for form in registered if (one := form.header()) is not None]
+        if told:
+            headers = _joined(headers, [told] * rows.height)
         times = None if self.timestamp is None else _millis(rows[self.timestamp])
         value = rows.drop(self.apart) if self.apart else rows
         values = self.format.encode(value)
@@ -227,9 +230,13 @@ def _millis(column: pl.Series) -> list[int | None]:
     return millis.to_list()
 
 
-def _headers(rows: pl.DataFrame, headers: nodes.Headers) -> list[Headers]:
+def _headers(
+    rows: pl.DataFrame, headers: nodes.Headers, registered: Sequence[Registered]
+) -> list[Headers]:
     if isinstance(headers, str):
-        return [_whole(found or ()) for found in rows[headers].to_list()]
+        # The schemas that the input was written with are not those of what is written now.
+        without = {*PLACED, *(form.header_name for form in registered)}
+        return [_whole(found or (), without) for found in rows[headers].to_list()]
     made: list[list[tuple[str, bytes | None]]] = [[] for _ in range(rows.height)]
     for name, column in headers:
         texts = _bytes(rows[column]).to_list()
@@ -239,14 +246,16 @@ def _headers(rows: pl.DataFrame, headers: nodes.Headers) -> list[Headers]:
     return list(made)
 
 
-def _whole(found: Sequence[dict[str, str | bytes | None] | None]) -> Headers:
-    """A record's headers, but for what the processor put there for the input alone."""
+def _whole(
+    found: Sequence[dict[str, str | bytes | None] | None], without: Collection[str]
+) -> Headers:
+    """A record's headers, but for those that were of the input alone."""
     made: list[tuple[str, bytes | None]] = []
     for header in found:
         name = header and header["key"]
         if not isinstance(name, str):
             raise ValueError("a header has no name")  # noqa: TRY004 - as any row that cannot be
-        if name not in PLACED and header is not None:
+        if name not in without and header is not None:
             value = header["value"]
             made.append((name, value.encode() if isinstance(value, str) else value))
     return made
