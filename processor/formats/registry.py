@@ -37,12 +37,21 @@ class Schema:
     references: tuple[Named, ...] = ()
 
 
+class Import(NamedTuple):
+    """A schema that another one refers to, and the names of those that it refers to itself."""
+
+    name: str
+    text: str
+    uses: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A schema to be looked up: the files that it imports come before it, each by name and text."""
+    """A schema to be looked up: those that it ``uses`` at any depth come before who needs them."""
 
     schema: Schema
-    imports: tuple[tuple[str, str], ...] = ()
+    imports: tuple[Import, ...] = ()
+    uses: tuple[str, ...] = ()
 
 
 class Known(NamedTuple):
@@ -76,7 +85,7 @@ class Schemas(Protocol):
         """Put a schema under a subject, with what it imports; what is there already stays."""
         ...
 
-    def versions(self, subject: str, kind: Kind) -> list[tuple[Known, Schema]]:
+    def versions(self, subject: str, kind: str) -> list[tuple[Known, Schema]]:
         """The last versions of a subject, oldest first; none where there is no such subject."""
         ...
 

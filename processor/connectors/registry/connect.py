@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 from processor.connectors.registry.client import Client
+from processor.connectors.registry.kept import formats, of_node
 from processor.errors import RegistryError, SettingsError
 from processor.formats.needs import needed
-from processor.formats.registered import Registered
 from processor.formats.registry import Schemas
-from processor.plan.nodes import Location, Plan, Sink, Source
-
-
-def formats(plan: Plan) -> Iterator[tuple[Location, Registered]]:
-    """The formats of a plan that have a registry, each with the line that says so."""
-    yield from of_node(plan.source())
-    for sink in plan.sinks:
-        yield from of_node(sink)
-
-
-def of_node(node: Source | Sink) -> Iterator[tuple[Location, Registered]]:
-    """Those of a source or a sink: of values, then of keys."""
-    places = (node.format, node.key_format)
-    yield from ((node.at, form) for form in places if isinstance(form, Registered))
+from processor.plan.nodes import Plan
 
 
 def connect(plan: Plan, url: str | None, properties: Mapping[str, str]) -> None:

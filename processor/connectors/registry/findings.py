@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-from processor.connectors.registry.connect import of_node
+from processor.connectors.registry.kept import of_node
 from processor.errors import RegistryAwayError, RegistryError
 from processor.formats.fitting import UnfitError
 from processor.formats.registered import Registered
