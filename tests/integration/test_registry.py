@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import urllib.error
 import urllib.request
@@ -51,6 +52,14 @@ def ready(port):
         return False
 
 
+def failures(port):
+    """How often the registry has not answered, as the metrics have it."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+        text = answer.read().decode()
+    (line,) = re.findall(r"^processor_registry_failures_total\{.*\} (.*)$", text, re.MULTILINE)
+    return float(line)
+
+
 def test_a_run_waits_for_its_registry_and_loses_nothing(bench, registry):
     source, output, avro = (f"{name}-{bench.id}" for name in ("rides", "json", "avro"))
     text = TOPOLOGY.replace("SOURCE", source).replace("OUTPUT", output).replace("AVRO", avro)
@@ -80,9 +89,11 @@ def test_a_run_waits_for_its_registry_and_loses_nothing(bench, registry):
         bench.topics.fill(source, [ride(1, 3)])
         reader.until(lambda found: len(found) == 3, "records of a known schema", runs=[run])
         before = len(run.events("waiting"))
+        assert failures(port) == 0
         bench.topics.fill(source, [ride(2, 4), ride(1, 5), b"none", ride(2, 6)])
         run.until(lambda run: len(run.events("waiting")) > before + 2, "it waits again")
         assert not ready(port)
+        assert failures(port) >= 2
         reader.more(0.2)
         assert ids(reader.messages) == [1, 2, 3]
         registry.start()
