@@ -12,6 +12,9 @@ import polars as pl
 
 from processor.api.location import caller
 from processor.errors import TopologyError
+from processor.formats.base import Format
+from processor.formats.registered import Registered
+from processor.formats.registry import Part
 from processor.model import duration
 from processor.plan.nodes import Location
 
@@ -125,6 +128,11 @@ def one_row(value: object, at: Location, what: str) -> None:
             f"{at}: {what} is {shown(value)}, which holds many rows, and a key is one",
             remedy='say how a key is read and written: key_format=Json({"user": pl.String})',
         )
+
+
+def of_topic(form: Format, topic: str, part: Part = "value") -> Format:
+    """The format, as that of a topic's values or keys: a registry has its schemas by both."""
+    return form.of(topic, part) if isinstance(form, Registered) else form
 
 
 def keys(value: object, form: object, at: Location) -> str | tuple[str, ...] | None:

@@ -14,7 +14,6 @@ from processor.api.location import caller
 from processor.errors import TopologyError
 from processor.formats.base import Format
 from processor.formats.json import Json
-from processor.formats.registered import Registered
 from processor.plan import nodes
 
 if TYPE_CHECKING:
@@ -212,17 +211,14 @@ class Writer:
         keyed = arguments.keys(key, key_format, at)
         if format is not None:
             arguments.format_(format, at)
-        if isinstance(format, Registered):
-            format = format.of(topic)  # noqa: A001 - the word that users of Spark look for
         if timestamp is not None:
             arguments.column(timestamp, "timestamp", at)
         named = arguments.header_columns(headers, at)
         arguments.carried(watermark, at, 'leave it out, or say watermark="carried"')
         node = self._frame._node  # noqa: SLF001 - Writer is a part of Frame
-        form = format or Json()
-        sink = nodes.Sink(
-            node, topic, form, keyed, mode, at, watermark, timestamp, named, key_format
-        )
+        form = arguments.of_topic(format or Json(), topic)
+        of_key = key_format and arguments.of_topic(key_format, topic, "key")
+        sink = nodes.Sink(node, topic, form, keyed, mode, at, watermark, timestamp, named, of_key)
         self._frame._topology._append(sink)  # noqa: SLF001
 
     @arguments.told('write.console(mode="update")', format="format=Json(), Csv(...) or Text()")

@@ -14,7 +14,6 @@ from processor.api.frame import Frame
 from processor.api.location import caller
 from processor.errors import TopologyError
 from processor.formats.base import Format
-from processor.formats.registered import Registered
 from processor.plan import nodes
 from processor.plan.validate import validate
 
@@ -176,7 +175,7 @@ class Reader:
         arguments.carried(watermark, at, 'frame.with_watermark("10 minutes") sets a delay')
         source = nodes.Source(
             topic,
-            format.of(topic) if isinstance(format, Registered) else format,
+            arguments.of_topic(format, topic),
             time,
             keys,
             cast("nodes.OnError", on_error),
@@ -189,7 +188,7 @@ class Reader:
             partition,
             offset,
             computed,
-            key_format,
+            key_format and arguments.of_topic(key_format, topic, "key"),
             key_prefix,
         )
         return Frame(self._topology, source)

@@ -9,11 +9,21 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 from processor.clock import SystemClock
-from processor.errors import ProcessorError, RegistryError, SettingsError, StoreError
+from processor.errors import (
+    ProcessorError,
+    RegistryAwayError,
+    RegistryError,
+    SettingsError,
+    StoreError,
+)
 from processor.metrics.standing import Health, Standing
 from processor.settings import Settings
+
+if TYPE_CHECKING:
+    from processor.metrics.catalogue import Metrics
 
 
 class Probes:
@@ -22,22 +32,28 @@ class Probes:
     def __init__(self, settings: Settings, numbers: Sequence[int], stack: ExitStack) -> None:
         self._settings, self._numbers, self._stack = settings, numbers, stack
         self._error = ProcessorError("")
-        self._open = False
+        self._metrics: Metrics | None = None
         self.waited = False
 
     def wait(self, error: ProcessorError) -> None:
         """A server is away: say so to who asks."""
         self._error, self.waited = error, True
-        if self._open or not self._settings.metrics_port:
+        port = self._settings.metrics_port
+        if not port:
             return
-        self._open = True
+        if self._metrics is None:
+            self._metrics = self._opened(port)
+        if isinstance(error, RegistryAwayError):
+            self._metrics.unanswered("")
+
+    def _opened(self, first: int) -> Metrics:
         from processor.metrics.catalogue import Metrics
         from processor.metrics.server import serve
 
         metrics = Metrics()
         metrics.shows("", self._health)
         for number in self._numbers:
-            port = self._settings.metrics_port + number
+            port = first + number
             # A port that is taken is told by the worker, which needs it.
             with contextlib.suppress(SettingsError):
                 server = serve(
@@ -45,6 +61,7 @@ class Probes:
                     ready=lambda: False, why=lambda: f"waiting: {self._error.message}",
                 )  # fmt: skip
                 self._stack.callback(server.close)
+        return metrics
 
     def _health(self) -> Health:
         """What the alerts need: not ready, and which server does not answer."""

@@ -23,7 +23,7 @@ from processor.engine.changelog import topic_of
 from processor.engine.options import Options
 from processor.engine.patience import Patience
 from processor.engine.worker import Worker
-from processor.errors import ProcessorError
+from processor.errors import ProcessorError, RegistryAwayError
 from processor.metrics.catalogue import Metrics
 from processor.metrics.progress import BatchReport
 from processor.metrics.standing import Role
@@ -92,6 +92,8 @@ def run_worker(
 
         def tell(error: ProcessorError, pause_s: float) -> None:
             pulse.failed(error.message)
+            if isinstance(error, RegistryAwayError):
+                metrics.unanswered(plan.app)
             tell_wait(error, pause_s, give_up_after_s=round(give_up_s, 1), **who)
 
         patience = Patience(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Final
 
@@ -12,7 +12,7 @@ import click
 from processor import app
 from processor.connectors.ports import Log
 from processor.errors import RegistryError
-from processor.formats.base import SchemaFormat
+from processor.formats.base import Format, SchemaFormat
 from processor.formats.legible import as_json
 from processor.formats.registered import Registered
 from processor.model.headers import headers_of
@@ -34,12 +34,9 @@ class Screen:
         self._consoles = {nodes.console_topic(plan.app) for plan in plans}
         written = {topic for plan in plans for topic in app.topics_of(plan)[1]}
         self._topics = sorted(written if everything else written & self._consoles)
-        self._schemed = {
-            sink.topic: sink.format.of_value if isinstance(sink.format, Registered) else sink.format
-            for plan in plans
-            for sink in plan.sinks
-            if isinstance(sink.format, SchemaFormat)
-        }
+        sinks = [sink for plan in plans for sink in plan.sinks]
+        self._schemed = _schemed({sink.topic: sink.format for sink in sinks})
+        self._keyed = _schemed({sink.topic: sink.key_format for sink in sinks})
         self._at: dict[TopicPartition, int] = {}
         self._ended = threading.Event()
 
@@ -73,22 +70,32 @@ class Screen:
                 self._at[partition] = extent.high
 
     def _line(self, topic: str, message: Message) -> str:
-        value = self._value(topic, message.value())
+        value = _shown(self._schemed.get(topic), message.value())
         if topic in self._consoles:
             return value
         headers = dict(headers_of(message))
         reason = headers.get("processor.error")
-        told = [topic, _text(message.key()), value, *([_text(reason)] if reason else [])]
+        key = _shown(self._keyed.get(topic), message.key())
+        told = [topic, key, value, *([_text(reason)] if reason else [])]
         return "\t".join(told)
 
-    def _value(self, topic: str, value: bytes | None) -> str:
-        """A value as text; of a format with a schema as JSON."""
-        form = self._schemed.get(topic)
-        line = None
-        if form is not None:
-            with suppress(RegistryError):
-                line = as_json(form, [value])[0]
-        return _text(value if line is None else line)
+
+def _schemed(forms: Mapping[str, Format | None]) -> dict[str, SchemaFormat]:
+    """The formats with a schema, as what they have written is read."""
+    return {
+        topic: form.bare if isinstance(form, Registered) else form
+        for topic, form in forms.items()
+        if isinstance(form, SchemaFormat)
+    }
+
+
+def _shown(form: SchemaFormat | None, data: bytes | None) -> str:
+    """A key or a value as text; of a format with a schema as JSON."""
+    line = None
+    if form is not None and data is not None:
+        with suppress(RegistryError):
+            line = as_json(form, [data])[0]
+    return _text(data if line is None else line)
 
 
 def _text(data: bytes | None) -> str:

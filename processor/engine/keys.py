@@ -7,7 +7,8 @@ first that lies elsewhere is told, and the partitioner that put it there as soon
 that the topic is keyed by something else; all that are found are counted.
 
 Where the columns are read of the key itself (``key_format``), its bytes are looked at as they were
-written; and one key that is written in two ways, so that it lies in two partitions, is told too.
+written; and one key that is written in two ways, so that it lies in two partitions, is told too. So
+are keys with the numbers of several schemas of a registry: each number is another key to Kafka.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from processor.connectors.partitioner import partition as partition_of
+from processor.formats.registered import Registered
 from processor.model.batch import Sample
 from processor.plan.nodes import Plan
 
@@ -52,6 +54,8 @@ class Keys:
         self._untold = True
         self._otherwise = not self._written  # no key seen so far says what its column says
         self._homes: dict[str, tuple[int, bytes]] = {}
+        form = source.key_format if self._written and partitions > 1 else None
+        self._form = form if isinstance(form, Registered) and form.numbered else None
         self.seen = self.misplaced = 0
 
     def wanted(self, rows: int) -> int:
@@ -64,6 +68,7 @@ class Keys:
         >>> [Keys(topology.plan(), n, print).wanted(20_000) for n in (1, 2)]
         [0, 64]
         """
+        self._look_at_schemas()
         if self._column is None:
             return 0
         if self.seen < CLOSELY:
@@ -88,6 +93,19 @@ class Keys:
             self._untold = fits is None and len(self._known) < SAMPLE_MAX
         self.misplaced += len(elsewhere)
         return len(elsewhere)
+
+    def _look_at_schemas(self) -> None:
+        """Tell once that keys are written with several schemas, of which they have the number."""
+        form = self._form
+        if form is None or len(numbers := form.read_with) < 2:
+            return
+        self._form = None
+        self._tell(
+            f"{form.topic}: keys are written with the schemas {', '.join(map(str, numbers))}: a "
+            "key's bytes begin with the number, so that one key lies in another partition with "
+            "each, and has a group in each. Let all writers write keys with one schema; after a "
+            "change of it copy the topic to a new one, by key"
+        )
 
     def _elsewhere(self, sample: Sample) -> bool:
         text, lies = str(sample.text).encode(), sample.message.partition()

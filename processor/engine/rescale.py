@@ -32,7 +32,14 @@ from processor.engine.heal import restore
 from processor.engine.keybytes import KeyBytes
 from processor.engine.reset import check_idle
 from processor.engine.task import Task, task_name
-from processor.errors import ProcessorError, StateLostError, StateMismatchError
+from processor.errors import (
+    ProcessorError,
+    RegistryAwayError,
+    RegistryError,
+    StateLostError,
+    StateMismatchError,
+)
+from processor.formats.registered import Registered
 from processor.model.batch import Slice
 from processor.model.log import NULL_KEYS, Committed, Extent, Message, TopicPartition
 from processor.model.manifest import Manifest
@@ -252,6 +259,22 @@ def _written(
     return prepared.head
 
 
+def _check_number(plan: Plan) -> None:
+    """What a registry calls the key's schema is a part of each key, and has to be known."""
+    source = plan.source()
+    if source.keyed_by_format() and isinstance(source.key_format, Registered):
+        try:
+            source.key_format.known()
+        except RegistryAwayError:
+            raise
+        except RegistryError as error:
+            raise StateMismatchError(
+                f"{plan.app}: which bytes a key of {source.topic!r} has is not known: "
+                f"{error.message}",
+                remedy=f"give key_format the schema that keys are written with; or {OTHERWISE}",
+            ) from error
+
+
 class _Keys:
     """Whether keys lie where they belong, by the former count and by the new one."""
 
@@ -263,6 +286,7 @@ class _Keys:
                 "has heard of its writers cannot be dealt out",
                 remedy=OTHERWISE,
             )
+        _check_number(plan)
         self.bytes = KeyBytes(source)
         if not self.bytes.known:
             raise StateMismatchError(

@@ -47,7 +47,7 @@ def row_reader(form: Format, columns: Sequence[str]) -> RowReader | None:
     if many_rows(form) is not None:
         return _object
     if isinstance(form, SchemaFormat):
-        return Ahead(form.of_value if isinstance(form, Registered) else form)
+        return Ahead(form.bare if isinstance(form, Registered) else form)
     if isinstance(form, Text):
         return lambda value: {columns[0]: value.decode()}
     return None

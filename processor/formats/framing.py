@@ -15,8 +15,10 @@ import numpy.typing as npt
 import polars as pl
 
 from processor.formats.base import DataType, Values
+from processor.formats.registry import Part
 
-HEADER: Final = "__value_schema_id"
+HEADERS: Final[Mapping[Part, str]] = {"value": "__value_schema_id", "key": "__key_schema_id"}
+HEADER: Final = HEADERS["value"]
 Headers: TypeAlias = Sequence[tuple[str, bytes | None]]
 Rows: TypeAlias = npt.NDArray[np.int64]
 _SIZE: Final = 5
@@ -45,8 +47,8 @@ class Framed:
         return [self.headed.get(row, value) for row, value in zip(rows.tolist(), bare, strict=True)]
 
 
-def apart(values: Values, headers: Sequence[Headers] | None) -> Framed:
-    r"""Take a batch apart; ``headers`` of each record, where these count.
+def apart(values: Values, headers: Sequence[Headers] | None, header: str = HEADER) -> Framed:
+    r"""Take a batch apart; ``headers`` of each record, where these count, and which of them tells.
 
     >>> found = apart([b"\0\0\0\0\7ab", b"{}", b"\0\0\0\0\7cd"], None)
     >>> found.payloads(7), found.bad
@@ -57,7 +59,7 @@ def apart(values: Values, headers: Sequence[Headers] | None) -> Framed:
     bad: dict[int, str] = {}
     headed: dict[int, bytes] = {}
     if headers is not None:
-        _by_header(values, headers, (rows, headed, bad))
+        _by_header(values, headers, header, (rows, headed, bad))
     _by_prefix(column, {*headed, *bad}, rows, bad)
     joined = {one: np.sort(np.concatenate(found)) for one, found in rows.items()}
     return Framed(column, joined, bad, headed)
@@ -66,12 +68,13 @@ def apart(values: Values, headers: Sequence[Headers] | None) -> Framed:
 def _by_header(
     values: Values,
     headers: Sequence[Headers],
+    header: str,
     to: tuple[dict[int | str, list[Rows]], dict[int, bytes], dict[int, str]],
 ) -> None:
     found, headed, bad = to
     rows: dict[int | str, list[int]] = {}
     for row, (value, pairs) in enumerate(zip(values, headers, strict=True)):
-        told = next((text or b"" for name, text in pairs if name == HEADER), None)
+        told = next((text or b"" for name, text in pairs if name == header), None)
         if told is None or value is None:
             continue
         if told[:1] == b"\1" and len(told) >= _GUID:
@@ -82,7 +85,7 @@ def _by_header(
             rows.setdefault(int.from_bytes(told[1:_SIZE], "big"), []).append(row)
             headed[row] = told[_SIZE:] + value
         else:
-            bad[row] = f"its header {HEADER} holds no number and no guid of a schema"
+            bad[row] = f"its header {header} holds no number and no guid of a schema"
     for one, each in rows.items():
         found[one] = [np.array(each, np.int64)]
 

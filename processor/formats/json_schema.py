@@ -15,13 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import urljoin
 
 import numpy as np
 import orjson
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats import declared
+from processor.formats import declared, json_refs
 from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
@@ -108,6 +109,11 @@ class JsonSchema(SchemaFormat):
         object.__setattr__(self, "_strangers", strangers(shape))
         errors = _checker(root, others, at) if reader.words else None
         object.__setattr__(self, "_errors", errors)
+
+    @property
+    def others(self) -> Mapping[str, Any]:
+        """The schemas that it refers to, by name."""
+        return self._others
 
     @property
     def columns(self) -> Mapping[str, DataType]:
@@ -310,11 +316,19 @@ def _checker(
         raise TopologyError(
             f"{at}: JsonSchema: this is no schema: {error.message}", remedy="correct it"
         ) from error
+    said = {name.partition("#")[0] for name in json_refs.references([root, *others.values()])}
+    for document in sorted(filter(None, said)):
+        if json_refs.named(document, root, others) is None:
+            raise TopologyError(
+                f"{at}: JsonSchema: there is no {document!r} that the schema refers to",
+                remedy="give it in references; nothing is loaded from elsewhere",
+            )
     known = referencing.Registry().with_resources(
-        (name, referencing.Resource.from_contents(other, default_specification=drafts.DRAFT202012))
+        (place, referencing.Resource.from_contents(other, default_specification=drafts.DRAFT202012))
         for name, other in others.items()
+        for place in {name, urljoin(str(root.get("$id", "")), name)}
     )
-    check = kind(root, registry=known)
+    check = kind(root, registry=known.crawl())
 
     def wrong(value: Any) -> str | None:
         found = library.exceptions.best_match(check.iter_errors(value))

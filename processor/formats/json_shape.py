@@ -22,6 +22,7 @@ import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats.base import shown
+from processor.formats.json_refs import named, within
 from processor.model.location import Location
 
 _TIMES: Final[Mapping[str, pl.DataType]] = {
@@ -80,7 +81,9 @@ class Reader:
     def __init__(
         self, root: Mapping[str, Any], others: Mapping[str, Any], at: Location | str
     ) -> None:
-        self._root, self._others, self._at = root, others, at
+        self._root, self._at = root, at
+        # What is within another schema by its own words is within that one, from here too.
+        self._others = {name: within(other, name) for name, other in others.items()}
         self.words: set[str] = set()
 
     def shape(self) -> Shape:
@@ -187,7 +190,8 @@ class Reader:
 
     def _found(self, name: str) -> Mapping[str, Any]:
         document, _, pointer = name.partition("#")
-        found: Any = self._root if not document else self._others.get(document)
+        other = named(document, self._root, self._others)
+        found: Any = self._root if not document else self._others.get(other or "")
         for step in pointer.strip("/").split("/") if pointer.strip("/") else ():
             key = step.replace("~1", "/").replace("~0", "~")
             if isinstance(found, list) and key.isdigit() and int(key) < len(found):

@@ -23,8 +23,8 @@ from processor.errors import RegistryError, SchemaChangeError, TopologyError
 from processor.formats import declared, framing
 from processor.formats.base import DataType, Decoded, SchemaFormat, Values
 from processor.formats.fitting import Decode, UnfitError, Writers
-from processor.formats.framing import HEADER, Headers
-from processor.formats.registry import Known, Registry, Schema, Schemas, subject_of
+from processor.formats.framing import HEADERS, Headers
+from processor.formats.registry import Known, Part, Registry, Schema, Schemas, subject_of
 
 OnSchemaChange: TypeAlias = Literal["dead_letter", "stop", "continue"]
 IdIn: TypeAlias = Literal["value", "header"]
@@ -77,6 +77,7 @@ class Registered(SchemaFormat):
     id_in: IdIn = "value"
     on_schema_change: OnSchemaChange = "dead_letter"
     topic: str = field(init=False, repr=False, default="")
+    part: Part = field(init=False, repr=False, default="value")
     _writers: Writers = field(init=False, repr=False, compare=False)
     _link: _Link = field(init=False, repr=False, compare=False, default_factory=_Link)
 
@@ -121,14 +122,35 @@ class Registered(SchemaFormat):
         return self.format.optional
 
     @property
-    def of_value(self) -> SchemaFormat:
-        """What reads a value that a sink has written, whatever its headers."""
+    def bare(self) -> SchemaFormat:
+        """What reads the bytes that a sink has written, whatever their record's headers."""
         return self if self.id_in == "value" else self.format
 
     @property
     def subject(self) -> str:
-        """The subject of the topic's values."""
-        return subject_of(self.subjects, self.topic, self._writers.record)
+        """The subject of the topic's values, or of its keys."""
+        return subject_of(self.subjects, self.topic, self._writers.record, self.part)
+
+    @property
+    def what(self) -> str:
+        """What has the schemas, for messages: the topic, or its key."""
+        return f"{self.topic!r}" if self.part == "value" else f"the key of {self.topic!r}"
+
+    @property
+    def header_name(self) -> str:
+        """The header that a schema may be told by."""
+        return HEADERS[self.part]
+
+    @property
+    def numbered(self) -> bool:
+        """Whether the bytes that are written begin with the schema's number."""
+        return self.id_in == "value"
+
+    @property
+    def read_with(self) -> list[int]:
+        """The numbers of the schemas that records were read by so far."""
+        readings = dict(self._link.readings)
+        return sorted(n for n, how in readings.items() if isinstance(n, int) and callable(how))
 
     @property
     def writers(self) -> Writers:
@@ -145,15 +167,16 @@ class Registered(SchemaFormat):
         """The registry; raises `RegistryError` where it was not connected to."""
         if self._link.schemas is None:
             raise RegistryError(
-                f"{self.topic!r} has schemas in a registry, and there is none",
+                f"{self.what} has schemas in a registry, and there is none",
                 remedy="say where it is: --schema-registry-url",
             )
         return self._link.schemas
 
-    def of(self, topic: str) -> Registered:
-        """The format of a topic: a subject may be called after it."""
+    def of(self, topic: str, part: Part = "value") -> Registered:
+        """The format of a topic's values, or of its keys: a subject may be called after both."""
         made = replace(self)
         object.__setattr__(made, "topic", topic)
+        object.__setattr__(made, "part", part)
         return made
 
     def connect(self, schemas: Schemas) -> None:
@@ -176,7 +199,7 @@ class Registered(SchemaFormat):
     ) -> Decoded:
         """The same, with what gives the records' headers where these are to be looked at."""
         told = headers() if headers is not None and self.id_in == "header" else None
-        framed = framing.apart(values, told)
+        framed = framing.apart(values, told, self.header_name)
         bad = dict(framed.bad)
         wanted = [one for one in framed.rows if one not in self._link.readings]
         found = self.schemas.read(wanted, self._writers.kind) if wanted else {}
@@ -220,24 +243,41 @@ class Registered(SchemaFormat):
         """The header that each record of a sink has; ``None`` where the value has the number."""
         if self.id_in == "value":
             return None
-        return HEADER, b"\1" + bytes.fromhex(self.known().guid) + self._writers.index
+        return self.header_name, b"\1" + bytes.fromhex(self.known().guid) + self._writers.index
 
     def known(self) -> Known:
         """What the registry calls the format's own schema; registers it where that was asked for.
 
-        Raises `RegistryError` where it is not there.
+        Raises `RegistryError` where it is not there, and where another one is that keys were
+        written with: its number is a part of their bytes, by which partitions are picked.
         """
-        return self._known(register=self.auto_register)
+        return self._known(register=self.auto_register, moves=False)
 
-    def _known(self, *, register: bool) -> Known:
+    def moved_from(self) -> list[int]:
+        """The other schemas of the subject, where keys of each lie in partitions of their own."""
+        if self.part == "value" or not self.numbered:
+            return []
+        versions = self.schemas.versions(self.subject, self._writers.kind)
+        mine = self.schemas.find(self.subject, self._writers.wanted)
+        return sorted({known.number for known, _ in versions} - {mine.number if mine else -1})
+
+    def _known(self, *, register: bool, moves: bool = True) -> Known:
         if self._link.known is None:
             schemas, wanted = self.schemas, self._writers.wanted
             known = schemas.find(self.subject, wanted)
             if known is None and register:
+                if not moves and (former := self.moved_from()):
+                    raise RegistryError(
+                        f"the schema of {self.what} is another one than schema "
+                        f"{', '.join(map(str, former))} of the subject {self.subject!r}: a key's "
+                        "bytes begin with the number, so that keys would go to other partitions",
+                        remedy="write the keys to a new topic; or register the schema yourself, if "
+                        "that is meant",
+                    )
                 known = schemas.register(self.subject, wanted)
             if known is None:
                 raise RegistryError(
-                    f"{schemas.name} has not the schema of {self.topic!r} under the subject "
+                    f"{schemas.name} has not the schema of {self.what} under the subject "
                     f"{self.subject!r}",
                     remedy="register it there, or say Registered(..., auto_register=True)",
                 )
@@ -275,8 +315,8 @@ class Registered(SchemaFormat):
                 made = f"{what} does not fit: {error}"
                 if self.on_schema_change == "stop":
                     raise SchemaChangeError(
-                        f"{self.topic}: records are written with a schema that cannot be read as "
-                        f"the columns: {made}",
+                        f"{self.topic}: {'keys' if self.part == 'key' else 'records'} are written "
+                        f"with a schema that cannot be read as the columns: {made}",
                         remedy="change the topology's schema, or say on_schema_change="
                         '"dead_letter"; nothing of the batch was committed',
                     ) from error

@@ -15,6 +15,7 @@ from processor.formats import declared
 from processor.refusals import registry as refusals
 
 Kind: TypeAlias = Literal["AVRO", "JSON", "PROTOBUF"]
+Part: TypeAlias = Literal["value", "key"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +37,21 @@ class Schema:
     references: tuple[Named, ...] = ()
 
 
+class Import(NamedTuple):
+    """A schema that another one refers to, and the names of those that it refers to itself."""
+
+    name: str
+    text: str
+    uses: tuple[str, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """A schema to be looked up: the files that it imports come before it, each by name and text."""
+    """A schema to be looked up: those that it ``uses`` at any depth come before who needs them."""
 
     schema: Schema
-    imports: tuple[tuple[str, str], ...] = ()
+    imports: tuple[Import, ...] = ()
+    uses: tuple[str, ...] = ()
 
 
 class Known(NamedTuple):
@@ -75,7 +85,7 @@ class Schemas(Protocol):
         """Put a schema under a subject, with what it imports; what is there already stays."""
         ...
 
-    def versions(self, subject: str, kind: Kind) -> list[tuple[Known, Schema]]:
+    def versions(self, subject: str, kind: str) -> list[tuple[Known, Schema]]:
         """The last versions of a subject, oldest first; none where there is no such subject."""
         ...
 
@@ -135,14 +145,16 @@ class Registry:
                 raise TopologyError(f"{at}: Registry: {name}: {fault}", remedy="correct it")
 
 
-def subject_of(strategy: str, topic: str, record: str) -> str:
-    """The subject of a topic's values.
+def subject_of(strategy: str, topic: str, record: str, part: Part = "value") -> str:
+    """The subject of a topic's values, or of its keys.
 
     >>> [subject_of(how, "orders", "shop.Order") for how in ("topic", "record", "topic_record")]
     ['orders-value', 'shop.Order', 'orders-shop.Order']
+    >>> subject_of("topic", "orders", "shop.Order", "key")
+    'orders-key'
     """
     if strategy == "topic":
-        return f"{topic}-value"
+        return f"{topic}-{part}"
     return record if strategy == "record" else f"{topic}-{record}"
 
 

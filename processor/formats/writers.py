@@ -20,7 +20,7 @@ import orjson
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats import json_shape, proto_schema
+from processor.formats import imports, json_shape, proto_schema
 from processor.formats.avro.codec import AvroReader
 from processor.formats.avro.declared import Avro
 from processor.formats.avro.schema import Field, SchemaError, Type, parse
@@ -35,7 +35,7 @@ from processor.formats.registry import Kind, Schema, Wanted, texts_of
 def writers_of(form: object) -> Writers | None:
     """The format as a registry's schemas are read by it; ``None`` for one that has none."""
     if isinstance(form, Avro):
-        return OfAvro(form, _text(form.schema))
+        return OfAvro(form, _text(form.schema), tuple(map(_text, form.references)))
     if isinstance(form, JsonSchema):
         return OfJson(form)
     if isinstance(form, Protobuf):
@@ -64,6 +64,7 @@ class OfAvro:
 
     form: Avro
     text: str
+    references: tuple[str, ...] = ()
     kind: Kind = "AVRO"
     index: bytes = b""
 
@@ -74,8 +75,8 @@ class OfAvro:
 
     @property
     def wanted(self) -> Wanted:
-        """The schema as text."""
-        return Wanted(Schema("AVRO", self.text))
+        """The schema as text, and those that it refers to."""
+        return imports.of_avro(self.text, self.references)
 
     def reading(self, schema: Schema, *, lenient: bool) -> Decode:
         """The columns, of whatever the writer's schema gives for them."""
@@ -92,7 +93,7 @@ class OfAvro:
             return with_nulls(partial(some.decode, bytes_max=most), self.form.columns)
 
     def _reader(self) -> Type:
-        whole = parse(self.text)
+        whole = parse(self.text, self.references)
         fields = [each for each in whole.fields if each.name in self.form.columns]
         return replace(whole, fields=fields)
 
@@ -127,14 +128,16 @@ class OfJson:
 
     @property
     def wanted(self) -> Wanted:
-        """The schema as text."""
-        return Wanted(Schema("JSON", json.dumps(self.form.root)))
+        """The schema as text, and those that it refers to."""
+        return imports.of_json(self.form.root, self.form.others)
 
     def reading(self, schema: Schema, *, lenient: bool) -> Decode:
         """Objects are read as they are, unless the schemas say that they cannot fit."""
         others = {name: _json(text) for name, text in texts_of(schema.references)}
         try:
             theirs = json_shape.Reader(_json(schema.text), others, "").shape()
+        except RecursionError as error:
+            raise UnfitError("it is nested too deep") from error
         except TopologyError as error:
             raise UnfitError(error.message.strip(": ").removeprefix("JsonSchema: ")) from error
         found = list(json_shape.problems(theirs, self.form.shape))
@@ -170,10 +173,7 @@ class OfProtobuf:
     @property
     def wanted(self) -> Wanted:
         """The message's file, and those that it imports, each before who needs it."""
-        file = self.form.made.DESCRIPTOR.file
-        imports: dict[str, str] = {}
-        _imported(file, imports)
-        return Wanted(Schema("PROTOBUF", proto_schema.serialized(file)), tuple(imports.items()))
+        return imports.of_protobuf(self.form.made.DESCRIPTOR.file)
 
     def reading(self, schema: Schema, *, lenient: bool) -> Decode:
         """The message of that name, if its fields are such as are known."""
@@ -198,10 +198,3 @@ class OfProtobuf:
         some = Protobuf(form.made, fields=kept, value_bytes_max=form.value_bytes_max)
         decode = with_nulls(some.decode, form.columns)
         return behind(proto_schema.path_of(theirs), file, decode)
-
-
-def _imported(file: Any, found: dict[str, str]) -> None:
-    for other in file.dependencies:
-        if not other.name.startswith(proto_schema.WELL_KNOWN) and other.name not in found:
-            _imported(other, found)
-            found[other.name] = proto_schema.serialized(other)

@@ -112,6 +112,10 @@ class Metrics:
             "Checkpoints that the store did not take.",
             kind=get_args(CheckpointKind),
         )
+        self.registry_failures: Final = self._counter(
+            "registry_failures",
+            "Questions that a schema registry did not answer: their batch waits, and asks again.",
+        )
         self.batch_duration: Final = self._histogram(
             "batch_duration_seconds",
             "Time of a committed batch by phase; waiting for records is not in it.",
@@ -191,6 +195,13 @@ class Metrics:
         >>> Metrics().unsaved("rides", "snapshot")
         """
         self.checkpoint_failures.labels(topology, kind).inc()
+
+    def unanswered(self, topology: str) -> None:
+        """Count a question that the schema registry did not answer.
+
+        >>> Metrics().unanswered("rides")
+        """
+        self.registry_failures.labels(topology).inc()
 
     def _counter(self, name: str, help_: str, **labels: tuple[str, ...]) -> Counter:
         made = Counter(

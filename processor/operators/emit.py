@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -150,14 +150,19 @@ class Emit:
             # Over an empty chunk, which a filter may leave, joining columns ends in a panic of the
             # column engine (Polars 2.1).
             rows = rows.rechunk()
+        # A record without a key has no schema of one.
+        forms = [self.format] if keys is None else [self.format, self.key_format]
+        registered = [form for form in forms if isinstance(form, Registered)]
+        told = [one for form in registered if (one := form.header()) is not None]
         if (form := many_rows(self.format)) is not None:
             value = rows.drop(self.apart) if self.apart else rows
-            context.result.outputs.append(_packed(self.topic, form, value, keys, partition))
+            few, owners = _packed(form, value, keys)
+            beside = [told] * len(few) if told else None
+            context.result.outputs.append(Output(self.topic, few, owners, beside, partition))
             return
-        headers = None if self.headers is None else _headers(rows, self.headers)
-        told = self.format.header() if isinstance(self.format, Registered) else None
-        if told is not None:
-            headers = [[*own, told] for own in headers or [()] * rows.height]
+        headers = None if self.headers is None else _headers(rows, self.headers, registered)
+        if told:
+            headers = _joined(headers, [told] * rows.height)
         times = None if self.timestamp is None else _millis(rows[self.timestamp])
         value = rows.drop(self.apart) if self.apart else rows
         values = self.format.encode(value)
@@ -169,17 +174,13 @@ class Emit:
 
 
 def _packed(
-    topic: str,
-    form: ManyRows,
-    rows: pl.DataFrame,
-    keys: Sequence[bytes | None] | None,
-    partition: int | None,
-) -> Output:
-    """Rows as few records: those of a key together, in their order."""
+    form: ManyRows, rows: pl.DataFrame, keys: Sequence[bytes | None] | None
+) -> tuple[list[bytes], list[bytes | None] | None]:
+    """Rows as few values, those of a key together in their order; and the key of each value."""
     if keys is None:
-        return Output(topic, [value for _, value in form.pack(rows)], None, None, partition)
+        return [value for _, value in form.pack(rows)], None
     keyed = rows.with_columns(pl.Series(_KEY, keys, dtype=pl.Binary))
-    values: list[bytes | None] = []
+    values: list[bytes] = []
     owners: list[bytes | None] = []
     for (key,), part in keyed.partition_by(
         _KEY, maintain_order=True, include_key=False, as_dict=True
@@ -187,7 +188,7 @@ def _packed(
         found = [value for _, value in form.pack(part)]
         values += found
         owners += [key] * len(found)
-    return Output(topic, values, owners, None, partition)
+    return values, owners
 
 
 def _there(column: pl.Series, form: Format) -> pl.Series | None:
@@ -264,9 +265,13 @@ def _millis(column: pl.Series) -> list[int | None]:
     return millis.to_list()
 
 
-def _headers(rows: pl.DataFrame, headers: nodes.Headers) -> list[Headers]:
+def _headers(
+    rows: pl.DataFrame, headers: nodes.Headers, registered: Sequence[Registered]
+) -> list[Headers]:
     if isinstance(headers, str):
-        return [_whole(found or ()) for found in rows[headers].to_list()]
+        # The schemas that the input was written with are not those of what is written now.
+        without = {*PLACED, *(form.header_name for form in registered)}
+        return [_whole(found or (), without) for found in rows[headers].to_list()]
     made: list[list[tuple[str, bytes | None]]] = [[] for _ in range(rows.height)]
     for name, column in headers:
         texts = _bytes(rows[column]).to_list()
@@ -276,14 +281,16 @@ def _headers(rows: pl.DataFrame, headers: nodes.Headers) -> list[Headers]:
     return list(made)
 
 
-def _whole(found: Sequence[dict[str, str | bytes | None] | None]) -> Headers:
-    """A record's headers, but for what the processor put there for the input alone."""
+def _whole(
+    found: Sequence[dict[str, str | bytes | None] | None], without: Collection[str]
+) -> Headers:
+    """A record's headers, but for those that were of the input alone."""
     made: list[tuple[str, bytes | None]] = []
     for header in found:
         name = header and header["key"]
         if not isinstance(name, str):
             raise ValueError("a header has no name")  # noqa: TRY004 - as any row that cannot be
-        if name not in PLACED and header is not None:
+        if name not in without and header is not None:
             value = header["value"]
             made.append((name, value.encode() if isinstance(value, str) else value))
     return made

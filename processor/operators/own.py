@@ -51,7 +51,7 @@ def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:
     bad: dict[int, str] = {}
     keys = [message.key() for message in messages] if source.key or source.key_format else []
     if source.key_format is not None:
-        made += _of_keys(keys, source, bad)
+        made += _of_keys(keys, messages, source.key_format, source.key_prefix, bad)
     if source.key is not None:
         made.append(_text(source.key, keys, "the record's key", bad))
     if isinstance(source.headers, str):
@@ -73,15 +73,22 @@ def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:
     return decoded.grown(decoded.frame.with_columns(made), bad | dict(decoded.bad))
 
 
-def _of_keys(keys: Sequence[bytes | None], source: Source, bad: dict[int, str]) -> list[pl.Series]:
+def _of_keys(
+    keys: Sequence[bytes | None],
+    messages: Sequence[Message],
+    form: Format,
+    prefix: str,
+    bad: dict[int, str],
+) -> list[pl.Series]:
     """The columns that the format of keys reads; null for no key, if they may all be null."""
-    form = source.key_format
-    if form is None:
-        return []
     rows: Sequence[int] = range(len(keys))
     if None in keys:
         rows = [row for row, key in enumerate(keys) if key is not None]
-    read = form.decode([keys[row] for row in rows] if len(rows) < len(keys) else keys)
+    there = [keys[row] for row in rows] if len(rows) < len(keys) else keys
+    if isinstance(form, Registered):
+        read = form.decode_with(there, lambda: [headers_of(messages[row]) for row in rows])
+    else:
+        read = form.decode(there)
     for row, reason in read.bad.items():
         told = f"it{reason.removeprefix(_RECORD)}" if reason.startswith(_RECORD) else reason
         bad[rows[row]] = f"key: {told}"
@@ -94,7 +101,7 @@ def _of_keys(keys: Sequence[bytes | None], source: Source, bad: dict[int, str]) 
         if not set(frame.columns) <= set(getattr(form, "optional", ())):
             none = set(range(len(keys))).difference(rows)
             bad |= dict.fromkeys(none, "key: the record has none")
-    return [column.alias(source.key_prefix + column.name) for column in frame.get_columns()]
+    return [column.alias(prefix + column.name) for column in frame.get_columns()]
 
 
 def _text(name: str, values: Sequence[bytes | None], what: str, bad: dict[int, str]) -> pl.Series:

@@ -16,7 +16,6 @@ import polars as pl
 from processor.errors import TopologyError
 from processor.formats.base import Format, headed
 from processor.formats.csv import Csv
-from processor.formats.registered import Registered
 from processor.plan import nodes, outputs, written
 
 
@@ -65,12 +64,6 @@ def _plain(form: Format, at: nodes.Location) -> None:
             f"{at}: key_format: {form.describe().partition('(')[0]} has a part in headers, and a "
             "key has none",
             remedy="use Json, Csv or Text",
-        )
-    if isinstance(form, Registered):
-        raise TopologyError(
-            f"{at}: key_format: keys with the schema's number of a registry are not read or "
-            "written yet",
-            remedy='read the key as text, key="k"; or keys of one schema as they are: Avro(...)',
         )
     if isinstance(form, Csv) and form.header:
         raise TopologyError(

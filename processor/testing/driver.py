@@ -30,7 +30,7 @@ from processor.engine.task import task_name, transactional_id
 from processor.engine.upgrade import Upgraded
 from processor.engine.worker import Worker
 from processor.errors import FencedError, ProcessorError, RetriableError, StandbyError
-from processor.formats.base import SchemaFormat
+from processor.formats.base import Format, SchemaFormat
 from processor.formats.registered import Registered
 from processor.formats.registry import Schemas
 from processor.metrics.progress import BatchReport
@@ -130,28 +130,22 @@ class TestDriver:
         self,
         values: Iterable[str | bytes | Mapping[str, Any] | None],
         *,
-        key: str | bytes | None = None,
+        key: str | bytes | Mapping[str, Any] | None = None,
         partition: int | None = None,
         headers: Mapping[str, str | bytes] | None = None,
     ) -> None:
         """Append records to the input topic: text, bytes, or mappings that become JSON.
 
         ``None`` is a record without a value; where the topic's format has a schema, mappings become
-        its records. All have the same ``key`` and the same ``headers``.
+        its records. All have the same ``key`` and the same ``headers``; a mapping becomes a key as
+        the topic's format of keys has it.
         """
-        form = self.plan.source().format
-        encoded = [
-            form.records([value])[0]
-            if isinstance(form, SchemaFormat) and isinstance(value, Mapping)
-            else None
-            if value is None
-            else _bytes(value)
-            for value in values
-        ]
-        keys = None if key is None else [_bytes(key)] * len(encoded)
+        source = self.plan.source()
+        encoded = [_encoded(source.format, value) for value in values]
+        keys = None if key is None else [_encoded(source.key_format, key)] * len(encoded)
         pairs = [(name, _bytes(value)) for name, value in (headers or {}).items()]
         self.log.feed(
-            self.plan.source().topic, encoded, keys=keys, partition=partition,
+            source.topic, encoded, keys=keys, partition=partition,
             headers=[pairs] * len(encoded) if pairs else None,
         )  # fmt: skip
 
@@ -282,7 +276,7 @@ class TestDriver:
         forms = [sink.format for sink in self.plan.sinks if sink.topic == topic]
         if not forms or not forms[0].columns:
             raise ProcessorError(f"{topic!r} is written by no format with columns")
-        form = forms[0].of_value if isinstance(forms[0], Registered) else forms[0]
+        form = forms[0].bare if isinstance(forms[0], Registered) else forms[0]
         decoded = form.decode(self.values(topic))
         if decoded.bad:
             raise ProcessorError(f"{topic}: {next(iter(decoded.bad.values()))}")
@@ -368,6 +362,12 @@ class Inline(Executor):
         except Exception as error:  # noqa: BLE001 - a future carries whatever was raised
             future.set_exception(error)
         return future
+
+
+def _encoded(form: Format | None, value: str | bytes | Mapping[str, Any] | None) -> bytes | None:
+    if isinstance(form, SchemaFormat) and isinstance(value, Mapping):
+        return form.records([value])[0]
+    return None if value is None else _bytes(value)
 
 
 def _bytes(value: str | bytes | Mapping[str, Any]) -> bytes:

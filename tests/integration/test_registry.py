@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 import struct
 import urllib.error
 import urllib.request
 
 import pytest
 
+from processor.connectors.partitioner import partition as murmur2
 from tests.integration.running import bench, until
 from tests.services import free_port
 
@@ -50,6 +52,14 @@ def ready(port):
         return False
 
 
+def failures(port):
+    """How often the registry has not answered, as the metrics have it."""
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=2) as answer:
+        text = answer.read().decode()
+    (line,) = re.findall(r"^processor_registry_failures_total\{.*\} (.*)$", text, re.MULTILINE)
+    return float(line)
+
+
 def test_a_run_waits_for_its_registry_and_loses_nothing(bench, registry):
     source, output, avro = (f"{name}-{bench.id}" for name in ("rides", "json", "avro"))
     text = TOPOLOGY.replace("SOURCE", source).replace("OUTPUT", output).replace("AVRO", avro)
@@ -79,9 +89,11 @@ def test_a_run_waits_for_its_registry_and_loses_nothing(bench, registry):
         bench.topics.fill(source, [ride(1, 3)])
         reader.until(lambda found: len(found) == 3, "records of a known schema", runs=[run])
         before = len(run.events("waiting"))
+        assert failures(port) == 0
         bench.topics.fill(source, [ride(2, 4), ride(1, 5), b"none", ride(2, 6)])
         run.until(lambda run: len(run.events("waiting")) > before + 2, "it waits again")
         assert not ready(port)
+        assert failures(port) >= 2
         reader.more(0.2)
         assert ids(reader.messages) == [1, 2, 3]
         registry.start()
@@ -114,3 +126,51 @@ def test_two_workers_read_several_schemas_to_the_end_of_the_input(bench, registr
     assert sorted(ids(bench.topics.read(output))) == sorted(i % 64 for i in range(2_000))
     assert len(bench.topics.read(avro)) == len(sent)
     assert bench.topics.read(f"both-{bench.id}-dead-letters") == []
+
+
+KEYED = f"""
+import polars as pl
+from processor import Avro, Json, Registered, Topology, functions as F
+
+topology = Topology("APP")
+rows = topology.read.kafka(
+    "SOURCE", format=Json({{"n": pl.Int64}}), key_format=Registered(Avro({RIDE!r})),
+    partitioned_by=["id", "note"],
+)
+totals = rows.group_by("id", "note").agg(n=F.sum("n"))
+totals.write.kafka(
+    "OUTPUT", key=["id", "note"], mode="update", format=Json(),
+    key_format=Registered(Avro({RIDE!r}), auto_register=True),
+)
+"""
+
+
+def test_keys_of_a_registry_wait_for_it_and_lie_where_murmur2_of_their_bytes_says(bench, registry):
+    source, output = (f"{name}-{bench.id}" for name in ("keyed", "totals"))
+    text = KEYED.replace("SOURCE", source).replace("OUTPUT", output)
+    (bench.directory / "keyed.py").write_text(text.replace("APP", f"keyed-{bench.id}"))
+    bench.topics.create(source, output, f"keyed-{bench.id}-dead-letters", partitions=4)
+    registry.register("another", json.dumps(NEWER))
+    registry.register(f"{source}-key", json.dumps(RIDE))
+    keys = [b"\0\0\0\0\2" + bytes([2 * i]) + b"\0" for i in range(20)]
+    bench.topics.fill(source, [b'{"n":1}'] * 60, keys=keys * 3)
+    bench.topics.fill(source, [b'{"n":1}'], keys=[keys[0][:-1]])
+    registry.stop()
+    run = bench.start(
+        f"{bench.directory}/keyed.py", "--bootstrap-servers", bench.servers, "--redis-url",
+        bench.redis_url, "--schema-registry-url", registry.url, "--schema-registry", "timeout=1",
+        "--schema-registry", "max.retries=0", "--log-format", "json", "--workers", 2,
+        "--until-caught-up",
+    )  # fmt: skip
+    run.until(lambda run: run.events("waiting"), "it says that it waits")
+    registry.start()
+    run.succeeds(120)
+    found = bench.topics.read(output)
+    # The very schema has the number that it has under the other subject.
+    assert registry.subjects[f"{output}-key"] == {1: 2}
+    last = {message.key(): json.loads(message.value()) for message in found}
+    assert last == {key: {"id": i, "note": None, "n": 3} for i, key in enumerate(keys)}
+    assert all(message.partition() == murmur2(message.key(), 4) for message in found)
+    assert run.events("see whether this is right") == []
+    (letter,) = bench.topics.read(f"keyed-{bench.id}-dead-letters")
+    assert letter.key() == keys[0][:-1]

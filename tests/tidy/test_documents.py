@@ -34,14 +34,35 @@ def test_the_commands_install_from_the_locks_with_hashes():
         assert f"--require-hashes -r {lock}.lock" in command
 
 
-@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-test.lock"])
+@pytest.mark.parametrize(
+    "lock", ["requirements.lock", "requirements-image.lock", "requirements-test.lock"]
+)
 def test_a_lock_holds_every_dependency_of_the_project(lock):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     wanted = list(project["dependencies"])
     if "test" in lock:
         wanted += project["optional-dependencies"]["test"]
-    locked = set(re.findall(r"^([a-z0-9-]+)==", (ROOT / lock).read_text(), re.MULTILINE))
+    locked = set(_locked(lock))
     assert {re.split(r"[><=\[]", name)[0] for name in wanted} <= locked
+
+
+def _locked(lock: str) -> dict[str, set[str]]:
+    """The versions of each package in a lock: some have another one for older Pythons."""
+    found: dict[str, set[str]] = {}
+    for name, version in re.findall(
+        r"^([a-z0-9-]+)==([^ ;]+)", (ROOT / lock).read_text(), re.MULTILINE
+    ):
+        found.setdefault(name, set()).add(version)
+    return found
+
+
+def test_the_image_has_what_was_tested_and_all_that_formats_may_need():
+    image, tested = _locked("requirements-image.lock"), _locked("requirements-test.lock")
+    assert image.items() <= tested.items()
+    assert _locked("requirements.lock").items() <= image.items()
+    assert {"protobuf", "jsonschema", "referencing", "attrs", "authlib"} <= image.keys()
+    assert "requirements-image.lock" in (ROOT / "docker/processor/Dockerfile").read_text()
+    assert "!requirements-image.lock" in (ROOT / ".dockerignore").read_text().split()
 
 
 def test_every_path_in_the_architecture_exists():

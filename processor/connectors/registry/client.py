@@ -8,6 +8,7 @@ some time.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Collection, Iterable, Mapping
 from functools import partial
@@ -108,7 +109,18 @@ class Client:
                     subject, self._theirs(wanted, register=False), normalize_schemas=True
                 ))  # fmt: skip
         except NotThereError:
-            return None
+            return self._alike(subject, wanted) if wanted.imports else None
+
+    def _alike(self, subject: str, wanted: Wanted) -> Known | None:
+        """The version that says the same and refers to the same, wherever that is registered."""
+        kind = wanted.schema.kind
+        texts = {one.name: _content(kind, one.text) for one in wanted.imports}
+        for known, schema in reversed(self.versions(subject, kind)):
+            named = {one.name: _content(kind, one.text) for one in schema.references}
+            same = _content(kind, schema.text) == _content(kind, wanted.schema.text)
+            if schema.kind == kind and same and named == texts:
+                return known
+        return None
 
     def register(self, subject: str, wanted: Wanted) -> Known:
         """Put a schema under a subject, after those that it imports."""
@@ -118,7 +130,7 @@ class Client:
             # A registry's answer to the former may lack the version and the guid.
             return _known(self.client.lookup_schema(subject, theirs, normalize_schemas=True))
 
-    def versions(self, subject: str, kind: Kind) -> list[tuple[Known, Schema]]:
+    def versions(self, subject: str, kind: str) -> list[tuple[Known, Schema]]:
         """The last versions of a subject, oldest first."""
         try:
             with told(self.name):
@@ -158,19 +170,29 @@ class Client:
         return self._other, "serialized"
 
     def _theirs(self, wanted: Wanted, *, register: bool) -> Any:
-        """A schema as the client has it; what it imports is a subject of the file's name."""
+        """A schema as the client has it; what it refers to is a subject of its own name."""
         from confluent_kafka.schema_registry import Schema as Theirs
         from confluent_kafka.schema_registry import SchemaReference
 
-        references: list[Any] = []
-        for name, text in wanted.imports:
-            # Each is registered with all before it, of which it may import any.
-            other = Theirs(text, _PROTOBUF, list(references))
+        kind = wanted.schema.kind
+        known: dict[str, Any] = {}
+        for name, text, uses in wanted.imports:
+            other = Theirs(text, kind, [known[one] for one in uses])
             if register:
                 self.client.register_schema(name, other, normalize_schemas=True)
             found = self.client.lookup_schema(name, other, normalize_schemas=True)
-            references.append(SchemaReference(name, name, found.version))
-        return Theirs(wanted.schema.text, wanted.schema.kind, references)
+            known[name] = SchemaReference(name, name, found.version)
+        return Theirs(wanted.schema.text, kind, [known[one] for one in wanted.uses])
+
+
+def _content(kind: str, text: str) -> Any:
+    """What a schema says, however it is laid out."""
+    if kind == _PROTOBUF:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _known(found: Any) -> Known:

@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 
 from processor.connectors.registry.client import Client
+from processor.connectors.registry.kept import formats, of_node
 from processor.errors import RegistryError, SettingsError
-from processor.formats.base import Format
 from processor.formats.needs import needed
-from processor.formats.registered import Registered
 from processor.formats.registry import Schemas
-from processor.plan.nodes import Location, Plan
-
-
-def formats(plan: Plan) -> Iterator[tuple[Location, Registered]]:
-    """The formats of a plan that have a registry, each with the line that says so."""
-    source = plan.source()
-    places: list[tuple[Location, Format]] = [(source.at, source.format)]
-    places += [(sink.at, sink.format) for sink in plan.sinks]
-    yield from ((at, form) for at, form in places if isinstance(form, Registered))
+from processor.plan.nodes import Plan
 
 
 def connect(plan: Plan, url: str | None, properties: Mapping[str, str]) -> None:
@@ -32,7 +23,7 @@ def connect(plan: Plan, url: str | None, properties: Mapping[str, str]) -> None:
         place = form.registry.url or url
         if place is None:
             raise SettingsError(
-                f"{at}: {form.topic!r} has schemas in a registry, and nothing says where it is",
+                f"{at}: {form.what} has schemas in a registry, and nothing says where it is",
                 remedy='say --schema-registry-url, or Registered(..., Registry("https://..."))',
             )
         needed("confluent_kafka.schema_registry", "Registered", at)
@@ -61,12 +52,11 @@ def prepare(plan: Plan) -> None:
     Raises `RegistryError` with the line where it has not, and `RegistryAwayError` where it does not
     answer.
     """
-    for sink in plan.sinks:
-        if isinstance(sink.format, Registered):
-            try:
-                sink.format.known()
-            except RegistryError as error:
-                raise type(error)(f"{sink.at}: {error.message}", remedy=error.remedy) from error
+    for at, form in (each for sink in plan.sinks for each in of_node(sink)):
+        try:
+            form.known()
+        except RegistryError as error:
+            raise type(error)(f"{at}: {error.message}", remedy=error.remedy) from error
 
 
 @lru_cache(maxsize=64)

@@ -17,6 +17,7 @@ from processor.formats.avro.codec import AvroReader, AvroWriter
 from processor.formats.avro.container import bare
 from processor.formats.avro.kinds import nullable
 from processor.formats.avro.schema import Field, SchemaError, Type, canonical, parse
+from processor.formats.avro.whole import Family
 from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
@@ -45,6 +46,8 @@ class Avro(SchemaFormat):
         select: the fields that are columns; left out, all. Others are passed over, which costs
             little, and written as their defaults.
         value_bytes_max: a longer value is bad without being looked at.
+        references: schemas that define names which ``schema`` and ``writer`` use, each after those
+            that it uses itself.
 
     Raises `TopologyError`, with the line that declares it, for what is no schema, what no column
     can hold, and a writer's schema that cannot be read as this one.
@@ -60,6 +63,7 @@ class Avro(SchemaFormat):
     writer: Mapping[str, Any] | str | Path | None = None
     select: Sequence[str] | None = None
     value_bytes_max: int = VALUE_BYTES_MAX
+    references: Sequence[Mapping[str, Any] | str | Path] = ()
     _reader: AvroReader = field(init=False, repr=False, compare=False)
     _optional: frozenset[str] = field(init=False, repr=False, compare=False)
     _told: str = field(init=False, repr=False, compare=False)
@@ -69,7 +73,7 @@ class Avro(SchemaFormat):
         at = declared.told_at()
         declared.check_bytes("Avro", self.value_bytes_max, at)
         try:
-            schema = _loaded(self.schema)
+            schema = self._whole(self.schema)
             whole = parse(schema)
             wanted = self._wanted(whole, at)
             reader = AvroReader(wanted, whole if self.writer is None else self._writer())
@@ -78,7 +82,7 @@ class Avro(SchemaFormat):
             raise TopologyError(f"{at}: Avro: {error}", remedy=error.remedy) from error
         optional = frozenset(each.name for each in wanted.fields if nullable(each.type))
         told = f"avro({whole.name} {digits}: {describe_columns(reader.columns)})"
-        schemas = [schema, None if self.writer is None else _loaded(self.writer)]
+        schemas = [schema, None if self.writer is None else self._whole(self.writer)]
         made = {"_reader": reader, "_optional": optional, "_told": told, "_schemas": schemas}
         for name, value in made.items():
             object.__setattr__(self, name, value)
@@ -98,7 +102,13 @@ class Avro(SchemaFormat):
         return Type("record", name=whole.name, aliases=whole.aliases, fields=fields)
 
     def _writer(self) -> Type | None:
-        return None if self.writer is None else parse(_loaded(self.writer))
+        return None if self.writer is None else parse(self._whole(self.writer))
+
+    def _whole(self, schema: object) -> Any:
+        """A schema's JSON, with what it refers to in it."""
+        loaded = _loaded(schema)
+        others = [_loaded(other) for other in self.references]
+        return Family(loaded, others).whole if others else loaded
 
     @property
     def columns(self) -> Mapping[str, DataType]:
@@ -113,7 +123,7 @@ class Avro(SchemaFormat):
     @property
     def written(self) -> Any:
         """The schema, as JSON, that the records to read are written in."""
-        return _loaded(self.schema if self.writer is None else self.writer)
+        return self._schemas[0 if self.writer is None else 1]
 
     def decode(self, values: Values) -> Decoded:
         """Records to columns, each field of all of them at once."""
@@ -149,7 +159,9 @@ class Avro(SchemaFormat):
 
     @cached_property
     def _encoder(self) -> AvroWriter:
-        return _encoder(self.schema, lambda each: self.select is None or each.name in self.select)
+        return _encoder(
+            self._schemas[0], lambda each: self.select is None or each.name in self.select
+        )
 
     def told(self) -> Any:
         """The schemas of the columns and of the records."""

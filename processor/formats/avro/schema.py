@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -111,10 +112,23 @@ def parse(schema: Schema, references: Sequence[Schema] = ()) -> Type:
     """
     known: dict[str, Any] = {}
     types: dict[str, Type] = {}
-    try:
+    with _refusals():
         for reference in references:
-            _typed(fastavro.parse_schema(_loaded(reference), known), types)
-        return _typed(fastavro.parse_schema(_loaded(schema), known), types)
+            _typed(parsed(reference, known), types)
+        return _typed(parsed(schema, known), types)
+
+
+def parsed(schema: Schema, known: dict[str, Any]) -> Any:
+    """A schema as fastavro has it, names in full; those that it defines are ``known`` then."""
+    with _refusals():
+        return fastavro.parse_schema(_loaded(schema), known)
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What is raised over a schema, as `SchemaError`."""
+    try:
+        yield
     except SchemaError:
         raise
     except KeyError as error:

@@ -127,3 +127,19 @@ def test_where_nothing_was_away_nothing_is_told():
     with structlog.testing.capture_logs() as lines:
         patiently(Settings(), threading.Event(), lambda: "there", apps=["rides"])
     assert lines == []
+
+
+def test_questions_that_a_registry_does_not_answer_are_counted_before_there_is_a_worker():
+    port = free_port()
+    tries = iter(range(3))
+    shown = []
+
+    def away_twice() -> str:
+        if (number := next(tries)) < 2:
+            raise RegistryAwayError("the schema registry at nowhere does not answer")
+        shown.append(asked(port, "/metrics")[1])
+        return str(number)
+
+    patiently(Settings(metrics_port=port), threading.Event(), away_twice, apps=["rides"])
+    assert 'processor_registry_failures_total{topology=""} 2.0' in shown[0]
+    assert 'processor_ready{topology=""} 0.0' in shown[0]

@@ -98,3 +98,42 @@ topology.read.kafka("a", format=Text()).write.kafka("b", format=Text())
 """
     code, weights, _ = validate(text=text)
     assert (code, weights) == (0, ["ok"])
+
+
+KEYED = f"""
+import polars as pl
+from processor import Avro, Json, Registered, Registry, Topology, functions as F
+
+topology = Topology("rides")
+form = Registered(Avro({RIDE!r}), Registry("URL"), auto_register=AUTO)
+rows = topology.read.kafka("rides", format=Json({{"n": pl.Int64}}), key_format=form,
+                           partitioned_by="id")
+totals = rows.group_by("id").agg(n=F.sum("n"))
+totals.write.kafka("out", key="id", key_format=form, mode="update")
+"""
+
+
+def test_schemas_of_keys_are_compared_too(registry, validate):
+    code, weights, output = validate(text=KEYED)
+    assert (code, weights) == (2, ["note", "break"])
+    assert "the key of 'rides': there is no subject 'rides-key' yet" in output
+    registry.register("rides-key", json.dumps(RIDE))
+    registry.register("out-key", json.dumps(RIDE))
+    code, weights, output = validate(text=KEYED)
+    assert (code, weights) == (0, ["ok", "ok"])
+    assert "the key of 'rides': version 1 of 'rides-key' (schema 1) is read as the" in output
+    assert "the key of 'out': the schema of 'out-key' is there" in output
+
+
+def test_keys_that_a_change_of_their_schema_moves_are_told(registry, validate):
+    registry.register("rides-key", json.dumps(WIDER))
+    registry.register("rides-key", json.dumps(RIDE))
+    registry.register("out-key", json.dumps(WIDER))
+    code, weights, output = validate(text=KEYED, auto=True)
+    assert (code, weights) == (2, ["ok", "ok", "note", "break"])
+    assert "written with the schemas 1, 2 in turns" in output
+    assert "keys were written with schema 1: they would go to other partitions" in output
+    registry.register("out-key", json.dumps(RIDE))
+    code, weights, output = validate(text=KEYED)
+    assert (code, weights) == (0, ["ok", "ok", "note", "note"])
+    assert "keys of schema 1 have other bytes, and lie in other partitions" in output

@@ -97,3 +97,21 @@ def test_rows_of_other_columns_are_refused_at_their_line(form):
     rows.write.kafka("out", format=Registered(made))
     with pytest.raises(TopologyError, match="rows cannot be written to 'out'"):
         topology.plan()
+
+
+@pytest.mark.parametrize("id_in", ["value", "header"])
+def test_headers_that_are_kept_tell_the_schema_that_is_written_and_not_the_inputs(id_in):
+    topology = Topology("kept")
+    rows = topology.read.kafka("in", format=Registered(Avro(SPENT), id_in="header"), headers="h")
+    form = Registered(Avro(SPENT), id_in=id_in, auto_register=True)
+    rows.write.kafka("out", format=form, headers="h")
+    driver = TestDriver(topology)
+    source = driver.plan.source().format
+    (value,) = source.records([{"user": "ann", "price": 1.0}])
+    header = b"\0" + struct.pack(">I", source.known().number)
+    driver.feed([value[5:]], headers={"__value_schema_id": header, "x": "y"})
+    driver.run()
+    (record,) = driver.read("out")
+    told = driver.plan.sinks[0].format.header()
+    assert record.headers() == [("x", b"y"), *([] if told is None else [told])]
+    assert (told is None) == (id_in == "value")

@@ -54,10 +54,10 @@ def begun(topology: Topology, records: int = 200, former: int = 4) -> TestDriver
     return driver
 
 
-def raised(driver: TestDriver, count: int = 8) -> TestDriver:
+def raised(driver: TestDriver, count: int = 8, topic: str = "rides") -> TestDriver:
     """Stopped, and the topic has more partitions."""
     driver.stop()
-    grow(driver, count)
+    grow(driver, count, topic)
     return driver
 
 

@@ -158,3 +158,17 @@ def test_avro_that_is_written_is_read_by_confluent(client, id_in):
     frame = pl.DataFrame(RIDES, schema=form.columns)
     deserializer = AvroDeserializer(client.client, conf=ours())
     assert read(deserializer, form, form.encode(frame)) == RIDES
+
+
+def test_keys_that_confluent_writes_are_read_and_ours_are_theirs_to_the_byte(client, id_in):
+    told = SerializationContext("orders", MessageField.KEY, [])
+    serializer = AvroSerializer(client.client, json.dumps(RIDE), conf=theirs(id_in))
+    key = serializer(RIDES[0], told)
+    form = Registered(Avro(RIDE), id_in=id_in).of("orders", "key")
+    form.connect(client)
+    decoded = form.decode_with([key], lambda: [told.headers])
+    assert decoded.bad == {}
+    assert form.encode(decoded.frame) == [key]
+    header = form.header()
+    assert told.headers == ([] if header is None else [header])
+    assert AvroDeserializer(client.client, conf=ours())(key, told) == RIDES[0]

@@ -59,6 +59,7 @@ def test_every_counter_is_there_from_the_start_with_each_value_of_its_labels():
     assert value(metrics, "last_commit_timestamp_seconds") == 0
     for name in ("in", "contributed", "out", "dead_lettered", "late", "skipped", "filtered"):
         assert value(metrics, f"records_{name}_total") == 0
+    assert value(metrics, "registry_failures_total") == 0
     assert value(metrics, "batches_total") == value(metrics, "batch_records_count") == 0
     for phase in PHASES:
         assert value(metrics, "batch_duration_seconds_count", phase=phase) == 0
@@ -81,6 +82,8 @@ def test_what_happens_later_adds_no_series_to_those_of_the_start():
     metrics.aborted("t", "log")
     metrics.rebalanced("t", "lost")
     metrics.unsaved("t", "snapshot")
+    metrics.unanswered("t")
+    assert value(metrics, "registry_failures_total") == 1
     assert series(metrics) == before
 
 

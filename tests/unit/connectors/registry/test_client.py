@@ -10,7 +10,7 @@ import pytest
 from processor.connectors.registry import client as client_module
 from processor.connectors.registry.client import Client
 from processor.errors import RegistryAwayError, RegistryError
-from processor.formats.registry import Schema, Wanted
+from processor.formats.registry import Import, Schema, Wanted
 from tests.services.registry import SchemaRegistry
 
 TEXT = '{"type": "object", "properties": {"id": {"type": "integer"}}}'
@@ -99,7 +99,7 @@ def test_references_come_with_a_schema_each_before_who_needs_it(registry):
 
 def test_what_a_schema_imports_is_registered_before_it(registry):
     client = Client(registry.url, QUICK)
-    wanted = Wanted(Schema("PROTOBUF", "Yg=="), (("a.proto", "YQ=="),))
+    wanted = Wanted(Schema("PROTOBUF", "Yg=="), (Import("a.proto", "YQ=="),), ("a.proto",))
     assert client.find("orders-value", wanted) is None
     known = client.register("orders-value", wanted)
     assert client.find("orders-value", wanted) == known
