@@ -67,9 +67,11 @@ class ByRow(Pipeline):
         slices: Sequence[Slice],
         states: Sequence[TaskState],
         begins: Callable[[str], object] = lambda _: None,
+        *,
+        publishes: bool = True,
     ) -> Result:
         """As `Pipeline.run`."""
-        result = super().run(slices, states, begins)
+        result = super().run(slices, states, begins, publishes=publishes)
         result.outputs = [self._unpacked(output) for output in result.outputs]
         return result
 

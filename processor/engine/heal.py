@@ -112,6 +112,7 @@ class Healer:
         self._tell, self._probe = tell, probe
         self._step_s = step_s
         self._replays: dict[TopicPartition, _Replay] = {}
+        self._until_s = 0.0
 
     def under_way(self, partition: TopicPartition, head: Committed) -> bool:
         """Whether the partition is being healed up to this head."""
@@ -169,14 +170,22 @@ class Healer:
 
         return either
 
+    def turns(self) -> None:
+        """A turn begins: what is under way has so much time in it."""
+        self._until_s = self._clock.monotonic_s() + self._step_s * len(self._replays)
+
     def go_on(self, partition: TopicPartition, owner: Owner) -> Task | None:
         """One piece more; the task when that was the last.
 
-        Raises `InputLostError` when the input that is needed is no longer there.
+        One partition is healed after the other: where they move on before all are whole, those
+        that are stay so, as no part of a state outlives its owner. Raises `InputLostError` when
+        the input that is needed is no longer there.
         """
         replay = self._replays[partition]
+        if partition != next(iter(self._replays)):
+            return None
         now_s = self._clock.monotonic_s()
-        deadline_s = now_s + self._step_s
+        deadline_s = max(self._until_s, now_s)
         try:
             while not replay.step(self._pipeline, self._records_max, self._probe):
                 before_s, now_s = now_s, self._clock.monotonic_s()
@@ -312,7 +321,7 @@ class _Replay:
             self.broken.partition, messages, values, self._position, end, self.event_time_max,
             self._log_time,
         )  # fmt: skip
-        result = pipeline.run([part], [self.state])
+        result = pipeline.run([part], [self.state], publishes=False)
         (self.event_time_max,), (self._log_time,) = result.event_times_max, result.log_times
         for slab in self.state.values():
             slab.commit(slab.changed().texts)

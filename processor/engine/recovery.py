@@ -120,6 +120,7 @@ class Recovery:
         Raises `StoreAwayError` when the store does not answer; the same may be tried again.
         """
         ordered = sorted(partitions)
+        self.healer.turns()
         names = {p: task_name(self._identity.app, p) for p in ordered}
         owner = self._me()
         if owner is None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from processor.connectors.ports import Owner
 from processor.model.log import Committed, TopicPartition
+from processor.model.manifest import Manifest
 from processor.operators.base import TaskState
 from processor.state.chain import Link
 
@@ -33,6 +34,10 @@ class Task:
     event_time_max: int | None
     link: Link
     log_time: int | None = None
+
+    def rebased(self) -> bool:
+        """Whether it rests on a snapshot that the committed head does not name yet."""
+        return self.link.snapshot not in ("", Manifest.parse(self.base.metadata).snapshot)
 
     def rows(self) -> int:
         """Keys in state."""

@@ -270,8 +270,10 @@ class Worker:
             self._batcher.open({task.partition: task.base.offset for task in tasks})
             self.tasks |= {task.partition: task for task in tasks}
             self._pending -= {task.partition for task in tasks}
-            if former := [t.partition for t in tasks if self._succession.is_of_another(t.base)]:
-                self._run(self._batcher.nothing(former))
+            of_another = self._succession.is_of_another
+            # What was healed and is not committed is lost again with its partition.
+            if apart := [t.partition for t in tasks if of_another(t.base) or t.rebased()]:
+                self._run(self._batcher.nothing(apart))
 
     def _audit(self) -> None:
         """Now and then, see that the store has what the committed heads rest on."""
@@ -289,8 +291,7 @@ class Worker:
     def _mend(self) -> None:
         """Write anew from memory what the store has lost, and commit heads that rest on it.
 
-        After a poll, which has told what is no longer ours. Until it is committed, a restart
-        would find the loss.
+        After a poll, which has told what is no longer ours. A restart would find the loss before.
         """
         lost = sorted(self._lost)
         mended = self._recovery.mend([self.tasks[partition] for partition in lost])

@@ -52,7 +52,8 @@ class Context:
     """The batch that is running: its slices, the state of each, and what comes out.
 
     ``heard`` are the watermarks that its records carry, for each slice, where these count.
-    ``begins`` is told of every step each time before it is done.
+    ``begins`` is told of every step each time before it is done. Without ``publishes`` state alone
+    is of interest, and what comes of groups is not computed.
     """
 
     slices: Sequence[Slice]
@@ -60,6 +61,7 @@ class Context:
     result: Result
     heard: Sequence[Heard] = ()
     begins: Callable[[str], object] = lambda _: None
+    publishes: bool = True
 
 
 class KeyWatch(Protocol):

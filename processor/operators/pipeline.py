@@ -113,11 +113,14 @@ class Pipeline:
         slices: Sequence[Slice],
         states: Sequence[TaskState],
         begins: Callable[[str], object] = lambda _: None,
+        *,
+        publishes: bool = True,
     ) -> Result:
         """One batch: a slice per partition, and the state of each slice's task.
 
         State is changed but not committed: `Slab.commit` or `Slab.rollback` comes next. ``begins``
         is told of every step each time that it is done, before, as in ``filter at rides.py:12``.
+        Without ``publishes``, for who wants the state alone, nothing is computed of groups.
 
         Raises:
             RecordError: a record is bad and the topology says to fail, or it would take a sum out
@@ -133,7 +136,7 @@ class Pipeline:
         known = many.spread(heard, slices, decoded)
         refused: dict[int, Refusal] = {}
         while True:
-            context = Context(rows, states, Result(), known, begins)
+            context = Context(rows, states, Result(), known, begins, publishes)
             frame = self._decode.admit(decoded, refused, context)
             context.result.counts.contributed = frame.height
             try:
@@ -226,7 +229,8 @@ class Pipeline:
             if isinstance(step.operator, Filter) and step.operator.counted:
                 context.result.counts.filtered += frame.height - rows.height
                 context.result.counts.contributed -= frame.height - rows.height
-            self._descend(step.children, rows, context)
+            if context.publishes or not isinstance(step.operator, Aggregate):
+                self._descend(step.children, rows, context)
 
     def _refused(
         self,

@@ -393,10 +393,10 @@ def test_a_replay_polls_after_small_batches_until_it_knows_how_long_they_take():
     worker, sizes = driver._workers[0], []
     run = worker._pipeline.run
 
-    def slow(slices, states, *more):
+    def slow(slices, states, *more, **options):
         sizes.append(len(slices[0].messages))
         driver.advance(1.0 * len(slices[0].messages))
-        return run(slices, states, *more)
+        return run(slices, states, *more, **options)
 
     worker._pipeline.run = slow
     driver.run()
@@ -676,9 +676,41 @@ def test_healing_ends_its_turn_when_its_time_is_over_and_fits_its_batches_to_it(
 ):
     driver, healer = healing
     replay = healer._replays[RIDES] = Stepped(driver, steps)
+    healer.turns()
     assert healer.go_on(RIDES, driver._workers[0].tasks[RIDES].owner) is None
     assert (replay.paced, replay.steps) == (paced, [])
     assert (replay.closed, healer._replays) == (0, {RIDES: replay})
+
+
+def test_partitions_are_healed_one_after_the_other_in_the_time_of_all(healing):
+    driver, healer = healing
+    other = TopicPartition("rides", 1)
+    owner = driver._workers[0].tasks[RIDES].owner
+    first = healer._replays[RIDES] = Stepped(driver, [0.25] * 9)
+    second = healer._replays[other] = Stepped(driver, [0.25] * 9)
+    healer.turns()
+    assert healer.go_on(RIDES, owner) is healer.go_on(other, owner) is None
+    assert (len(first.steps), len(second.steps)) == (1, 9)  # two seconds, of a second each
+    healer.forget(RIDES)  # whole, or another's
+    healer.turns()
+    assert healer.go_on(other, owner) is None
+    assert len(second.steps) == 5
+
+
+def test_what_was_healed_is_committed_at_once_though_no_record_comes():
+    driver = driven(_totals, on_checkpoint_loss="replay")
+    driver.stop()
+    before = driver.committed()
+    lose_all(driver)
+    driver.restart()
+    driver.run()
+    after = driver.committed()
+    assert {p: c.offset for p, c in after.items()} == {p: c.offset for p, c in before.items()}
+    assert {p: c.metadata for p, c in after.items()} != {p: c.metadata for p, c in before.items()}
+    driver.stop()
+    driver.restart()
+    driver.run()
+    assert driver.committed() == after  # nothing is healed again
 
 
 @pytest.mark.parametrize("restored", [False, True])

@@ -13,7 +13,7 @@ from processor import Csv, Json, Topology
 from processor import functions as F
 from processor.cli.verify import verified
 from processor.connectors.partitioner import partition as partition_of
-from processor.engine import verify
+from processor.engine import span, verify
 from processor.engine.reset import reset as carry_out
 from processor.engine.reset import steps
 from processor.errors import SettingsError
@@ -242,7 +242,7 @@ def test_state_is_judged_that_began_with_the_first_record_or_of_which_nothing_is
 
     def told(text):
         try:
-            verify._check_origin(driver.plan, partition, text)
+            span._check_origin(driver.plan, partition, text)
         except SettingsError as error:
             return error.message.partition("that of rides[0] ")[2].partition(":")[0]
         return None
