@@ -29,6 +29,10 @@ class Hold:
         self._caught.set()
         self._open.wait()
 
+    def is_caught(self):
+        """Whether the message has come."""
+        return self._caught.is_set()
+
     def caught(self):
         """Waits until the message has come."""
         assert self._caught.wait(LIMIT_S), f"no message {self.api} among the {self.direction}"

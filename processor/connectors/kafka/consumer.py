@@ -13,6 +13,7 @@ from confluent_kafka import OFFSET_INVALID, Consumer, KafkaError, KafkaException
 from processor.connectors.kafka import settings
 from processor.connectors.kafka.closing import end, leave_group
 from processor.connectors.kafka.errors import classify, fenced, kind, reason, remedy, told
+from processor.connectors.kafka.standing import SILENTLY, Standing
 from processor.errors import AbortableError, FencedError, LogError, RetriableError
 from processor.model.log import (
     Assigned,
@@ -64,8 +65,11 @@ class KafkaConsumer:
         self._ends: dict[Partition, int] = {}
         self._fatal = ""
         self._out = False
+        self._standing = Standing()
         configuration = settings.consumer_settings(connection, group, instance, self._on_error)
         self.poll_interval_s = int(configuration["max.poll.interval.ms"]) / 1000
+        # Of the other protocol the broker itself hands partitions over, one epoch after another.
+        self._classic = configuration.get("group.protocol", "classic") == "classic"
         self._client: Any = Consumer(configuration)
         self._client.subscribe(
             list(topics),
@@ -84,16 +88,28 @@ class KafkaConsumer:
         # reading by itself from the committed offsets.
         client.incremental_assign([])
         new = _partitions(partitions)
+        self._told(client)
         self._owned |= new
         self._out = False
         self._changes.append(Assigned(new))
 
     def _on_revoke(self, client: Any, partitions: list[Any]) -> None:
+        self._told(client)
         self._changes.append(Revoked(self._drop(client, partitions)))
 
     def _on_lost(self, client: Any, partitions: list[Any]) -> None:
         self._out = True
         self._changes.append(Lost(self._drop(client, partitions)))
+
+    def _told(self, client: Any) -> None:
+        """A rebalance is done: what is owned from here on is so as this member of its group."""
+        standing = Standing.of(client.consumer_group_metadata())
+        self._note(standing)
+        self._standing = standing
+
+    def _note(self, standing: Standing) -> None:
+        if self._owned and standing.member != self._standing.member:
+            self._fatal = self._fatal or SILENTLY
 
     def _drop(self, client: Any, partitions: list[Any]) -> frozenset[Partition]:
         gone = _partitions(partitions)
@@ -130,7 +146,7 @@ class KafkaConsumer:
 
     def _consume(self, records_max: int, timeout_s: float) -> list[Message]:
         try:
-            found = self._client.consume(records_max, timeout_s)
+            found = [] if self._fatal else self._client.consume(records_max, timeout_s)
         except (KafkaException, SystemError) as problem:
             raise classify(problem, f"{self._name}: reading") from problem
         if self._fatal:
@@ -249,10 +265,13 @@ class KafkaConsumer:
         """This member's standing now; a partition is owned until a poll has said otherwise."""
         # The client asks its own thread: not for every poll, only where it is needed.
         token: bytes = self._client.consumer_group_metadata()
-        # The client's own format: "CGMDv2:", the generation, then group and member.
-        # It keeps the former generation while no coordinator answers, though all was lost.
-        generation = -1 if self._out else int.from_bytes(token[7:11], "little", signed=True)
-        return Membership(generation, frozenset(self._owned), token)
+        now = Standing.of(token)
+        self._note(now)
+        # It keeps the former generation while no coordinator answers, though all was lost; and has
+        # the next one before it has told what that takes away.
+        behind = self._classic and now.generation != self._standing.generation
+        out = self._out or self._fatal or behind
+        return Membership(-1 if out else now.generation, frozenset(self._owned), token)
 
     def committed(
         self, partitions: Collection[Partition], timeout_s: float

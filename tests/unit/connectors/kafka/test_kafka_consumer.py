@@ -40,6 +40,11 @@ def end(where: TopicPartition, offset: int) -> Record:
     return Record(where, offset, KafkaError(KafkaError._PARTITION_EOF))
 
 
+def token(generation: int, member: str = "one-1") -> bytes:
+    number = generation.to_bytes(4, "little", signed=True)
+    return b"CGMDv2:" + number + b"group\0" + member.encode() + b"\0"
+
+
 class Client:
     """Gives what it is told to, poll by poll, and keeps what it is asked for."""
 
@@ -47,7 +52,7 @@ class Client:
         self.polls: list[list[Record]] = []
         self.asked: list[tuple[str, Any]] = []
         self.seeks: list[KafkaException] = []
-        self.generation = 3
+        self.generation, self.member = 3, "one-1"
         self.answers: list[Any] = []
 
     def consume(self, records_max: int, timeout_s: float) -> list[Record]:
@@ -65,7 +70,7 @@ class Client:
             raise self.seeks.pop(0)
 
     def consumer_group_metadata(self) -> bytes:
-        return b"CGMDv2:" + self.generation.to_bytes(4, "little", signed=True) + b"group"
+        return token(self.generation, self.member)
 
     def commit(self, offsets: list[Named], asynchronous: bool) -> list[Named]:
         answer = self.answers.pop(0)

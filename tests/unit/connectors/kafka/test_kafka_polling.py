@@ -28,6 +28,11 @@ FIRST, SECOND = TopicPartition("in", 0), TopicPartition("in", 1)
 SILENT = KafkaException(KafkaError(KafkaError._TIMED_OUT))
 
 
+def token(generation: int, member: str = "one-1") -> bytes:
+    number = generation.to_bytes(4, "little", signed=True)
+    return b"CGMDv2:" + number + b"g\0" + member.encode() + b"\0"
+
+
 class Client:
     """Keeps what it is asked; answers by name, in order, and lets the clock go on meanwhile."""
 
@@ -36,6 +41,9 @@ class Client:
         self.answers: dict[str, list[Any]] = {}
 
     def __getattr__(self, name: str) -> Any:
+        if name == "consumer_group_metadata" and not self.answers.get(name):
+            return lambda: token(7)  # what callbacks ask, too
+
         def call(*args: Any, **named: Any) -> Any:
             plain = [
                 [tuple(p) if isinstance(p, tuple) else (p.topic, p.partition, p.offset) for p in a]
@@ -107,7 +115,8 @@ def test_a_poll_asks_in_slices_up_to_its_limit(consumer, client, limit_s, asked)
 
 
 def test_a_poll_ends_with_what_it_got_be_it_a_record_or_a_change(consumer, client):
-    consumer._owned = consumer._opened = {FIRST}
+    given(consumer, FIRST)
+    consumer._changes, consumer._opened = [], {FIRST}
     client.answers["consume"] = [None, [record(FIRST, 3)]]
     assert [m.offset() for m in consumer.poll(7, 9).messages] == [3]
     assert len(client.of("consume")) == 2
@@ -201,10 +210,54 @@ def test_a_seek_is_tried_again_for_ten_seconds_and_no_longer(consumer, client, n
 
 
 def test_the_standing_is_that_of_the_clients_token(consumer, client):
-    for generation, told in ((7, 7), (-1, -1), (1 << 30, 1 << 30), (300, 300)):
-        token = b"CGMDv2:" + generation.to_bytes(4, "little", signed=True) + b"\xffg"
-        client.answers["consumer_group_metadata"] = [token]
-        assert consumer.membership() == Membership(told, frozenset(), token)
+    for generation in (7, -1, 1 << 30, 300):
+        found = token(generation)
+        client.answers["consumer_group_metadata"] = [found, found]
+        given(consumer)
+        assert consumer.membership() == Membership(generation, frozenset(), found)
+
+
+def test_a_generation_that_was_not_told_yet_is_none_to_commit_in(consumer, client):
+    """What it takes away is not known before its callbacks are served."""
+    given(consumer, FIRST)
+    client.answers["consumer_group_metadata"] = [token(8)]
+    assert consumer.membership() == Membership(-1, frozenset({FIRST}), token(8))
+    client.answers["consumer_group_metadata"] = [token(8), token(8)]
+    given(consumer)
+    assert consumer.membership().generation == 8
+
+
+def test_of_the_newer_protocol_a_generation_counts_at_once(consumer, client):
+    consumer._classic = False
+    given(consumer, FIRST)
+    client.answers["consumer_group_metadata"] = [token(8)]
+    assert consumer.membership().generation == 8
+
+
+@pytest.mark.parametrize("heard", ["membership", "assigned", "revoked"])
+def test_a_member_that_became_another_without_a_word_is_out(consumer, client, heard):
+    given(consumer, FIRST, SECOND)
+    # Empty from when the group knows it no more until it has joined anew.
+    client.answers["consumer_group_metadata"] = [token(7, "" if heard == "membership" else "two")]
+    if heard == "membership":
+        assert consumer.membership().generation == -1
+    elif heard == "assigned":
+        given(consumer)
+    else:
+        consumer._on_revoke(client, [Named(*FIRST)])
+    assert consumer.membership().generation == -1
+    with pytest.raises(FencedError, match="taken for dead and joined anew"):
+        consumer.poll(10, 0.0)
+    assert client.of("consume") == []
+
+
+def test_a_member_that_was_told_of_its_loss_becomes_another_one_in_order(consumer, client):
+    given(consumer, FIRST)
+    consumer._on_lost(client, [Named(*FIRST)])
+    client.answers["consumer_group_metadata"] = [token(9, "two"), token(9, "two")]
+    given(consumer, SECOND)
+    assert consumer.membership() == Membership(9, frozenset({SECOND}), token(9, "two"))
+    assert consumer.poll(10, 0.0).changes
 
 
 def test_positions_and_extents_are_asked_for_with_the_limit(consumer, client):
@@ -225,7 +278,6 @@ def test_positions_and_extents_are_asked_for_with_the_limit(consumer, client):
 
 def test_positions_are_committed_at_once_with_their_metadata(consumer, client):
     given(consumer, FIRST)
-    client.answers["consumer_group_metadata"] = [b"CGMDv2:" + bytes(4), b"CGMDv2:" + bytes(4)]
     client.answers["commit"] = [[]]
     consumer.commit({FIRST: Committed(0, "m")}, 1)
     ((named,),) = client.of("commit")

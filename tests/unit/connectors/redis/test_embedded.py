@@ -149,11 +149,11 @@ def test_a_temporary_directory_that_cannot_be_made_is_told_and_one_that_is_gone_
     # A directory that the test has made: what the product tells may be wrong, and it is deleted.
     made = tmp_path / "temporary"
     made.mkdir(mode=0o700)
-    monkeypatch.setattr(module.tempfile, "mkdtemp", lambda prefix: str(made))
+    monkeypatch.setattr(module.tempfile, "mkdtemp", lambda **_: str(made))
     with EmbeddedRedis():
         shutil.rmtree(made)
 
-    def full(prefix):
+    def full(**_):
         raise OSError("no space")
 
     monkeypatch.setattr(module.tempfile, "mkdtemp", full)
