@@ -227,9 +227,12 @@ class TestDriver:
         """Stall the worker the next time it comes to a step, and do something else meanwhile."""
         self._pauses.setdefault(worker, []).append((step, meanwhile))
 
-    def evict(self, worker: int = 0) -> None:
-        """A worker's session times out, its transaction does not: it may be a zombie."""
-        self.log.evict(self._instance(worker))
+    def evict(self, worker: int = 0, *, told: bool = True) -> None:
+        """A worker's session times out, its transaction does not: it may be a zombie.
+
+        One that is not ``told`` what it lost joins anew with nothing, when it next polls.
+        """
+        self.log.evict(self._instance(worker), told=told)
 
     def kill(self, worker: int = 0) -> None:
         """Kill the worker now, between two turns."""

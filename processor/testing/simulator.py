@@ -171,6 +171,9 @@ def _step(run: Run) -> str:
     return run.random.choice(run.random.choice([known or ALL_STEPS, ALL_STEPS, TELLING]))
 
 
+_TOLD: Final = 0.6
+
+
 def _stall(run: Run) -> None:
     """A worker stands still at a step; the group gives it up, and it wakes up as a zombie."""
     if not _free(run):
@@ -182,7 +185,7 @@ def _stall(run: Run) -> None:
         run.tell(f"  worker {worker} stalls at {step}, and its session ends")
         run.zombie = True
         run.stalled.add(worker)
-        run.driver.evict(worker)
+        run.driver.evict(worker, told=run.random.random() < _TOLD)
         for _ in range(run.random.randint(1, 12)):
             run.random.choice([_turn, _turn, _feed])(run)
         run.stalled.discard(worker)

@@ -94,6 +94,12 @@ class MemoryConsumer:
         self._member.owned = set()
         self._drop(lost)
         self._standing = self._outside
+        if self._instance in self._group.untold:
+            self._group.untold.discard(self._instance)
+            raise FencedError(
+                f"{self._group.name}/{self._instance}: it was taken for dead",
+                remedy="join with a new consumer",
+            )
         self._rejoin = True
         return [Lost(lost)] if lost else []
 

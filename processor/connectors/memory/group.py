@@ -49,6 +49,7 @@ class Group:
         self.name = name
         self.generation = 0
         self.members: dict[str, Member] = {}
+        self.untold: set[str] = set()
         self.committed: dict[TopicPartition, Committed] = {}
         self._pending: dict[object, dict[TopicPartition, Committed]] = {}
         self._partitions = partitions

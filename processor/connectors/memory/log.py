@@ -214,10 +214,15 @@ class MemoryLog:
         with self._broker.changed:
             self._broker.create(topic, len(self._broker.topics.pop(topic)))
 
-    def evict(self, instance: str) -> None:
-        """End the session of an identity in every group: its next poll tells it `Lost`."""
+    def evict(self, instance: str, *, told: bool = True) -> None:
+        """End the session of an identity in every group: its next poll tells it `Lost`.
+
+        One that is not ``told``, as the client of Kafka may not be, is fenced by it.
+        """
         with self._broker.changed:
             for group in self._broker.groups.values():
+                if not told and instance in group.members:
+                    group.untold.add(instance)
                 group.leave(instance)
             self._broker.changed.notify_all()
 
