@@ -270,6 +270,52 @@ def _file(name: str, text: str) -> Any:
     return file
 
 
+def same(one: Any, other: Any) -> bool:
+    """Whether two files say the same of every message, in the order that records tell them by."""
+    return bool(_bare(one) == _bare(other))
+
+
+def _bare(file: Any) -> Any:
+    """A file without what says nothing of how a message lies in bytes, or what it means."""
+    descriptor_pb2 = needed("google.protobuf.descriptor_pb2", "Protobuf", "")
+    found = descriptor_pb2.FileDescriptorProto()
+    file.CopyToProto(found)
+    found.dependency.sort()
+    for name in ("name", "options", "service", "extension", "public_dependency",
+                 "weak_dependency", "source_code_info"):  # fmt: skip
+        found.ClearField(name)
+    found.syntax = found.syntax or "proto2"
+    for enum in found.enum_type:
+        _bare_enum(enum)
+    for message in found.message_type:
+        _bare_message(message)
+    return found
+
+
+def _bare_message(message: Any) -> None:
+    entry = message.options.map_entry
+    for name in ("options", "reserved_range", "reserved_name", "extension_range", "extension"):
+        message.ClearField(name)
+    if entry:
+        message.options.map_entry = True
+    message.field.sort(key=lambda field: field.number)
+    for part in (*message.field, *message.oneof_decl):
+        part.ClearField("options")
+    for field in message.field:
+        field.ClearField("json_name")
+    for enum in message.enum_type:
+        _bare_enum(enum)
+    for nested in message.nested_type:
+        _bare_message(nested)
+
+
+def _bare_enum(enum: Any) -> None:
+    for name in ("options", "reserved_range", "reserved_name"):
+        enum.ClearField(name)
+    for value in enum.value:
+        value.ClearField("options")
+
+
 def serialized(file: Any) -> str:
     """A file descriptor as a registry takes it."""
     return base64.b64encode(file.serialized_pb).decode()

@@ -8,14 +8,16 @@ some time.
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from threading import Lock
 from typing import Any, Final, TypeAlias
 
 from processor.connectors.registry.errors import NotThereError, told
-from processor.formats.registry import Kind, Known, Named, Schema, Wanted
+from processor.formats.registry import Kind, Known, Named, Schema, Wanted, texts_of
 from processor.masking import masked
 from processor.refusals import registry as refusals
 
@@ -31,6 +33,8 @@ UNKNOWN_S: Final = 30.0
 VERSIONS_MOST: Final = 50
 _UNKNOWN_MOST: Final = 100_000
 _PROTOBUF: Final = "PROTOBUF"
+_FILE: Final = "its.proto"
+_DEFAULT: Final = re.compile(r"\bdefault\s*=")
 
 _Key: TypeAlias = tuple[int | str, bool]
 """A number or a guid, and whether the schema is wanted as the descriptor of a file."""
@@ -108,7 +112,24 @@ class Client:
                     subject, self._theirs(wanted, register=False), normalize_schemas=True
                 ))  # fmt: skip
         except NotThereError:
-            return None
+            return self._alike(subject, wanted) if wanted.schema.kind == _PROTOBUF else None
+
+    def _alike(self, subject: str, wanted: Wanted) -> Known | None:
+        """The last version that says the same: not every registry knows a text by its descriptor.
+
+        Were it registered once more, every deployment would add a version.
+        """
+        from processor.formats import proto_schema
+
+        own = proto_schema.parsed(wanted.schema.text, wanted.imports, _FILE)
+        for known, schema in reversed(self.versions(subject, _PROTOBUF)):
+            with suppress(ValueError):
+                # Of a text, what an absent field stands for is not read.
+                if _DEFAULT.search(schema.text) is None and proto_schema.same(
+                    own, proto_schema.parsed(schema.text, texts_of(schema.references), _FILE)
+                ):
+                    return known
+        return None
 
     def register(self, subject: str, wanted: Wanted) -> Known:
         """Put a schema under a subject, after those that it imports."""

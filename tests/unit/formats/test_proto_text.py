@@ -10,6 +10,7 @@ from google.protobuf import descriptor_pb2
 
 from processor import Protobuf, Registered
 from processor.connectors.registry.client import Client
+from processor.errors import RegistryError
 from processor.formats.proto_schema import parsed
 from processor.formats.proto_text import file_of
 from tests.shop import class_of, shop
@@ -179,3 +180,50 @@ def test_records_of_a_schema_that_was_registered_as_text_are_read(registry):
 
 def test_files_have_no_name_of_their_own():
     assert file_of("").name == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "there"),
+    [
+        ("", "", True),
+        ("string sku = 1; uint64 count = 2;", "uint64 count = 2; string sku = 1;", True),
+        ("optional int32 note = 7;", "int32 note = 7;", False),
+        ("uint64 count = 2;", "uint32 count = 2;", False),
+        ("string sku = 1;", "string name = 1;", False),
+        ("PAID = 0x1", "PAID = 0x3", False),
+        # Records tell a message by its place in the file.
+        ("message Line {", "message Other {} message Line {", False),
+        ("'proto3'", "'proto4'", False),
+    ],
+)
+def test_a_sink_knows_its_schema_again_where_it_was_registered_as_text(registry, old, new, there):
+    assert old in SHOP
+    number = registry.register("orders-value", SHOP.replace(old, new, 1), "PROTOBUF")
+    form = Registered(Protobuf(class_of(shop(), "shop.Order"))).of("orders")
+    client = Client(registry.url, {})
+    form.connect(client)
+    if there:
+        assert form.known()[::2] == (number, 1)
+        assert registry.subjects["orders-value"] == {1: number}
+    else:
+        with pytest.raises(RegistryError, match="has not the schema"):
+            form.known()
+    client.close()
+
+
+@pytest.mark.parametrize("own", ["x", ""])
+def test_a_text_is_not_known_as_a_schema_with_other_defaults(registry, own):
+    """What is absent has its default: another one would be another value to who reads it."""
+    plain = "package shop; message Line { optional string sku = 1; }"
+    told = plain if own else plain.replace("= 1;", '= 1 [default = "x"];')
+    registry.register("lines-value", told, "PROTOBUF")
+    file = file_of(plain)
+    file.name = "line.proto"
+    if own:
+        file.message_type[0].field[0].default_value = own
+    form = Registered(Protobuf(class_of(file, "shop.Line"))).of("lines")
+    client = Client(registry.url, {})
+    form.connect(client)
+    with pytest.raises(RegistryError, match="has not the schema"):
+        form.known()
+    client.close()
