@@ -42,7 +42,7 @@ def main() -> int:
         return int(
             pytest.main(
                 ["-v", "--durations=0", "--durations-min=10", "-k", options.only,
-                 str(HERE), str(HERE / "serdes.py"), str(contract)]
+                 str(HERE), str(HERE / "codecs.py"), str(HERE / "serdes.py"), str(contract)]
             )
         )  # fmt: skip
 
