@@ -119,16 +119,10 @@ class Client:
 
         Were it registered once more, every deployment would add a version.
         """
-        from processor.formats import proto_schema
-
-        own = proto_schema.parsed(wanted.schema.text, wanted.imports, _FILE)
         for known, schema in reversed(self.versions(subject, _PROTOBUF)):
-            with suppress(ValueError):
-                # Of a text, what an absent field stands for is not read.
-                if _DEFAULT.search(schema.text) is None and proto_schema.same(
-                    own, proto_schema.parsed(schema.text, texts_of(schema.references), _FILE)
-                ):
-                    return known
+            # Of a text, what an absent field stands for is not read.
+            if _DEFAULT.search(schema.text) is None and _same(wanted, schema):
+                return known
         return None
 
     def register(self, subject: str, wanted: Wanted) -> Known:
@@ -192,6 +186,15 @@ class Client:
             found = self.client.lookup_schema(name, other, normalize_schemas=True)
             references.append(SchemaReference(name, name, found.version))
         return Theirs(wanted.schema.text, wanted.schema.kind, references)
+
+
+def _same(wanted: Wanted, schema: Schema) -> bool:
+    from processor.formats.proto_schema import parsed, same
+
+    with suppress(ValueError):
+        own = parsed(wanted.schema.text, wanted.imports, _FILE)
+        return same(own, parsed(schema.text, texts_of(schema.references), _FILE))
+    return False
 
 
 def _known(found: Any) -> Known:
