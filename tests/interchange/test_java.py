@@ -103,16 +103,3 @@ def test_headers_nulls_codecs_and_transactions_of_java_are_read_and_come_back(be
 
 def _told(record):
     return record["key"], record["value"], tuple(record["headers"])
-
-
-def test_what_a_killed_worker_had_begun_is_not_read(bench, java, kcat):
-    bench.create(partitions=1)
-    bench.topics.fill(bench.trips, [b"%d" % n for n in range(50)], keys=[b"k"] * 50)
-    ran(bench, KEPT, crashed=True, PROCESSOR_CRASH_AT="before:commit")
-    ran(bench, KEPT)
-    found = java.consume(bench.enriched)
-    assert [each["value"] for each in found] == [b"%d" % n for n in range(50)]
-    assert len(java.consume(bench.enriched, "isolation.level=read_uncommitted")) > 50
-    # kcat reads what is committed without being told to.
-    shown = kcat.consume(bench.servers, bench.enriched).splitlines()
-    assert shown == [str(n) for n in range(50)]

@@ -138,13 +138,6 @@ def test_kcat_shows_where_each_record_lies(bench, kcat):
         assert (topic, headers, value) == (bench.enriched, "", '{"n":1}')
 
 
-def test_keys_that_kcat_places_by_its_own_choice_are_told(bench, kcat):
-    bench.create()
-    put(kcat, bench, "".join(f"k{n}:x\n" for n in range(60)), "-K", ":")
-    first, *_ = misplaced(ran(bench, "counted", COUNTED))
-    assert "crc32 (librdkafka's own choice)" in first
-
-
 def test_kcat_takes_the_number_of_a_registrys_schema_off_a_record(bench, kcat, registry):
     bench.create()
     put(kcat, bench, "a\n")
