@@ -10,6 +10,7 @@ import pytest
 from processor import masking
 from tests.services import Unavailable, climb, kafka_rungs, redis_rungs
 from tests.services.registry import SchemaRegistry
+from tests.services.tools import tool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -65,12 +66,15 @@ def promtool() -> Any:
     """Prometheus' tool for rules: `run(directory, *args)`."""
     from tests.services.promtool import promtool
 
-    try:
-        return promtool()
-    except Unavailable as error:
-        if os.environ.get("CI", "").lower() in ("1", "true"):
-            pytest.fail(str(error), pytrace=False)
-        pytest.skip(str(error))
+    return tool(promtool)
+
+
+@pytest.fixture(scope="session")
+def kcat() -> Any:
+    """A client of others: `produce(...)`, `consume(...)`, `envelopes(...)`."""
+    from tests.services.kcat import kcat
+
+    return tool(kcat)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

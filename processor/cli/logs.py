@@ -25,6 +25,8 @@ LogLevel: TypeAlias = Literal["debug", "info", "warning", "error"]
 
 KAFKA_LOGGER: Final = "librdkafka"
 """Clients get ``logger=logging.getLogger(KAFKA_LOGGER)``, else librdkafka prints by itself."""
+# The registry's client takes whichever of the two there is.
+_OF_THE_REGISTRY: Final = ("httpx", "httpcore", "httpx2", "httpcore2")
 
 
 def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
@@ -77,9 +79,10 @@ def configure(log_format: LogFormat = "auto", level: LogLevel = "info") -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(number)
-    # librdkafka warns of every broker that is away for a moment; the engine tells what matters.
+    # librdkafka warns of every broker that is away for a moment, and httpx tells of every request
+    # to a schema registry; the engine tells what matters.
     quiet = logging.DEBUG if level == "debug" else logging.ERROR
-    for name in (KAFKA_LOGGER, "redis", "urllib3", "asyncio"):
+    for name in (KAFKA_LOGGER, "redis", *_OF_THE_REGISTRY, "urllib3", "asyncio"):
         logging.getLogger(name).setLevel(max(quiet, number))
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats import proto_text
 from processor.formats.needs import needed
 from processor.formats.proto_kinds import (
     Kind,
@@ -32,6 +35,7 @@ from processor.formats.proto_kinds import (
 from processor.model.location import Location
 
 WELL_KNOWN: Final = "google/protobuf/"
+_KNOWN_NAME: Final = re.compile(rf"{WELL_KNOWN}(?:\w+/)*\w+\.proto", re.ASCII)
 # The numbers that the language itself gives to types of fields.
 _DOUBLE, _FLOAT, _INT64, _UINT64, _INT32, _FIXED64, _FIXED32, _BOOL, _STRING = range(1, 10)
 _, _, _BYTES, _UINT32, _ENUM, _SFIXED32, _SFIXED64, _SINT32, _SINT64 = range(10, 19)
@@ -92,7 +96,13 @@ def _add_known(pool: Any, pools: Any, name: str) -> None:
     try:
         pool.FindFileByName(name)
     except KeyError:
-        needed(f"{name.removesuffix('.proto').replace('/', '.')}_pb2", "Protobuf", "")
+        if _KNOWN_NAME.fullmatch(name) is None:
+            return
+        try:
+            # To load its module puts it into the pool of all that are known.
+            import_module(f"{name.removesuffix('.proto').replace('/', '.')}_pb2")
+        except ImportError:
+            return  # so that the file which imports it is not whole
         known = pools.Default().FindFileByName(name)
         for other in known.dependencies:
             _add_known(pool, pools, other.name)
@@ -237,7 +247,7 @@ _WORDS: Final[Mapping[int, str]] = {
 
 
 def parsed(text: str, references: Iterable[tuple[str, str]], name: str) -> Any:
-    """The file descriptor of a registry's text, which is base64; raises `ValueError`.
+    """The file descriptor of a registry's schema, base64 or a text; raises `ValueError`.
 
     ``references`` are the files it imports, by name, each with its text.
     """
@@ -253,10 +263,57 @@ def _file(name: str, text: str) -> Any:
     errors = needed("google.protobuf.message", "Protobuf", "")
     try:
         file = descriptor_pb2.FileDescriptorProto.FromString(base64.b64decode(text, validate=True))
-    except (binascii.Error, ValueError, errors.DecodeError) as error:
-        raise ValueError("its schema came in no form that can be read here") from error
+    except (binascii.Error, ValueError, errors.DecodeError):
+        # Not every registry makes a descriptor of what was registered as text.
+        file = proto_text.file_of(text)
     file.name = name
     return file
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two files say the same of every message, in the order that records tell them by."""
+    return bool(_bare(one) == _bare(other))
+
+
+def _bare(file: Any) -> Any:
+    """A file without what says nothing of how a message lies in bytes, or what it means."""
+    descriptor_pb2 = needed("google.protobuf.descriptor_pb2", "Protobuf", "")
+    found = descriptor_pb2.FileDescriptorProto()
+    file.CopyToProto(found)
+    found.dependency.sort()
+    for name in ("name", "options", "service", "extension", "public_dependency",
+                 "weak_dependency", "source_code_info"):  # fmt: skip
+        found.ClearField(name)
+    found.syntax = found.syntax or "proto2"
+    for enum in found.enum_type:
+        _bare_enum(enum)
+    for message in found.message_type:
+        _bare_message(message)
+    return found
+
+
+def _bare_message(message: Any) -> None:
+    entry = message.options.map_entry
+    for name in ("options", "reserved_range", "reserved_name", "extension_range", "extension"):
+        message.ClearField(name)
+    if entry:
+        message.options.map_entry = True
+    message.field.sort(key=lambda field: field.number)
+    for part in (*message.field, *message.oneof_decl):
+        part.ClearField("options")
+    for field in message.field:
+        field.ClearField("json_name")
+    for enum in message.enum_type:
+        _bare_enum(enum)
+    for nested in message.nested_type:
+        _bare_message(nested)
+
+
+def _bare_enum(enum: Any) -> None:
+    for name in ("options", "reserved_range", "reserved_name"):
+        enum.ClearField(name)
+    for value in enum.value:
+        value.ClearField("options")
 
 
 def serialized(file: Any) -> str:

@@ -1,4 +1,4 @@
-"""Kafka's jars, fetched once per checkout through Maven."""
+"""Jars of Kafka and of serializers for Java, fetched once per checkout through Maven."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.services.handle import Unavailable
 
 POM = Path(__file__).with_name("pom.xml")
+SERDES = Path(__file__).with_name("serdes.xml")
 CACHE = Path(__file__).parents[2] / ".services"
 ATTEMPTS = 3
 LIMIT_S = 240
@@ -32,9 +33,18 @@ def java() -> str:
 
 
 def jars() -> Path:
-    """The directory of jars; fetches them if this checkout has none yet."""
-    version = re.search(r"kafka_2\.13</artifactId>\s*<version>([^<]+)", POM.read_text())[1]
-    target = CACHE / f"kafka-{version}"
+    """The directory of Kafka's jars; fetches them if this checkout has none yet."""
+    return _kept(POM, r"kafka_2\.13</artifactId>\s*<version>([^<]+)", "kafka", "kafka_2.13-*.jar")
+
+
+def serdes() -> Path:
+    """The same of others' serializers for Java, with their own copy of Kafka's client."""
+    wanted = r"avro-serde</artifactId>\s*<version>([^<]+)"
+    return _kept(SERDES, wanted, "serdes", "apicurio-*protobuf-serde-*.jar")
+
+
+def _kept(pom: Path, version: str, name: str, proof: str) -> Path:
+    target = CACHE / f"{name}-{re.search(version, pom.read_text())[1]}"
     if target.exists():
         return target
     CACHE.mkdir(exist_ok=True)
@@ -42,16 +52,16 @@ def jars() -> Path:
         # Several test runs may start at once; the first fetches, the others find it done.
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not target.exists():
-            _fetch(target)
+            _fetch(target, pom, proof)
     return target
 
 
-def _fetch(target: Path) -> None:
+def _fetch(target: Path, pom: Path, proof: str) -> None:
     maven = shutil.which("mvn")
     if maven is None:
-        raise Unavailable("no `mvn` on the path to fetch Kafka with")
+        raise Unavailable(f"no `mvn` on the path to fetch {target.name} with")
     partial = target.with_suffix(".partial")
-    command = [maven, "-q", "-B", "-f", str(POM), "dependency:copy-dependencies"]
+    command = [maven, "-q", "-B", "-f", str(pom), "dependency:copy-dependencies"]
     command += [f"-DoutputDirectory={partial}", "-DincludeScope=runtime"]
     problem = ""
     for _ in range(ATTEMPTS):
@@ -63,9 +73,9 @@ def _fetch(target: Path) -> None:
         except subprocess.TimeoutExpired:
             problem = f"not done within {LIMIT_S} s"
             continue
-        if done.returncode == 0 and any(partial.glob("kafka_2.13-*.jar")):
+        if done.returncode == 0 and any(partial.glob(proof)):
             # Renamed when whole, so that an interrupted fetch is never taken for a finished one.
             partial.rename(target)
             return
         problem = "\n".join((done.stdout + done.stderr).splitlines()[-8:])
-    raise Unavailable(f"Maven could not fetch Kafka in {ATTEMPTS} attempts: {problem}")
+    raise Unavailable(f"Maven could not fetch {target.name} in {ATTEMPTS} attempts: {problem}")

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
 import shutil
 import subprocess
-import tempfile
-from pathlib import Path
 
+from tests.services.debian import LIMIT_S, kept
 from tests.services.handle import Unavailable
-from tests.services.jars import CACHE
 
 IMAGE = "prom/prometheus:v3"
-LIMIT_S = 180
 
 
 class Promtool:
@@ -58,37 +54,8 @@ def _container():
 
 
 def _package():
-    target = CACHE / "promtool"
-    CACHE.mkdir(exist_ok=True)
-    with (CACHE / "lock").open("w") as lock:
-        # Several test runs may start at once; the first fetches, the others find it done.
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not target.exists():
-            _fetch(target)
-    return Promtool([target])
+    return Promtool([kept("promtool", ["prometheus"], _take)])
 
 
-def _fetch(target):
-    for name in ("apt-get", "dpkg-deb"):
-        if shutil.which(name) is None:
-            raise Unavailable(f"no `{name}` on the path to fetch a package with")
-    with tempfile.TemporaryDirectory(prefix="promtool-") as directory:
-        for command in (
-            ["apt-get", "download", "prometheus"],
-            ["apt-get", "update", "--quiet"],
-            ["apt-get", "download", "prometheus"],
-        ):
-            # Without the lists, which a fresh image lacks, the package is not known.
-            subprocess.run(
-                command, cwd=directory, capture_output=True, check=False, timeout=LIMIT_S
-            )
-            if packages := [*Path(directory).glob("prometheus_*.deb")]:
-                break
-        else:
-            raise Unavailable("the package prometheus cannot be had")
-        unpack = ["dpkg-deb", "--extract", packages[0], f"{directory}/all"]
-        subprocess.run(unpack, check=True, capture_output=True, timeout=LIMIT_S)
-        # Renamed when whole: an interrupted fetch is never taken for a finished one.
-        partial = target.with_suffix(".partial")
-        shutil.copy2(f"{directory}/all/usr/bin/promtool", partial)
-        partial.rename(target)
+def _take(whole, target):
+    shutil.copy2(whole / "usr/bin/promtool", target)

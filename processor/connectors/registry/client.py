@@ -9,14 +9,16 @@ some time.
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Collection, Iterable, Mapping
+from contextlib import suppress
 from functools import partial
 from threading import Lock
 from typing import Any, Final, TypeAlias
 
 from processor.connectors.registry.errors import NotThereError, told
-from processor.formats.registry import Kind, Known, Named, Schema, Wanted
+from processor.formats.registry import Kind, Known, Named, Schema, Wanted, texts_of
 from processor.masking import masked
 from processor.refusals import registry as refusals
 
@@ -32,6 +34,8 @@ UNKNOWN_S: Final = 30.0
 VERSIONS_MOST: Final = 50
 _UNKNOWN_MOST: Final = 100_000
 _PROTOBUF: Final = "PROTOBUF"
+_FILE: Final = "its.proto"
+_DEFAULT: Final = re.compile(r"\bdefault\s*=")
 
 _Key: TypeAlias = tuple[int | str, bool]
 """A number or a guid, and whether the schema is wanted as the descriptor of a file."""
@@ -109,16 +113,19 @@ class Client:
                     subject, self._theirs(wanted, register=False), normalize_schemas=True
                 ))  # fmt: skip
         except NotThereError:
-            return self._alike(subject, wanted) if wanted.imports else None
+            apart = wanted.imports or wanted.schema.kind == _PROTOBUF
+            return self._alike(subject, wanted) if apart else None
 
     def _alike(self, subject: str, wanted: Wanted) -> Known | None:
-        """The version that says the same and refers to the same, wherever that is registered."""
+        """The last version that says the same and refers to the same, wherever that is registered.
+
+        Not every registry knows a text of Protobuf by its descriptor. Were it registered once more,
+        every deployment would add a version.
+        """
         kind = wanted.schema.kind
-        texts = {one.name: _content(kind, one.text) for one in wanted.imports}
+        same = _same_messages if kind == _PROTOBUF else _same_text
         for known, schema in reversed(self.versions(subject, kind)):
-            named = {one.name: _content(kind, one.text) for one in schema.references}
-            same = _content(kind, schema.text) == _content(kind, wanted.schema.text)
-            if schema.kind == kind and same and named == texts:
+            if schema.kind == kind and same(wanted, schema):
                 return known
         return None
 
@@ -185,14 +192,29 @@ class Client:
         return Theirs(wanted.schema.text, kind, [known[one] for one in wanted.uses])
 
 
-def _content(kind: str, text: str) -> Any:
-    """What a schema says, however it is laid out."""
-    if kind == _PROTOBUF:
-        return text
-    try:
+def _same_text(wanted: Wanted, schema: Schema) -> bool:
+    """Whether two schemas in JSON say the same, however they are laid out."""
+    texts = {one.name: _content(one.text) for one in wanted.imports}
+    named = {one.name: _content(one.text) for one in schema.references}
+    return _content(schema.text) == _content(wanted.schema.text) and named == texts
+
+
+def _content(text: str) -> Any:
+    with suppress(ValueError):
         return json.loads(text)
-    except ValueError:
-        return text
+    return text
+
+
+def _same_messages(wanted: Wanted, schema: Schema) -> bool:
+    from processor.formats.proto_schema import parsed, same
+
+    if _DEFAULT.search(schema.text) is not None:
+        return False  # what an absent field stands for is not read of a text
+    with suppress(ValueError):
+        imports = [(one.name, one.text) for one in wanted.imports]
+        own = parsed(wanted.schema.text, imports, _FILE)
+        return same(own, parsed(schema.text, texts_of(schema.references), _FILE))
+    return False
 
 
 def _known(found: Any) -> Known:

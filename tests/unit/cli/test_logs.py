@@ -1,3 +1,4 @@
+import contextlib
 import json
 import logging
 import sys
@@ -6,6 +7,7 @@ import pytest
 import structlog
 
 from processor.cli.logs import KAFKA_LOGGER, configure
+from processor.connectors.registry.client import Client
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +71,14 @@ def test_kafka_is_quiet_but_for_errors_and_debugging(capsys):
     configure("json", "debug")
     logging.getLogger(KAFKA_LOGGER).debug("metadata")
     assert [line["event"] for line in lines(capsys)] == ["all brokers are down", "metadata"]
+
+
+def test_requests_to_a_registry_are_told_to_none_who_did_not_ask(capsys, registry):
+    for level, told in (("info", False), ("debug", True)):
+        configure("json", level)
+        with contextlib.closing(Client(registry.url, {})) as client:
+            assert client.versions("orders-value", "AVRO") == []
+        assert bool(lines(capsys)) == told
 
 
 @pytest.mark.parametrize("log_format", ["json", "text"])
