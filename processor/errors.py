@@ -135,9 +135,13 @@ class RegistryAwayError(RegistryError):
 
 
 class SchemaChangeError(ProcessorError):
-    """Records are of a schema that the topology's cannot be read from, and it says to stop."""
+    """Records are of a schema that the topology's cannot be read from, and it says to stop.
+
+    ``row`` is the first of them in what was to be read.
+    """
 
     code = "schema_change"
+    row: int = 0
 
 
 class LogError(ProcessorError):

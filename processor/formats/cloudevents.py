@@ -26,6 +26,7 @@ from processor.formats.base import (
     Format,
     Values,
     WriteError,
+    by_kind,
     shown,
 )
 from processor.formats.csv import Csv
@@ -201,7 +202,7 @@ class CloudEvents:
         if self.mode == "binary" or frame.is_empty():
             return data
         if isinstance(self.data, Json):
-            begun = pl.Series(Json().encode(written), dtype=pl.Binary).cast(pl.String)
+            begun = pl.Series(_objects(written), dtype=pl.Binary).cast(pl.String)
             inner = pl.lit(pl.Series(data, dtype=pl.Binary).cast(pl.String))
             whole = pl.concat_str(
                 pl.lit(begun).str.strip_suffix("}"), pl.lit(',"data":'), inner, pl.lit("}")
@@ -209,9 +210,9 @@ class CloudEvents:
             return pl.select(whole.cast(pl.Binary)).to_series().to_list()
         column = pl.Series("data", data, dtype=pl.Binary)
         if isinstance(self.data, Csv | Text):
-            return Json().encode(written.with_columns(column.cast(pl.String)))
+            return _objects(written.with_columns(column.cast(pl.String)))
         base64 = column.bin.encode("base64").alias("data_base64")
-        return Json().encode(written.with_columns(base64))
+        return _objects(written.with_columns(base64))
 
     def write_headers(self, frame: pl.DataFrame) -> list[Headers]:
         """The headers of the same rows' records."""
@@ -314,6 +315,20 @@ class CloudEvents:
         if "datacontenttype" not in {*self.attributes, *self.constants}:
             made.append(_constant("datacontenttype", _content_type(self.data), frame.height))
         return pl.DataFrame(made)
+
+
+def _objects(rows: pl.DataFrame) -> list[bytes]:
+    """Rows as JSON, without what is null in them."""
+    nulls = [column.name for column in rows.get_columns() if column.null_count()]
+    if not nulls:
+        return Json().encode(rows)
+    absent = pl.concat_str([pl.col(name).is_null().cast(pl.Int8) for name in nulls])
+    kinds = rows.select(absent.rank("dense")).to_series()
+    return by_kind(rows, kinds, lambda some: Json().encode(some[_there(some)]))
+
+
+def _there(rows: pl.DataFrame) -> list[str]:
+    return [column.name for column in rows.get_columns() if not column.null_count()]
 
 
 def _check_attribute(who: str, name: object, text: object) -> None:

@@ -205,7 +205,11 @@ class Registered(SchemaFormat):
         found = self.schemas.read(wanted, self._writers.kind) if wanted else {}
         parts: list[tuple[framing.Rows, pl.DataFrame]] = []
         for one, rows in framed.rows.items():
-            reading = self._reading(one, found.get(one))
+            try:
+                reading = self._reading(one, found.get(one))
+            except SchemaChangeError as error:
+                error.row = int(rows[0])
+                raise
             if isinstance(reading, str):
                 bad |= dict.fromkeys(rows.tolist(), reading)
                 continue
@@ -315,8 +319,8 @@ class Registered(SchemaFormat):
                 made = f"{what} does not fit: {error}"
                 if self.on_schema_change == "stop":
                     raise SchemaChangeError(
-                        f"{self.topic}: {'keys' if self.part == 'key' else 'records'} are written "
-                        f"with a schema that cannot be read as the columns: {made}",
+                        f"{'keys' if self.part == 'key' else 'records'} are written with a schema "
+                        f"that cannot be read as the columns: {made}",
                         remedy="change the topology's schema, or say on_schema_change="
                         '"dead_letter"; nothing of the batch was committed',
                     ) from error

@@ -14,6 +14,7 @@ from itertools import chain
 import numpy as np
 import polars as pl
 
+from processor.errors import SchemaChangeError
 from processor.formats.base import Decoded, Format, headed
 from processor.formats.registered import Registered
 from processor.model.batch import Slice
@@ -29,14 +30,25 @@ _NO_TIMESTAMP = 0
 def read(form: Format, slices: Sequence[Slice]) -> Decoded:
     """The values as columns; with their headers, where a format has a part of a record there."""
     values = list(chain.from_iterable(part.values for part in slices))
-    messages = chain.from_iterable(part.messages for part in slices)
     if isinstance(form, Registered):
-        # Headers may tell which schema a value is of.
-        return form.decode_with(values, lambda: [headers_of(message) for message in messages])
+        return _of_registry(form, values, [one for part in slices for one in part.messages])
+    messages = chain.from_iterable(part.messages for part in slices)
     having = headed(form)
     if having is None or not having.reads_headers:
         return form.decode(values)
     return having.decode_with(values, [headers_of(message) for message in messages])
+
+
+def _of_registry(
+    form: Registered, values: Sequence[bytes | None], messages: Sequence[Message]
+) -> Decoded:
+    """The columns of values or keys; headers may tell which schema one is of."""
+    try:
+        return form.decode_with(values, lambda: [headers_of(message) for message in messages])
+    except SchemaChangeError as error:
+        at = messages[error.row]
+        error.message = f"{at.topic()}[{at.partition()}] offset {at.offset()}: {error.message}"
+        raise
 
 
 def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:
@@ -86,7 +98,7 @@ def _of_keys(
         rows = [row for row, key in enumerate(keys) if key is not None]
     there = [keys[row] for row in rows] if len(rows) < len(keys) else keys
     if isinstance(form, Registered):
-        read = form.decode_with(there, lambda: [headers_of(messages[row]) for row in rows])
+        read = _of_registry(form, there, [messages[row] for row in rows])
     else:
         read = form.decode(there)
     for row, reason in read.bad.items():

@@ -214,7 +214,9 @@ def test_a_change_that_is_to_stop_the_run_stops_it_before_anything_is_committed(
     driver.run()
     before = driver.committed()
     driver.feed([spent(registry, 2), spent(registry, 3, TEXT_CENTS)], key="ann")
-    with pytest.raises(SchemaChangeError, match="spent: records are written with a schema"):
+    with pytest.raises(
+        SchemaChangeError, match=r"spent\[0\] offset 2: records are written with a schema"
+    ):
         driver.run()
     assert driver.committed() == before
     assert totals(driver) == [1]
