@@ -196,7 +196,10 @@ class Healer:
             replay.undo()
             raise
         except (RetriableError, StoreAwayError):
-            if not replay.restored:
+            if replay.restored:
+                # Its turn comes again when the others have had theirs.
+                self._replays[partition] = self._replays.pop(partition)
+            else:
                 self.forget(partition)  # half a state is none: it is begun anew
             replay.close()
             return None

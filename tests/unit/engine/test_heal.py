@@ -697,6 +697,18 @@ def test_partitions_are_healed_one_after_the_other_in_the_time_of_all(healing):
     assert len(second.steps) == 5
 
 
+def test_a_partition_that_cannot_be_read_now_keeps_no_other_waiting(healing):
+    driver, healer = healing
+    other = TopicPartition("rides", 1)
+    owner = driver._workers[0].tasks[RIDES].owner
+    first = healer._replays[RIDES] = Stepped(driver, [RetriableError("its leader is away"), 0.25])
+    first.restored = True
+    second = healer._replays[other] = Stepped(driver, [0.25] * 9)
+    healer.turns()
+    assert healer.go_on(RIDES, owner) is healer.go_on(other, owner) is None
+    assert (len(first.steps), len(second.steps)) == (1, 1)
+
+
 def test_what_was_healed_is_committed_at_once_though_no_record_comes():
     driver = driven(_totals, on_checkpoint_loss="replay")
     driver.stop()
