@@ -269,9 +269,11 @@ class KafkaConsumer:
         self._note(now)
         # It keeps the former generation while no coordinator answers, though all was lost; and has
         # the next one before it has told what that takes away.
-        behind = self._classic and now.generation != self._standing.generation
-        out = self._out or self._fatal or behind
+        out = self._out or self._fatal or self._behind(now)
         return Membership(-1 if out else now.generation, frozenset(self._owned), token)
+
+    def _behind(self, now: Standing) -> bool:
+        return self._classic and now.generation != self._standing.generation
 
     def committed(
         self, partitions: Collection[Partition], timeout_s: float
@@ -289,9 +291,14 @@ class KafkaConsumer:
 
         The client offers no limit of its own here: it gives up after ``socket.timeout.ms``.
         """
-        if self.membership().generation < 0 or not offsets.keys() <= self._owned:
+        now = Standing.of(self._client.consumer_group_metadata())
+        self._note(now)
+        out = self._out or self._fatal or now.generation < 0
+        if out or not offsets.keys() <= self._owned:
             # The broker would take it from a member of no group: hold on to our own rule.
             raise FencedError(f"{self._name}: commit of partitions that it does not own")
+        if self._behind(now):
+            raise AbortableError(f"{self._name}: a rebalance has not told yet what it takes away")
         positions = [
             TopicPartition(topic, partition, committed.offset, metadata=committed.metadata)
             for (topic, partition), committed in offsets.items()

@@ -13,7 +13,13 @@ from processor.connectors.kafka import closing
 from processor.connectors.kafka import consumer as module
 from processor.connectors.kafka.consumer import KafkaConsumer
 from processor.connectors.kafka.settings import Connection
-from processor.errors import FencedError, IdentityTakenError, LogError, RetriableError
+from processor.errors import (
+    AbortableError,
+    FencedError,
+    IdentityTakenError,
+    LogError,
+    RetriableError,
+)
 from processor.model.log import (
     Assigned,
     Committed,
@@ -225,6 +231,17 @@ def test_a_generation_that_was_not_told_yet_is_none_to_commit_in(consumer, clien
     client.answers["consumer_group_metadata"] = [token(8), token(8)]
     given(consumer)
     assert consumer.membership().generation == 8
+
+
+def test_positions_are_not_committed_in_a_generation_that_was_not_told_yet(consumer, client):
+    given(consumer, FIRST)
+    client.answers["consumer_group_metadata"] = [token(8)]
+    with pytest.raises(AbortableError, match="has not told yet"):
+        consumer.commit({FIRST: Committed(1, "m")}, 1)
+    client.answers["consumer_group_metadata"] = [token(7, "two")]
+    with pytest.raises(FencedError, match="does not own"):
+        consumer.commit({FIRST: Committed(1, "m")}, 1)
+    assert client.of("commit") == []
 
 
 def test_of_the_newer_protocol_a_generation_counts_at_once(consumer, client):
