@@ -58,7 +58,7 @@ def test_rows_are_counted_once_through_two_stages_beside_bad_records_and_a_kill(
     text = TOPOLOGIES.replace("SOURCE", source).replace("KEYED", keyed).replace("TOTALS", totals)
     (bench.directory / "arrows.py").write_text(text.replace("DEAD", dead).replace("APP", bench.id))
     bench.topics.create(source, keyed, totals, dead, f"{bench.id}-counted-dead-letters")
-    rows = [(f"user-{n % 37}", n - 5) for n in range(20_000)]
+    rows = [(f"user-{n % 37}", n - 5) for n in range(8_000)]
     values = written(rows, 41)
     for partition in range(4):
         some = [*corpus.ARROW.values()][partition::4]
