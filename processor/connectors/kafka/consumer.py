@@ -104,12 +104,13 @@ class KafkaConsumer:
     def _told(self, client: Any) -> None:
         """A rebalance is done: what is owned from here on is so as this member of its group."""
         standing = Standing.of(client.consumer_group_metadata())
-        self._note(standing)
+        if self._another(standing):
+            self._fatal = self._fatal or SILENTLY
         self._standing = standing
 
-    def _note(self, standing: Standing) -> None:
-        if self._owned and standing.member != self._standing.member:
-            self._fatal = self._fatal or SILENTLY
+    def _another(self, now: Standing) -> bool:
+        """Whether it owns partitions as a member that it is no more: `_on_lost` may still come."""
+        return bool(self._owned) and now.member != self._standing.member
 
     def _drop(self, client: Any, partitions: list[Any]) -> frozenset[Partition]:
         gone = _partitions(partitions)
@@ -266,10 +267,9 @@ class KafkaConsumer:
         # The client asks its own thread: not for every poll, only where it is needed.
         token: bytes = self._client.consumer_group_metadata()
         now = Standing.of(token)
-        self._note(now)
         # It keeps the former generation while no coordinator answers, though all was lost; and has
         # the next one before it has told what that takes away.
-        out = self._out or self._fatal or self._behind(now)
+        out = self._out or self._fatal or self._another(now) or self._behind(now)
         return Membership(-1 if out else now.generation, frozenset(self._owned), token)
 
     def _behind(self, now: Standing) -> bool:
@@ -292,8 +292,7 @@ class KafkaConsumer:
         The client offers no limit of its own here: it gives up after ``socket.timeout.ms``.
         """
         now = Standing.of(self._client.consumer_group_metadata())
-        self._note(now)
-        out = self._out or self._fatal or now.generation < 0
+        out = self._out or self._fatal or self._another(now) or now.generation < 0
         if out or not offsets.keys() <= self._owned:
             # The broker would take it from a member of no group: hold on to our own rule.
             raise FencedError(f"{self._name}: commit of partitions that it does not own")

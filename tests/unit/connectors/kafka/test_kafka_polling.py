@@ -251,14 +251,11 @@ def test_of_the_newer_protocol_a_generation_counts_at_once(consumer, client):
     assert consumer.membership().generation == 8
 
 
-@pytest.mark.parametrize("heard", ["membership", "assigned", "revoked"])
+@pytest.mark.parametrize("heard", ["assigned", "revoked"])
 def test_a_member_that_became_another_without_a_word_is_out(consumer, client, heard):
     given(consumer, FIRST, SECOND)
-    # Empty from when the group knows it no more until it has joined anew.
-    client.answers["consumer_group_metadata"] = [token(7, "" if heard == "membership" else "two")]
-    if heard == "membership":
-        assert consumer.membership().generation == -1
-    elif heard == "assigned":
+    client.answers["consumer_group_metadata"] = [token(7, "two")]
+    if heard == "assigned":
         given(consumer)
     else:
         consumer._on_revoke(client, [Named(*FIRST)])
@@ -266,6 +263,20 @@ def test_a_member_that_became_another_without_a_word_is_out(consumer, client, he
     with pytest.raises(FencedError, match="taken for dead and joined anew"):
         consumer.poll(10, 0.0)
     assert client.of("consume") == []
+
+
+@pytest.mark.parametrize("member", ["", "two"])
+def test_a_member_that_is_another_is_none_until_its_callbacks_say_what_was_lost(
+    consumer, client, member
+):
+    given(consumer, FIRST)
+    # Empty from when the group knows it no more until it has joined anew.
+    client.answers["consumer_group_metadata"] = [token(7, member)] * 2
+    assert consumer.membership().generation == -1
+    with pytest.raises(FencedError, match="does not own"):
+        consumer.commit({FIRST: Committed(1, "m")}, 1)
+    consumer._on_lost(client, [Named(*FIRST)])
+    assert consumer.poll(10, 0.0).changes
 
 
 def test_a_member_that_was_told_of_its_loss_becomes_another_one_in_order(consumer, client):
