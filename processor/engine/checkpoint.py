@@ -16,6 +16,7 @@ from typing import Final, Literal, TypeAlias
 
 from processor.connectors.ports import Blob, Store
 from processor.engine.changelog import Changelog
+from processor.engine.newest import Newest
 from processor.engine.task import Task
 from processor.errors import LogError, ProcessorError, StoreAwayError
 from processor.model.batch import Slice
@@ -95,6 +96,7 @@ class Checkpointer:
         self._plan = plan
         self.lineage, self.begun = lineage, begun
         self._floors: dict[TopicPartition, int] = {}
+        self.newest = Newest()
         self._store = store
         self._executor = executor
         self._fingerprint = fingerprint
@@ -154,6 +156,7 @@ class Checkpointer:
         if manifest.snapshot != Manifest.parse(task.base.metadata).snapshot:
             self._uncollected.add(task.partition)
         task.base, task.link = prepared.head, prepared.link
+        self.newest.saw(task.partition, task.base.offset)
         task.epoch = manifest.epoch
         task.event_time_max, task.log_time = manifest.event_time_max, manifest.log_time
         for name, slab in task.state.items():

@@ -117,7 +117,8 @@ class Recovery:
     def load(self, partitions: Collection[TopicPartition]) -> list[Task]:
         """The tasks of partitions; not those, or none, that have to stay pending for now.
 
-        Raises `StoreAwayError` when the store does not answer; the same may be tried again.
+        Raises `StoreAwayError` when the store does not answer, `RetriableError` when the brokers
+        tell of the past; the same may be tried again.
         """
         ordered = sorted(partitions)
         self.healer.turns()
@@ -138,6 +139,7 @@ class Recovery:
             return []
         except (FencedError, AbortableError):
             return []
+        self._checkpointer.newest.check(heads)
         self._store.begin([name for name, known in former.items() if not known.begun])
         try:
             tasks = [
