@@ -16,7 +16,7 @@ import polars as pl
 
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
-from processor.formats.base import MARK, SchemaFormat, headed, shown
+from processor.formats.base import MARK, ManyRows, SchemaFormat, headed, many_rows, shown
 from processor.formats.csv import Csv
 from processor.formats.registered import Registered
 from processor.model.log import Output
@@ -65,12 +65,16 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
             f"--feed {topic}={path}: {error}",
             remedy="give a file of the format that the topology reads it in",
         ) from error
+    keys: list[bytes | None] = []
+    if keyed(source) and (many := many_rows(source.format)) is not None:
+        values, keys = _by_key(many, values, source)
     producer = log.producer(None)
     producer.start(10)
     for start in range(0, len(values), _CHUNK):
         part = values[start : start + _CHUNK]
         if keyed(source):
-            producer.produce(Output(topic, part, _keys(part, source)))
+            own = keys[start : start + _CHUNK] or _keys(part, source)
+            producer.produce(Output(topic, part, own))
         else:
             producer.produce(Output(topic, part, partition=0))
     producer.flush(30)
@@ -161,8 +165,27 @@ def _source(plans: Sequence[nodes.Plan], topic: str, path: Path) -> nodes.Source
 def _keys(values: Sequence[bytes], source: nodes.Source) -> list[bytes | None]:
     """The text of the columns that the topic is keyed by; none for a record that cannot be read."""
     decoded = source.format.decode(values)
-    columns = [decoded.frame[name].cast(pl.String) for name in source.partitioned_by]
-    keys = pl.select(pl.concat_str(columns, separator=",")).to_series().cast(pl.Binary).to_list()
+    keys = _texts(decoded.frame, source).to_list()
     for row in decoded.bad:
         keys[row] = None
     return keys
+
+
+def _texts(frame: pl.DataFrame, source: nodes.Source) -> pl.Series:
+    columns = [frame[name].cast(pl.String) for name in source.partitioned_by]
+    return pl.select(pl.concat_str(columns, separator=",")).to_series().cast(pl.Binary)
+
+
+def _by_key(
+    form: ManyRows, values: Sequence[bytes], source: nodes.Source
+) -> tuple[list[bytes], list[bytes | None]]:
+    """Records of many rows dealt out anew, so that all rows of one are of its key."""
+    frame = form.decode(values).frame
+    found: list[bytes] = []
+    keys: list[bytes | None] = []
+    texts = _texts(frame, source)
+    for key in texts.unique(maintain_order=True):
+        packed = [value for _, value in form.pack(frame.filter(texts.eq_missing(key)))]
+        found += packed
+        keys += [key] * len(packed)
+    return found, keys

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from processor import Csv, Json, Text, Topology
+from processor import Arrow, Csv, Json, Text, Topology
 from processor import functions as F
 from processor.app.feed import feed, records
 from processor.app.topics import prepare_topics
@@ -198,3 +198,23 @@ rows = topology.read.kafka(
 hours = rows.with_watermark("1 minute").group_by(F.window("at", "1 hour"), "user")
 hours.agg(n=F.count()).write.console()
 """
+
+
+def test_the_rows_of_a_file_of_arrow_go_by_the_topics_key(tmp_path):
+    form = Arrow({"user": pl.String, "n": pl.Int64})
+    topology = Topology("arrow")
+    rows = topology.read.kafka("clicks", format=form, partitioned_by="user")
+    rows.group_by("user").agg(n=F.sum("n")).write.kafka("out", key="user", mode="update")
+    frame = pl.DataFrame({"user": ["a", "b", "a", "c"], "n": [1, 2, 3, 4]})
+    ((_, value),) = form.pack(frame)
+    path = tmp_path / "clicks.arrow"
+    path.write_bytes(value)
+    driver = TestDriver(topology, partitions=4)
+    feed(driver.log, [driver.plan], "clicks", path)
+    found = {
+        message.key(): form.decode([message.value()]).frame["n"].to_list()
+        for message in driver.read("clicks")
+    }
+    assert found == {b"a": [1, 3], b"b": [2], b"c": [4]}
+    driver.run()
+    assert {row["user"]: row["n"] for row in driver.json("out")} == {"a": 4, "b": 2, "c": 4}
