@@ -97,8 +97,9 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
     if source.time is None and source.event_time in getattr(source.format, "optional", ()):
         raise TopologyError(
             f"{source.at}: event_time={source.event_time!r} may be missing",
-            remedy="take it out of the format's optional columns, or of CloudEvents say "
-            'required={"time"}',
+            remedy="take it out of the format's optional columns (of CloudEvents say "
+            'required={"time"}); or compute it, which makes a record without it bad: '
+            f'event_time=pl.col("{source.event_time}").alias("at")',
         )
     _topic(source.topic, source.at)
     if source.dead_letters is not None:
@@ -195,7 +196,10 @@ def _as_key(kind: pl.DataType) -> str:
             "group by what is in it: have the topic keyed by that, and read the key: "
             f"read.kafka(..., key={member!r}, partitioned_by={member!r})"
         )
-    return "group by text, integers up to 64 bits, times or booleans"
+    return (
+        "group by text, integers up to 64 bits, times or booleans: read the column as one, "
+        'or take the record\'s key: read.kafka(..., key="k", partitioned_by="k")'
+    )
 
 
 def _aggregate(plan: nodes.Plan, node: nodes.Aggregate, columns: schema.Columns) -> None:
@@ -276,7 +280,15 @@ def _partitioning(node: nodes.Aggregate, source: nodes.Source, columns: schema.C
     Equal values of all of ``partitioned_by`` lie in one partition, so all of them must be keys.
     """
     names = set(source.partitioned_by)
-    if not names or _kept(node, names, columns) != names or not names <= set(node.keys):
+    kept = _kept(node, names, columns)
+    if made := sorted(names & set(node.keys) - kept):
+        raise TopologyError(
+            f"{node.at}: {made[0]!r} was computed anew on the way, so rows of one group may lie in "
+            f"different partitions of {source.topic!r}",
+            remedy="group by the column as it was read, and give the new one another name; or read "
+            'the record\'s key: read.kafka(..., key="k", partitioned_by="k")',
+        )
+    if not names or kept != names or not names <= set(node.keys):
         raise TopologyError(
             f"{node.at}: rows of one group may lie in different partitions of {source.topic!r}",
             remedy=f"say which column the topic is keyed by at {source.at} "

@@ -93,6 +93,9 @@ TOPOLOGIES = [
          ".write.kafka('o')",
          "column 'k', which is Array(Binary, shape=(1,)), cannot be written to 'o' as json"),
     line("rows.write.kafka('out', mode='update')", "without an aggregate"),
+    line("rows.with_columns(pl.col('user').str.to_lowercase()).group_by('user')"
+         ".agg(c=F.count()).write.kafka('o', mode='update')",
+         "'user' was computed anew on the way", "group by the column as it was read"),
     line("rows.write.parquet('out')", "write has no 'parquet'", "rows go to Kafka"),
     line("rows.select('nope').write.kafka('out')", 'unable to find column "nope"', "user, n, x"),
     line("rows.select(n='user').write.kafka('out')", "n='user' is no Polars", 'n=pl.col("user")'),
