@@ -277,11 +277,13 @@ class Owner:
 class Former:
     """What was known of a task before it was taken.
 
-    ``begun`` is true when the group had committed a position of it: see `Store.begin`.
+    ``begun`` is true when the group had committed a position of it, and ``newest`` is the last one
+    that was noted: see `Store.begin`.
     """
 
     owner: Owner | None = None
     begun: bool = False
+    newest: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -329,10 +331,11 @@ class Store(Protocol):
         """Who has the tasks."""
         ...
 
-    def begin(self, tasks: Collection[str]) -> None:
-        """Note that the group has committed positions of these tasks.
+    def begin(self, tasks: Mapping[str, int]) -> None:
+        """Note positions of these tasks that the group has committed.
 
-        Should the log forget them, they are known to be lost, not to have never been.
+        Should the log forget them, or tell older ones, they are known to be lost, not to have
+        never been.
         """
         ...
 

@@ -33,10 +33,17 @@ class Newest:
         """A position that is committed."""
         self._offsets[partition] = offset
 
-    def check(self, heads: Mapping[TopicPartition, Committed | None]) -> None:
-        """Raise `RetriableError` for a position that is older than one that was committed."""
+    def check(
+        self,
+        heads: Mapping[TopicPartition, Committed | None],
+        noted: Mapping[TopicPartition, int] = {},
+    ) -> None:
+        """Raise `RetriableError` for a position that is older than one that was committed.
+
+        ``noted`` are those that the store has: of other processes, some seconds old.
+        """
         for partition, head in heads.items():
-            known = self._offsets.get(partition, 0)
+            known = max(self._offsets.get(partition, 0), noted.get(partition, 0))
             if head is None or (head.offset < known and _is_pin(head)):
                 self._offsets.pop(partition, None)  # gone, or reset: others look into that
             elif head.offset < known:
@@ -46,8 +53,6 @@ class Newest:
                     remedy="wait, or restart the broker that coordinates the group; where the "
                     "group was reset by others' tools, start this process again",
                 )
-            else:
-                self._offsets[partition] = head.offset
 
 
 def _is_pin(head: Committed) -> bool:

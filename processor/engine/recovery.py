@@ -139,8 +139,8 @@ class Recovery:
             return []
         except (FencedError, AbortableError):
             return []
-        self._checkpointer.newest.check(heads)
-        self._store.begin([name for name, known in former.items() if not known.begun])
+        self._checkpointer.newest.check(heads, {p: former[names[p]].newest for p in ordered})
+        self._store.begin({name: 0 for name, known in former.items() if not known.begun})
         try:
             tasks = [
                 self._task(partition, names[partition], owner, head)
@@ -149,7 +149,11 @@ class Recovery:
             ]
         except RetriableError:  # the broker went away between two questions
             return []
-        return [task for task in tasks if task is not None]
+        loaded = [task for task in tasks if task is not None]
+        self._store.begin({task.name: task.base.offset for task in loaded})
+        for task in loaded:
+            self._checkpointer.newest.saw(task.partition, task.base.offset)
+        return loaded
 
     def mend(self, tasks: Collection[Task]) -> bool:
         """The store has lost what loaded tasks rest on: write it anew, while we are in the group.

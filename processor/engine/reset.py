@@ -166,7 +166,7 @@ def reset(
     probe("after:offsets")
     for step in wanted:
         store.clear(step.task, owner)
-        store.begin([step.task])
+        store.begin({step.task: step.to})
         probe("after:clear")
 
 

@@ -283,7 +283,7 @@ class Worker:
         self._succession.check_running(self._consumer, self._identity.partitions, self.tasks)
         by_name = {task.name: task for task in self.tasks.values()}
         keys = {name: task.link.rests_on() for name, task in by_name.items()}
-        self._store.begin(list(by_name))  # an emptied store has forgotten that they have
+        self._store.begin({name: task.base.offset for name, task in by_name.items()})
         gone = self._store.missing({name: asked for name, asked in keys.items() if asked})
         self._audit_at_s = self._clock.monotonic_s() + AUDIT_S
         self._lost |= {by_name[name].partition for name in gone}

@@ -159,11 +159,11 @@ class SteppedStore(MemoryStore):
                 found |= super().acquire({task: owner})
         return found
 
-    def begin(self, tasks: Collection[str]) -> None:
+    def begin(self, tasks: Mapping[str, int]) -> None:
         """Note it of one task after the other."""
-        for task in tasks:
+        for task, newest in tasks.items():
             with self._told("begin"):
-                super().begin([task])
+                super().begin({task: newest})
 
     def stage(self, blobs: Mapping[str, Sequence[Blob]]) -> dict[str, Staged]:
         """Write one blob after the other, and then look at owners and parents."""

@@ -111,7 +111,7 @@ def test_clear_leaves_nothing_of_the_task_and_all_of_others(store: Store, task: 
     other = f"{task}0"
     for name in (task, other):
         store.acquire({name: owner("one", 1)})
-        store.begin([name])
+        store.begin({name: 1})
         store.stage({name: [Blob("d:1:a", b"1", 1)]})
     assert store.clear(task, owner("one", 1))
     assert store.blobs(task) == store.reindex(task) == {}
@@ -119,7 +119,9 @@ def test_clear_leaves_nothing_of_the_task_and_all_of_others(store: Store, task: 
     assert store.owners([task, other]) == {task: None, other: owner("one", 1)}
     assert store.load(other, ["d:1:a"]) == [b"1"]
     assert store.acquire({task: owner("two", 1)}) == {task: Former()}
-    assert store.acquire({other: owner("two", 1)}) == {other: Former(owner("one", 1), begun=True)}
+    assert store.acquire({other: owner("two", 1)}) == {
+        other: Former(owner("one", 1), begun=True, newest=1)
+    }
 
 
 def test_acquire_takes_the_task_and_tells_who_had_it(store: Store, task: str):
@@ -136,10 +138,17 @@ def test_nobody_is_refused_whatever_his_generation(store: Store, task: str):
 
 def test_that_a_task_has_begun_is_remembered(store: Store, task: str):
     other = f"{task}1"
-    store.begin([task])
-    store.begin([])
+    store.begin({task: 1})
+    store.begin({})
     found = store.acquire({task: owner("one", 1), other: owner("one", 1)})
-    assert found == {task: Former(None, begun=True), other: Former()}
+    assert found == {task: Former(None, begun=True, newest=1), other: Former()}
+
+
+def test_the_last_position_that_was_noted_is_the_newest(store: Store, task: str):
+    for newest in (5, 12_345_678_901, 7):
+        store.begin({task: newest})
+        found = store.acquire({task: owner("one", 1)})
+        assert (found[task].begun, found[task].newest) == (True, newest)
 
 
 def test_blobs_are_found_without_the_index(store: Store, task: str):
@@ -148,7 +157,7 @@ def test_blobs_are_found_without_the_index(store: Store, task: str):
     other = f"{task}b"
     for name in (odd, other):
         store.acquire({name: owner("one", 1)})
-        store.begin([name])
+        store.begin({name: 1})
         store.stage({name: [Blob("d:3:a", b"1", 3), Blob("s:2:b:0", b"2", 2)]})
     assert store.reindex(odd) == store.blobs(odd) == {"d:3:a": 3, "s:2:b:0": 2}
 

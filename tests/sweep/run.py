@@ -184,7 +184,7 @@ class Bench:
             me = Owner("sweep", f"{stage.app}.sweep", 0)
             self.servers.store.acquire({task: me})
             self.servers.store.clear(task, me)
-            self.servers.store.begin([task])
+            self.servers.store.begin({task: 1})
         self._fill(RECORDS // 2, RECORDS)
         for before in self.stages[: self.case.victim]:
             self.done(before)

@@ -30,13 +30,14 @@ class MemoryStore:
         self._blobs: dict[str, dict[str, Blob]] = {}
         self._unindexed: dict[str, set[str]] = {}
         self._owners: dict[str, Owner] = {}
-        self._begun: set[str] = set()
+        self._begun: dict[str, int] = {}
 
     def acquire(self, owners: Mapping[str, Owner]) -> dict[str, Former]:
         """Take tasks; returns what was known of each before."""
         with self._lock:
             self._check()
-            before = {t: Former(self._owners.get(t), t in self._begun) for t in owners}
+            begun = self._begun
+            before = {t: Former(self._owners.get(t), t in begun, begun.get(t, 0)) for t in owners}
             self._owners.update(owners)
             return before
 
@@ -46,11 +47,11 @@ class MemoryStore:
             self._check()
             return {task: self._owners.get(task) for task in tasks}
 
-    def begin(self, tasks: Collection[str]) -> None:
-        """Note that the group has committed positions of these tasks."""
+    def begin(self, tasks: Mapping[str, int]) -> None:
+        """Note positions of these tasks that the group has committed."""
         with self._lock:
             self._check()
-            self._begun |= set(tasks)
+            self._begun |= tasks
 
     def stage(self, blobs: Mapping[str, Sequence[Blob]]) -> dict[str, Staged]:
         """Write each task's blobs; a parent may be among them."""
@@ -110,7 +111,7 @@ class MemoryStore:
         done = self.delete(task, self.reindex(task), owner)
         if done:
             self._owners.pop(task, None)
-            self._begun.discard(task)
+            self._begun.pop(task, None)
         return done
 
     def ping(self) -> None:

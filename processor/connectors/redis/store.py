@@ -6,7 +6,7 @@ one node of a Redis Cluster::
     {application/topic/partition}:d:12:ab34    a blob
     {application/topic/partition}:index        sorted set of the blobs' keys, by epoch
     {application/topic/partition}:own          who works on the task
-    {application/topic/partition}:begun        there once the group has committed a position
+    {application/topic/partition}:begun        a position that the group has committed
 
 Nothing here expires: a checkpoint that vanishes by itself is lost state. What reads and then writes
 is a script, which Redis runs in one step.
@@ -39,11 +39,14 @@ _ASKED_PER_CALL: Final = 1_000
 _SCANNED_PER_CALL: Final = 5_000
 
 # Whatever a record held, it is overwritten; one that is no text is nobody's.
+_DIGITS_MAX: Final = 20
 _ACQUIRE: Final = """
 local had = redis.pcall('GET', KEYS[1])
 if type(had) == 'table' then redis.call('DEL', KEYS[1]); had = false end
 redis.call('SET', KEYS[1], ARGV[1])
-return {had, redis.call('EXISTS', KEYS[2])}
+local newest = redis.pcall('GET', KEYS[2])
+if type(newest) == 'table' then newest = '0' end
+return {had, newest}
 """
 # The index last: a blob that it does not name is found by a scan only.
 _DELETE: Final = """
@@ -112,8 +115,8 @@ class RedisStore:
             ]
         )
         return {
-            task: Former(_unpack(had), bool(begun))
-            for task, (had, begun) in zip(owners, replies, strict=True)
+            task: Former(_unpack(had), newest is not None, _number(newest))
+            for task, (had, newest) in zip(owners, replies, strict=True)
         }
 
     def owners(self, tasks: Sequence[str]) -> dict[str, Owner | None]:
@@ -121,9 +124,9 @@ class RedisStore:
         replies = self._pipeline([("GET", _own(task)) for task in tasks])
         return {task: _unpack(reply) for task, reply in zip(tasks, replies, strict=True)}
 
-    def begin(self, tasks: Collection[str]) -> None:
-        """Note that the group has committed positions of these tasks."""
-        self._pipeline([("SET", _begun(task), b"1") for task in tasks])
+    def begin(self, tasks: Mapping[str, int]) -> None:
+        """Note positions of these tasks that the group has committed."""
+        self._pipeline([("SET", _begun(task), str(newest)) for task, newest in tasks.items()])
 
     def stage(self, blobs: Mapping[str, Sequence[Blob]]) -> dict[str, Staged]:
         """Write each task's blobs, in one round trip."""
@@ -322,6 +325,11 @@ def _of_another_type(error: Exception) -> bool:
 
 def _own(task: str) -> str:
     return _key(task, "own")
+
+
+def _number(text: bytes | None) -> int:
+    """A position; 0 for what is none, as anybody may have written it."""
+    return int(text) if text is not None and text.isdigit() and len(text) < _DIGITS_MAX else 0
 
 
 def _begun(task: str) -> str:

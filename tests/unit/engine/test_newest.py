@@ -23,8 +23,8 @@ def test_a_position_that_falls_is_of_the_past_until_it_is_told_right():
     with pytest.raises(RetriableError, match=r"in\[0\]: the brokers tell the committed offset 8"):
         newest.check({B: Committed(3, ""), A: Committed(8, "")})
     newest.check({A: Committed(11, "")})
-    with pytest.raises(RetriableError, match="and 11 was committed"):
-        newest.check({A: Committed(9, "")})
+    with pytest.raises(RetriableError, match="and 20 was committed"):
+        newest.check({A: Committed(11, "")}, {A: 20, B: 1})
 
 
 def test_one_that_is_gone_is_for_others_to_look_into():
@@ -32,6 +32,30 @@ def test_one_that_is_gone_is_for_others_to_look_into():
     newest.saw(A, 9)
     newest.check({A: None})
     newest.check({A: Committed(1, "")})
+
+
+@pytest.mark.parametrize("topology", [stateless, totals])
+def test_a_process_that_starts_just_then_knows_it_from_the_store(topology):
+    driver = TestDriver(topology(), batch_records_max=5)
+    driver.feed([ride(n) for n in range(20)])
+    driver.run()
+    before = driver.committed()
+    driver.feed([ride(n) for n in range(20, 40)])
+    driver.run()
+    driver.advance(10)  # the positions are noted now and then
+    driver.turn()
+    (group,) = driver.log._broker.groups.values()
+    right, published = dict(group.committed), len(driver.read("out"))
+    group.committed.update(before)
+    driver.stop()
+    driver.restart()
+    for _ in range(6):
+        assert not driver.turn()
+    assert len(driver.read("out")) == published
+    group.committed.update(right)
+    driver.feed([ride(40)])
+    driver.run()
+    assert [head.offset for head in driver.committed().values()] == [41]
 
 
 @pytest.mark.parametrize("topology", [stateless, totals])

@@ -17,7 +17,7 @@ def store() -> MemoryStore:
     store = MemoryStore()
     for task in ("a", "b"):
         store.acquire({task: ME})
-        store.begin([task])
+        store.begin({task: 1})
         store.stage({task: [Blob("d:1", b"one", 1), Blob("d:2", b"two!", 2, ("d:1",))]})
     return store
 
@@ -25,7 +25,7 @@ def store() -> MemoryStore:
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda s: s.acquire({"a": OTHER}), lambda s: s.owners(["a"]), lambda s: s.begin(["c"]),
+        lambda s: s.acquire({"a": OTHER}), lambda s: s.owners(["a"]), lambda s: s.begin({"c": 1}),
         lambda s: s.stage({"a": [Blob("d:3", b"x", 3)]}), lambda s: s.load("a", ["d:1"]),
         lambda s: s.missing({"a": ["d:9"]}), lambda s: s.blobs("a"), lambda s: s.reindex("a"),
         lambda s: s.delete("a", ["d:1"], ME), lambda s: s.clear("a", ME), lambda s: s.ping(),
@@ -73,11 +73,14 @@ def test_only_the_owner_deletes_and_clearing_forgets_the_task(store):
     assert store.load("a", ["d:1"]) == [b"one"]
     assert store.delete("a", ["d:1", "d:9"], ME) is True
     assert store.blobs("a") == {"d:2": 2}
-    assert store.acquire({"a": ME}) == {"a": Former(ME, begun=True)}
+    assert store.acquire({"a": ME}) == {"a": Former(ME, begun=True, newest=1)}
     store.drop_index("a")
     assert store.clear("a", ME) is True
     assert store.load("a", ["d:2"]) == [None]
-    assert store.acquire({"a": ME, "b": OTHER}) == {"a": Former(), "b": Former(ME, begun=True)}
+    assert store.acquire({"a": ME, "b": OTHER}) == {
+        "a": Former(),
+        "b": Former(ME, begun=True, newest=1),
+    }
     assert store.load("b", ["d:1"]) == [b"one"]
 
 

@@ -66,7 +66,7 @@ def serving(*replies, retry_s=20.0):
 
 
 def write(store):
-    store.begin(["app/rides/0"])
+    store.begin({"app/rides/0": 1})
 
 
 def test_a_primary_that_has_become_a_replica_is_asked_again_over_a_new_connection():
