@@ -40,21 +40,19 @@ def report_of(
     tasks: Mapping[TopicPartition, Task],
     *,
     delay: timedelta | None,
-    sends_late: bool,
 ) -> BatchReport:
     """The counts of a batch, and how the worker's tasks stand after it; who and when are left out.
 
-    ``delay`` is the watermark's, ``sends_late`` whether late records are among the outputs.
+    ``delay`` is the watermark's.
     """
     counts = result.counts
-    set_aside = counts.dead_lettered + (counts.late if sends_late else 0)
     return BatchReport(
         "",
         "",
         0,
         0,
         records_in=counts.read,
-        records_out=sum(map(len, result.outputs)) - set_aside,
+        records_out=sum(map(len, result.outputs)) - result.aside,
         contributed=counts.contributed,
         dead_lettered=counts.dead_lettered,
         late=counts.late,

@@ -70,7 +70,6 @@ class Worker:
         self._app = plan.app
         self._topic = plan.source().topic
         self._delay = plan.delay()
-        self._sends_late = plan.late() is not None
         self._log, self._store, self._clock = log, store, clock
         self._options = options
         self._listener = listener or Listener()
@@ -351,7 +350,7 @@ class Worker:
         snapshot_bytes = sum(self._checkpointer.tidy(task) for task in tasks)
         self._batches += 1
         phases = phases_of(poll_s, process_s, commit.seconds)
-        report = report_of(result, work, self.tasks, delay=self._delay, sends_late=self._sends_late)
+        report = report_of(result, work, self.tasks, delay=self._delay)
         self._listener.batch(
             replace(
                 report, topology=self._app, worker=self.instance, batch=self._batches,

@@ -168,11 +168,23 @@ class Arrow(SchemaFormat):
 
     def records(self, rows: Sequence[Mapping[str, Any]]) -> list[bytes]:
         """Each row as a value of its own; raises `ValueError` for what is no row."""
+        for row in rows:
+            if others := row.keys() - self.columns.keys():
+                raise ValueError(f"there is no column {min(others)!r}")
+        library = self._library
+        for kind in self._wanted:
+            cells = [row.get(kind.name) for row in rows]
+            if library.types.is_integer(kind.type) and any(type(c) in (float, bool) for c in cells):
+                raise ValueError(f"column {kind.name!r}: {shown(cells)} are no {kind.type}")
         try:
-            frame = pl.DataFrame([dict(row) for row in rows], schema=dict(self.columns))
-        except (pl.exceptions.PolarsError, TypeError) as error:
+            made = [library.array([row.get(f.name) for row in rows], f.type) for f in self._wanted]
+        except (library.ArrowException, TypeError, OverflowError) as error:
             raise ValueError(str(error)) from error
-        return self.encode(frame)
+        table = library.table(made, schema=self._wanted)
+        decoded = self._typed(pl.DataFrame(table), {}, None)
+        for reason in decoded.bad.values():
+            raise ValueError(reason)
+        return self.encode(decoded.frame)
 
     def of_file(self, data: bytes) -> list[bytes]:
         """A file's rows, in records as a sink makes them; raises `ValueError` for no Arrow file."""

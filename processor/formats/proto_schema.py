@@ -114,7 +114,8 @@ def of_file(path: Path, message: str | None, at: Location) -> Any:
     descriptor_pb2 = needed("google.protobuf.descriptor_pb2", "Protobuf", at)
     factory = needed("google.protobuf.message_factory", "Protobuf", at)
     errors = needed("google.protobuf.message", "Protobuf", at)
-    how = f"protoc --include_imports --descriptor_set_out={path.name} ..."
+    target = path.with_suffix(".desc").name if path.suffix == ".proto" else path.name
+    how = f"protoc --include_imports --descriptor_set_out={target} {path.stem}.proto"
     try:
         found = descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes())
     except OSError as error:

@@ -65,7 +65,8 @@ class Result:
     ``event_times_max`` has the partitions' largest event times after it, in the order of slices,
     ``log_times`` the largest timestamps looked at. ``misplaced`` is how many of the records that
     were looked at lie in a partition that is not their key's. ``letters`` counts what is among the
-    outputs as dead letters, by reason.
+    outputs as dead letters, by reason; ``aside`` how many of their records are input that was set
+    aside, bad or late.
     """
 
     outputs: list[Output] = field(default_factory=list)
@@ -74,3 +75,4 @@ class Result:
     log_times: list[int | None] = field(default_factory=list)
     misplaced: int = 0
     letters: Counter[Reason] = field(default_factory=Counter)
+    aside: int = 0

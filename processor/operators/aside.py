@@ -59,6 +59,7 @@ class Aside:
                 'set on_error to "dead_letter" or "skip"',
             )
         context.result.counts.dead_lettered += lettered
+        context.result.aside += len(rows)
         context.result.letters.update(reason_of(bad[row].step) for row in rows)
         headers = [
             origin(message, f"{self.app}/{bad[row].step}", {"error": bad[row].reason})

@@ -223,6 +223,7 @@ class Decode:
             values, kept = many.repacked(form, frame.select_seq(columns)[rows], messages)
             messages, rows = [messages[i] for i in kept], [rows[i] for i in kept]
         times = frame[str(self.event_time)].gather(rows).cast(pl.Datetime("us")).to_physical()
+        context.result.aside += len(values)
         context.result.outputs.append(
             Output(
                 topic,

@@ -27,13 +27,13 @@ def test_phases_add_up_the_steps_of_the_commit():
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(("sends_late", "published"), [(True, 3), (False, 7)])
-def test_what_a_batch_has_done_is_told_to_the_record(sends_late, published):
+@pytest.mark.parametrize(("aside", "published"), [(6, 3), (2, 7)])
+def test_what_a_batch_has_done_is_told_to_the_record(aside, published):
     """What is set aside is no output: dead letters, and late records where they are sent on."""
     counts = Counts(read=20, contributed=10, dead_lettered=2, late=4, skipped=1, filtered=3)
     outputs = [Output("out", [b"1"] * 4), Output("late-or-dead", [b"2"] * 5)]
     letters = Counter({"decode": 2, "group": 1})
-    result = Result(outputs, counts=counts, misplaced=6, letters=letters)
+    result = Result(outputs, counts=counts, misplaced=6, letters=letters, aside=aside)
     tasks = {
         TopicPartition("rides", number): SimpleNamespace(
             rows=lambda: 5, memory_bytes=lambda: 70, event_time_max=time
@@ -42,7 +42,7 @@ def test_what_a_batch_has_done_is_told_to_the_record(sends_late, published):
     }
     work = SimpleNamespace(prepared=[SimpleNamespace(bytes=8), SimpleNamespace(bytes=9)])
     for delay, behind in ((None, 0), (timedelta(0), 0), (timedelta(seconds=2), 2_000)):
-        assert report_of(result, work, tasks, delay=delay, sends_late=sends_late) == BatchReport(
+        assert report_of(result, work, tasks, delay=delay) == BatchReport(
             "", "", 0, 0, records_in=20, records_out=published, contributed=10, dead_lettered=2,
             late=4, skipped=1, filtered=3, misplaced=6, state_rows=15, state_bytes=210,
             checkpoint_bytes=17, letters={"decode": 2, "group": 1},

@@ -243,3 +243,14 @@ def test_a_record_of_many_rows_takes_no_header_and_no_timestamp_of_a_row(beside)
     rows.write.kafka("out", format=FORM, **beside)
     with pytest.raises(TopologyError, match="holds many rows, and has its own headers"):
         topology.plan()
+
+
+@pytest.mark.parametrize("row", [{"id": 1.5}, {"id": "7"}, {"id": 1, "name": 5}, {"id": 1, "x": 2}])
+def test_what_is_no_row_is_not_made_one(row):
+    with pytest.raises(ValueError, match=r"."):
+        FORM.records([row])
+
+
+def test_a_row_as_a_mapping_is_a_record():
+    (value,) = FORM.records([{"id": 7}])
+    assert FORM.decode([value]).frame.rows() == [(7, None)]

@@ -83,6 +83,10 @@ def test_with_one_row_that_cannot_be_computed_its_record_is_set_aside_whole_and_
     assert letter.value() == bad
     assert dict(headers_of(letter))["processor.offset"] == b"1"
     assert b"never" in dict(headers_of(letter))["processor.error"]
+    reports = driver.reports
+    assert sum(report.records_out for report in reports) == len(driver.read("out"))
+    assert sum(report.dead_lettered for report in reports) == 4
+    assert min(report.records_out for report in reports) >= 0
 
 
 def test_a_value_that_is_no_arrow_is_a_letter_and_its_neighbours_pass():
@@ -121,6 +125,7 @@ def test_of_a_record_only_the_rows_that_are_late_are_sent_as_late(size):
     assert FORM.decode([late.value()]).frame["n"].to_list() == [3, 5]
     assert dict(headers_of(late))["processor.offset"] == b"1"
     assert driver.dead_letters() == []
+    assert sum(report.records_out for report in driver.reports) == len(driver.read("out"))
 
 
 def test_a_sink_puts_the_rows_of_a_key_into_one_record_in_the_keys_partition():
