@@ -6,7 +6,7 @@ import difflib
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib import import_module
+from importlib import import_module, invalidate_caches
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
@@ -107,6 +107,7 @@ def _module(name: str) -> ModuleType:
     if not all(name.split(".")):
         raise TopologyError(f"{name!r} is no module's name", remedy=_GIVE)
     try:
+        invalidate_caches()  # what was written just now is not in them
         with _beside(Path.cwd()):
             return import_module(name)
     except ModuleNotFoundError as error:

@@ -153,14 +153,14 @@ def test_a_value_is_what_python_has_or_it_is_said_that_it_does_not_fit(
 ) -> None:
     frame = pl.DataFrame(cells, schema=KINDS)
     found = checks(Location("t.py", 1), [tree.expr], KINDS)
+    bad = [False] * len(cells)
     try:
         results = frame.with_columns(result=tree.expr)["result"].to_list()
+        for check in found:
+            marks = frame.with_columns(mark=check.rows)["mark"].to_list()
+            bad = [was or is_ for was, is_ in zip(bad, marks, strict=True)]
     except pl.exceptions.PolarsError:
         return  # a cast inside that does not fit is told by the engine itself
-    bad = [False] * len(cells)
-    for check in found:
-        marks = frame.with_columns(mark=check.rows)["mark"].to_list()
-        bad = [was or is_ for was, is_ in zip(bad, marks, strict=True)]
     for row, result, marked in zip(cells, results, bad, strict=True):
         if marked:
             assert not tree.fits(row)
