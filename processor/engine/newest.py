@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from processor.errors import RetriableError
+from processor.errors import RetriableError, StateMismatchError
 from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest
 
@@ -21,7 +21,8 @@ class Newest:
     >>> newest, rides = Newest(), TopicPartition("rides", 0)
     >>> newest.saw(rides, 7)
     >>> newest.check({rides: Committed(7, "")})
-    >>> newest.check({rides: Committed(5, "")})
+    >>> old = Manifest(3, "a", "", "", None, "stateless", 1, "rides:0", end=5)
+    >>> newest.check({rides: Committed(5, str(old))})
     Traceback (most recent call last):
     processor.errors.RetriableError: rides[0]: the brokers tell the committed offset 5, and 7 ...
     """
@@ -44,8 +45,8 @@ class Newest:
         """
         for partition, head in heads.items():
             known = max(self._offsets.get(partition, 0), noted.get(partition, 0))
-            if head is None or (head.offset < known and _is_pin(head)):
-                self._offsets.pop(partition, None)  # gone, or reset: others look into that
+            if head is None or (head.offset < known and not _is_batch(head)):
+                self._offsets.pop(partition, None)  # gone, reset or moved: others look into that
             elif head.offset < known:
                 raise RetriableError(
                     f"{partition}: the brokers tell the committed offset {head.offset}, and "
@@ -55,5 +56,10 @@ class Newest:
                 )
 
 
-def _is_pin(head: Committed) -> bool:
-    return bool(head.metadata) and Manifest.parse(head.metadata).epoch == 0
+def _is_batch(head: Committed) -> bool:
+    """Whether it is what a batch has committed, and not where somebody has set the group to."""
+    try:
+        manifest = Manifest.parse(head.metadata)
+    except StateMismatchError:
+        return False
+    return manifest.epoch > 0 and manifest.end == head.offset

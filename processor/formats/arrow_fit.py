@@ -64,11 +64,9 @@ def _shared(types: Any, array: Any) -> int:
     """
     kind = array.type
     if types.is_dictionary(kind):
-        words = array.dictionary
-        return len(array) * max(
-            (len(word) for word in words.cast("large_binary").to_pylist() if word is not None),
-            default=0,
-        )
+        words = array.dictionary.cast("large_binary")
+        ends = np.frombuffer(words.buffers()[1], np.int64)[words.offset :][: len(words) + 1]
+        return len(array) * int(np.diff(ends).max(initial=0))
     if types.is_string_view(kind) or types.is_binary_view(kind):
         views = np.frombuffer(array.buffers()[1], np.uint32).reshape(-1, 4)
         return int(views[array.offset : array.offset + len(array), 0].sum(dtype=np.int64))

@@ -57,6 +57,7 @@ class Group:
     def join(self, instance: str, topics: Collection[str], now_s: float) -> Member:
         """Let a member in. One that is known keeps its assignment, and nothing is rebalanced."""
         member = Member(instance, frozenset(topics), now_s)
+        self.untold.discard(instance)
         known = self.members.get(instance)
         self.members[instance] = member
         if known is not None and known.topics == member.topics:
