@@ -113,14 +113,17 @@ def _module(name: str) -> ModuleType:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
-        shadow = Path.cwd() / "topologies"
-        hides = name.startswith("topologies.") and shadow.is_dir()
-        raise TopologyError(
-            f"there is no module {name!r}",
-            remedy=f"{shadow} hides the processor's own package of that name: call yours otherwise"
-            if hides
-            else _GIVE,
-        ) from None
+        raise TopologyError(f"there is no module {name!r}", remedy=_found_instead(name)) from None
+
+
+def _found_instead(name: str) -> str:
+    file = Path(f"{name.replace('.', '/')}.py")
+    if file.is_file():
+        return f"Python finds another {name.partition('.')[0]} first: give the file, ./{file}"
+    shadow = Path.cwd() / "topologies"
+    if name.startswith("topologies.") and shadow.is_dir():
+        return f"{shadow} hides the processor's own package of that name: call yours otherwise"
+    return _GIVE
 
 
 def is_there(name: str) -> bool:

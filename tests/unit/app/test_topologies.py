@@ -21,10 +21,13 @@ def copy(*, app: str = "copy") -> Topology:
 
 
 @pytest.fixture
-def beside(tmp_path, monkeypatch):
+def beside(tmp_path, tmp_path_factory, monkeypatch):
     """Write a module beside the user, in a directory that Python does not know."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [p for p in sys.path if p not in ("", str(tmp_path))])
+    # What other tests have loaded stays on the path, and a rides.py there is found before rides/.
+    others = str(tmp_path_factory.getbasetemp())
+    path = [p for p in sys.path if p and not p.startswith(others)]
+    monkeypatch.setattr(sys, "path", path)
     monkeypatch.setattr(sys, "dont_write_bytecode", True)
     before = dict(sys.modules)
     for name in ("rides", "my-rides"):  # of another test's directory
@@ -75,6 +78,19 @@ def test_a_file_that_is_called_like_a_library_hides_it_from_the_users_modules_on
     app.load_topologies(["beside_the_user"], {})
     assert sys.path[0] != str(beside("", "unused.py").parent)
     assert sys.path[-1] == str(beside("", "unused.py").parent)
+
+
+def test_a_directory_that_another_module_hides_is_to_be_given_as_a_file(
+    beside, tmp_path, monkeypatch
+):
+    beside("", "installed/rides.py")
+    beside(WHOLE, "rides/mine.py")
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "installed")])
+    with pytest.raises(TopologyError) as raised:
+        app.load_topologies(["rides.mine"], {})
+    assert "there is no module 'rides.mine'" in str(raised.value)
+    assert "give the file, ./rides/mine.py" in str(raised.value)
+    assert app.load_topologies(["./rides/mine.py"], {})
 
 
 @pytest.mark.parametrize(
