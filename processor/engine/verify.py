@@ -15,8 +15,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
-import polars as pl
-
 from processor.engine.byrow import ByRow
 from processor.engine.compare import (
     Bag,
@@ -289,14 +287,14 @@ def _column_origins(
     for node in behind:
         if isinstance(node, nodes.Select | nodes.Extend):
             before = dict(origins)
-            have = pl.DataFrame(schema=columns[id(node.parent)])
+            have = columns[id(node.parent)]
             for expression in node.expressions:
                 if expression.meta.is_column_selection():
                     continue
                 renamed = expression.meta.is_column_selection(allow_aliasing=True)
                 roots = expression.meta.root_names() if renamed else []
                 # One expression may make several columns, as pl.col("a", "b") * 2 does.
-                for name in have.select(expression).columns:
+                for name in schema.names(expression, have):
                     origins.pop(name, None)
                     for root in before.keys() & roots:
                         origins[name] = before[root]

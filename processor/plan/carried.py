@@ -7,6 +7,8 @@ may be of an earlier time than the watermark says.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import polars as pl
 
 from processor.errors import TopologyError
@@ -51,8 +53,7 @@ def times(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> tuple[
     names = {name for name in [plan.source().event_time] if name is not None}
     for node in nodes.path(sink):
         if isinstance(node, nodes.Select | nodes.Extend):
-            before = pl.DataFrame(schema=columns[id(node.parent)])
-            names = _through(node, names, before)
+            names = _through(node, names, columns[id(node.parent)])
         elif isinstance(node, nodes.Aggregate):
             ends = {a.name for a in node.aggregations
                     if a.function in ("min", "max") and a.column in names}  # fmt: skip
@@ -60,10 +61,12 @@ def times(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> tuple[
     return tuple(sorted(names & columns[id(sink.parent)].keys()))
 
 
-def _through(node: nodes.Select | nodes.Extend, names: set[str], before: pl.DataFrame) -> set[str]:
+def _through(
+    node: nodes.Select | nodes.Extend, names: set[str], before: Mapping[str, pl.DataType]
+) -> set[str]:
     kept = set(names) if isinstance(node, nodes.Extend) else set()
     for expression in node.expressions:
-        made = set(before.select(expression).columns)
+        made = set(schema.names(expression, before))
         kept -= made
         if expression.meta.is_column_selection():
             kept |= made & names

@@ -112,9 +112,9 @@ def _before(node: nodes.Node, name: str, columns: schema.Columns) -> str | None:
 
 def _made(node: nodes.Select | nodes.Extend, name: str, columns: schema.Columns) -> pl.Expr | None:
     """The expression that a step makes a column by, without its name; ``None`` if it does not."""
-    before = pl.DataFrame(schema=columns[id(node.parent)])
+    before = columns[id(node.parent)]
     for expression in node.expressions:
-        if name in before.select(expression).columns:
+        if name in schema.names(expression, before):
             whole = expression.meta.undo_aliases()
             # A selector takes columns as they are.
             return whole if not expression.meta.has_multiple_outputs() else pl.col(name)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import polars as pl
-
 from processor.plan import nodes, schema
 
 
@@ -54,10 +52,10 @@ def fixed(plan: nodes.Plan, sink: nodes.Sink, aggregate: nodes.Aggregate) -> set
     same = {*aggregate.keys, *(("window_start", "window_end") if aggregate.window else ())}
     for node in path[[n is aggregate for n in path].index(True) + 1 :]:
         if isinstance(node, nodes.Select | nodes.Extend):
-            have = pl.DataFrame(schema=columns[id(node.parent)])
+            have = columns[id(node.parent)]
             after = same.copy() if isinstance(node, nodes.Extend) else set()
             for expression in node.expressions:
-                for name in have.select(expression).columns:
+                for name in schema.names(expression, have):
                     several = expression.meta.has_multiple_outputs()
                     of = {name} if several else set(expression.meta.root_names())
                     (after.add if of <= same else after.discard)(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+from collections import deque
 from collections.abc import Mapping
 from typing import Final, TypeAlias
 
@@ -37,6 +38,28 @@ def columns(plan: nodes.Plan) -> Columns:
     >>> columns(plan)[id(plan.source())]
     {'value': String}
     """
+    for known, found in tuple(_known):
+        if known is plan:
+            return found
+    found = _columns(plan)
+    _known.append((plan, found))
+    return found
+
+
+_known: Final[deque[tuple[nodes.Plan, Columns]]] = deque(maxlen=8)
+"""Of the plans looked at last: a function of the user's may take long on no rows too."""
+
+
+def names(expression: pl.Expr, have: Mapping[str, pl.DataType]) -> list[str]:
+    """The columns that an expression makes of those that there are, without computing it.
+
+    >>> names(pl.all().name.suffix("_x"), {"a": pl.Int64(), "b": pl.String()})
+    ['a_x', 'b_x']
+    """
+    return pl.LazyFrame(schema=dict(have)).select(expression).collect_schema().names()
+
+
+def _columns(plan: nodes.Plan) -> Columns:
     frames: dict[int, pl.DataFrame] = {}
     for node in plan.nodes():
         try:

@@ -266,10 +266,10 @@ def _kept(node: nodes.Aggregate, names: set[str], columns: schema.Columns) -> se
     step = node.parent
     while not isinstance(step, nodes.Source):
         if isinstance(step, nodes.Select | nodes.Extend):
-            before = pl.DataFrame(schema=columns[id(step.parent)])
+            before = columns[id(step.parent)]
             for expression in step.expressions:
                 if not expression.meta.is_column_selection():
-                    kept -= set(before.select(expression).columns)
+                    kept -= set(schema.names(expression, before))
         step = step.parent
     return kept & set(columns[id(node.parent)])
 

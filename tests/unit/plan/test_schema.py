@@ -5,7 +5,10 @@ import pytest
 
 from processor import Json, Topology, TopologyError
 from processor import functions as F
+from processor.operators.steps import compiled
 from processor.plan import schema
+from processor.plan.fingerprint import describe, identity, layout
+from processor.plan.order import unordered
 
 FORM = Json({"dt": pl.Datetime("us"), "user": pl.String, "i": pl.Int8, "f": pl.Float32})
 
@@ -31,6 +34,25 @@ def test_every_step_has_the_columns_that_the_rows_will_have() -> None:
         "n": pl.Int64, "s": pl.Int64, "t": pl.Float64, "low": pl.Float32,
         "last": pl.Datetime("us"), "m": pl.Float64,
     }  # fmt: skip
+
+
+def test_a_function_of_the_users_is_asked_once_however_many_look_at_the_plan() -> None:
+    asked: list[int] = []
+
+    def slow(values: pl.Series) -> pl.Series:
+        asked.append(len(values))
+        return values
+
+    app = Topology("a")
+    rows = app.read.kafka("in", format=FORM, event_time="dt", partitioned_by="user")
+    rows = rows.with_watermark("1s").with_columns(
+        g=pl.col("i").map_batches(slow, return_dtype=pl.Int8, is_elementwise=True)
+    )
+    totals = rows.group_by(F.window("dt", "1h"), "user").agg(s=F.sum("g"))
+    totals.write.kafka("out", key="user", watermark="carried")
+    plan = app.plan()
+    describe(plan), identity(plan), layout(plan), list(unordered(plan)), compiled(plan, print)
+    assert asked == [0]
 
 
 NESTED = Json({"n": pl.Int64, "o": pl.Struct({"t": pl.String, "u": pl.Struct({"v": pl.Int64})})})
