@@ -19,6 +19,7 @@ from processor.formats.durations import (
 )
 from processor.formats.epoch import UNITS, fractions, read_epoch, why_not, write_epoch
 from processor.formats.forms import Form, FormError, form
+from processor.formats.meant import meant, meant_columns
 from processor.formats.nested import changed, leaves, mapped, named, nested
 from processor.formats.times import (
     ISO,
@@ -209,8 +210,8 @@ def check_columns(who: str, columns: object, at: Location, *, deep: bool = False
     """Raise `TopologyError` for columns that a format cannot read; ``deep``: it has nested ones."""
     if not isinstance(columns, Mapping):
         raise TopologyError(
-            f"{at}: {who}: {columns!r} gives no types of columns",
-            remedy=f'name them with their types, in order: {who}({{"user": pl.String}})',
+            f"{at}: {who}: {shown(columns).replace(chr(10), ', ')} gives no types of columns",
+            remedy=f"name them with their types, in order: {who}({meant_columns(columns)})",
         )
     for name, kind in columns.items():
         if not isinstance(name, str) or not name:
@@ -221,31 +222,9 @@ def check_columns(who: str, columns: object, at: Location, *, deep: bool = False
             if not _readable(leaf):
                 raise TopologyError(
                     f"{at}: {who}: column {named(place)!r} cannot be read as {leaf}",
-                    remedy=_python(leaf) or f"use {_TYPES if deep else _FLAT}",
+                    remedy=meant(leaf, deep=deep) or f"use {_TYPES if deep else _FLAT}",
                 )
             _check_zone(who, named(place), leaf, at)
-
-
-def _python(kind: object) -> str | None:
-    """What to write for a type of Python, or for the name of one."""
-    named = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
-    right = _OF_PYTHON.get(named.lower())
-    return right and f"write {right} for {named}; or give a class that has the columns"
-
-
-_OF_PYTHON: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("str", "string", "text", "varchar"), "pl.String"),
-    **dict.fromkeys(("int", "long", "bigint"), "pl.Int64"),
-    "integer": "pl.Int32",
-    **dict.fromkeys(("float", "double"), "pl.Float64"),
-    **dict.fromkeys(("bool", "boolean"), "pl.Boolean"),
-    **dict.fromkeys(("datetime", "timestamp"), 'pl.Datetime("us")'),
-    "date": "pl.Date", "time": "pl.Time", "timedelta": 'pl.Duration("us")',
-    **dict.fromkeys(("bytes", "binary"), "pl.Binary"),
-    "decimal": "pl.Decimal(18, 2), with its digits",
-    "list": "pl.List(pl.String), with the type of its items",
-    "dict": 'pl.Struct({"a": pl.Int64}), with its members',
-}  # fmt: skip
 
 
 def _check_zone(who: str, name: str, kind: DataType, at: Location) -> None:
@@ -379,12 +358,14 @@ def check_units(who: str, units: object, at: Location, option: str = "epoch") ->
             )
 
 
-def check_names(who: str, names: Iterable[str], columns: Collection[str], at: Location) -> None:
+def check_names(who: str, names: object, columns: Collection[str], at: Location) -> None:
     """Raise `TopologyError` for a name that is none of the columns."""
-    if isinstance(names, str):
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        what = "a text" if isinstance(names, str) else type(names).__name__
+        example = names if isinstance(names, str) else next(iter(columns), "user")
         raise TopologyError(
-            f"{at}: {who}: {names!r} is a text where a set of names is due",
-            remedy=f"say {{{names!r}}}",
+            f"{at}: {who}: {names!r} is {what} where a set of names is due",
+            remedy=f"say {{{example!r}}}",
         )
     for name in names:
         if name not in columns:
