@@ -15,8 +15,9 @@ from processor.connectors.ports import Log
 from processor.errors import SettingsError
 from processor.formats.base import VALUE_BYTES_MAX, DataType
 from processor.formats.csv import Csv
-from processor.formats.inferred import Inferred, infer, names_of, quoted
+from processor.formats.inferred import Inferred, infer
 from processor.formats.json import Json
+from processor.formats.spelling import quoted, spelt
 from processor.formats.text import Text
 from processor.model.log import TopicPartition
 
@@ -28,14 +29,18 @@ BYTES_MAX: Final = 32 << 20
 
 _AS_TEXT: Final = (pl.String, pl.Boolean, pl.Date)
 _INDENT: Final = "    "
+_LINE: Final = 100
+_FRAME: Final = 5
+"""Bytes that the wire format of registries begins with: a zero, and the schema's id."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """What was found of keys: arguments of ``read.kafka``, and a sentence."""
+    """What was found of keys: arguments of ``read.kafka``, a sentence, and how they are written."""
 
     arguments: tuple[str, ...]
     told: str
+    written: str = ""
 
 
 def sample(log: Log, topic: str, records_max: int) -> list[Record]:
@@ -81,6 +86,7 @@ def sketch(topic: str, records: Sequence[Record]) -> str:
     """
     good = [(key, value) for key, value in records if value]
     values = [value for _, value in good if value]
+    _refuse_frames(topic, values)
     found = infer(values) if values else None
     if found is None:
         raise SettingsError(
@@ -91,6 +97,27 @@ def sketch(topic: str, records: Sequence[Record]) -> str:
         )
     keys = _keys([key for key, _ in good], values, found)
     return "\n".join(_lines(topic, records, len(records) - len(good), found, keys))
+
+
+def _framed(text: bytes) -> bool:
+    return text[:1] == b"\0" and len(text) > _FRAME
+
+
+def _refuse_frames(topic: str, values: Sequence[bytes]) -> None:
+    """Refuse what needs a schema that is not in the records, and say which format takes it."""
+    if values and all(map(_framed, values)):
+        ids = sorted({int.from_bytes(value[1:_FRAME]) for value in values})
+        raise SettingsError(
+            f"the records of {topic!r} begin as a schema registry's clients write them, with the "
+            f"id of a schema: {', '.join(map(str, ids[:5]))}",
+            remedy="format=Registered(Avro(...)), JsonSchema or Protobuf inside, with "
+            "--schema-registry-url; docs/guide.md has them under 'Schemas in a registry'",
+        )
+    if values and all(value[:4] == b"\xff\xff\xff\xff" for value in values):
+        raise SettingsError(
+            f"the records of {topic!r} begin as Arrow's streams of rows do",
+            remedy='format=Arrow({"user": pl.String}), with its columns',
+        )
 
 
 def _lines(
@@ -110,7 +137,7 @@ def _lines(
     if empty:
         have = "record has" if empty == 1 else "records have"
         yield f"# {empty} {have} no value, or an empty one, and would be dead letters."
-    hint = _hint(found)
+    hint = _mixed(records, found) or _hint(found)
     yield from [f"# {hint}"] * bool(hint)
     yield f"# {keys.told}"
     yield "rows = topology.read.kafka("
@@ -125,7 +152,7 @@ def _lines(
         yield f"{_INDENT}# event_time={quoted(times[0])}, if that says when a thing happened"
     yield from (f"{_INDENT}{argument}," for argument in keys.arguments)
     yield ")"
-    yield f'rows.write.kafka("{topic[:240]}-copy")'
+    yield f'rows.write.kafka("{topic[:240]}-copy"{keys.written})'
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +193,7 @@ def _code(found: Inferred) -> _Code:
         units = (f"{quoted(name)}: {quoted(unit)}" for name, unit in form.epoch.items())
         more.append(f"epoch={{{', '.join(units)}}}")
     columns = (
-        (f"{quoted(name)}: {''.join(names_of(kind))}", found.notes.get(name, ""))
+        (f"{quoted(name)}: {spelt(kind)}", found.notes.get(name, ""))
         for name, kind in (form.columns or {}).items()
     )
     return _Code(type(form).__name__, tuple(columns), tuple(more))
@@ -174,6 +201,21 @@ def _code(found: Inferred) -> _Code:
 
 def _one_line(note: str) -> str:
     return " ".join(note.split()).encode("unicode_escape").decode()
+
+
+def _mixed(records: Sequence[Record], found: Inferred) -> str:
+    """How many would be read by columns, where some cannot be."""
+    if not isinstance(found.form, Text):
+        return ""
+    objects = [value for _, value in records if value and value.lstrip()[:1] == b"{"]
+    of = infer(objects) if objects else None
+    if of is None or not isinstance(of.form, Json):
+        return ""
+    line = _code(of).line()
+    return (
+        f"{len(objects)} of the {len(records)} are JSON objects: with "
+        f"{line if len(line) < _LINE else 'Json({...})'} the others would be dead letters."
+    )
 
 
 def _hint(found: Inferred) -> str:
@@ -191,10 +233,17 @@ def _keys(keys: Sequence[bytes | None], values: Sequence[bytes], found: Inferred
     columns = found.form.columns or {}
     if not present:
         return _Keys((), "The records have no keys. Aggregates need a topic that is keyed.")
+    if all(map(_framed, present)):
+        told = (
+            "The records' keys are as a registry's clients write them: key_format=Registered(...)"
+        )
+        return _Keys((), told)
     same = _same(keys, values, found)
     if same is not None:
         return _Keys(
-            (f"partitioned_by={quoted(same)}",), f"The records' keys are the text of {same!r}."
+            (f"partitioned_by={quoted(same)}",),
+            f"The records' keys are the text of {same!r}.",
+            f", key={quoted(same)}",
         )
     formatted = infer(present) if all(present) else None
     if formatted is not None and isinstance(formatted.form, Json) and formatted.form.columns:
@@ -206,7 +255,7 @@ def _keys(keys: Sequence[bytes | None], values: Sequence[bytes], found: Inferred
         return _Keys((), f"The records' keys are no text: the first is {present[0][:20]!r}.")
     name = next(n for n in ("key", "record_key", "key_of_record_") if n not in columns)
     told = f"The records' keys are text, as {present[0][:40].decode(errors='ignore')!r}."
-    return _Keys((f'key="{name}"',), told)
+    return _Keys((f'key="{name}"',), told, f', key="{name}"')
 
 
 def _same(keys: Sequence[bytes | None], values: Sequence[bytes], found: Inferred) -> str | None:
@@ -228,7 +277,7 @@ def _formatted(found: Inferred, columns: Mapping[str, DataType], *, every: bool)
     if not every and isinstance(form, Json):
         form = replace(form, optional=frozenset(names))
     arguments = [f"key_format={_code(Inferred(form)).line()}"]
-    prefix = ""
+    prefix = written = ""
     if not set(names).isdisjoint(columns):
         prefix = "key_"
         while not {prefix + name for name in names}.isdisjoint(columns):
@@ -237,4 +286,6 @@ def _formatted(found: Inferred, columns: Mapping[str, DataType], *, every: bool)
     if every:
         listed = ", ".join(quoted(prefix + name) for name in names)
         arguments.append(f"partitioned_by=[{listed}]")
-    return _Keys(tuple(arguments), "The records' keys are JSON.")
+        # With a prefix the key's members would be written under other names than they had.
+        written = "" if prefix else f", key=[{listed}], key_format=Json()"
+    return _Keys(tuple(arguments), "The records' keys are JSON.", written)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -27,7 +27,6 @@ from processor.formats.csv import Csv
 from processor.formats.declared import TIME_FORMS
 from processor.formats.epoch import Unit
 from processor.formats.json import Json
-from processor.formats.nested import made
 from processor.formats.text import Text
 from processor.formats.times import READ_FORMS, parse_times
 
@@ -41,6 +40,7 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+
 _ISO_DATE: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _CLOCK: Final = re.compile(r"[0-9]{2}:[0-9]{2}(?::[0-9]{2})?(?:\.[0-9]+)?")
 _DATED: Final = re.compile(r"[0-9]{1,4}[-/][0-9]{1,2}[-/][0-9]{1,4}[T ][0-9]{1,2}:.*")
+_ZONE: Final = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$")
 # 2000 to 2040: wider, and the numbers on goods are milliseconds.
 _TIMES_S: Final = 946_684_800, 2_208_988_800
 _UNITS: Final[Mapping[Unit, int]] = {"s": 1, "ms": 1_000, "us": 1_000_000}
@@ -236,8 +236,13 @@ def _of_texts(texts: Sequence[str]) -> pl.DataType:
         if all(pattern.fullmatch(text) for text in texts):
             column = pl.Series(texts, dtype=pl.String)
             if not parse_times(column, forms, kind).null_count():
-                return kind
+                return _zoned(texts) if pattern is _DATED else kind
     return pl.String()
+
+
+def _zoned(texts: Sequence[str]) -> pl.DataType:
+    """Times that all name their zone keep one, so that they are written with it again."""
+    return pl.Datetime("us", "UTC" if all(map(_ZONE.search, texts)) else None)
 
 
 def _csv(values: Sequence[bytes], bytes_max: int) -> Inferred | None:
@@ -292,31 +297,3 @@ def _cell(text: str) -> Any:
     if _NUMBER.fullmatch(text):
         return float(text)
     return {"true": True, "false": False}.get(text, text)
-
-
-def names_of(kind: DataType) -> Iterator[str]:
-    """A type as it is written in Python, in parts that may stand on lines of their own.
-
-    >>> "".join(names_of(pl.List(pl.Struct({"at": pl.Datetime("us")}))))
-    'pl.List(pl.Struct({"at": pl.Datetime("us")}))'
-    """
-    if isinstance(kind, pl.Struct):
-        yield "pl.Struct({"
-        for number, part in enumerate(kind.fields):
-            yield ", " * bool(number) + f"{quoted(part.name)}: "
-            yield from names_of(made(part.dtype))
-        yield "})"
-    elif isinstance(kind, pl.List):
-        yield "pl.List("
-        yield from names_of(made(kind.inner))
-        yield ")"
-    elif isinstance(kind, pl.Datetime):
-        yield f'pl.Datetime("{kind.time_unit}")'
-    else:
-        yield f"pl.{kind}"
-
-
-def quoted(text: str) -> str:
-    """A text as it is written in Python, in double quotes."""
-    inner = repr(f"'{text}")[2:-1]  # a single quote inside makes the quotes double
-    return f'"{inner}"' if '"' not in text else repr(text)

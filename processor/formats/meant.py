@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import polars as pl
 
+from processor.formats.spelling import quoted, spelt
+
 _CALLED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("str", "string", "text", "varchar", "utf8"), "pl.String"),
     **dict.fromkeys(("int", "long", "bigint"), "pl.Int64"),
@@ -38,8 +40,8 @@ def meant(kind: object, *, deep: bool = False) -> str | None:
     >>> meant(pl.Object)
     """
     if isinstance(kind, Mapping | list | tuple):
-        spelt = _spelt(kind) if deep else None
-        return spelt and f"write {spelt}"
+        right = _spelt(kind) if deep else None
+        return right and f"write {right}"
     if isinstance(kind, pl.DataType) or (isinstance(kind, type) and issubclass(kind, pl.DataType)):
         return None
     if (right := _spelt(kind)) is None:
@@ -68,7 +70,7 @@ def meant_columns(columns: object) -> str:
 
 
 def _members(types: Mapping[str, str]) -> str:
-    told = ", ".join(f'"{name}": {kind}' for name, kind in types.items())
+    told = ", ".join(f"{quoted(name)}: {kind}" for name, kind in types.items())
     return f"{{{told}}}"
 
 
@@ -81,24 +83,11 @@ def _spelt(kind: Any) -> str | None:
     if isinstance(kind, list | tuple):
         item = _spelt(kind[0]) if len(kind) == 1 else None
         return item and f"pl.List({item})"
-    if isinstance(kind, pl.DataType):
-        return _of_polars(kind)
-    if isinstance(kind, type) and issubclass(kind, pl.DataType):
-        return f"pl.{kind.__name__}"
+    if isinstance(kind, pl.DataType) or (isinstance(kind, type) and issubclass(kind, pl.DataType)):
+        return spelt(kind)
     if type(kind).__module__.startswith("pyarrow"):
         return _of_arrow(kind)
     return _CALLED.get((kind if isinstance(kind, str) else getattr(kind, "__name__", "")).lower())
-
-
-def _of_polars(kind: pl.DataType) -> str:
-    if isinstance(kind, pl.Struct):
-        return f"pl.Struct({_members({f.name: str(_spelt(f.dtype)) for f in kind.fields})})"
-    if isinstance(kind, pl.List):
-        return f"pl.List({_spelt(kind.inner)})"
-    if isinstance(kind, pl.Datetime):
-        zone = f', "{kind.time_zone}"' if kind.time_zone else ""
-        return f'pl.Datetime("{kind.time_unit}"{zone})'
-    return f"pl.{kind}"
 
 
 def _of_arrow(kind: Any) -> str | None:

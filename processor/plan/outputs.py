@@ -18,6 +18,7 @@ from processor.formats.cloudevents import CloudEvents
 from processor.formats.csv import Csv
 from processor.formats.declared import full
 from processor.formats.json import Json
+from processor.formats.spelling import spelt
 from processor.plan import nodes
 
 
@@ -97,8 +98,8 @@ def _remedy(name: str, have: pl.DataType, wanted: DataType) -> str:
     if have.is_nested():
         return f'make text of it before the sink: .with_columns(pl.col("{name}").cast(pl.String))'
     return (
-        f"say {_shown(have)} in the format, or before the sink "
-        f'.with_columns(pl.col("{name}").cast({_shown(wanted)}))'
+        f"say {spelt(have)} in the format, or before the sink "
+        f'.with_columns(pl.col("{name}").cast({spelt(full(wanted))}))'
     )
 
 
@@ -112,12 +113,3 @@ def _numbers(sink: nodes.Sink, form: Json, have: Mapping[str, pl.DataType]) -> N
                 + (f"and it is {have[name]}" if name in have else "and there is no such column"),
                 remedy="name a column of times, or take it out of the format",
             )
-
-
-def _shown(kind: DataType) -> str:
-    """A type as the user writes it."""
-    kind = full(kind)
-    if isinstance(kind, pl.Datetime):
-        zone = "" if kind.time_zone is None else f', "{kind.time_zone}"'
-        return f'pl.Datetime("{kind.time_unit}"{zone})'
-    return f"pl.{kind}"

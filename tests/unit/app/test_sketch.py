@@ -102,6 +102,62 @@ def test_what_would_be_a_dead_letter_and_what_looks_like_an_envelope_is_told():
     assert "no value" not in code
 
 
+def test_what_a_registry_or_arrow_has_written_is_told_by_the_format_that_takes_it():
+    framed = [b"\0\0\0\0\x07\x02a", b"\0\0\0\0\x09\x02a"]
+    with pytest.raises(SettingsError, match="id of a schema: 7, 9") as refused:
+        sketch("in", [(None, value) for value in framed])
+    assert "Registered(Avro(...))" in refused.value.remedy
+    with pytest.raises(SettingsError, match="Arrow") as refused:
+        sketch("in", [(None, b"\xff\xff\xff\xff\x78\0\0\0")])
+    assert "Arrow({" in refused.value.remedy
+    code = sketch("in", [(framed[0], b'{"a":1}')])
+    assert "key_format=Registered(...)" in code
+    assert source(code).key is None
+    assert source(sketch("in", [(None, value) for value in (*framed, b"a")])).topic == "in"
+
+
+def test_where_some_are_no_json_the_rest_is_told():
+    values = [b'{"a":1}', b' {"a":2}', b"oops", None]
+    code = sketch("in", [(None, value) for value in values])
+    assert "format=Text()" in code
+    assert (
+        '# 2 of the 4 are JSON objects: with Json({"a": pl.Int64}) the others would be dead letters'
+    ) in code
+    wide = b"{%s}" % b",".join(b'"member_%d":1' % number for number in range(50))
+    assert "with Json({...}) the others" in sketch("in", [(None, wide), (None, b"oops")])
+    assert "JSON objects" not in sketch("in", [(None, b"a"), (None, b"{b")])
+
+
+@pytest.mark.parametrize(
+    ("records", "written"),
+    [
+        ([(b"7", b'{"id":7}')], 'write.kafka("in-copy", key="id")'),
+        ([(b"ann", b'{"id":7}')], 'write.kafka("in-copy", key="key")'),
+        ([(b'{"u":1}', b'{"id":7}')], 'write.kafka("in-copy", key=["u"], key_format=Json())'),
+        ([(b'{"id":1}', b'{"id":7}')], 'write.kafka("in-copy")'),
+        ([(None, b'{"id":7}')], 'write.kafka("in-copy")'),
+        ([(b"\xff", b'{"id":7}')], 'write.kafka("in-copy")'),
+    ],
+)
+def test_the_copy_has_the_keys_that_there_were(records, written):
+    code = sketch("in", records)
+    assert code.splitlines()[-1] == f"rows.{written}"
+    source(code)
+
+
+@pytest.mark.parametrize(
+    ("times", "kind"),
+    [
+        (["2026-05-01T09:10:00Z", "2026-05-01T09:10:00.5+02:00"], pl.Datetime("us", "UTC")),
+        (["2026-05-01T09:10:00Z", "2026-05-01T09:10:00"], pl.Datetime("us")),
+        (["2026-05-01 09:10:00"], pl.Datetime("us")),
+    ],
+)
+def test_times_that_all_name_a_zone_keep_one(times, kind):
+    found = source(sketch("in", [(None, b'{"at":"%s"}' % at.encode()) for at in times]))
+    assert found.format.columns == {"at": kind}
+
+
 def test_the_code_is_as_it_is_shown_in_the_guide():
     guide = (Path(__file__).parents[3] / "docs" / "guide.md").read_text()
     code = sketch(

@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from processor import Csv, Json, Text
-from processor.formats.inferred import MEMBERS, infer, names_of, quoted
+from processor.formats.inferred import MEMBERS, infer
+from processor.formats.spelling import quoted, spelt
 
 
 def of(*cells: Any) -> tuple[Any, str, dict[str, str]]:
@@ -155,7 +156,7 @@ def test_large_records_have_a_bound_that_takes_them():
      pl.Struct({"a": pl.List(pl.Struct({"it's": pl.Time})), 'q"': pl.Float64})],
 )  # fmt: skip
 def test_a_type_is_written_as_it_is_read(kind):
-    made = eval("".join(names_of(kind)), {"pl": pl})  # noqa: S307 - our own text
+    made = eval(spelt(kind), {"pl": pl})  # noqa: S307 - our own text
     assert made == kind
 
 
