@@ -32,6 +32,7 @@ from processor.operators.aside import DECODE, Aside, messages_at, origin
 from processor.operators.base import ROW, TASK, Context, Refusal
 from processor.operators.carried import Carried
 from processor.operators.derived import Derived
+from processor.operators.framed import explained
 from processor.plan.nodes import Source
 
 _LOWEST: Final = np.iinfo(np.int64).min
@@ -98,7 +99,9 @@ class Decode:
             frame = frame.with_row_index(ROW)
         keep = np.ones(frame.height, np.bool_)
         keep[[*decoded.bad, *decoded.passed, *refused]] = False
-        bad = {row: Refusal(DECODE, reason) for row, reason in decoded.bad.items()}
+        key = self.source.key_format if self.source else None
+        reasons = explained(decoded.bad, context.slices, self.format, key)
+        bad = {row: Refusal(DECODE, reason) for row, reason in reasons.items()}
         bad.update(refused)
         times = self.times(frame)
         bad.update(self._ahead(times, sizes, keep, context))
