@@ -79,6 +79,14 @@ def column(value: object, what: str, at: Location) -> str:
     return text(value, what, at, right)
 
 
+def takes(value: object, what: str, at: Location) -> str:
+    """The value, if it names a column that takes what the log has of a record."""
+    right = f'name the column that takes it: {what}="{what[0]}"'
+    if what == "key" and isinstance(value, list | tuple | set):
+        right += "; columns of what a key holds come by key_format=Json({...})"
+    return text(value, what, at, right)
+
+
 def event_time(value: object, at: Location) -> tuple[str | None, pl.Expr | None]:
     """The event time's column, and the expression that computes it, if it is one."""
     if value is None or not isinstance(value, pl.Expr):

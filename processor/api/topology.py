@@ -164,7 +164,7 @@ class Reader:
         own = {"timestamp": timestamp, "key": key, "partition": partition, "offset": offset}
         for option, column in own.items():
             if column is not None:
-                arguments.column(column, option, at)
+                arguments.takes(column, option, at)
         named = arguments.header_columns(headers, at)
         if dead_letters is not None:
             arguments.text(dead_letters, "dead_letters", at, 'give a topic\'s name: "trips-dead"')

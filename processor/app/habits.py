@@ -86,6 +86,22 @@ _ELSEWHERE: Final[Mapping[str, str]] = {
 }  # fmt: skip
 
 
+_DRIVER: Final = "Topology, and from processor.testing import TestDriver"
+_IMPORTS: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("F", "window", "count", "sum", "min", "max", "avg", "mean"), "functions as F"),
+    **dict.fromkeys(("col", "lit", "expr", "when"), "Topology; columns are Polars' own: pl.col"),
+    **dict.fromkeys(("KafkaSource", "KafkaConsumer", "Consumer", "Source", "Stream", "Application",
+                     "App", "StreamsBuilder", "SparkSession", "StreamingContext", "Pipeline",
+                     "Dataflow", "StreamExecutionEnvironment", "DataFrame", "KStream", "Agent"),
+                    'Topology, and then Topology("rides").read.kafka("trips", format=...)'),
+    **dict.fromkeys(("SchemaRegistry", "SchemaRegistryClient", "ConfluentAvro"),
+                    "Avro, Registered, and then format=Registered(Avro(...))"),
+    **dict.fromkeys(("TestDriver", "Driver", "TopologyTestDriver"), _DRIVER),
+    **dict.fromkeys(("String", "StringFormat", "Plain"), "Text"),
+}  # fmt: skip
+_KIND: Final = re.compile(r"(Format|Serializer|Deserializer|Serde|Codec)$")
+
+
 def remedy(error: BaseException) -> str | None:
     """What is right instead, where that is known.
 
@@ -99,7 +115,27 @@ def remedy(error: BaseException) -> str | None:
         said = str(error)
         known = next((right for form, right in _SAID if re.search(form, said)), None)
         return known or _arguments(said)
+    if isinstance(error, ImportError) and error.name == "processor":
+        return _import(str(error))
     return None
+
+
+def _import(said: str) -> str | None:
+    """What there is, for a name that the package does not have.
+
+    >>> _import("cannot import name 'KafkaSource' from 'processor' (...)")
+    'from processor import Topology, and then Topology("rides").read.kafka("trips", format=...)'
+    >>> _import("cannot import name 'Jsn' from 'processor' (...)")
+    'from processor import Json'
+    """
+    found = re.search(r"cannot import name '(\w+)'", said)
+    if found is None:
+        return None
+    name = found[1]
+    there = {one.lower(): one for one in dir(processor)}
+    near = difflib.get_close_matches(_KIND.sub("", name).lower(), there, n=1)
+    way = _IMPORTS.get(name) or (there[near[0]] if near else None)
+    return f"from processor import {way}" if way else f"there are {', '.join(there.values())}"
 
 
 def _arguments(said: str) -> str | None:

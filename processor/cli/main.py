@@ -36,6 +36,14 @@ class _Group(click.Group):
             telling.error(error)
             ctx.exit(2)
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            raise options.meant_command(error, args[0]) from None
+
     def main(
         self,
         args: Sequence[str] | None = None,

@@ -23,12 +23,19 @@ def pairs(
     found = {}
     for value in values:
         name, equals, text = value.partition("=")
-        if not equals or not name.strip():
+        if not equals or not name.strip() or "://" in name:
             # What stands there may be a password behind another sign.
             shown = re.split(r"[^\w.-]", name, maxsplit=1)[0]
-            raise click.BadParameter(f"give name=value, not {shown!r}", ctx=ctx, param=parameter)
+            place = f"--{parameter.name.replace('_', '-')}-url" if "://" in value else ""
+            said = f"an address is for {place}" if place in _words(ctx) else "give name=value"
+            raise click.BadParameter(f"{said}, not {shown!r}", ctx=ctx, param=parameter)
         found[name.strip()] = text
     return found or None
+
+
+def _words(ctx: click.Context | None) -> set[str]:
+    """The options of the command that is read."""
+    return {word for p in ctx.command.params for word in p.opts} if ctx else set()
 
 
 def _create(ctx: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
@@ -145,7 +152,21 @@ _ELSEWHERE: Final = {
     **dict.fromkeys(("--registry", "--schema-registry-uri", "--registry-url"),
                     "--schema-registry-url"),
     **dict.fromkeys(("--fail-on-data-loss", "--failOnDataLoss"), "--on-checkpoint-loss"),
-    **dict.fromkeys(("--processing-guarantee", "--semantics"), "--guarantee"),
+    **dict.fromkeys(("--processing-guarantee", "--semantics", "--exactly-once", "--at-least-once"),
+                    "--guarantee"),
+}  # fmt: skip
+
+
+_IN_TOPOLOGY: Final = {
+    **dict.fromkeys(("--value-format", "--format", "--schema", "--value-schema", "--serializer"),
+                    'read.kafka("trips", format=Json({"user": pl.String}))'),
+    **dict.fromkeys(("--key-format", "--key-schema"),
+                    'read.kafka("trips", key_format=Json({"user": pl.String}), format=...)'),
+    **dict.fromkeys(("--output-mode", "--mode"), 'write.kafka("totals", mode="update")'),
+    **dict.fromkeys(("--watermark", "--delay", "--grace"), 'frame.with_watermark("10 minutes")'),
+    **dict.fromkeys(("--window", "--slide"), 'group_by(F.window("at", "1 hour"), "user")'),
+    **dict.fromkeys(("--dead-letters", "--dlq", "--on-error"),
+                    'read.kafka("trips", on_error="dead_letter", dead_letters="bad-trips")'),
 }  # fmt: skip
 
 
@@ -153,12 +174,39 @@ def meant(error: click.ClickException) -> click.ClickException:
     """The error; one that names our option, where that of another system was given."""
     if not isinstance(error, click.NoSuchOption):
         return error
+    if (way := _IN_TOPOLOGY.get(error.option_name)) is not None:
+        said = f"No such option {error.option_name!r}. The topology says it: {way}"
+        return click.NoSuchOption(error.option_name, said, ctx=error.ctx)
     near = _ELSEWHERE.get(error.option_name)
-    taken = {word for p in error.ctx.command.params for word in p.opts} if error.ctx else set()
-    if near not in taken:
+    if near not in _words(error.ctx):
         return error
     said = f"No such option {error.option_name!r}. Did you mean {near!r}?"
     return click.NoSuchOption(error.option_name, said, ctx=error.ctx)
+
+
+_COMMANDS: Final = {
+    **dict.fromkeys(("start", "worker", "work", "up", "submit", "launch", "consume", "exec"),
+                    "run TOPOLOGY"),
+    **dict.fromkeys(("plan", "explain", "check", "show", "graph", "topology", "inspect"),
+                    "describe TOPOLOGY"),
+    **dict.fromkeys(("replay", "retry", "resend", "reprocess"), "dlq redrive TOPOLOGY"),
+    **dict.fromkeys(("dead-letters", "deadletters", "dlt", "errors"), "dlq ls TOPOLOGY"),
+    **dict.fromkeys(("reset-offsets", "rewind", "seek", "clean"), "reset TOPOLOGY"),
+    **dict.fromkeys(("sample", "schema", "sketch", "discover"), "infer TOPIC"),
+    **dict.fromkeys(("audit", "compare", "test"), "verify TOPOLOGY"),
+    "help": "--help", "version": "--version",
+}  # fmt: skip
+
+
+def meant_command(error: click.UsageError, name: str) -> click.UsageError:
+    """The error; one that names our command, where that of another system was given, or none."""
+    way = _COMMANDS.get(name.lower())
+    if way is None and (name.endswith(".py") or re.fullmatch(r"[\w/]+[.:][\w.:/]+|\./.+", name)):
+        way = f"run {name}"
+    if way is None or isinstance(error, click.NoSuchOption):
+        return error
+    command = error.ctx.command_path if error.ctx else "processor"
+    return click.UsageError(f"No such command {name!r}. Did you mean `{command} {way}`?", error.ctx)
 
 
 def taking(*options: Decorator) -> Decorator:

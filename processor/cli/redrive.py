@@ -71,8 +71,9 @@ def _route(place: Place, application: str | None, to_topic: str | None) -> Route
 
 
 def _text(route: Route, done: Redriven, dry_run: bool) -> Iterator[str]:
-    verb = "would be sent" if dry_run else "were sent"
-    yield f"{route.app}: {done.sent} dead letters {verb} from {route.letters} to {route.input}"
+    what = "1 dead letter" if done.sent == 1 else f"{done.sent} dead letters"
+    verb = "would be sent" if dry_run else "was sent" if done.sent == 1 else "were sent"
+    yield f"{route.app}: {what} {verb} from {route.letters} to {route.input}"
     if done.doubles:
         yield f"  {done.doubles} are of records that were sent already"
     for why, count in sorted(done.stays.items()):

@@ -82,10 +82,12 @@ def _same(
             )
     for name in have:
         if name not in wanted:
-            raise TopologyError(
-                f"{wrong}the format does not name the column {name!r}",
-                remedy=f"name it in the format, or write the format's alone: .select({columns})",
-            )
+            way = f"write the format's alone: .select({columns})"
+            if have[name] == nodes.HEADERS:
+                way = f'write.kafka(..., headers="{name}") makes headers of it; or {way}'
+            else:
+                way = f"name it in the format, or {way}"
+            raise TopologyError(f"{wrong}the format does not name the column {name!r}", remedy=way)
     for name, kind in wanted.items():
         if have[name] != full(kind):
             raise TopologyError(

@@ -44,22 +44,32 @@ def check(extra: Mapping[str, str]) -> None:
         made(partial(Producer, {plain: value, "log_level": 0}))
 
 
-_OF_SPARK: Final = {
+_ELSEWHERE: Final = {
     "startingoffsets": "--from earliest, latest or a time",
     "startingoffsetsbytimestamp": "--from TIME",
     "maxoffsetspertrigger": "--batch-records-max",
     "failondataloss": "--on-checkpoint-loss; input that is gone stops the run by name",
     "subscribe": 'read.kafka("topic") in the topology',
     "checkpointlocation": "--redis-url",
+    **dict.fromkeys(("schema.registry.url", "avro.schema.registry.url"), "--schema-registry-url"),
+    "basic.auth.user.info": "--schema-registry basic.auth.user.info=...",
+    "auto.register.schemas": "Registered(..., auto_register=True) in the topology",
+    **dict.fromkeys(("key.deserializer", "key.serializer"), "key_format=... in the topology"),
+    **dict.fromkeys(("value.deserializer", "value.serializer"), "format=... in the topology"),
+    "processing.guarantee": "--guarantee",
+    "num.stream.threads": "--workers",
+    "commit.interval.ms": "--interval",
+    "state.dir": "--redis-url",
+    "application.id": 'Topology("name"), or --set app=NAME',
 }
-"""Options of Structured Streaming, as the command line has them, in small letters."""
+"""Options of Structured Streaming and of Kafka's clients in Java, as the command line has them."""
 
 
 def _correction(said: str) -> str:
     """What to do about a setting that the client does not take."""
     unknown = re.search(r'No such configuration property: "(.*?)"', said)
     if unknown is not None:
-        if (way := _OF_SPARK.get(unknown[1])) is not None:
+        if (way := _ELSEWHERE.get(unknown[1])) is not None:
             return f"say {way}"
         meant = nearest(unknown[1])
         return f"did you mean {meant}?" if meant else "its names are those of librdkafka"

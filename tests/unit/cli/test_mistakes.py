@@ -136,6 +136,10 @@ TOPOLOGIES = [
     line("Csv()", "missing 1 required positional argument", "Csv takes columns, separator"),
     line("Json({'a': pl.Int64}, mode='PERMISSIVE')", "'mode'", "on_error="),
     line("Text(encoding='latin-1')", "'encoding'", "Bytes()"),
+    line("from processor import JsonSerde", "cannot import name", "processor import Json"),
+    line("from processor import F", "cannot import name", "processor import functions as F"),
+    line("from processor import SparkSession", "cannot import name", ".read.kafka("),
+    line("from processor import Xyzzy", "cannot import name", "there are Arrow, Avro, "),
     line("topology.run()", "a topology has no 'run'", "processor run"),
     line("topology.readStream", "a topology has no 'readStream'", "read.kafka"),
     line("Topology('my app')", "application id 'my app' cannot be used"),
@@ -217,7 +221,22 @@ TOPOLOGIES = [
 ]  # fmt: skip
 OPTIONS = [
     usage("no topology is named", "Missing argument 'TOPOLOGY...'", args=("run",)),
-    usage("an unknown command", "No such command 'start'", args=("start", "mistake")),
+    usage("an unknown command", "No such command 'beginning'", args=("beginning", "mistake")),
+    *(usage(f"another system's command {given}", f"No such command '{given}'", f"{ours}`?",
+            args=(given, "mistake"))
+      for given, ours in (
+          ("start", "run TOPOLOGY"), ("./mistake.py", "run ./mistake.py"),
+          ("mistake.py:topology", "run mistake.py:topology"), ("a.mistake", "run a.mistake"),
+          ("retry", "dlq redrive TOPOLOGY"), ("help", "--help"),
+      )),
+    *(usage(f"what the topology says, {given}", f"'{given}'. The topology says it: ", way,
+            args=("run", "mistake", given, "x"))
+      for given, way in (
+          ("--value-format", "format=Json("), ("--output-mode", 'mode="update"'),
+          ("--watermark", "with_watermark("),
+      )),
+    usage("a registry's address for its settings", "is for --schema-registry-url, not 'http'",
+          args=("run", "mistake", "--schema-registry", "http://user:hunter2@registry:1/?a=b")),
     usage("an unknown option", "'--worker'. Did you mean '--workers'?",
           args=("run", "mistake", "--worker", "2")),
     *(usage(f"another system's {given}", f"'{given}'. Did you mean '{ours}'?",
@@ -225,7 +244,8 @@ OPTIONS = [
       for command, given, ours in (
           ("run", "--broker", "--bootstrap-servers"), ("run", "--once", "--until-caught-up"),
           ("run", "--checkpoint-location", "--redis-url"), ("run", "--master", "--workers"),
-          ("run", "--group-id", "--set"), ("verify", "--conf", "--kafka"),
+          ("run", "--group-id", "--set"), ("run", "--exactly-once", "--guarantee"),
+          ("verify", "--conf", "--kafka"),
       )),
     usage("an option of another command", "No such option '--once'",
           args=("verify", "mistake", "--once")),

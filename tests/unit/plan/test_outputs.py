@@ -64,6 +64,14 @@ def test_other_columns_than_the_format_s_are_refused_at_the_line(
     assert remedy in raised.value.remedy
 
 
+def test_all_headers_are_written_as_headers_and_not_in_a_format() -> None:
+    topology = Topology("headers")
+    rows = topology.read.kafka("in", format=Json({"n": pl.Int64}), headers="h")
+    rows.write.kafka("out", format=Json({"n": pl.Int64}))
+    with pytest.raises(TopologyError, match='headers="h"\\) makes headers of it'):
+        topology.plan()
+
+
 @pytest.mark.parametrize(
     "format_",
     [Csv(KINDS), Json(KINDS), Json(), Json(epoch={"t": "us"}), Csv(dict(reversed(KINDS.items())))],

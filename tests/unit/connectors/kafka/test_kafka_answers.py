@@ -434,6 +434,7 @@ def test_a_client_that_does_not_take_its_settings_says_what_to_correct():
             'No such configuration property: "startingoffsets"',
             "say --from earliest, latest or a time",
         ),
+        ('No such configuration property: "schema.registry.url"', "say --schema-registry-url"),
         ("Unsupported SASL mechanism: X", "say --kafka sasl.mechanism=PLAIN"),
         ("no", "correct it: it stands in --kafka"),
     ):
