@@ -18,6 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from processor.connectors.partitioner import partition as partition_of
+from processor.formats.base import many_rows
 from processor.formats.registered import Registered
 from processor.model.batch import Sample
 from processor.plan.nodes import Plan
@@ -28,6 +29,7 @@ ONE_IN: Final = 2048
 _KEYS_MIN: Final = 4  # fewer lie by chance where a partitioner puts them
 _SHOWN_MAX: Final = 60
 _HOMES_MAX: Final = 4096
+_MANY: Final = "; the rows of one record are all to be of its key: a record for each key"
 _MASK: Final = 0xFFFFFFFF
 _DEFAULT: Final = "partitioner=murmur2_random in librdkafka, Kafka's own clients without a setting"
 
@@ -53,6 +55,7 @@ class Keys:
         self._known: list[Sample] = []
         self._untold = True
         self._otherwise = not self._written  # no key seen so far says what its column says
+        self._many = many_rows(source.format) is not None
         self._homes: dict[str, tuple[int, bytes]] = {}
         form = source.key_format if self._written and partitions > 1 else None
         self._form = form if isinstance(form, Registered) and form.numbered else None
@@ -156,7 +159,7 @@ class Keys:
                 f"the column is {text!r}, so that records of one group may lie in several "
                 "partitions, with a total in each. Name the column that the topic is keyed by "
                 f"(partitioned_by=), or write it keyed by {self._column!r} first, by a topology of "
-                "its own"
+                "its own" + (_MANY if self._many else "")
             )
         home = partition_of(text.encode(), self._partitions)
         return (

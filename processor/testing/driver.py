@@ -136,8 +136,10 @@ class TestDriver:
     ) -> None:
         """Append records to the input topic: text, bytes, or mappings that become JSON.
 
-        ``None`` is a record without a value; where the topic's format has a schema, mappings become
-        its records. All have the same ``key`` and the same ``headers``; a mapping becomes a key as
+        ``None`` is a record without a value. Where the topic's format has a schema, mappings become
+        its records, of what a column's type takes: a datetime, Decimal or bytes, no text of them
+        (Avro; Arrow, a record for each); of Protobuf what a message is made of; JSON as it is.
+        All have the same ``key`` and the same ``headers``; a mapping becomes a key as
         the topic's format of keys has it.
         """
         source = self.plan.source()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import polars as pl
 import pytest
 
-from processor import Json, Topology
+from processor import Arrow, Json, Topology
 from processor import functions as F
 from processor.cli.verify import verified
 from processor.connectors.partitioner import partition as murmur2
@@ -125,6 +125,20 @@ def test_keys_that_are_numbers_in_bytes_lie_where_these_belong(
                         partition=murmur2(key, 4))  # fmt: skip
     driver.run()
     assert driver.noted == []
+
+
+def test_a_record_of_many_rows_is_to_have_rows_of_its_key() -> None:
+    form = Arrow({"user": pl.String, "n": pl.Int64})
+    topology = Topology("sums")
+    rows = topology.read.kafka("rides", format=form, partitioned_by="user")
+    rows.group_by("user").agg(n=F.sum("n")).write.kafka("out", key="user", mode="update")
+    driver = TestDriver(topology, partitions=4)
+    ((_, value),) = form.pack(pl.DataFrame({"user": [f"u{n}" for n in range(9)], "n": [1] * 9}))
+    driver.log.feed("rides", [value], keys=[b"batch"], partition=murmur2(b"batch", 4))
+    driver.run()
+    (told,) = driver.noted
+    assert "the topic is not keyed by 'user'" in told
+    assert told.endswith("the rows of one record are all to be of its key: a record for each key")
 
 
 @pytest.mark.parametrize("size", [1, 20, 20_000])
