@@ -83,6 +83,9 @@ class OfAvro:
         reader, most = self._reader(), self.form.value_bytes_max
         try:
             writer = parse(schema.text, [text for _, text in texts_of(schema.references)])
+        except SchemaError as error:
+            raise UnfitError(str(error)) from error
+        try:
             return partial(AvroReader(reader, writer).decode, bytes_max=most)
         except SchemaError as error:
             kept = [each for each in reader.fields if lenient and _gives(writer, reader, each)]

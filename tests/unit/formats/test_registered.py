@@ -393,6 +393,19 @@ def test_avro_fields_that_vanish_or_change_go_on_only_where_null_may_be(
         registered(client, Avro(RIDE), on_schema_change="stop").decode([value])
 
 
+@pytest.mark.parametrize("choice", ["dead_letter", "continue"])
+def test_a_schema_that_is_none_makes_its_records_bad_and_stops_nobody(client, choice):
+    class Broken:
+        name = "a registry"
+
+        def read(self, ids, kind):
+            return dict.fromkeys(ids, Schema(kind, '{"type":"record","name":"R","fields":[{}]}'))
+
+    form = Registered(Avro(RIDE), on_schema_change=choice).of("orders")
+    form.connect(Broken())
+    assert "schema 3 does not fit" in form.decode([framed(3, b"a")]).bad[0]
+
+
 def test_an_avro_schema_may_refer_to_others(registry):
     line = {"type": "record", "name": "Line", "namespace": "shop",
             "fields": [{"name": "sku", "type": "string"}]}  # fmt: skip
