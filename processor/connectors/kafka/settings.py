@@ -58,6 +58,22 @@ ROLES = ("consumer", "producer", "admin")
 RECORD_BYTES_MAX = 10 * 1024 * 1024
 
 
+# How properties begin that one kind of client has alone (the column C/P of CONFIGURATION.md).
+_ALONE = {
+    "consumer": (
+        "allow.auto.", "auto.offset.reset", "check.crcs", "coordinator.query", "enable.auto.",
+        "enable.partition",
+        "fetch.", "group.", "heartbeat.", "isolation.", "max.partition.fetch", "max.poll.",
+        "partition.assignment", "queued.", "session.",
+    ),
+    "producer": (
+        "acks", "batch.", "compression.", "delivery.", "enable.idempotence", "linger.",
+        "message.send", "message.timeout", "partitioner", "queue.buffering", "queuing.",
+        "request.required", "request.timeout", "retries", "sticky.", "transaction",
+    ),
+}  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """Where the brokers are and how to talk to them. ``extra`` may hold secrets: never shown."""
@@ -70,10 +86,14 @@ class Connection:
     def extras(self, role: str) -> dict[str, str]:
         """The extra settings of one client; ``consumer.``, ``producer.`` say for which alone.
 
-        >>> Connection("b", {"ssl.ca.location": "c", "producer.linger.ms": "9"}).extras("producer")
+        What only the other kind of client has is left out: this one would warn of it.
+
+        >>> extra = {"ssl.ca.location": "c", "producer.linger.ms": "9", "fetch.min.bytes": "1"}
+        >>> Connection("b", extra).extras("producer")
         {'ssl.ca.location': 'c', 'linger.ms': '9'}
         """
         prefixes = tuple(f"{name}." for name in ROLES)
+        prefixes += tuple(begin for of, begins in _ALONE.items() for begin in begins if of != role)
         shared = {k: v for k, v in self.extra.items() if not k.startswith(prefixes)}
         own = f"{role}."
         alone = {k.removeprefix(own): v for k, v in self.extra.items() if k.startswith(own)}

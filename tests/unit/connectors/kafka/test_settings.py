@@ -43,6 +43,25 @@ def test_readers_keep_what_they_need_to_connect() -> None:
     assert made["ssl.ca.location"] == "c"
 
 
+def test_no_client_is_given_what_only_the_other_kind_has():
+    given = {
+        "fetch.min.bytes": "1", "max.poll.interval.ms": "9", "group.protocol": "classic",
+        "linger.ms": "5", "batch.size": "9", "compression.type": "lz4", "acks": "all",
+        "retries": "5", "retry.backoff.ms": "50", "client.rack": "a",
+    }  # fmt: skip
+    connection = Connection("127.0.0.1:1", given)
+    both = {"retry.backoff.ms", "client.rack"}
+    assert connection.extras("admin").keys() == both
+    assert connection.extras("consumer").keys() == {
+        "fetch.min.bytes", "max.poll.interval.ms", "group.protocol", *both,
+    }  # fmt: skip
+    assert connection.extras("producer").keys() == given.keys() - {
+        "fetch.min.bytes", "max.poll.interval.ms", "group.protocol",
+    }  # fmt: skip
+    alone = Connection("b", {"producer.fetch.min.bytes": "1"})  # who says so is taken at his word
+    assert alone.extras("producer") == {"fetch.min.bytes": "1"}
+
+
 def test_the_clients_log_is_found_while_an_exception_is_set():
     """The client looks ``log`` up with one set: in a base class it would not be found."""
     assert "log" in vars(type(settings.CLIENT_LOG))
