@@ -62,9 +62,8 @@ RECORD_BYTES_MAX = 10 * 1024 * 1024
 _ALONE = {
     "consumer": (
         "allow.auto.", "auto.offset.reset", "check.crcs", "coordinator.query", "enable.auto.",
-        "enable.partition",
-        "fetch.", "group.", "heartbeat.", "isolation.", "max.partition.fetch", "max.poll.",
-        "partition.assignment", "queued.", "session.",
+        "enable.partition", "fetch.", "group.", "heartbeat.", "isolation.", "max.partition.fetch",
+        "max.poll.", "partition.assignment", "queued.", "session.",
     ),
     "producer": (
         "acks", "batch.", "compression.", "delivery.", "enable.idempotence", "linger.",
