@@ -99,7 +99,7 @@ RUNNING: Final = (
     SET,
     _pairs("--feed", "TOPIC=FILE", "Records to put into the embedded log, by the topic's key."),
     click.option("--print", "show", is_flag=True,
-                 help="Show what is published, on the embedded log: topic, key and value."),
+                 help="Show what is published, on the embedded log: topic, key, value, headers."),
     _value("--from", "earliest|latest|TIME", "earliest",
            "Where a new group begins; TIME is 2026-08-01T12:00:00, in UTC unless it names a zone: "
            "the first record with that timestamp or a later one.", None, "from_"),

@@ -20,13 +20,15 @@ from processor.model.log import Message, TopicPartition
 from processor.plan import nodes
 
 LOOK_S: Final = 0.1
+_OURS: Final = "processor."
+_REASON: Final = "processor.error"
 
 
 class Screen:
     """Shows the rows that go to ``write.console()``; with ``everything`` all that is published.
 
-    A row of the console is its value. Of others topic, key and value are shown, between tabs, and
-    of what was set aside the reason.
+    A row of the console is its value. Of others topic, key and value are shown, between tabs, of
+    what was set aside the reason, and the headers but for the processor's own.
     """
 
     def __init__(self, log: Log, plans: Sequence[nodes.Plan], *, everything: bool) -> None:
@@ -73,10 +75,13 @@ class Screen:
         value = _shown(self._schemed.get(topic), message.value())
         if topic in self._consoles:
             return value
-        headers = dict(headers_of(message))
-        reason = headers.get("processor.error")
         key = _shown(self._keyed.get(topic), message.key())
-        told = [topic, key, value, *([_text(reason)] if reason else [])]
+        told = [topic, key, value]
+        for name, header in headers_of(message):
+            if name == _REASON:
+                told.insert(3, _text(header))
+            elif not name.startswith(_OURS):
+                told.append(f"{name}={_text(header)}")
         return "\t".join(told)
 
 

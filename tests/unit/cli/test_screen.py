@@ -65,6 +65,17 @@ def test_print_shows_all_that_is_published_with_topic_and_key_and_the_reason(run
     assert "no JSON" in reason
 
 
+def test_print_shows_headers_behind_the_value(run):
+    write = """large.select("n", origin=pl.lit("web"), who=pl.col("user")).write.kafka(
+        "told", headers={"origin": "origin", "who": "who"}, watermark=None
+    )"""
+    done = run("--print", write=write)
+    assert done.exit_code == 0, done.output
+    told = [line.split("\t") for line in done.stdout.splitlines() if line.startswith("told\t")]
+    found = sorted((json.loads(value)["n"], headers) for _, _, value, *headers in told)
+    assert found == [(r["n"], ["origin=web", f"who={r['user']}"]) for r in ROWS]
+
+
 def test_without_either_nothing_is_on_the_screen(run):
     done = run()
     assert (done.exit_code, done.stdout) == (0, "")
