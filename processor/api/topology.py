@@ -120,6 +120,7 @@ class Reader:
         offset: str | None = None,
         key_format: Format | None = None,
         key_prefix: str = "",
+        tombstones: nodes.OnTombstone = "bad",
     ) -> Frame:
         """Records of a topic.
 
@@ -152,6 +153,8 @@ class Reader:
                 key that cannot be read makes its record bad; none is null in all of them, if the
                 format has them all as optional, and else bad.
             key_prefix: what the names of these columns begin with, where the value has the same.
+            tombstones: what becomes of a record without a value, of which the format makes no row:
+                ``bad``, as one that cannot be read; ``pass`` leaves it out, counted as filtered.
         """
         at = caller()
         arguments.text(topic, "the topic", at, 'give its name: read.kafka("trips", format=...)')
@@ -172,6 +175,12 @@ class Reader:
             raise TopologyError(
                 f"{at}: on_error={on_error!r}", remedy="say dead_letter, fail or skip"
             )
+        if tombstones not in ("bad", "pass"):
+            raise TopologyError(
+                f"{at}: tombstones={tombstones!r}",
+                remedy='say "bad" or "pass"; a row of them make Text(tombstones=True), '
+                'Bytes(tombstones=True) and Debezium(..., tombstones="row")',
+            )
         arguments.carried(watermark, at, 'frame.with_watermark("10 minutes") sets a delay')
         source = nodes.Source(
             topic,
@@ -190,6 +199,7 @@ class Reader:
             computed,
             key_format and arguments.of_topic(key_format, topic, "key"),
             key_prefix,
+            tombstones,
         )
         return Frame(self._topology, source)
 

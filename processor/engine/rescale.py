@@ -314,7 +314,7 @@ class _Keys:
         for run in log.scan(partition, start, extent.high):
             values = [message.value() for message in run]
             part = Slice(partition, run, values, start, extent.high, None)
-            read_rows = own.read(self._source.format, [part])
+            read_rows = own.read(self._source.format, [part], self._source.tombstones)
             (rows,) = many.by_row([part], read_rows)
             decoded = own.added(read_rows, [rows], self._source)
             texts = self.bytes.of(decoded.frame)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -20,15 +21,29 @@ from processor.formats.registered import Registered
 from processor.model.batch import Slice
 from processor.model.headers import headers_of
 from processor.model.log import Message
-from processor.plan.nodes import HEADERS, Source
+from processor.plan.nodes import HEADERS, OnTombstone, Source
 
 _RECORD = "the record"
 _MICROS = 1_000
 _NO_TIMESTAMP = 0
 
 
-def read(form: Format, slices: Sequence[Slice]) -> Decoded:
-    """The values as columns; with their headers, where a format has a part of a record there."""
+def read(form: Format, slices: Sequence[Slice], tombstones: OnTombstone = "bad") -> Decoded:
+    """The values as columns; with their headers, where a format has a part of a record there.
+
+    A record without a value that the format makes no row of is bad, or ``pass``ed over.
+    """
+    decoded = _read(form, slices)
+    if tombstones == "bad" or not decoded.bad:
+        return decoded
+    values = list(chain.from_iterable(part.values for part in slices))
+    of = range(len(values)) if decoded.records is None else decoded.records
+    none = {row for row in decoded.bad if values[of[row]] is None}
+    kept = {row: why for row, why in decoded.bad.items() if row not in none}
+    return replace(decoded, bad=kept, passed=decoded.passed | none)
+
+
+def _read(form: Format, slices: Sequence[Slice]) -> Decoded:
     values = list(chain.from_iterable(part.values for part in slices))
     if isinstance(form, Registered):
         return _of_registry(form, values, [one for part in slices for one in part.messages])

@@ -66,7 +66,7 @@ class Decode:
 
     def decode(self, slices: Sequence[Slice]) -> tuple[Decoded, Sequence[Slice]]:
         """All records of a batch as columns, and the slices with a message for each row."""
-        decoded = own.read(self.format, slices)
+        decoded = own.read(self.format, slices, self.source.tombstones if self.source else "bad")
         rows = many.by_row(slices, decoded)
         if self.source is not None:
             decoded = own.added(decoded, rows, self.source)

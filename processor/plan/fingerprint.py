@@ -243,7 +243,8 @@ def _own(source: nodes.Source) -> list[str]:
     asked = (source.key, source.headers, source.partition, source.offset)
     form = source.key_format
     keyed = [] if form is None else [f"key {source.key_prefix}{told.format_(form)}"]
-    return [*([f"own {asked}"] if any(asked) else []), *keyed]
+    passed = ["tombstones pass"] if source.tombstones == "pass" else []
+    return [*([f"own {asked}"] if any(asked) else []), *keyed, *passed]
 
 
 def _layout(node: nodes.Aggregate, have: dict[str, pl.DataType]) -> str:

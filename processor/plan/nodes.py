@@ -27,6 +27,7 @@ AHEAD: Final = timedelta(days=1)
 
 Location: TypeAlias = location.Location
 OnError: TypeAlias = Literal["dead_letter", "fail", "skip"]
+OnTombstone: TypeAlias = Literal["bad", "pass"]
 OutputMode: TypeAlias = Literal["append", "update", "complete"]
 Carried: TypeAlias = Literal["carried"]
 Headers: TypeAlias = str | tuple[tuple[str, str], ...]
@@ -45,7 +46,8 @@ class Source:
     The ``watermark`` is that of the records' event times, or is carried by the records. The rest
     are columns that take what the log has of each record: ``timestamp`` when it is of, ``key``,
     ``headers``, ``partition`` and ``offset``. ``key_format`` reads the key's bytes, as columns
-    whose names begin with ``key_prefix``. ``time`` computes the ``event_time``, where that is no
+    whose names begin with ``key_prefix``. ``tombstones`` says what a record without a value is.
+    ``time`` computes the ``event_time``, where that is no
     column of the format or the log.
     """
 
@@ -65,6 +67,7 @@ class Source:
     time: pl.Expr | None = None
     key_format: Format | None = None
     key_prefix: str = ""
+    tombstones: OnTombstone = "bad"
 
     def of_key(self) -> dict[str, pl.DataType]:
         """The columns that are read of the key's bytes, in the order of their format."""
