@@ -49,6 +49,8 @@ Start: TypeAlias = Literal["earliest", "latest"] | datetime
 """Where a new group begins: an end of the log, or its first records of a time or a later one."""
 
 STABLE_S: Final = 1.0
+# The transaction of a worker that was killed is ended by who takes over; others time out.
+UNSTABLE_S: Final = 30.0
 LOST_OFFSETS: Final = (
     "the group's offsets were deleted or have expired: begin anew with `processor reset`, which "
     "publishes again what it reads again; or give another application id. Offsets that another "
@@ -112,13 +114,13 @@ class Recovery:
         self._identity = identity
         self._lineage = lineage
         self._timeout_s = timeout_s
-        self._stable_s = stable_s
+        self._stable_s, self._waited_s = stable_s, 0.0
 
     def load(self, partitions: Collection[TopicPartition]) -> list[Task]:
         """The tasks of partitions; not those, or none, that have to stay pending for now.
 
         Raises `StoreAwayError` when the store does not answer, `RetriableError` when the brokers
-        tell of the past; the same may be tried again.
+        tell of the past, or have told no positions for `UNSTABLE_S`; the same may be tried again.
         """
         ordered = sorted(partitions)
         self.healer.turns()
@@ -134,11 +136,13 @@ class Recovery:
             missing = [p for p in ordered if heads[p] is None]
             if missing:
                 heads |= self._pinned(missing, {p: former[names[p]].begun for p in missing})
-        except RetriableError:
+        except RetriableError as error:
             self._fence({f.owner.transactional_id for f in former.values() if f.owner})
+            self._bear(error)
             return []
         except (FencedError, AbortableError):
             return []
+        self._waited_s = 0.0
         self._checkpointer.newest.check(heads, {p: former[names[p]].newest for p in ordered})
         self._store.begin({name: 0 for name, known in former.items() if not known.begun})
         try:
@@ -154,6 +158,16 @@ class Recovery:
         for task in loaded:
             self._checkpointer.newest.saw(task.partition, task.base.offset)
         return loaded
+
+    def _bear(self, error: RetriableError) -> None:
+        """Try again for a while, then tell: a partition that is never loaded stands still."""
+        self._waited_s += self._stable_s
+        if self._waited_s >= UNSTABLE_S:
+            raise RetriableError(
+                f"the committed positions of {self._identity.app} are not told: {error.message}",
+                remedy="see which transaction of the group is not over; where there is none, "
+                "restart the broker that coordinates the group",
+            ) from error
 
     def mend(self, tasks: Collection[Task]) -> bool:
         """The store has lost what loaded tasks rest on: write it anew, while we are in the group.

@@ -27,13 +27,15 @@ from tests.campaign.exits import Ended, broken, judged
 from tests.campaign.fleet import Fleet
 from tests.campaign.history import History
 from tests.campaign.outages import Outages
-from tests.campaign.progress import LOOK_S, Stalls, Watch
+from tests.campaign.progress import LOOK_S, Past, Seen, Stalls, Watch
 from tests.campaign.servers import UP, begin
 from tests.campaign.terms import PARTITIONS, RIDES, STAGES, Stage
 
 TICK_S = 0.04
 SAY_S = 30.0
 STILL_S = 3.0
+PAST_S = 20.0
+RESTARTS_MOST = 3
 OPTIONS = (
     "--session-timeout", "6s", "--transaction-timeout", "8s", "--interval", "150ms",
     "--batch-records-max", "3000", "--log-format", "json",
@@ -91,6 +93,7 @@ class Campaign:
         self._hindered = dict.fromkeys((stage.app for stage in STAGES), True)
         self._looked_s = self._said_s = self._ticked_s = 0.0
         self._standing: dict[str, dict[int, float]] = {}
+        self.past, self._restarts = Past(), 0
         self._undo: list[tuple[float, Callable[[], object], str]] = []
 
     # From the beginning to the end.
@@ -218,6 +221,7 @@ class Campaign:
             self._standing = self.stalls.look(seen, self._hindered)
             self._hindered = dict.fromkeys(self._hindered, False)
             self._judge_stalls()
+            self._look_at_the_past(seen)
         if self._feeding and self._feed.poll() is not None:
             raise RuntimeError(f"the feed has ended: {self._feed_log.read_text()[-2000:]}")
         self._say_now_and_then()
@@ -241,6 +245,22 @@ class Campaign:
         broker_away = self.broker.state != UP or (self.outages.now()[0] and not heard)
         store_away = self.store.state != UP or (self.outages.now()[1] and not self._pong())
         self.outages.look(broker_away=broker_away, store_away=store_away)
+
+    def _look_at_the_past(self, seen: Seen) -> None:
+        """Do what the workers ask for where the broker tells old positions: restart it."""
+        groups, lasts_s = self.past.look(seen)
+        if not groups:
+            self._restarts = 0
+        self._hindered |= dict.fromkeys(groups, True)
+        if lasts_s < PAST_S or self.broker.state != UP:
+            return
+        told = f"the broker tells {', '.join(groups)} of the past: restarted in order"
+        if self._restarts == RESTARTS_MOST:
+            self.history.find("positions", f"{told} {self._restarts} times, and still does")
+        self._restarts += 1
+        self.history.fault("broker tells of the past", told)
+        self.broker.restart_in_order()
+        self.past.begin_anew()
 
     def _pong(self) -> bool:
         try:

@@ -69,6 +69,31 @@ class Watch(threading.Thread):
 
 
 @dataclass
+class Past:
+    """Sees that the broker tells positions which are older than it told before.
+
+    A coordinator of Kafka 4.1 that has loaded its log after a kill may have read a part of it
+    (`processor/engine/newest.py`). The workers wait for an operator then, and say so.
+    """
+
+    _furthest: dict[tuple[str, int], int] = field(default_factory=dict)
+    _since_s: float | None = None
+
+    def look(self, seen: Seen) -> tuple[list[str], float]:
+        """The groups that it is so of now, and for how many seconds it is so."""
+        told = {(g, p): at for g, found in seen.committed.items() for p, at in found.items()}
+        behind = sorted({g for (g, p), at in told.items() if at < self._furthest.get((g, p), 0)})
+        for place, at in told.items():
+            self._furthest[place] = max(at, self._furthest.get(place, 0))
+        self._since_s = (self._since_s or seen.at_s) if behind else None
+        return behind, seen.at_s - (self._since_s or seen.at_s)
+
+    def begin_anew(self) -> None:
+        """Count the seconds from now on: something was done about it."""
+        self._since_s = None
+
+
+@dataclass
 class Stalls:
     """How long each partition of each group has stood still though there was something to do.
 

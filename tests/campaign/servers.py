@@ -47,6 +47,12 @@ class _Breakable:
                 self._answers = answers
             self._is(UP)
 
+    def restart_in_order(self) -> None:
+        """Stop as an operator does, who lets it write down what it holds, and start again."""
+        self.stop()
+        self._is(DOWN)
+        self.come_back()
+
     def heal(self) -> None:
         self.resume()
         self.come_back()

@@ -14,6 +14,7 @@ import pytest
 from tests.campaign import faults
 from tests.campaign.__main__ import UNAVAILABLE
 from tests.campaign.child import ROOT
+from tests.campaign.progress import Past, Seen
 
 SEED = 2
 ORACLE = ("collect", "expected", "judge", "oracle", "places", "terms")
@@ -59,3 +60,20 @@ def test_the_oracle_knows_nothing_of_what_it_judges(name):
 def test_a_seed_says_which_faults_come_and_when():
     first, again, other = (list(islice(faults.rounds(seed), 9)) for seed in (1, 1, 2))
     assert first == again != other
+
+
+def test_a_broker_that_tells_of_the_past_is_seen_until_it_tells_what_it_told_before():
+    past = Past()
+
+    def look(at_s, **committed):
+        found = {group: {0: at, 1: 5} for group, at in committed.items()}
+        return past.look(Seen(at_s, found, {0: 99, 1: 99}))
+
+    assert look(1.0, a=7, b=7) == ([], 0.0)
+    assert look(2.0, a=9, b=8) == ([], 0.0)
+    assert look(3.0, a=3, b=8) == (["a"], 0.0)
+    assert look(8.0, a=8, b=0) == (["a", "b"], 5.0)
+    past.begin_anew()
+    assert look(9.0, a=8, b=8) == (["a"], 0.0)
+    assert look(10.0, a=9, b=9) == ([], 0.0)
+    assert look(11.0, a=8, b=9) == (["a"], 0.0)

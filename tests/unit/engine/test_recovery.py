@@ -5,6 +5,7 @@ import orjson
 import pytest
 
 from processor.connectors.ports import Owner
+from processor.engine.recovery import UNSTABLE_S
 from processor.engine.reset import reset, steps
 from processor.engine.worker import AUDIT_S
 from processor.errors import InputLostError, RetriableError, StateLostError, StateMismatchError
@@ -649,3 +650,30 @@ def test_a_group_that_has_begun_goes_on_where_it_was_whatever_the_time():
     driver.restart()
     driver.run()
     assert sum(report.records_in for report in driver.reports) == 20
+
+
+def test_positions_that_are_held_open_are_waited_for_and_told_of_when_that_lasts(monkeypatch):
+    driver = TestDriver(totals(), batch_records_max=3)
+    driver.feed(map(ride, range(20)))
+    worker = driver._workers[0]
+    monkeypatch.setattr(worker._recovery, "_stable_s", UNSTABLE_S / 3)
+    committed = worker._consumer.committed
+
+    asked = []
+
+    def held_open(partitions, timeout_s):
+        asked.append(partitions)
+        raise RetriableError("a transaction is open")
+
+    for times in (3, 6):  # what was once told is forgotten
+        committed = worker._consumer.committed
+        monkeypatch.setattr(worker._consumer, "committed", held_open)
+        monkeypatch.setattr(worker._recovery, "_stable_s", UNSTABLE_S / 3)
+        with pytest.raises(RetriableError, match="totals are not told: a transaction is open"):
+            while len(asked) <= times:
+                assert not worker.turn()
+        assert len(asked) == times
+        monkeypatch.setattr(worker._consumer, "committed", committed)
+        driver.run()
+        right(driver, 20)
+        worker.rejoin()
