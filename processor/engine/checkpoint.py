@@ -69,6 +69,7 @@ class Checkpointer:
         plan: the identity of the whole topology.
         lineage: what the input's log calls itself, as far as it is known.
         begun: how many partitions have all been seen to have begun.
+        doubts: how often it is asked again before positions that were there are believed gone.
         description: what the topology keeps in state; every delta tells it.
         probe: called before and after ``snapshot`` and ``collect``; tests crash there.
         unsaved: hears of a snapshot that was not taken.
@@ -87,6 +88,7 @@ class Checkpointer:
         plan: str = "",
         lineage: Callable[[], str] = str,
         begun: Callable[[], int] = int,
+        doubts: int = 0,
         probe: Callable[[str], None] = lambda _: None,
         unsaved: Callable[[Piece, ProcessorError], None] = lambda _, __: None,
     ) -> None:
@@ -96,7 +98,7 @@ class Checkpointer:
         self._plan = plan
         self.lineage, self.begun = lineage, begun
         self._floors: dict[TopicPartition, int] = {}
-        self.newest = Newest()
+        self.newest = Newest(doubts)
         self._store = store
         self._executor = executor
         self._fingerprint = fingerprint

@@ -1,22 +1,34 @@
 """The newest positions that this process has seen committed: the brokers may tell older ones.
 
-A group coordinator that has just loaded its log may answer with what was committed long before
-(Kafka 4.1 was seen to, after a broker was killed: twenty minutes and 16,384 records of its log
-before the last). Who goes on from there publishes all of it again. While a process lives nobody can
-reset its group, so a position that is older than one it has seen is never right.
+A group coordinator that has just loaded its log may answer with what was committed long before, or
+that nothing was (Kafka 4.1 was seen to do both, after a broker was killed: it had read a part of
+its log). Who goes on from there publishes all of it again. While a process lives nobody can reset
+its group, so a position that is older than one it has seen is never right; and that there is none
+where there was one is asked again, for half a minute, before it is believed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from typing import Final
 
-from processor.errors import RetriableError, StateMismatchError
+from processor.errors import RetriableError, StateError, StateMismatchError
 from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest
+
+DOUBTS: Final = 12
+_WAIT: Final = (
+    "wait, or restart the broker that coordinates the group; where the group was reset by others' "
+    "tools, start this process again"
+)
 
 
 class Newest:
     """Remembers positions, and compares what is told with them.
+
+    Args:
+        doubts: how often it is asked again before it is believed that positions are gone; with none
+            of them what this process has seen is no reason to doubt either.
 
     >>> newest, rides = Newest(), TopicPartition("rides", 0)
     >>> newest.saw(rides, 7)
@@ -27,8 +39,9 @@ class Newest:
     processor.errors.RetriableError: rides[0]: the brokers tell the committed offset 5, and 7 ...
     """
 
-    def __init__(self) -> None:
+    def __init__(self, doubts: int = 0) -> None:
         self._offsets: dict[TopicPartition, int] = {}
+        self._doubts, self._doubted = doubts, 0
 
     def saw(self, partition: TopicPartition, offset: int) -> None:
         """A position that is committed."""
@@ -45,15 +58,41 @@ class Newest:
         """
         for partition, head in heads.items():
             known = max(self._offsets.get(partition, 0), noted.get(partition, 0))
-            if head is None or (head.offset < known and not _is_batch(head)):
-                self._offsets.pop(partition, None)  # gone, reset or moved: others look into that
-            elif head.offset < known:
+            if head is None or head.offset >= known:
+                continue  # one that is gone others look into, and may doubt
+            if not _is_batch(head):
+                self._offsets.pop(partition, None)  # reset or moved: others look into that
+            else:
                 raise RetriableError(
                     f"{partition}: the brokers tell the committed offset {head.offset}, and "
                     f"{known} was committed already: what they tell is of the past",
-                    remedy="wait, or restart the broker that coordinates the group; where the "
-                    "group was reset by others' tools, start this process again",
+                    remedy=_WAIT,
                 )
+
+        self._doubted = 0
+
+    def gone(self, partitions: Collection[TopicPartition]) -> StateMismatchError | None:
+        """What is wrong where none is told, and this process has seen one; ``None``: nothing."""
+        for partition in partitions if self._doubts else ():
+            if (known := self._offsets.get(partition, 0)) > 0:
+                return StateMismatchError(
+                    f"{partition}: the brokers tell no committed offset, and {known} was committed "
+                    "already: what they tell is of the past",
+                    remedy=_WAIT,
+                )
+        return None
+
+    def doubt(self, error: StateError, *, seen: bool) -> None:
+        """Raise `RetriableError` the first times that a position is told to be gone.
+
+        Always, where this process has ``seen`` it.
+        """
+        self._doubted += 1
+        if seen or self._doubted <= self._doubts:
+            raise RetriableError(
+                f"{error.message}: asked again, as a broker that was just started may not know yet",
+                remedy=error.remedy,
+            ) from error
 
 
 def _is_batch(head: Committed) -> bool:

@@ -9,6 +9,7 @@ from typing import Literal
 from processor.engine.batcher import Limits
 from processor.engine.checkpoint import Piece
 from processor.engine.heal import STEP_S, Healed, Policy
+from processor.engine.newest import DOUBTS
 from processor.engine.protocol import Verdict
 from processor.engine.recovery import STABLE_S, Start
 from processor.engine.upgrade import Upgraded
@@ -44,6 +45,7 @@ class Options:
     limits: Limits = field(default_factory=Limits)
     timeout_s: float = 10.0
     stable_s: float = STABLE_S
+    doubts: int = DOUBTS
     on_checkpoint_loss: Policy = "stop"
     allow_dropped_state: bool = False
     heal_step_s: float = STEP_S

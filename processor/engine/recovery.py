@@ -52,9 +52,10 @@ STABLE_S: Final = 1.0
 # The transaction of a worker that was killed is ended by who takes over; others time out.
 UNSTABLE_S: Final = 30.0
 LOST_OFFSETS: Final = (
-    "the group's offsets were deleted or have expired: begin anew with `processor reset`, which "
-    "publishes again what it reads again; or give another application id. Offsets that another "
-    "tool sets do not name the checkpoint that belongs to them"
+    "the group's offsets were deleted or have expired, or a broker that was killed has lost track "
+    "of them, and knows them again when it is restarted in order: see whether that is so. Begin "
+    "anew with `processor reset`, which publishes again what it reads again; or give another "
+    "application id. Offsets that another tool sets do not name their checkpoint"
 )
 RAISED: Final = (
     "start with --on-partitions-raised rebuild, which deals the state out anew by key where that "
@@ -81,6 +82,14 @@ class Identity:
     outputs: tuple[str, ...] = ()
     set_aside: tuple[str, ...] = ()
     changelog: str | None = None
+
+
+class _GoneError(Exception):
+    """Positions are not there any more, as the store or topics tell, or as was ``seen`` here."""
+
+    def __init__(self, error: StateError, *, seen: bool = False) -> None:
+        super().__init__(error)
+        self.error, self.seen = error, seen
 
 
 class Recovery:
@@ -129,20 +138,9 @@ class Recovery:
         if owner is None:
             return []
         former = self._acquire(names.values(), owner)
-        try:
-            self._lineage.ask()
-            heads = self._consumer.committed(ordered, self._stable_s)
-            self._lineage.check()
-            missing = [p for p in ordered if heads[p] is None]
-            if missing:
-                heads |= self._pinned(missing, {p: former[names[p]].begun for p in missing})
-        except RetriableError as error:
-            self._fence({f.owner.transactional_id for f in former.values() if f.owner})
-            self._bear(error)
+        heads = self._heads({p: former[names[p]] for p in ordered})
+        if heads is None:
             return []
-        except (FencedError, AbortableError):
-            return []
-        self._waited_s = 0.0
         self._checkpointer.newest.check(heads, {p: former[names[p]].newest for p in ordered})
         self._store.begin({name: 0 for name, known in former.items() if not known.begun})
         try:
@@ -158,6 +156,31 @@ class Recovery:
         for task in loaded:
             self._checkpointer.newest.saw(task.partition, task.base.offset)
         return loaded
+
+    def _heads(
+        self, former: Mapping[TopicPartition, Former]
+    ) -> Mapping[TopicPartition, Committed | None] | None:
+        """Where the tasks go on, new ones where they begin; ``None``: they stay pending."""
+        newest = self._checkpointer.newest
+        try:
+            self._lineage.ask()
+            heads = self._consumer.committed(list(former), self._stable_s)
+            self._lineage.check()
+            missing = {p: known.begun for p, known in former.items() if heads[p] is None}
+            if error := newest.gone(missing):
+                raise _GoneError(error, seen=True)
+            heads |= self._pinned(missing) if missing else {}
+        except RetriableError as error:
+            self._fence({f.owner.transactional_id for f in former.values() if f.owner})
+            self._bear(error)
+            return None
+        except (FencedError, AbortableError):
+            return None
+        except _GoneError as gone:
+            newest.doubt(gone.error, seen=gone.seen)
+            raise gone.error from None
+        self._waited_s = 0.0
+        return heads
 
     def _bear(self, error: RetriableError) -> None:
         """Try again for a while, then tell: a partition that is never loaded stands still."""
@@ -197,33 +220,29 @@ class Recovery:
         self._probe("after:acquire")
         return former
 
-    def _pinned(
-        self, partitions: Collection[TopicPartition], begun: Mapping[TopicPartition, bool]
-    ) -> dict[TopicPartition, Committed | None]:
+    def _pinned(self, begun: Mapping[TopicPartition, bool]) -> dict[TopicPartition, Committed]:
         try:
-            return self._pin(partitions, begun)
+            return self._pin(begun)
         except StateError as error:
-            if not self._moved(dict.fromkeys(partitions)):
-                raise
+            if not self._moved(dict.fromkeys(begun)):
+                raise _GoneError(error) from error
             raise FencedError(f"another worker has begun meanwhile: {error.message}") from error
 
-    def _pin(
-        self, partitions: Collection[TopicPartition], begun: Mapping[TopicPartition, bool]
-    ) -> dict[TopicPartition, Committed | None]:
+    def _pin(self, begun: Mapping[TopicPartition, bool]) -> dict[TopicPartition, Committed]:
         """Begin where the log does, ends or has come to a time, and commit that it was there."""
         pinned: dict[TopicPartition, Committed] = {}
-        topic = next(iter(partitions)).topic
+        topic = next(iter(begun)).topic
         heads = self._log.committed(self._identity.app, topic)
         manifests = {p: manifest_of(p, head) for p, head in heads.items()}
         for partition, manifest in manifests.items():
             self._check(partition, manifest)
         published = self._check_new(topic) if not heads else None
-        former = min((m.partitions for m in manifests.values()), default=len(partitions))
+        former = min((m.partitions for m in manifests.values()), default=len(begun))
         known = max((m.begun for m in manifests.values()), default=0)
         timed = self._timed(topic)
-        for partition in partitions:
+        for partition, has_begun in begun.items():
             self._check_known(partition)
-            self._check_first(partition, begun=begun[partition] or partition.partition < known)
+            self._check_first(partition, begun=has_begun or partition.partition < known)
             extent = self._consumer.extent(partition, self._timeout_s)
             # Of a partition that was added while the group was at work, nothing was read yet.
             added = bool(manifests) and partition.partition >= former
@@ -233,7 +252,7 @@ class Recovery:
         self._consumer.commit(pinned, self._timeout_s)
         if published:
             self._note(published)
-        return dict(pinned)
+        return pinned
 
     def _timed(self, topic: str) -> Mapping[TopicPartition, int]:
         """Where the partitions begin, if that is a matter of time."""

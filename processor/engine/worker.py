@@ -97,7 +97,8 @@ class Worker:
             store, executor, self._identity.fingerprint, partitions, self.transactional_id,
             changelog=self._changelog, description=str(self._description),
             plan=identity(plan), lineage=lambda: self._lineage.identity,
-            begun=lambda: self._succession.begun, probe=probe, unsaved=self._listener.unsaved,
+            doubts=options.doubts, begun=lambda: self._succession.begun,
+            probe=probe, unsaved=self._listener.unsaved,
         )  # fmt: skip
         self.pace = Pace(clock, records_max=options.limits.records_max, limit_s=math.inf)
         self._batches = 0

@@ -104,7 +104,7 @@ class TestDriver:
         self.healed: list[Healed] = []
         self.upgraded: list[Upgraded] = []
         self._options = Options(
-            guarantee, limits=limits, timeout_s=0.0, stable_s=0.0,
+            guarantee, limits=limits, timeout_s=0.0, stable_s=0.0, doubts=0,
             on_checkpoint_loss=on_checkpoint_loss, heal_step_s=0.0,
             allow_dropped_state=allow_dropped_state,
         )  # fmt: skip

@@ -34,7 +34,7 @@ from tests.campaign.terms import PARTITIONS, RIDES, STAGES, Stage
 TICK_S = 0.04
 SAY_S = 30.0
 STILL_S = 3.0
-PAST_S = 20.0
+PAST_S = 8.0
 RESTARTS_MOST = 3
 OPTIONS = (
     "--session-timeout", "6s", "--transaction-timeout", "8s", "--interval", "150ms",

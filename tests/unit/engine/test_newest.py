@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from processor.engine.newest import Newest
+from processor.engine.newest import DOUBTS, Newest
 from processor.engine.reset import reset, steps
-from processor.errors import RetriableError
+from processor.errors import RetriableError, StateMismatchError
 from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest
 from processor.testing import TestDriver
@@ -43,11 +43,34 @@ def test_where_somebody_has_set_the_group_to_is_for_others_to_look_into():
         newest.check({A: Committed(3, metadata)})
 
 
-def test_one_that_is_gone_is_for_others_to_look_into():
+def test_what_was_seen_is_known_though_nothing_is_told_meanwhile():
     newest = Newest()
     newest.saw(A, 9)
     newest.check({A: None})
-    newest.check({A: head(1)})
+    with pytest.raises(RetriableError, match="offset 1, and 9 was committed"):
+        newest.check({A: head(1)})
+
+
+def test_one_that_is_gone_is_doubted_for_a_while_and_always_where_it_was_seen_here():
+    newest, lost = Newest(doubts=2), StateMismatchError("it had one", remedy="reset")
+    for _ in range(2):  # what was told in between begins the doubts anew
+        for _ in range(2):
+            with pytest.raises(RetriableError, match="it had one: asked again"):
+                newest.doubt(lost, seen=False)
+        newest.doubt(lost, seen=False)
+        newest.check({A: head(3)})
+    for _ in range(5):
+        with pytest.raises(RetriableError):
+            newest.doubt(lost, seen=True)
+    assert newest.gone([A]) is None
+    newest.saw(A, 9)
+    assert newest.gone([B]) is None
+    assert "none" not in str(newest.gone([A, B]))
+    assert "9 was committed already" in str(newest.gone([A, B]))
+    without = Newest()
+    without.saw(A, 9)
+    assert without.gone([A]) is None
+    without.doubt(lost, seen=False)
 
 
 def told_of_the_past(topology):
@@ -64,6 +87,11 @@ def told_of_the_past(topology):
     right = dict(group.committed)
     group.committed.update(before)
     return driver, group.committed, right
+
+
+def doubtful(driver):
+    """Doubts as a real worker has them; a driver has none."""
+    driver._workers[0]._checkpointer.newest._doubts = DOUBTS
 
 
 @pytest.mark.parametrize("topology", [stateless, totals])
@@ -94,3 +122,36 @@ def test_a_group_that_was_reset_begins_where_it_was_told_to():
     driver.stop()
     reset(driver.plan, driver.log, driver.store, steps(driver.plan, driver.log, driver.store, "4"))
     newest.check(driver.committed())
+
+
+@pytest.mark.parametrize("topology", [stateless, totals])
+def test_a_broker_that_tells_of_nothing_is_asked_again_by_who_knows_better(topology):
+    driver, told, right = told_of_the_past(topology)
+    doubtful(driver)
+    told.clear()
+    if topology is stateless:  # the process remembers, whatever Redis does
+        driver.store._begun.clear()
+        driver.store._owners.clear()
+    driver._workers[0].rejoin()
+    published = len(driver.values("out"))
+    for _ in range(40):
+        assert not driver.turn()
+    assert told == {}
+    told.update(right)
+    driver.feed([ride(n) for n in range(40, 45)])
+    driver.run()
+    assert len(driver.values("out")) > published
+    assert [one.offset for one in driver.committed().values()] == [45]
+
+
+@pytest.mark.parametrize("topology", [stateless, totals])
+def test_one_that_starts_just_then_stops_by_name_when_it_has_asked_often_enough(topology):
+    driver, told, _ = told_of_the_past(topology)
+    driver.kill()
+    told.clear()
+    driver.restart()
+    doubtful(driver)
+    with pytest.raises(StateMismatchError, match="no committed offset"):
+        for _ in range(100):
+            driver.turn()
+    assert len([step for step in driver.steps if step == "before:acquire"]) > DOUBTS
