@@ -215,7 +215,7 @@ def main() -> None:
     parser.add_argument("--stage", type=int, choices=(1, 2, 3), default=1)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--clean", action="store_true",
-                        help=f"without the {MALFORMED:.1%} that stage 1 cannot read")  # fmt: skip
+                        help=f"without the {MALFORMED:.1%}% that stage 1 cannot read")  # fmt: skip
     options = parser.parse_args()
     timers = Timers()
     for kind, names in STEPS.items():

@@ -313,7 +313,8 @@ class Csv:
             )
             return next(reader)
         except csv.Error as error:
-            raise ValueError(f"cannot be split: {error}") from error
+            told = "a line break outside quotes" if "new-line" in str(error) else error
+            raise ValueError(f"cannot be split: {told}") from error
 
     def _without_ends(self, text: pl.Series, rows: pl.Series) -> tuple[pl.Series, pl.Series]:
         """``rows`` without the line break at their end and the mark at their beginning.

@@ -52,7 +52,7 @@ def apart(values: Values, headers: Sequence[Headers] | None, header: str = HEADE
 
     >>> found = apart([b"\0\0\0\0\7ab", b"{}", b"\0\0\0\0\7cd"], None)
     >>> found.payloads(7), found.bad
-    ([b'ab', b'cd'], {1: "it begins with the byte 123, and not with 0 and a schema's number"})
+    ([b'ab', b'cd'], {1: "it begins with '{', as JSON does, and not with 0 and a schema's number"})
     """
     column = pl.Series(values, dtype=pl.Binary)
     rows: dict[int | str, list[Rows]] = {}
@@ -124,7 +124,8 @@ def _without(value: bytes | None) -> str:
     if not value:
         return "the record is empty"
     if value[0]:
-        return f"it begins with the byte {value[0]}, and not with 0 and a schema's number"
+        first = "'{', as JSON does" if value[:1] == b"{" else f"the byte {value[0]}"
+        return f"it begins with {first}, and not with 0 and a schema's number"
     return f"it ends within the schema's number, after {len(value)} bytes"
 
 

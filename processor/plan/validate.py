@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats.base import SchemaFormat
+from processor.formats.cloudevents import CloudEvents
 from processor.plan import (
     beside,
     carried,
@@ -92,18 +96,38 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
         raise TopologyError(
             f"{source.at}: the computed event time is called {source.event_time!r}, as a column is "
             f"that {source.topic!r} has",
-            remedy='give it a name of its own: event_time=(...).alias("at")',
+            remedy="give it a name that no column has: event_time=(...).alias("
+            f'"{next(n for n in _names_of_time(source.event_time or "at") if n not in have)}")',
         )
     if source.time is None and source.event_time in getattr(source.format, "optional", ()):
         raise TopologyError(
             f"{source.at}: event_time={source.event_time!r} may be missing",
-            remedy="take it out of the format's optional columns (of CloudEvents say "
-            'required={"time"}); or compute it, which makes a record without it bad: '
-            f'event_time=pl.col("{source.event_time}").alias("at")',
+            remedy=_as_certain(source, have),
         )
     _topic(source.topic, source.at)
     if source.dead_letters is not None:
         _topic(source.dead_letters, source.at)
+
+
+def _as_certain(source: nodes.Source, have: Mapping[str, pl.DataType]) -> str:
+    """How an event time that may be missing becomes one that is there."""
+    name = next(n for n in _names_of_time(str(source.event_time)) if n not in have)
+    way = (
+        "compute it, which makes a record without it bad: "
+        f'event_time=pl.col("{source.event_time}").alias("{name}")'
+    )
+    if isinstance(source.format, CloudEvents):
+        of = {column: attribute for attribute, column in source.format.attributes.items()}
+        if (attribute := of.get(str(source.event_time))) is not None:
+            return f'say required={{"{attribute}"}}; or {way}'
+    if isinstance(source.format, SchemaFormat):
+        return f"{way}; or have the schema say that it is always there"
+    return f"take it out of the format's optional columns; or {way}"
+
+
+def _names_of_time(column: str) -> Iterator[str]:
+    yield from ("at", "time", "happened")
+    yield from (f"{column}_{number}" for number in itertools.count(2))
 
 
 def _topic(name: str, at: nodes.Location) -> None:

@@ -116,7 +116,7 @@ def test_a_key_that_cannot_be_read_makes_its_record_bad_with_the_reason():
     found = reasons(driver)
     assert all(reason.startswith("key: ") for reason in found)
     assert len(found) == 7
-    assert "key: it begins with the byte 123, and not with 0 and a schema's number" in found
+    assert "key: it begins with '{', as JSON does, and not with 0 and a schema's number" in found
     assert "key: it ends within the schema's number, after 3 bytes" in found
     assert "key: the schema registry at mock://test has no schema 77" in found
     assert "key: the record has none" in found

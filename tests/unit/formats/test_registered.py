@@ -65,7 +65,7 @@ def test_each_bad_record_has_its_reason_and_touches_no_neighbour(client):
     assert bad == {
         1: "the record has no value",
         2: "the record is empty",
-        3: "it begins with the byte 123, and not with 0 and a schema's number",
+        3: "it begins with '{', as JSON does, and not with 0 and a schema's number",
         4: "it ends within the schema's number, after 3 bytes",
         5: "the schema registry at mock://unit has no schema 77",
         6: f"schema {other} is of AVRO, not JSON",

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from processor import Csv, Json, Text, Topology, TopologyError
+from processor import CloudEvents, Csv, Json, JsonSchema, Text, Topology, TopologyError
 from processor import functions as F
 
 if TYPE_CHECKING:
@@ -224,3 +224,34 @@ def test_a_column_of_another_type_comes_with_the_way_to_the_right_one(
     build: Callable[[Topology], object], way: str
 ) -> None:
     assert way in refusal(build).remedy
+
+
+TIMED = {"at": pl.Datetime("us"), "time": pl.Int64}
+SCHEMA = {"type": "object", "properties": {"at": {"type": "string", "format": "date-time"}}}
+
+
+@pytest.mark.parametrize(
+    ("form", "column"),
+    [
+        (Json(TIMED, optional={"at"}), "at"),
+        (JsonSchema(SCHEMA), "at"),
+        (CloudEvents(Json({"n": pl.Int64})), "time"),
+        (CloudEvents(Json({"at": TIMED["at"]}, optional={"at"})), "at"),
+    ],
+)
+@pytest.mark.parametrize("computed", [False, True])
+def test_what_is_said_of_an_event_time_that_may_be_missing_is_right_as_it_stands(
+    form, column, computed
+) -> None:
+    def planned(event_time) -> None:
+        topology = Topology("timed")
+        topology.read.kafka("in", format=form, event_time=event_time).write.kafka("out")
+        topology.plan()
+
+    with pytest.raises(TopologyError) as refused:
+        planned(pl.col(column).alias(column) if computed else column)
+    found = re.search(r'alias\("(\w+)"\)', str(refused.value))
+    assert found is not None
+    planned(pl.col(column).alias(found[1]))
+    if isinstance(form, CloudEvents) and column == "time" and not computed:
+        assert 'required={"time"}' in refused.value.remedy
