@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import polars as pl
@@ -60,7 +60,7 @@ def meant_columns(columns: object) -> str:
     of = getattr(columns, "columns", None)  # a format, where its columns are due
     if isinstance(of, Mapping):
         found = {str(name): _spelt(kind) or "pl.String" for name, kind in of.items()}
-    elif isinstance(columns, Iterable) and not isinstance(columns, str | bytes | Set):  # no order
+    elif isinstance(columns, Iterable) and not isinstance(columns, str | bytes | set | frozenset):
         for field in columns:
             name = field if isinstance(field, str) else getattr(field, "name", None)
             if not isinstance(name, str):
