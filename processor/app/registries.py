@@ -20,7 +20,8 @@ def connect_registries(plans: Sequence[Plan], settings: Settings) -> None:
     embedded = EMBEDDED if settings.bootstrap_servers is None else None
     url = secret.get_secret_value() if secret is not None else embedded
     for plan in plans:
-        connect(plan, url, settings.schema_registry)
+        memory = settings.bootstrap_servers is None
+        connect(plan, url, settings.schema_registry, memory=memory)
 
 
 def schema_findings(plan: Plan) -> list[Finding]:

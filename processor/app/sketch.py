@@ -89,18 +89,20 @@ def sketch(topic: str, records: Sequence[Record]) -> str:
     _refuse_frames(topic, values)
     found = infer(values) if values else None
     if found is None:
+        what = "are no text" if values else "have no values"
+        mixed = _mixed(records)
         raise SettingsError(
-            f"the {len(records)} records of {topic!r} that were looked at are no text"
-            if values
-            else f"the {len(records)} records of {topic!r} that were looked at have no values",
-            remedy="say how they are written: docs/guide.md has the formats",
+            f"the {len(records)} records of {topic!r} that were looked at {what}",
+            remedy=(f"{mixed} " if mixed else "")
+            + 'say how they are written: docs/guide.md has the formats; Bytes("value") takes any',
         )
     keys = _keys([key for key, _ in good], values, found)
-    return "\n".join(_lines(topic, records, len(records) - len(good), found, keys))
+    return "\n".join(_lines(topic, records, found, keys))
 
 
 def _framed(text: bytes) -> bool:
-    return text[:1] == b"\0" and len(text) > _FRAME
+    # An 8-byte number, as Java's clients write one, begins with zeros: no schema has the id 0.
+    return text[:1] == b"\0" and len(text) > _FRAME and text[1:_FRAME] != b"\0\0\0\0"
 
 
 def _refuse_frames(topic: str, values: Sequence[bytes]) -> None:
@@ -120,9 +122,7 @@ def _refuse_frames(topic: str, values: Sequence[bytes]) -> None:
         )
 
 
-def _lines(
-    topic: str, records: Sequence[Record], empty: int, found: Inferred, keys: _Keys
-) -> Iterator[str]:
+def _lines(topic: str, records: Sequence[Record], found: Inferred, keys: _Keys) -> Iterator[str]:
     code = _code(found)
     formats = {code.name, *(["Json"] if any("=Json(" in a for a in keys.arguments) else [])}
     yield (
@@ -134,10 +134,8 @@ def _lines(
     yield f"from processor import {', '.join([*sorted(formats), 'Topology'])}"
     yield ""
     yield f'topology = Topology("{topic[:200]}-copy")'
-    if empty:
-        have = "record has" if empty == 1 else "records have"
-        yield f"# {empty} {have} no value, or an empty one, and would be dead letters."
-    hint = _mixed(records, found) or _hint(found)
+    yield from _told_of_empty(records)
+    hint = (_mixed(records) if isinstance(found.form, Text) else "") or _hint(found)
     yield from [f"# {hint}"] * bool(hint)
     yield f"# {keys.told}"
     yield "rows = topology.read.kafka("
@@ -151,6 +149,7 @@ def _lines(
     if times:
         yield f"{_INDENT}# event_time={quoted(times[0])}, if that says when a thing happened"
     yield from (f"{_INDENT}{argument}," for argument in keys.arguments)
+    yield from [f'{_INDENT}tombstones="pass",'] * any(value is None for _, value in records)
     yield ")"
     yield f'rows.write.kafka("{topic[:240]}-copy"{keys.written})'
 
@@ -203,10 +202,20 @@ def _one_line(note: str) -> str:
     return " ".join(note.split()).encode("unicode_escape").decode()
 
 
-def _mixed(records: Sequence[Record], found: Inferred) -> str:
+def _told_of_empty(records: Sequence[Record]) -> Iterator[str]:
+    none = sum(value is None for _, value in records)
+    if none:
+        yield f"# {_records(none)} no value: they are passed over."
+    if blank := sum(value == b"" for _, value in records):
+        yield f"# {_records(blank)} an empty value, and would be dead letters."
+
+
+def _records(count: int) -> str:
+    return "1 record has" if count == 1 else f"{count} records have"
+
+
+def _mixed(records: Sequence[Record]) -> str:
     """How many would be read by columns, where some cannot be."""
-    if not isinstance(found.form, Text):
-        return ""
     objects = [value for _, value in records if value and value.lstrip()[:1] == b"{"]
     of = infer(objects) if objects else None
     if of is None or not isinstance(of.form, Json):

@@ -29,6 +29,9 @@ def pairs(
             place = f"--{parameter.name.replace('_', '-')}-url" if "://" in value else ""
             said = f"an address is for {place}" if place in _words(ctx) else "give name=value"
             raise click.BadParameter(f"{said}, not {shown!r}", ctx=ctx, param=parameter)
+        if parameter.name == "feed" and name.strip() in found:
+            said = f"{name.strip()} is fed by two files: put them into one, as cat does"
+            raise click.BadParameter(said, ctx=ctx, param=parameter)
         found[name.strip()] = text
     return found or None
 

@@ -18,8 +18,8 @@ from processor.model.manifest import Manifest
 
 DOUBTS: Final = 12
 _WAIT: Final = (
-    "wait, or restart the broker that coordinates the group; where the group was reset by others' "
-    "tools, start this process again"
+    "wait, or restart the broker that coordinates the group in order; where somebody has set the "
+    "group back, `processor reset` sets its offsets and its state together"
 )
 
 

@@ -286,6 +286,12 @@ class _Keys:
                 "has heard of its writers cannot be dealt out",
                 remedy=OTHERWISE,
             )
+        if any(sink.watermark is not None for sink in plan.sinks):
+            raise StateMismatchError(
+                f"{plan.app}: its records carry the watermark: a group that moves to a partition "
+                "which is further would be late for who reads them",
+                remedy=OTHERWISE,
+            )
         _check_number(plan)
         self.bytes = KeyBytes(source)
         if not self.bytes.known:

@@ -12,6 +12,7 @@ import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats import arrow_fit, arrow_ipc, declared
+from processor.formats.arguments import check_options
 from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
@@ -71,6 +72,7 @@ class Arrow(SchemaFormat):
 
     def __post_init__(self) -> None:
         at = declared.told_at()
+        check_options(self, at)
         if not self.columns:
             raise TopologyError(
                 f"{at}: Arrow: no columns", remedy='name them: Arrow({"user": pl.String})'

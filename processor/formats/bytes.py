@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from processor.formats import declared
+from processor.formats.arguments import check_options
 from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
@@ -47,6 +48,7 @@ class Bytes:
 
     def __post_init__(self) -> None:
         at = declared.told_at()
+        check_options(self, at)
         declared.check_columns("Bytes", self.columns, at)
         declared.check_bytes("Bytes", self.value_bytes_max, at)
 

@@ -19,6 +19,7 @@ import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats import declared
+from processor.formats.arguments import check_options
 from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
@@ -92,6 +93,7 @@ class CloudEvents:
 
     def __post_init__(self) -> None:
         at = declared.told_at()
+        check_options(self, at)
         declared.check_bytes("CloudEvents", self.value_bytes_max, at)
         self._check(at)
         data: dict[str, DataType] = {"data": pl.String}
@@ -137,10 +139,19 @@ class CloudEvents:
                 remedy='call the attribute\'s otherwise: attributes={"id": "event_id"}',
             )
         declared.check_names("CloudEvents", self.required, self.attributes, at)
+        time = self.constants.get("time")
+        if time is not None and parse_times(pl.Series([time]), READ_FORMS).null_count():
+            raise TopologyError(
+                f"{who} constants={{'time': {time!r}}} is no time",
+                remedy='say it as in "2026-05-01T09:10:00Z", or leave it out',
+            )
         both = next((name for name in self.attributes if name in self.constants), None)
         if both is not None:
+            kept = {n: c for n, c in self.attributes.items() if n not in self.constants}
             raise TopologyError(
-                f"{who} {both!r} is a column and a constant", remedy="leave one of them out"
+                f"{who} {both!r} is a column and a constant",
+                remedy="leave it out of constants; or name the attributes that are columns "
+                f"without it: attributes={shown(kept)}",
             )
 
     @property

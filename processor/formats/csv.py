@@ -18,6 +18,7 @@ import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats import declared
+from processor.formats.arguments import check_options
 from processor.formats.base import (
     MARK,
     VALUE_BYTES_MAX,
@@ -103,6 +104,7 @@ class Csv:
 
     def __post_init__(self) -> None:
         at = declared.told_at()
+        check_options(self, at)
         self._check_quote(at)
         if not _apart(self.separator) or self.separator == self.quote:
             raise TopologyError(

@@ -20,10 +20,12 @@ import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats import declared
+from processor.formats.arguments import check_options
 from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
     Decoded,
+    SchemaFormat,
     Values,
     describe_columns,
     shown,
@@ -107,6 +109,7 @@ class Debezium:
 
     def __post_init__(self) -> None:
         at = declared.told_at()
+        check_options(self, at)
         declared.check_bytes("Debezium", self.value_bytes_max, at)
         added = dict({} if self.unwrap else _TIMES) if self.added is None else self.added
         self._check(added, at)
@@ -131,6 +134,12 @@ class Debezium:
         object.__setattr__(self, "_inner", inner)
 
     def _check(self, added: Mapping[str, DataType], at: Location) -> None:
+        if isinstance(self.row, SchemaFormat):
+            raise TopologyError(
+                f"{at}: Debezium: {shown(self.row)}: change events in JSON are read here",
+                remedy="read those in Avro as they are: Registered(Avro(...)) alone, with the "
+                "connector's schema, has the columns op, before and after",
+            )
         if not self.row:
             raise TopologyError(
                 f"{at}: Debezium: no columns of the row",
@@ -148,6 +157,7 @@ class Debezium:
                     f"{at}: Debezium: {name}={getattr(self, name)!r}",
                     remedy=f"say {allowed[0]!r} or {allowed[1]!r}",
                 )
+        declared.check_units("Debezium", self.units, at, "units")
         declared.check_names("Debezium", self.units, self.row, at)
         unit = next((unit for unit in self.units.values() if unit not in UNITS), None)
         if unit is not None:

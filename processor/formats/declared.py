@@ -347,7 +347,8 @@ def check_units(who: str, units: object, at: Location, option: str = "epoch") ->
     """Raise `TopologyError` for what is no mapping from names to units."""
     if not isinstance(units, Mapping):
         raise TopologyError(
-            f"{at}: {who}: {option}={units!r} gives no units", remedy=f"say {option}={{'ts': 'ms'}}"
+            f"{at}: {who}: {option}={units!r} gives no units by the column's name",
+            remedy=f"say {option}={{'ts': 'ms'}}",
         )
     for name, unit in units.items():
         if unit not in UNITS:

@@ -260,7 +260,10 @@ def _consistent(text: str, tells: list[str]) -> None:
         raise FormError(f"{text!r} tells the {twice} twice", f"keep one directive for the {twice}")
     told = set(tells)
     if "year" not in told and (not told & _CLOCK or told - _CLOCK):
-        raise FormError(f"{text!r} tells no year", "begin it with %Y, or %y for two digits of it")
+        way = "begin it with %Y, or %y for two digits of it"
+        if "yyyy" in text or "MM" in text or "HH" in text:
+            way = "these are Java's letters; Python's are '%Y-%m-%d %H:%M:%S'"
+        raise FormError(f"{text!r} tells no year", way)
     if "day of the year" in told and told & {"month", "day"}:
         raise FormError(f"{text!r} tells the day in two ways", "say %j alone, or %m and %d")
     for part, whole in (("fraction", "second"), ("second", "minute"), ("minute", "hour")):

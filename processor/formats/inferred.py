@@ -252,7 +252,7 @@ def _csv(values: Sequence[bytes], bytes_max: int) -> Inferred | None:
         return None
     tried = ((separator, _fields(lines, separator)) for separator in SEPARATORS)
     split = [(separator, rows) for separator, rows in tried if rows]
-    if not split:
+    if not split or all(line.lstrip()[:1] in ("[", "{") for line in lines):
         return None
     separator, rows = max(split, key=lambda pair: len(pair[1][0]))
     cells = zip(*rows, strict=True)

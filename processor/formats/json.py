@@ -14,6 +14,7 @@ import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats import declared
+from processor.formats.arguments import check_options
 from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
@@ -140,6 +141,7 @@ class Json:
 
     def __post_init__(self) -> None:
         at = declared.told_at()
+        check_options(self, at)
         columns = self.columns if self.columns is not None else {}
         declared.check_columns("Json", columns, at, deep=True)
         declared.check_bytes("Json", self.value_bytes_max, at)

@@ -23,6 +23,7 @@ import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats import declared, json_refs
+from processor.formats.arguments import check_options
 from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
@@ -92,8 +93,10 @@ class JsonSchema(SchemaFormat):
 
     def __post_init__(self) -> None:
         at = declared.told_at()
+        check_options(self, at)
         root = _loaded(self.schema, at)
         others = {name: _loaded(other, at) for name, other in self.references.items()}
+        _check_required(root, at)
         reader = Reader(root, others, at)
         shape = reader.shape()
         columns = {name: member.kind for name, member in shape.members}
@@ -339,3 +342,30 @@ def _checker(
         return f"column {place!r}: {what}" if place else what
 
     return wrong
+
+
+def _check_required(schema: object, at: Location, place: str = "") -> None:
+    """Refuse required members that no property describes: nothing would look for them."""
+    if isinstance(schema, list):
+        for part in schema:
+            _check_required(part, at, place)
+        return
+    if not isinstance(schema, Mapping):
+        return
+    required, properties = schema.get("required"), schema.get("properties")
+    if isinstance(properties, Mapping) and required is not None:
+        where = f" of {place!r}" if place else ""
+        if not isinstance(required, list):
+            raise TopologyError(
+                f"{at}: JsonSchema: required{where} is {required!r}",
+                remedy=f"it is a list of names: {[required]!r}",
+            )
+        lost = next((name for name in required if name not in properties), None)
+        if lost is not None:
+            raise TopologyError(
+                f"{at}: JsonSchema: {lost!r} is required{where}, and no property",
+                remedy="describe it in properties, or leave it out of required",
+            )
+    for name, part in schema.items():
+        if name not in ("enum", "const", "default", "examples"):
+            _check_required(part, at, name if name != "properties" else place)

@@ -17,6 +17,7 @@ import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats import declared, proto_schema
+from processor.formats.arguments import check_options
 from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
@@ -72,6 +73,7 @@ class Protobuf(SchemaFormat):
 
     def __post_init__(self) -> None:
         at = declared.told_at()
+        check_options(self, at)
         declared.check_bytes("Protobuf", self.value_bytes_max, at)
         made = self._made(at)
         if self.fields is not None:

@@ -21,6 +21,7 @@ import polars as pl
 
 from processor.errors import RegistryError, SchemaChangeError, TopologyError
 from processor.formats import declared, framing
+from processor.formats.arguments import check_options
 from processor.formats.base import DataType, Decoded, SchemaFormat, Values
 from processor.formats.fitting import Decode, UnfitError, Writers
 from processor.formats.framing import HEADERS, Headers
@@ -86,6 +87,7 @@ class Registered(SchemaFormat):
         from processor.formats.writers import writers_of
 
         at = declared.told_at()
+        check_options(self, at)
         found = writers_of(self.format)
         if found is None:
             raise TopologyError(

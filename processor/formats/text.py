@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from processor.formats import declared
+from processor.formats.arguments import check_options
 from processor.formats.base import (
     VALUE_BYTES_MAX,
     DataType,
@@ -40,7 +41,9 @@ class Text:
     tombstones: bool = False
 
     def __post_init__(self) -> None:
-        declared.check_bytes("Text", self.value_bytes_max, declared.told_at())
+        at = declared.told_at()
+        check_options(self, at)
+        declared.check_bytes("Text", self.value_bytes_max, at)
 
     @property
     def columns(self) -> Mapping[str, DataType]:

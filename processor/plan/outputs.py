@@ -62,7 +62,8 @@ def _event(sink: nodes.Sink, form: CloudEvents, have: Mapping[str, pl.DataType])
                 f"column {column!r}, " + ("and there is none" if kind is None else f"of {kind}"),
                 remedy=f"add {column!r}, "
                 + ("a Datetime" if name == "time" else "of text")
-                + ", or name another column in attributes",
+                + ", or name another column in attributes; one text for all events is "
+                f'constants={{"{name}": "..."}}, and {name!r} left out of attributes',
             )
     rest = {name: kind for name, kind in have.items() if name not in names}
     check(replace(sink, format=form.data), rest)

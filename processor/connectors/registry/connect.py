@@ -13,8 +13,12 @@ from processor.formats.registry import Schemas
 from processor.plan.nodes import Plan
 
 
-def connect(plan: Plan, url: str | None, properties: Mapping[str, str]) -> None:
+def connect(
+    plan: Plan, url: str | None, properties: Mapping[str, str], *, memory: bool = True
+) -> None:
     """Give each format its registry: its own, or the one at ``url``; nothing is asked yet.
+
+    One in ``memory`` is another one in each process, and forgets with it.
 
     Raises `SettingsError` where there is none, and `TopologyError` where the client is not
     installed.
@@ -25,6 +29,13 @@ def connect(plan: Plan, url: str | None, properties: Mapping[str, str]) -> None:
             raise SettingsError(
                 f"{at}: {form.what} has schemas in a registry, and nothing says where it is",
                 remedy='say --schema-registry-url, or Registered(..., Registry("https://..."))',
+            )
+        if place.startswith("mock://") and not memory:
+            raise SettingsError(
+                f"{at}: {form.what} has schemas in {place}, a registry in memory, which no other "
+                "process sees",
+                remedy="say where the registry is, --schema-registry-url https://...; mock:// is "
+                "for tests and for the embedded log",
             )
         needed("confluent_kafka.schema_registry", "Registered", at)
         given = {} if form.registry.url else properties

@@ -42,7 +42,26 @@ def told(name: str) -> Iterator[None]:
     # The client raises whatever its HTTP library does, and KeyError and the like for an answer
     # that is no registry's.
     except Exception as error:
+        if (remedy := _never(error)) is not None:
+            raise RegistryError(f"{name}: {_line(error)}", remedy=remedy) from error
         raise RegistryAwayError(f"{name} does not answer: {_line(error)}", remedy=_SEE) from error
+
+
+def _never(error: Exception) -> str | None:
+    """What to mend where to ask again would never help; ``None``: it may."""
+    text = str(error)
+    if isinstance(error, ValueError) and "onfigur" in text:
+        return "correct --schema-registry and --schema-registry-url: what they say does not agree"
+    found = next((said for said in _MISTAKES if said in text), None)
+    return found and _MISTAKES[found]
+
+
+_MISTAKES: Final = {
+    "WRONG_VERSION_NUMBER": "no TLS is spoken there: say http:// in --schema-registry-url, or the "
+    "port that is for https",
+    "CERTIFICATE_VERIFY_FAILED": "give the authority that has signed its certificate: "
+    "--schema-registry ssl.ca.location=FILE",
+}
 
 
 def _answered(name: str, error: Any) -> Exception:

@@ -13,6 +13,7 @@ import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats import declared
+from processor.formats.arguments import check_options
 from processor.formats.avro.codec import AvroReader, AvroWriter
 from processor.formats.avro.container import bare
 from processor.formats.avro.kinds import nullable
@@ -71,6 +72,7 @@ class Avro(SchemaFormat):
 
     def __post_init__(self) -> None:
         at = declared.told_at()
+        check_options(self, at)
         declared.check_bytes("Avro", self.value_bytes_max, at)
         try:
             schema = self._whole(self.schema)

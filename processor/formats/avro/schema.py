@@ -134,7 +134,10 @@ def _refusals() -> Iterator[None]:
     except KeyError as error:
         raise _error(f"{error} is missing") from error
     except fastavro.schema.UnknownType as error:
-        raise _error(f"there is no type {shown(error.name)}") from error
+        raise SchemaError(
+            f"no Avro schema: there is no type {shown(error.name)}",
+            remedy="define it where it is used first, or give its schema: references=[...]",
+        ) from error
     except RecursionError as error:
         raise _error("it is nested too deep") from error
     except Exception as error:

@@ -95,8 +95,12 @@ def test_other_keys_are_told(keys, column, told):
 
 def test_what_would_be_a_dead_letter_and_what_looks_like_an_envelope_is_told():
     code = sketch("in", [(None, None), (None, b'{"op":"c","before":null,"after":{"a":1}}')])
-    assert "# 1 record has no value, or an empty one, and would be dead letters." in code
+    assert "# 1 record has no value: they are passed over." in code
+    assert source(code).tombstones == "pass"
     assert "see the format Debezium" in code
+    code = sketch("in", [(None, b""), (None, b""), (None, b'{"a":1}')])
+    assert "# 2 records have an empty value, and would be dead letters." in code
+    assert source(code).tombstones == "bad"
     code = sketch("in", [(None, b'{"specversion":"1.0","id":"a","source":"s","type":"t"}')] * 2)
     assert "look like CloudEvents" in code
     assert "no value" not in code
@@ -114,6 +118,16 @@ def test_what_a_registry_or_arrow_has_written_is_told_by_the_format_that_takes_i
     assert "key_format=Registered(...)" in code
     assert source(code).key is None
     assert source(sketch("in", [(None, value) for value in (*framed, b"a")])).topic == "in"
+
+
+def test_numbers_of_eight_bytes_are_no_schemas_and_lists_are_no_lines():
+    numbers = [(5).to_bytes(8, "big"), (300).to_bytes(8, "big")]
+    assert "Registered" not in sketch("in", [(key, b'{"a":1}') for key in numbers])
+    with pytest.raises(SettingsError, match="are no text") as refused:
+        sketch("in", [(None, b"\xff"), (None, b'{"a":1}')])
+    assert "1 of the 2 are JSON objects" in refused.value.remedy
+    assert "Bytes(" in refused.value.remedy
+    assert "format=Text()" in sketch("in", [(None, b"[0, 1]"), (None, b"[2, 3]")])
 
 
 def test_where_some_are_no_json_the_rest_is_told():

@@ -512,6 +512,22 @@ def test_what_was_rebuilt_is_whole_in_the_changelog_and_can_be_dealt_out_once_mo
     assert state(last) == state(begun(totals(), 400))
 
 
+def test_groups_of_a_writer_that_carries_the_watermark_are_not_dealt_out():
+    topology = Topology("told")
+    form = Json({"k": pl.String, "ts": pl.Datetime("us")})
+    rows = topology.read.kafka("rides", format=form, event_time="ts", partitioned_by="k")
+    groups = rows.with_watermark("1m").group_by(F.window("ts", "1m"), "k").agg(n=F.count())
+    groups.write.kafka("out", key="k", watermark="carried")
+    driver = TestDriver(topology, partitions=2)
+    driver.feed([{"k": "a", "ts": "2026-08-01T12:00:00"}], key="a")
+    driver.run()
+    raised(driver, 4)
+    before = driver.committed()
+    with pytest.raises(StateMismatchError, match="would be late for who reads them"):
+        rebuilt(driver, 4)
+    assert driver.committed() == before
+
+
 def test_what_partitions_have_heard_of_their_writers_is_not_dealt_out():
     topology = Topology("heard")
     form = Json({"k": pl.String, "ts": pl.Datetime("us")})

@@ -39,6 +39,26 @@ def test_the_settings_say_where_it_is_unless_the_topology_does():
     assert names(made) == {"the schema registry at http://b:2"}
 
 
+@pytest.mark.parametrize("own", [Registry("mock://a"), None])
+def test_a_registry_in_memory_is_of_no_use_with_a_broker(own):
+    made = plan(own)
+    with pytest.raises(SettingsError, match=r"test_connect.py:\d+: 'in' .*no other process sees"):
+        connect_registries([made], settings(schema_registry_url="mock://a"))
+    connect_registries([made], Settings(schema_registry_url="mock://a"))
+
+
+def test_settings_that_can_never_work_are_refused_and_not_waited_for():
+    given = settings(
+        schema_registry_url="http://user:hunter2@a:1",
+        schema_registry={"basic.auth.user.info": "user:hunter2"},
+    )
+    with pytest.raises(RegistryError, match="onfigured") as refused:
+        connect_registries([plan()], given)
+    assert not isinstance(refused.value, RegistryAwayError)
+    assert "hunter2" not in str(refused.value)
+    assert "does not agree" in refused.value.remedy
+
+
 def test_all_that_ask_one_registry_share_a_client():
     first, second = plan(), plan()
     given = settings(schema_registry_url="http://a:1", schema_registry={"timeout": "1"})
