@@ -15,10 +15,13 @@ from polars.exceptions import PolarsError
 import processor
 from processor.app import habits
 from processor.errors import ProcessorError, TopologyError
+from processor.masking import conceal_address
 
 _OURS: Final = str(Path(processor.__file__).parent)
 _PATHS: Final = ("stdlib", "platstdlib", "purelib", "platlib")
 _LIBRARIES: Final = tuple({sysconfig.get_paths()[name] for name in _PATHS})
+_ADDRESS: Final = re.compile(r"\w+://[^\s'\"]+@[^\s'\"]*")
+_AUTH: Final = re.compile(r"\bauth\s*=\s*\([^)]*\)")
 _PLACED: Final = re.compile(r"\S.*:\d+: ")
 
 
@@ -49,6 +52,9 @@ def told(name: str) -> Iterator[None]:
 
 def _refusal(name: str, error: BaseException) -> TopologyError:
     where, text = place(error) or (name, "")
+    for address in _ADDRESS.findall(text):
+        conceal_address(address)  # what is secret in it may stand beside it too
+    text = _AUTH.sub("auth=***", text)
     what = type(error).__name__
     message = str(error.msg if isinstance(error, SyntaxError) else error).strip()
     # What Polars says at length is advice for its own users.

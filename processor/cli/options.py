@@ -26,8 +26,9 @@ def pairs(
         if not equals or not name.strip() or "://" in name:
             # What stands there may be a password behind another sign.
             shown = re.split(r"[^\w.-]", name, maxsplit=1)[0]
+            give = "give TOPIC=FILE" if parameter.name == "feed" else "give name=value"
             place = f"--{parameter.name.replace('_', '-')}-url" if "://" in value else ""
-            said = f"an address is for {place}" if place in _words(ctx) else "give name=value"
+            said = f"an address is for {place}" if place in _words(ctx) else give
             raise click.BadParameter(f"{said}, not {shown!r}", ctx=ctx, param=parameter)
         if parameter.name == "feed" and name.strip() in found:
             said = f"{name.strip()} is fed by two files: put them into one, as cat does"

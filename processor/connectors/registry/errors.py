@@ -51,7 +51,14 @@ def _never(error: Exception) -> str | None:
     """What to mend where to ask again would never help; ``None``: it may."""
     text = str(error)
     if isinstance(error, ValueError) and "onfigur" in text:
-        return "correct --schema-registry and --schema-registry-url: what they say does not agree"
+        return (
+            "correct --schema-registry and --schema-registry-url: what they say does not agree, or "
+            "is not all that is needed"
+        )
+    if isinstance(error, FileNotFoundError | PermissionError | IsADirectoryError):
+        return (
+            "see that the files which --schema-registry names (ssl.ca.location and the like) exist"
+        )
     found = next((said for said in _MISTAKES if said in text), None)
     return found and _MISTAKES[found]
 

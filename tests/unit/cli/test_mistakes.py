@@ -136,6 +136,8 @@ TOPOLOGIES = [
     line("Csv()", "missing 1 required positional argument", "Csv takes columns, separator"),
     line("Json({'a': pl.Int64}, mode='PERMISSIVE')", "'mode'", "on_error="),
     line("Text(encoding='latin-1')", "'encoding'", "Bytes()"),
+    line("import processor; processor.Registry('http://u:hunter2@h:1', auth=('u', 'hunter2'))",
+         "'auth'"),
     line("from processor import JsonSerde", "cannot import name", "processor import Json"),
     line("from processor import F", "cannot import name", "processor import functions as F"),
     line("from processor import SparkSession", "cannot import name", ".read.kafka("),
