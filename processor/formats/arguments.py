@@ -16,7 +16,7 @@ def check_options(form: Any, at: Location) -> None:
 
     A text is true, nothing is no list, and both would be taken for what was not meant.
     """
-    for each in fields(form):
+    for each in (one for one in fields(form) if one.name != "value_bytes_max"):
         kind, value = str(each.type), getattr(form, each.name, None) if each.init else None
         remedy = None
         if value is None:
@@ -35,4 +35,4 @@ def check_options(form: Any, at: Location) -> None:
             raise TopologyError(f"{at}: {name}: {each.name}={shown(value)}", remedy=remedy)
 
 
-_GIVEN: Final = ("str", "int", "Sequence", "Mapping", "frozenset")
+_GIVEN: Final = ("str", "int", "Sequence", "Mapping")

@@ -136,7 +136,7 @@ WIDE = {"type": "record", "name": "Ride", "fields": [{"name": "lat", "type": "fl
         ({"schema": "{"}, "no Avro schema: '{' is no JSON", '"type": "record"'),
         ({"schema": 5}, "no Avro schema: it is 5", '"type": "record"'),
         ({"schema": {"type": "record"}}, '"name" is a required field', '"type": "record"'),
-        ({"schema": record("nix")}, "there is no type 'nix'", '"type": "record"'),
+        ({"schema": record("nix")}, "there is no type 'nix'", "references="),
         ({"schema": record({"type": "array"})}, "'items' is missing", '"type": "record"'),
         ({"schema": {"type": "string"}}, "the writer's schema is string, no record", "put it into"),
         ({"schema": {"type": "array", "items": "int"}}, "array of int, no record", "put it into"),
