@@ -361,11 +361,18 @@ def _check_required(schema: object, at: Location, place: str = "") -> None:
                 remedy=f"it is a list of names: {[required]!r}",
             )
         lost = next((name for name in required if name not in properties), None)
-        if lost is not None:
+        if lost is not None and "patternProperties" not in schema:
             raise TopologyError(
                 f"{at}: JsonSchema: {lost!r} is required{where}, and no property",
                 remedy="describe it in properties, or leave it out of required",
             )
     for name, part in schema.items():
-        if name not in ("enum", "const", "default", "examples"):
+        if name not in _NO_OBJECTS:
             _check_required(part, at, name if name != "properties" else place)
+
+
+# Values, and schemas beside the one that describes what they require.
+_NO_OBJECTS: Final = (
+    "enum", "const", "default", "examples", "allOf", "anyOf", "oneOf", "not", "if", "then", "else",
+    "dependentSchemas", "dependencies",
+)  # fmt: skip

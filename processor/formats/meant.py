@@ -78,16 +78,21 @@ def _spelt(kind: Any) -> str | None:
     """A type as it is written in Python."""
     if isinstance(kind, Mapping):
         members = {str(name): _spelt(member) for name, member in kind.items()}
-        known = {name: member for name, member in members.items() if member is not None}
+        known = {name: _bare(member) for name, member in members.items() if member is not None}
         return f"pl.Struct({_members(known)})" if len(known) == len(members) > 0 else None
     if isinstance(kind, list | tuple):
         item = _spelt(kind[0]) if len(kind) == 1 else None
-        return item and f"pl.List({item})"
+        return item and f"pl.List({_bare(item)})"
     if isinstance(kind, pl.DataType) or (isinstance(kind, type) and issubclass(kind, pl.DataType)):
         return spelt(kind)
     if type(kind).__module__.startswith("pyarrow"):
         return _of_arrow(kind)
     return _CALLED.get((kind if isinstance(kind, str) else getattr(kind, "__name__", "")).lower())
+
+
+def _bare(spelt_type: str) -> str:
+    """Without what is said beside it."""
+    return spelt_type.partition(", with ")[0]
 
 
 def _of_arrow(kind: Any) -> str | None:

@@ -75,3 +75,10 @@ def test_what_may_be_left_out_may_be_nothing():
     assert Csv(N, quote=None).quote is None
     assert Debezium(N, schema=None).schema is None
     assert Avro(SCHEMA, select=None).columns == N
+
+
+def test_what_schemas_beside_a_schema_require_is_described_there():
+    described = {"a": {"type": "integer"}, "b": {"type": "integer"}}
+    beside = {"properties": {"a": {"const": 1}}, "required": ["b"]}
+    form = JsonSchema({"type": "object", "properties": described, "if": {}, "then": beside})
+    assert form.columns.keys() == {"a", "b"}

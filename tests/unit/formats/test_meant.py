@@ -20,6 +20,7 @@ from processor import Arrow, Csv, Debezium, Json, TopologyError
          'pl.List(pl.List(pl.Datetime("ms", "UTC")))'),
         (lambda: Json({"a": [pl.Struct({"b": pl.Int8})]}),
          'pl.List(pl.Struct({"b": pl.Int8}))'),
+        (lambda: Json({"a": {"b": "decimal"}}), 'pl.Struct({"b": pl.Decimal(18, 2)})'),
         (lambda: Arrow({"id": pa.string()}), "pl.String"),
         (lambda: Arrow({"at": pa.list_(pa.timestamp("us"))}), 'pl.List(pl.Datetime("us"))'),
         (lambda: Csv({"n": "integer"}), "pl.Int32"),
