@@ -60,7 +60,10 @@ class Newest:
             known = max(self._offsets.get(partition, 0), noted.get(partition, 0))
             if head is None or head.offset >= known:
                 continue  # one that is gone others look into, and may doubt
-            if not _is_batch(head):
+            # A reset notes in the store where it went to; a pin of long ago is told of the past.
+            if not _is_batch(head) and not (
+                _is_pin(head) and head.offset < noted.get(partition, 0)
+            ):
                 self._offsets.pop(partition, None)  # reset or moved: others look into that
             else:
                 raise RetriableError(
@@ -68,7 +71,6 @@ class Newest:
                     f"{known} was committed already: what they tell is of the past",
                     remedy=_WAIT,
                 )
-
         self._doubted = 0
 
     def gone(self, partitions: Collection[TopicPartition]) -> StateMismatchError | None:
@@ -97,8 +99,18 @@ class Newest:
 
 def _is_batch(head: Committed) -> bool:
     """Whether it is what a batch has committed, and not where somebody has set the group to."""
+    manifest = _manifest(head)
+    return manifest is not None and manifest.epoch > 0 and manifest.end == head.offset
+
+
+def _is_pin(head: Committed) -> bool:
+    """Whether it is where a task began, or was reset to."""
+    manifest = _manifest(head)
+    return manifest is not None and not manifest.epoch and manifest.end in (None, head.offset)
+
+
+def _manifest(head: Committed) -> Manifest | None:
     try:
-        manifest = Manifest.parse(head.metadata)
+        return Manifest.parse(head.metadata)
     except StateMismatchError:
-        return False
-    return manifest.epoch > 0 and manifest.end == head.offset
+        return None

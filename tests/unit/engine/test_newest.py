@@ -43,6 +43,16 @@ def test_where_somebody_has_set_the_group_to_is_for_others_to_look_into():
         newest.check({A: Committed(3, metadata)})
 
 
+def test_where_a_task_began_is_of_the_past_unless_a_reset_has_noted_it():
+    pin = Committed(2, str(Manifest(0, "a", "", "", None, "stateless", 1, "app:0", end=2)))
+    newest = Newest()
+    newest.saw(A, 9)
+    with pytest.raises(RetriableError, match="offset 2, and 9 was committed"):
+        newest.check({A: pin}, {A: 8})
+    newest.check({A: pin}, {A: 2})
+    newest.check({A: head(3)})  # the reset is what counts from now on
+
+
 def test_what_was_seen_is_known_though_nothing_is_told_meanwhile():
     newest = Newest()
     newest.saw(A, 9)
