@@ -182,9 +182,9 @@ class Bench:
             number = int(name.rpartition("[")[2].rstrip("]"))
             task = task_name(stage.app, TopicPartition(stage.input, number))
             me = Owner("sweep", f"{stage.app}.sweep", 0)
-            self.servers.store.acquire({task: me})
+            former = self.servers.store.acquire({task: me})[task]
             self.servers.store.clear(task, me)
-            self.servers.store.begin({task: 1})
+            self.servers.store.begin({task: former.newest})
         self._fill(RECORDS // 2, RECORDS)
         for before in self.stages[: self.case.victim]:
             self.done(before)
