@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from processor.connectors.registry.findings import Finding, findings
+from processor.formats.registry import Schemas
 from processor.plan.nodes import Plan
 from processor.settings import Settings
 
@@ -22,6 +23,16 @@ def connect_registries(plans: Sequence[Plan], settings: Settings) -> None:
     for plan in plans:
         memory = settings.bootstrap_servers is None
         connect(plan, url, settings.schema_registry, memory=memory)
+
+
+def schemas_of(settings: Settings) -> Schemas | None:
+    """The registry that the settings name, if they name one; nothing is asked yet."""
+    from processor.connectors.registry.connect import client
+
+    secret = settings.schema_registry_url
+    if secret is None:
+        return None
+    return client(secret.get_secret_value(), settings.schema_registry, "--schema-registry-url")
 
 
 def schema_findings(plan: Plan) -> list[Finding]:

@@ -11,12 +11,15 @@ from typing import Final, TypeAlias
 
 import polars as pl
 
+from processor.app import schemaed
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
 from processor.formats.base import VALUE_BYTES_MAX, DataType
 from processor.formats.csv import Csv
 from processor.formats.inferred import Inferred, infer
 from processor.formats.json import Json
+from processor.formats.registered import Registered
+from processor.formats.registry import Schemas
 from processor.formats.spelling import quoted, spelt
 from processor.formats.text import Text
 from processor.model.log import TopicPartition
@@ -30,8 +33,6 @@ BYTES_MAX: Final = 32 << 20
 _AS_TEXT: Final = (pl.String, pl.Boolean, pl.Date)
 _INDENT: Final = "    "
 _LINE: Final = 100
-_FRAME: Final = 5
-"""Bytes that the wire format of registries begins with: a zero, and the schema's id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,7 @@ class _Keys:
     arguments: tuple[str, ...]
     told: str
     written: str = ""
+    form: Registered | None = None
 
 
 def sample(log: Log, topic: str, records_max: int) -> list[Record]:
@@ -74,11 +76,13 @@ def sample(log: Log, topic: str, records_max: int) -> list[Record]:
     return found
 
 
-def sketch(topic: str, records: Sequence[Record]) -> str:
+def sketch(topic: str, records: Sequence[Record], schemas: Schemas | None = None) -> str:
     """The code of a topology that reads these records; none of them becomes a dead letter.
 
-    Records without a value are looked at for their keys alone: no format reads them. Raises
-    `SettingsError` where the values are no text.
+    Records without a value are looked at for their keys alone: no format reads them. Records as a
+    registry's clients write them are read by the newest of the schemas that they name; the code
+    says which of them that one cannot read. Raises `SettingsError` where the values are no text,
+    and for those of a registry where there is none.
 
     >>> code = sketch("rides", [(b"7", b'{"id":7,"fare":2.5}')])
     >>> [line for line in code.splitlines() if "partitioned_by" in line]
@@ -86,8 +90,11 @@ def sketch(topic: str, records: Sequence[Record]) -> str:
     """
     good = [(key, value) for key, value in records if value]
     values = [value for _, value in good if value]
-    _refuse_frames(topic, values)
-    found = infer(values) if values else None
+    if values and all(map(schemaed.framed, values)):
+        found = _by_registry(topic, values, schemas)
+    else:
+        _refuse_frames(topic, values)
+        found = infer(values) if values else None
     if found is None:
         what = "are no text" if values else "have no values"
         mixed = _mixed(records)
@@ -96,25 +103,24 @@ def sketch(topic: str, records: Sequence[Record]) -> str:
             remedy=(f"{mixed} " if mixed else "")
             + 'say how they are written: docs/guide.md has the formats; Bytes("value") takes any',
         )
-    keys = _keys([key for key, _ in good], values, found)
+    keys = _keys(topic, [key for key, _ in good], values, found, schemas)
     return "\n".join(_lines(topic, records, found, keys))
 
 
-def _framed(text: bytes) -> bool:
-    # An 8-byte number, as Java's clients write one, begins with zeros: no schema has the id 0.
-    return text[:1] == b"\0" and len(text) > _FRAME and text[1:_FRAME] != b"\0\0\0\0"
+def _by_registry(topic: str, values: Sequence[bytes], schemas: Schemas | None) -> Inferred:
+    if schemas is None:
+        numbers = ", ".join(map(str, schemaed.ids(values)[:5]))
+        raise SettingsError(
+            f"the records of {topic!r} begin as a schema registry's clients write them, with the "
+            f"id of a schema: {numbers}",
+            remedy="say where the registry is, --schema-registry-url; docs/guide.md has what reads "
+            "such records under 'Schemas in a registry'",
+        )
+    return Inferred(schemaed.registered(topic, values, schemas))
 
 
 def _refuse_frames(topic: str, values: Sequence[bytes]) -> None:
-    """Refuse what needs a schema that is not in the records, and say which format takes it."""
-    if values and all(map(_framed, values)):
-        ids = sorted({int.from_bytes(value[1:_FRAME]) for value in values})
-        raise SettingsError(
-            f"the records of {topic!r} begin as a schema registry's clients write them, with the "
-            f"id of a schema: {', '.join(map(str, ids[:5]))}",
-            remedy="format=Registered(Avro(...)), JsonSchema or Protobuf inside, with "
-            "--schema-registry-url; docs/guide.md has them under 'Schemas in a registry'",
-        )
+    """Refuse what needs columns that are not in the records, and say which format takes it."""
     if values and all(value[:4] == b"\xff\xff\xff\xff" for value in values):
         raise SettingsError(
             f"the records of {topic!r} begin as Arrow's streams of rows do",
@@ -124,7 +130,9 @@ def _refuse_frames(topic: str, values: Sequence[bytes]) -> None:
 
 def _lines(topic: str, records: Sequence[Record], found: Inferred, keys: _Keys) -> Iterator[str]:
     code = _code(found)
-    formats = {code.name, *(["Json"] if any("=Json(" in a for a in keys.arguments) else [])}
+    formats = {code.name, *code.uses}
+    formats |= {"Json"} if "=Json(" in " ".join([*keys.arguments, keys.written]) else set()
+    formats |= set(schemaed.spelt_form(keys.form)[1]) if keys.form else set()
     yield (
         f'"""Reads {topic}. The format was found by looking at {len(records)} of its records: '
         'see whether it is right."""'
@@ -133,8 +141,12 @@ def _lines(topic: str, records: Sequence[Record], found: Inferred, keys: _Keys) 
     yield from ["import polars as pl"] * any("pl." in one for one in (code.line(), *keys.arguments))
     yield f"from processor import {', '.join([*sorted(formats), 'Topology'])}"
     yield ""
+    for form in (found.form, keys.form):
+        if isinstance(form, Registered):
+            yield from [*schemaed.constants(form), ""]
     yield f'topology = Topology("{topic[:200]}-copy")'
     yield from _told_of_empty(records)
+    yield from _told_of_bad(records, found)
     hint = (_mixed(records) if isinstance(found.form, Text) else "") or _hint(found)
     yield from [f"# {hint}"] * bool(hint)
     yield f"# {keys.told}"
@@ -161,6 +173,7 @@ class _Code:
     name: str
     columns: tuple[tuple[str, str], ...]
     more: tuple[str, ...]
+    uses: tuple[str, ...] = ()
 
     def line(self) -> str:
         """All in one line, without notes."""
@@ -179,6 +192,9 @@ class _Code:
 
 def _code(found: Inferred) -> _Code:
     form = found.form
+    if isinstance(form, Registered):
+        text, uses = schemaed.spelt_form(form)
+        return _Code("Registered", (), (text.removeprefix("Registered(")[:-1],), tuple(uses))
     more: list[str] = []
     if form.value_bytes_max != VALUE_BYTES_MAX:
         more.append(f"value_bytes_max={form.value_bytes_max}")
@@ -186,6 +202,10 @@ def _code(found: Inferred) -> _Code:
         return _Code("Text", (), tuple(more))
     if isinstance(form, Json) and form.optional:
         more.append(f"optional=frozenset({{{', '.join(map(quoted, sorted(form.optional)))}}})")
+    if isinstance(form, Json) and form.maps:
+        more.append(f"maps=frozenset({{{', '.join(map(quoted, sorted(form.maps)))}}})")
+    if isinstance(form, Csv) and form.header:
+        more.append("header=True")
     if isinstance(form, Csv) and form.separator != ",":
         more.append(f"separator={quoted(form.separator)}")
     if form.epoch:
@@ -210,6 +230,15 @@ def _told_of_empty(records: Sequence[Record]) -> Iterator[str]:
         yield f"# {_records(blank)} an empty value, and would be dead letters."
 
 
+def _told_of_bad(records: Sequence[Record], found: Inferred) -> Iterator[str]:
+    """What the newest of a registry's schemas cannot read."""
+    if isinstance(found.form, Registered):
+        bad = found.form.decode([value for _, value in records if value]).bad
+        if bad:
+            some = next(iter(bad.values()))
+            yield f"# {len(bad)} would be dead letters, the first by: {_one_line(some)}."
+
+
 def _records(count: int) -> str:
     return "1 record has" if count == 1 else f"{count} records have"
 
@@ -228,8 +257,13 @@ def _mixed(records: Sequence[Record]) -> str:
 
 
 def _hint(found: Inferred) -> str:
-    """What the members look like, where there is a format for that."""
+    """What is to be said of the whole: what its members look like, which line is no record."""
     names = set(found.form.columns or ())
+    if isinstance(found.form, Csv) and found.form.header:
+        line = found.form.separator.join(found.form.columns or ())
+        return f"The line {line!r} has the columns' names, and is passed over."
+    if isinstance(found.form, Registered):
+        return ""
     if {"op", "before", "after"} <= names:
         return "These look like change events of a database: see the format Debezium."
     if {"specversion", "id", "source", "type"} <= names:
@@ -237,16 +271,19 @@ def _hint(found: Inferred) -> str:
     return ""
 
 
-def _keys(keys: Sequence[bytes | None], values: Sequence[bytes], found: Inferred) -> _Keys:
+def _keys(
+    topic: str,
+    keys: Sequence[bytes | None],
+    values: Sequence[bytes],
+    found: Inferred,
+    schemas: Schemas | None,
+) -> _Keys:
     present = [key for key in keys if key is not None]
     columns = found.form.columns or {}
     if not present:
         return _Keys((), "The records have no keys. Aggregates need a topic that is keyed.")
-    if all(map(_framed, present)):
-        told = (
-            "The records' keys are as a registry's clients write them: key_format=Registered(...)"
-        )
-        return _Keys((), told)
+    if all(map(schemaed.framed, present)):
+        return _keys_by_registry(topic, present, columns, schemas, every=len(present) == len(keys))
     same = _same(keys, values, found)
     if same is not None:
         return _Keys(
@@ -267,6 +304,25 @@ def _keys(keys: Sequence[bytes | None], values: Sequence[bytes], found: Inferred
     return _Keys((f'key="{name}"',), told, f', key="{name}"')
 
 
+def _keys_by_registry(
+    topic: str,
+    keys: Sequence[bytes],
+    columns: Mapping[str, DataType],
+    schemas: Schemas | None,
+    *,
+    every: bool,
+) -> _Keys:
+    told = "The records' keys are as a registry's clients write them"
+    try:
+        form = schemaed.registered(topic, keys, schemas, "key") if schemas is not None else None
+    except SettingsError as error:
+        return _Keys((), f"{told}; {_one_line(error.message)}.")
+    if form is None or not every:
+        return _Keys((), f"{told}: key_format=Registered(...)")
+    code = schemaed.spelt_form(form)[0]
+    return replace(_arguments(code, list(form.columns), columns, told), form=form)
+
+
 def _same(keys: Sequence[bytes | None], values: Sequence[bytes], found: Inferred) -> str | None:
     """The column whose text each record has as its key."""
     if None in keys:
@@ -285,16 +341,27 @@ def _formatted(found: Inferred, columns: Mapping[str, DataType], *, every: bool)
     names = list(form.columns or ())
     if not every and isinstance(form, Json):
         form = replace(form, optional=frozenset(names))
-    arguments = [f"key_format={_code(Inferred(form)).line()}"]
-    prefix = written = ""
+    code = _code(Inferred(form)).line()
+    keys = _arguments(code, names, columns, "The records' keys are JSON")
+    if every:
+        return keys
+    arguments = (each for each in keys.arguments if not each.startswith("partitioned_by="))
+    return _Keys(tuple(arguments), keys.told)
+
+
+def _arguments(
+    code: str, names: Sequence[str], columns: Mapping[str, DataType], told: str
+) -> _Keys:
+    """Keys by a format, whose columns have other names than the values' columns have."""
+    arguments = [f"key_format={code}"]
+    prefix = ""
     if not set(names).isdisjoint(columns):
         prefix = "key_"
         while not {prefix + name for name in names}.isdisjoint(columns):
             prefix += "_"
         arguments.append(f'key_prefix="{prefix}"')
-    if every:
-        listed = ", ".join(quoted(prefix + name) for name in names)
-        arguments.append(f"partitioned_by=[{listed}]")
-        # With a prefix the key's members would be written under other names than they had.
-        written = "" if prefix else f", key=[{listed}], key_format=Json()"
-    return _Keys(tuple(arguments), "The records' keys are JSON.", written)
+    listed = ", ".join(quoted(prefix + name) for name in names)
+    arguments.append(f"partitioned_by=[{listed}]")
+    # With a prefix the key's members would be written under other names than they had.
+    written = "" if prefix else f", key=[{listed}], key_format=Json()"
+    return _Keys(tuple(arguments), f"{told}.", written)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from processor import app
+from processor.app.registries import schemas_of
 from processor.app.sketch import sample, sketch
 from processor.settings import Settings
 
@@ -16,4 +17,4 @@ def infer(topic: str, settings: Settings, records_max: int) -> None:
         records = sample(log, topic, records_max)
     finally:
         log.close()
-    click.echo(sketch(topic, records))
+    click.echo(sketch(topic, records, schemas_of(settings)))

@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -120,7 +120,8 @@ def _answer(
     with signals(stop):
         made = work.in_child(settings, lambda: make(work, stop))
     if made is not None:
-        answer.send(made)
+        with suppress(BrokenPipeError):  # who asked was killed meanwhile
+            answer.send(made)
 
 
 def _work(job: Job, settings: Settings, number: int) -> None:

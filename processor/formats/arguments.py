@@ -26,7 +26,9 @@ def check_options(form: Any, at: Location) -> None:
             remedy = None if isinstance(value, bool) else "say True or False"
         elif isinstance(value, bool) and kind.startswith(_GIVEN):
             remedy = "leave it out, or say what it is"
-        elif kind.startswith("Sequence") and isinstance(value, Mapping):
+        elif kind.startswith("Sequence") and (
+            isinstance(value, Mapping) or (each.name == "references" and isinstance(value, str))
+        ):
             remedy = f"give a list: {each.name}=[...]"
         elif each.name == "references" and isinstance(value, list) and kind.startswith("Mapping"):
             remedy = f'give a mapping by name: {each.name}={{"name": ...}}'

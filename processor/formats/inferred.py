@@ -27,6 +27,7 @@ from processor.formats.csv import Csv
 from processor.formats.declared import TIME_FORMS
 from processor.formats.epoch import Unit
 from processor.formats.json import Json
+from processor.formats.registered import Registered
 from processor.formats.text import Text
 from processor.formats.times import READ_FORMS, parse_times
 
@@ -34,6 +35,8 @@ SEPARATORS: Final = ",;\t|"
 DEEP: Final = 12
 MEMBERS: Final = 200
 """An object of more members than that has them for keys, and is kept as its JSON."""
+SELDOM: Final = 0.1
+"""Names that are in fewer of the objects than that, as a mean, are the keys of a map."""
 
 _WHOLE: Final = re.compile(r"-?(?:0|[1-9][0-9]*)")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
@@ -44,17 +47,19 @@ _ZONE: Final = re.compile(r"(?:Z|[+-][0-9]{2}:?[0-9]{2})$")
 # 2000 to 2040: wider, and the numbers on goods are milliseconds.
 _TIMES_S: Final = 946_684_800, 2_208_988_800
 _UNITS: Final[Mapping[Unit, int]] = {"s": 1, "ms": 1_000, "us": 1_000_000}
-_COLUMN: Final = re.compile(r"column '(c[0-9]+)'")
+_COLUMN: Final = re.compile(r"column '([^']+)'")
+_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_ .-]*")
 _EXACT: Final = 1 << 53
 _DIGITS: Final = 40
 _SIZED: Final = "a number since 1970, by its size"
+_EVER_NEW: Final = "its names are ever new: a list of key and value"
 
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
     """A format that reads a sample, and what is to be said of its columns, by their names."""
 
-    form: Json | Csv | Text
+    form: Json | Csv | Text | Registered
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -91,15 +96,16 @@ def _json(values: Sequence[bytes], bytes_max: int) -> Inferred | None:
         if not isinstance(record, dict):
             return None
     form = Json({"_": pl.String}, value_bytes_max=bytes_max)
-    found = _Found({}, set(), {}, {})
+    found = _Found({}, set(), {}, {}, set())
     for name, member in seen.members.items():
         if name and not name.startswith("__") and "\0" not in name:
             found.take(name, member, values, form)
     if not found.columns:
         return None
     form = replace(
-        form, columns=found.columns, optional=frozenset(found.optional), epoch=found.epoch
-    )
+        form, columns=found.columns, optional=frozenset(found.optional), epoch=found.epoch,
+        maps=frozenset(found.maps),
+    )  # fmt: skip
     return Inferred(form, {name: note for name, note in found.notes.items() if note})
 
 
@@ -111,19 +117,26 @@ class _Found:
     optional: set[str]
     epoch: dict[str, Unit]
     notes: dict[str, str]
+    maps: set[str]
 
     def take(self, name: str, member: Seen, values: Sequence[bytes], form: Json) -> None:
         """Add the column of the first type by which all values can be read, if there is one."""
         kind, note = member.kind(1)
         tries: list[tuple[DataType, dict[str, Unit], str]] = [(kind, {}, note)]
+        if (entries := member.entries()) is not None:
+            tries.insert(0, (entries, {}, _EVER_NEW))
         unit = member.unit() if kind in (pl.Int64, pl.Float64) else None
         if unit is not None:
             tries.insert(0, (pl.Datetime("us"), {name: unit}, _SIZED))
         tries.append((pl.String(), {}, "kept as its JSON"))
         seldom = {name} if member.count - member.nulls < len(values) else set()
         for chosen, epoch, told in tries:
-            one = replace(form, columns={name: chosen}, optional=frozenset(seldom), epoch=epoch)
+            maps = frozenset([name] if told == _EVER_NEW else [])
+            one = replace(
+                form, columns={name: chosen}, optional=frozenset(seldom), epoch=epoch, maps=maps
+            )
             if not one.decode(values).bad:
+                self.maps.update(maps)
                 self.columns[name], self.notes[name] = chosen, told
                 self.optional.update(seldom)
                 self.epoch.update(epoch)
@@ -217,6 +230,30 @@ class Seen:
         told = [f"{name}: {note}" for name, (_, note) in parts.items() if note]
         return pl.Struct({name: kind for name, (kind, _) in parts.items()}), "; ".join(told)
 
+    def entries(self) -> DataType | None:
+        """The type of an object whose names are ever new, as a list of its keys and values."""
+        counts = [part.count for part in self.members.values()]
+        if len(counts) < 2 or sum(counts) >= SELDOM * len(counts) * self.objects:
+            return None
+        whole = Seen()
+        for part in self.members.values():
+            whole.take(part)
+        kind, note = whole.kind(1)
+        return None if note else pl.List(pl.Struct({"key": pl.String(), "value": kind}))
+
+    def take(self, other: Seen) -> None:
+        """See all that another has seen."""
+        self.count, self.nulls = self.count + other.count, self.nulls + other.nulls
+        self.flags, self.objects = self.flags + other.flags, self.objects + other.objects
+        self.whole += other.whole
+        self.numbers += other.numbers
+        self.texts += other.texts
+        for name, part in other.members.items():
+            self.members.setdefault(name, Seen()).take(part)
+        if other.elements is not None:
+            self.elements = self.elements or Seen()
+            self.elements.take(other.elements)
+
     def unit(self) -> Unit | None:
         """The unit in which all numbers are times of our days."""
         cells = [*self.whole, *self.numbers]
@@ -255,18 +292,34 @@ def _csv(values: Sequence[bytes], bytes_max: int) -> Inferred | None:
     if not split or all(line.lstrip()[:1] in ("[", "{") for line in lines):
         return None
     separator, rows = max(split, key=lambda pair: len(pair[1][0]))
-    cells = zip(*rows, strict=True)
-    guesses = {f"c{number}": _of_fields(column) for number, column in enumerate(cells, start=1)}
+    header = _header(rows)
+    names = header or [f"c{number}" for number in range(1, len(rows[0]) + 1)]
+    cells = zip(*(row for row in rows if row != header), strict=True)
+    guesses = {name: _of_fields(column) for name, column in zip(names, cells, strict=True)}
     while True:
         types = {name: kind for name, (kind, _, _) in guesses.items()}
         epoch = {name: unit for name, (_, unit, _) in guesses.items() if unit is not None}
-        form = Csv(types, separator=separator, epoch=epoch, value_bytes_max=bytes_max)
+        form = Csv(
+            types, separator=separator, epoch=epoch, value_bytes_max=bytes_max,
+            header=header is not None,
+        )  # fmt: skip
         wrong = {_COLUMN.match(reason) for reason in form.decode(values).bad.values()}
-        names = {found[1] for found in wrong if found and types[found[1]] != pl.String}
-        if not names:
+        again = {found[1] for found in wrong if found and types[found[1]] != pl.String}
+        if not again:
             notes = {name: note for name, (_, _, note) in guesses.items() if note}
             return Inferred(form, notes)
-        guesses |= dict.fromkeys(names, (pl.String(), None, ""))
+        guesses |= dict.fromkeys(again, (pl.String(), None, ""))
+
+
+def _header(rows: Sequence[list[str]]) -> list[str] | None:
+    """The line of the columns' names: no other has names alone, and one column has none in it."""
+    named = {tuple(row) for row in rows if all(map(_NAME.fullmatch, row))}
+    if len(named) != 1:
+        return None
+    header = list(next(iter(named)))
+    columns = list(zip(*(row for row in rows if row != header), strict=True))
+    telling = any(not any(map(_NAME.fullmatch, column)) for column in columns)
+    return header if telling and len(set(header)) == len(header) else None
 
 
 def _fields(lines: Sequence[str], separator: str) -> list[list[str]]:

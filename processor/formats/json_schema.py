@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin
@@ -97,6 +98,8 @@ class JsonSchema(SchemaFormat):
         root = _loaded(self.schema, at)
         others = {name: _loaded(other, at) for name, other in self.references.items()}
         _check_required(root, at)
+        for schema in (root, *others.values()):
+            _check_schema(schema, at)
         reader = Reader(root, others, at)
         shape = reader.shape()
         columns = {name: member.kind for name, member in shape.members}
@@ -305,6 +308,27 @@ def _loaded(schema: object, at: Location) -> Mapping[str, Any]:
     return found
 
 
+def _check_schema(schema: Mapping[str, Any], at: Location) -> None:
+    """Refuse what is no schema by its own rules, where the library that has them is installed."""
+    if not isinstance(draft := schema.get("$schema", ""), str):
+        raise TopologyError(
+            f"{at}: JsonSchema: $schema is {shown(draft)}, and no address",
+            remedy='say "https://json-schema.org/draft/2020-12/schema", or leave it out',
+        )
+    if find_spec("jsonschema") is None:
+        return
+    library = needed("jsonschema", "JsonSchema", at)
+    kind = library.validators.validator_for(schema, default=library.Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except library.SchemaError as error:
+        place = error.json_path.removeprefix("$").lstrip(".")
+        raise TopologyError(
+            f"{at}: JsonSchema: this is no schema: {f'{place}: ' if place else ''}{error.message}",
+            remedy="correct it",
+        ) from error
+
+
 def _checker(
     root: Mapping[str, Any], others: Mapping[str, Any], at: Location
 ) -> Callable[[Any], str | None]:
@@ -313,12 +337,6 @@ def _checker(
     referencing = needed("referencing", "JsonSchema", at)
     drafts = needed("referencing.jsonschema", "JsonSchema", at)
     kind = library.validators.validator_for(root, default=library.Draft202012Validator)
-    try:
-        kind.check_schema(root)
-    except library.SchemaError as error:
-        raise TopologyError(
-            f"{at}: JsonSchema: this is no schema: {error.message}", remedy="correct it"
-        ) from error
     said = {name.partition("#")[0] for name in json_refs.references([root, *others.values()])}
     for document in sorted(filter(None, said)):
         if json_refs.named(document, root, others) is None:

@@ -201,8 +201,10 @@ class Reader:
         if not isinstance(found, Mapping):
             raise TopologyError(
                 f"{self._at}: JsonSchema: there is no {name!r} that the schema refers to",
-                remedy="put it under $defs, and refer to it as #/$defs/name; nothing is loaded "
-                "from elsewhere",
+                remedy=f"give it: references={{{document!r}: ...}}; nothing is loaded from "
+                "elsewhere"
+                if document
+                else "put it under $defs, and refer to it as #/$defs/name",
             )
         return found
 
@@ -237,7 +239,11 @@ def _plain(word: str, schema: Mapping[str, Any]) -> bool:
         return value is True or value == {} or (value is False and not others)
     if word in ("oneOf", "anyOf"):
         return sum(not _is_null(branch) for branch in value) == 1
-    return word == "enum" and all(isinstance(one, str | None) for one in value)
+    if word != "enum" or not value or not all(isinstance(one, str | None) for one in value):
+        return False
+    # A column says which words there are, and whether it may be null; nothing of other types.
+    kinds = set(_kinds(schema))
+    return kinds <= {"string", "null"} and (None in value) == ("null" in kinds)
 
 
 Test = Callable[[pl.Expr, Shape], pl.Expr | None]

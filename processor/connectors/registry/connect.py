@@ -10,6 +10,7 @@ from processor.connectors.registry.kept import formats, of_node
 from processor.errors import RegistryError, SettingsError
 from processor.formats.needs import needed
 from processor.formats.registry import Schemas
+from processor.model.location import Location
 from processor.plan.nodes import Plan
 
 
@@ -37,9 +38,17 @@ def connect(
                 remedy="say where the registry is, --schema-registry-url https://...; mock:// is "
                 "for tests and for the embedded log",
             )
-        needed("confluent_kafka.schema_registry", "Registered", at)
         given = {} if form.registry.url else properties
-        form.connect(_client(place, tuple(sorted({**given, **form.registry.client}.items()))))
+        form.connect(client(place, {**given, **form.registry.client}, at))
+
+
+def client(url: str, properties: Mapping[str, str], at: Location | str) -> Client:
+    """A registry's client; raises `TopologyError`, at what asks for it, where it is not installed.
+
+    One for all that ask one registry: they share what it knows.
+    """
+    needed("confluent_kafka.schema_registry", "Registered", at)
+    return _client(url, tuple(sorted(properties.items())))
 
 
 def in_memory(plan: Plan) -> Client | None:
@@ -72,5 +81,4 @@ def prepare(plan: Plan) -> None:
 
 @lru_cache(maxsize=64)
 def _client(url: str, properties: tuple[tuple[str, str], ...]) -> Client:
-    """One client for all that ask one registry: they share what it knows."""
     return Client(url, dict(properties))

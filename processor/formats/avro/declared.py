@@ -91,6 +91,11 @@ class Avro(SchemaFormat):
 
     def _wanted(self, whole: Type, at: Location) -> Type:
         """The record with the selected fields alone."""
+        if whole.sort == "record" and not whole.fields:
+            raise TopologyError(
+                f"{at}: Avro: {whole.name} has no fields to make columns of",
+                remedy="give it some, or name a schema that has",
+            )
         if self.select is None or whole.sort != "record":
             return whole
         names = [each.name for each in whole.fields]

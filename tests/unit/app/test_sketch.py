@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import polars as pl
 import pytest
 from click.testing import CliRunner
+from google.protobuf.api_pb2 import Mixin
 
-from processor import Topology, app
+from processor import Avro, JsonSchema, Protobuf, Registered, Topology, app
 from processor.app import sketch as sketching
 from processor.app.sketch import sample, sketch
 from processor.cli.main import cli
 from processor.connectors.memory.log import MemoryLog
+from processor.connectors.registry.client import Client
 from processor.errors import SettingsError
+from processor.formats.registry import Schema, Wanted
 from processor.plan.nodes import Source
 
 
@@ -110,7 +114,7 @@ def test_what_a_registry_or_arrow_has_written_is_told_by_the_format_that_takes_i
     framed = [b"\0\0\0\0\x07\x02a", b"\0\0\0\0\x09\x02a"]
     with pytest.raises(SettingsError, match="id of a schema: 7, 9") as refused:
         sketch("in", [(None, value) for value in framed])
-    assert "Registered(Avro(...))" in refused.value.remedy
+    assert "--schema-registry-url" in refused.value.remedy
     with pytest.raises(SettingsError, match="Arrow") as refused:
         sketch("in", [(None, b"\xff\xff\xff\xff\x78\0\0\0")])
     assert "Arrow({" in refused.value.remedy
@@ -118,6 +122,85 @@ def test_what_a_registry_or_arrow_has_written_is_told_by_the_format_that_takes_i
     assert "key_format=Registered(...)" in code
     assert source(code).key is None
     assert source(sketch("in", [(None, value) for value in (*framed, b"a")])).topic == "in"
+
+
+RIDE = {
+    "type": "record", "name": "Ride",
+    "fields": [{"name": "id", "type": "long"}, {"name": "note", "type": ["null", "string"],
+                                                "default": None, "doc": 'it\'s a "note" \\n'}],
+}  # fmt: skip
+OLD = {"type": "record", "name": "Ride", "fields": [{"name": "id", "type": "string"}]}
+USER = {"type": "record", "name": "User", "fields": [{"name": "user", "type": "string"}]}
+
+
+def written(schemas, form, part, *rows):
+    """Records as a registry's client writes them."""
+    registered = Registered(form, auto_register=True).of("in", part)
+    registered.connect(schemas)
+    return registered.records(rows)
+
+
+def test_records_of_a_registry_are_read_by_the_newest_of_their_schemas():
+    schemas = Client("mock://infer-avro", {})
+    old = written(schemas, Avro(OLD), "value", {"id": "a"})
+    new = written(schemas, Avro(RIDE), "value", {"id": 1, "note": None}, {"id": 2, "note": "x"})
+    key = written(schemas, Avro(USER), "key", {"user": "ann"})[0]
+    records = [(key, value) for value in (*old, *new)]
+    code = sketch("in", records, schemas)
+    assert "# 1 would be dead letters, the first by: schema 1 does not fit" in code
+    found = source(code)
+    assert dict(found.format.columns) == {"id": pl.Int64, "note": pl.String}
+    assert (found.of_key(), found.partitioned_by) == ({"user": pl.String()}, ("user",))
+    found.format.connect(schemas)
+    assert found.format.decode(new).frame.rows() == [(1, None), (2, "x")]
+    assert json.loads(found.format.format.schema) == RIDE
+
+
+def test_records_of_a_json_schema_keep_what_it_refers_to():
+    schemas = Client("mock://infer-json", {})
+    line = {"type": "object", "properties": {"n": {"type": "integer"}}}
+    form = JsonSchema(
+        {"title": "Order", "type": "object", "properties": {"line": {"$ref": "line.json"}}},
+        references={"line.json": line},
+    )
+    values = written(schemas, form, "value", {"line": {"n": 1}})
+    code = sketch("in", [(None, value) for value in values], schemas)
+    found = source(code).format
+    found.connect(schemas)
+    assert found.decode(values).frame.rows() == [({"n": 1},)]
+    assert "from processor import JsonSchema, Registered, Topology" in code
+
+
+def test_schemas_that_no_columns_are_like_and_those_of_another_registry_are_told():
+    schemas = Client("mock://infer-none", {})
+    number = schemas.register("in-value", Wanted(Schema("AVRO", '"long"'))).number
+    framed = b"\0" + number.to_bytes(4, "big") + b"\2"
+    with pytest.raises(SettingsError, match=f"of schema {number}, by which records") as refused:
+        sketch("in", [(None, framed)], schemas)
+    assert "test_sketch" not in refused.value.message
+    with pytest.raises(SettingsError, match="has none of these") as refused:
+        sketch("in", [(None, b"\0\0\0\0\x63\2")], schemas)
+    assert "registry of their producer" in refused.value.remedy
+    code = sketch("in", [(framed, b'{"a":1}')], schemas)
+    assert "keys are as a registry's clients write them; no columns" in code
+    source(code)
+
+
+def test_records_of_protobuf_are_told_to_need_their_class():
+    schemas = Client("mock://infer-proto", {})
+    values = written(schemas, Protobuf(Mixin), "value", {"name": "A", "root": ""})
+    with pytest.raises(SettingsError, match="which is Protobuf's") as refused:
+        sketch("in", [(None, value) for value in values], schemas)
+    assert "Registered(Protobuf(" in refused.value.remedy
+
+
+def test_a_header_and_ever_new_names_are_written_down():
+    code = sketch("in", [(None, line) for line in (b"id,fare", b"1,2.5")])
+    assert "# The line 'id,fare' has the columns' names, and is passed over." in code
+    found = source(code).format
+    assert (found.header, dict(found.columns)) == (True, {"id": pl.Int64, "fare": pl.Float64})
+    clicks = [(None, b'{"clicks":{"u%d":1,"u%d":2}}' % (n, n + 50)) for n in range(30)]
+    assert source(sketch("in", clicks)).format.maps == {"clicks"}
 
 
 def test_numbers_of_eight_bytes_are_no_schemas_and_lists_are_no_lines():

@@ -147,6 +147,7 @@ WIDE = {"type": "record", "name": "Ride", "fields": [{"name": "lat", "type": "fl
          "'v' is an enumeration without words", "give it one"),
         ({"schema": record(["int", "int"])}, "'v' is no union: [int, int]", "each type once"),
         ({"schema": record([["int"], "null"])}, "'v' is no union", "no union inside it"),
+        ({"schema": {"type": "record", "name": "E", "fields": []}}, "E has no fields", "some"),
         ({"schema": record([])}, "'v' is no union", "each type once"),
         ({"schema": record(fixed(17, logicalType="decimal", precision=40))},
          "'v' is a decimal of 40 digits, and a column has 38", "read as bytes"),
@@ -176,7 +177,7 @@ WIDE = {"type": "record", "name": "Ride", "fields": [{"name": "lat", "type": "fl
           {"name": "x", "type": {"type": "array", "items": "int"}, "default": ["y"]}]},
           "writer": RIDE}, "'x': the default 'y' is no int", "the field's type"),
     ],
-    ids=range(30),
+    ids=range(31),
 )  # fmt: skip
 def test_what_cannot_be_is_refused_at_its_line(said: dict[str, Any], why: str, remedy: str) -> None:
     with pytest.raises(TopologyError) as caught:

@@ -338,3 +338,9 @@ def test_another_way_to_read_is_another_description():
         Debezium(ROW, added={}), Debezium({"id": pl.Datetime("us")}, units={"id": "ms"}),
     ]  # fmt: skip
     assert len({form.describe() for form in forms}) == len(forms)
+
+
+def test_keys_of_connects_json_converter_are_read_with_their_schema_and_without_it():
+    form = Debezium({"id": pl.Int64}, unwrap=True)
+    decoded = form.decode([b'{"schema":{"type":"struct"},"payload":{"id":7}}', b'{"id":8}'])
+    assert (decoded.frame["id"].to_list(), decoded.bad) == ([7, 8], {})

@@ -123,6 +123,48 @@ def test_lines_of_as_many_fields_are_csv(lines, separator, kinds):
 
 
 @pytest.mark.parametrize(
+    ("lines", "columns"),
+    [
+        (["id,fare", "1,2.5", "2,3"], {"id": pl.Int64, "fare": pl.Float64}),
+        (["ann;7", "name;n", "bob;8", "name;n"], {"name": pl.String, "n": pl.Int64}),
+        (["at,who", "2026-05-01,ann"], {"at": pl.Date, "who": pl.String}),
+    ],
+)
+def test_a_line_of_the_columns_names_is_no_record(lines, columns):
+    form = infer([line.encode() for line in lines]).form
+    assert (form.header, form.columns) == (True, columns)
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        ["ann,paris", "bob,rome"], ["ann,paris", "bob,9", "eve,rome"], ["id,id", "1,2"],
+        ["id,fare"], ["1,2.5", "2,3"],
+    ],
+)  # fmt: skip
+def test_lines_that_may_be_records_are_kept(lines):
+    form = infer([line.encode() for line in lines]).form
+    assert not form.header
+    assert list(form.columns) == ["c1", "c2"]
+
+
+def test_an_object_whose_names_are_ever_new_is_a_list_of_key_and_value():
+    of_user = [b'{"clicks":{"user-%d":%d,"user-%d":1}}' % (n, n, n + 100) for n in range(30)]
+    found = infer(of_user)
+    entry = pl.Struct({"key": pl.String, "value": pl.Int64})
+    assert found.form.columns == {"clicks": pl.List(entry)}
+    assert found.form.maps == {"clicks"}
+    assert "ever new" in found.notes["clicks"]
+    assert found.form.decode(of_user[5:6]).frame.item().to_list() == [
+        {"key": "user-5", "value": 5}, {"key": "user-105", "value": 1},
+    ]  # fmt: skip
+    of_kinds = [b'{"clicks":{"user-%d":%s}}' % (n, (b"1", b'"a"')[n % 2]) for n in range(30)]
+    assert not infer(of_kinds).form.maps
+    same = [b'{"clicks":{"ann":%d,"bob":1}}' % n for n in range(30)]
+    assert isinstance(infer(same).form.columns["clicks"], pl.Struct)
+
+
+@pytest.mark.parametrize(
     "values",
     [
         [b"hello"], [b"a,b", b"c"], [b"a,b", b"c,"], [b"[1]"], [b"1"], [b'{"a":1}', b"{"],

@@ -226,6 +226,10 @@ def test_a_schema_may_be_text_a_path_or_refer_to_others(tmp_path):
         ({"properties": {"a": {"$ref": "http://127.0.0.1:1/a"}}}, "there is no"),
         ({"properties": {"a": {"$ref": "#"}}}, "holds itself to any depth"),
         ({"properties": {"a": {"type": "integer", "minimum": "x"}}}, "this is no schema"),
+        ({"properties": {"a": {"type": "strng"}}}, "properties.a.type: 'strng'"),
+        ({"properties": {"a": {"type": "string", "enum": "x"}}}, "properties.a.enum: 'x'"),
+        ({"properties": {"a": {"type": "string", "format": 5}}}, "properties.a.format: 5"),
+        ({"$schema": 5, "properties": {"a": {"type": "string"}}}, "$schema is 5"),
     ],
 )
 def test_a_declaration_that_cannot_work_is_refused_with_its_line(schema, what):
@@ -234,6 +238,23 @@ def test_a_declaration_that_cannot_work_is_refused_with_its_line(schema, what):
     assert what in error.value.message
     assert "test_json_schema.py" in error.value.message
     assert error.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("part", "right", "wrong"),
+    [
+        ({"type": "string", "enum": []}, [], ["x", None, 5]),
+        ({"type": ["string", "null"], "enum": ["x"]}, ["x"], [None, "y"]),
+        ({"type": "string", "enum": ["x", None]}, ["x"], [None, "y"]),
+        ({"type": ["string", "null"], "enum": ["x", None]}, ["x", None], ["y", 5]),
+        ({"type": "integer", "enum": ["x"]}, [], [5, "x", None]),
+        ({"enum": ["x", None]}, ["x", None], ["y", 5]),
+    ],
+)
+def test_words_and_types_hold_together(part, right, wrong):
+    form = JsonSchema({"required": ["a"], "properties": {"a": part}})
+    values = [json.dumps({"a": cell}).encode() for cell in (*right, *wrong)]
+    assert sorted(form.decode(values).bad) == list(range(len(right), len(values)))
 
 
 def test_three_hundred_members_and_deep_ones_work():
