@@ -16,6 +16,8 @@ from topologies.uber.enrich import CENTROIDS
 ROOT: Final = Path(__file__).parents[1]
 PEERS: Final = ROOT / "benchmarks" / "peers"
 MADE: Final = ROOT / ".peers"
+# An earlier revision of the processor, checked out: `git worktree add .peers/before REVISION`.
+BEFORE: Final = MADE / "before"
 TOPOLOGIES: Final = {
     1: "topologies.uber.enrich",
     2: "topologies.uber.popular",
@@ -46,7 +48,7 @@ class Peer:
     """How a contender is started, and what it promises. ``files`` must be there for it to run.
 
     ``apart`` is a process for each worker, where the others have a thread. ``dead_letters`` are
-    written by some; the others drop what is malformed.
+    written by some; the others drop what is malformed. It runs in the folder ``root``.
     """
 
     command: Callable[[Job], list[str]]
@@ -54,6 +56,7 @@ class Peer:
     promise: str = "at least once"
     apart: bool = False
     dead_letters: bool = False
+    root: Path = ROOT
 
     @property
     def ready(self) -> bool:
@@ -98,6 +101,9 @@ def _python(name: str) -> Peer:
 
 CONTENDERS: Final = {
     "processor": Peer(_processor, promise="exactly once", dead_letters=True),
+    "before": Peer(
+        _processor, (BEFORE / "processor",), "exactly once", dead_letters=True, root=BEFORE
+    ),
     "plain": Peer(
         lambda job: [sys.executable, "-m", f"benchmarks.peers.plain.stage{job.stage}"],
         promise="no state kept", apart=True, dead_letters=True,
@@ -139,7 +145,7 @@ class Contender:
                 state.mkdir()
                 self.processes.append(
                     psutil.Popen(
-                        peer.command(job), cwd=ROOT, stdout=log, stderr=log,
+                        peer.command(job), cwd=peer.root, stdout=log, stderr=log,
                         env=environment | {"STATE": str(state), "WORKER": str(worker)},
                     )
                 )  # fmt: skip

@@ -9,36 +9,24 @@ from typing import Final
 from processor.errors import SettingsError, TopologyError
 from processor.formats.avro.declared import Avro
 from processor.formats.base import SchemaFormat
+from processor.formats.framing import number_of
 from processor.formats.json_schema import JsonSchema
 from processor.formats.registered import Registered
 from processor.formats.registry import Part, Schema, Schemas, texts_of
 from processor.formats.spelling import quoted
 
-_FRAME: Final = 5
-"""Bytes that the wire format of registries begins with: a zero, and the schema's id."""
-
 NAMES: Final = {"value": "SCHEMA", "key": "KEY_SCHEMA"}
 """What the schemas of values and of keys are called in the code."""
 
 
-def framed(text: bytes) -> bool:
-    """Whether bytes begin as the registry's clients write them.
-
-    An 8-byte number, as Java's clients write one, begins with zeros: no schema has the id 0.
-
-    >>> framed(bytes([0, 0, 0, 0, 7, 2])), framed((7).to_bytes(8)), framed(b"{}")
-    (True, False, False)
-    """
-    return text[:1] == b"\0" and len(text) > _FRAME and text[1:_FRAME] != b"\0\0\0\0"
-
-
 def ids(values: Sequence[bytes]) -> list[int]:
-    """The schemas that values say they are written with.
+    """The schemas that values say they are written with; none where not all say one.
 
-    >>> ids([bytes([0, 0, 0, 0, 7, 2]), bytes([0, 0, 0, 0, 7, 4])])
-    [7]
+    >>> ids([bytes([0, 0, 0, 0, 7, 2]), bytes([0, 0, 0, 0, 7, 4])]), ids([b"{}"])
+    ([7], [])
     """
-    return sorted({int.from_bytes(value[1:_FRAME]) for value in values})
+    found = {number_of(value) for value in values}
+    return sorted(number for number in found if number is not None and None not in found)
 
 
 def registered(

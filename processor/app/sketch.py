@@ -90,7 +90,7 @@ def sketch(topic: str, records: Sequence[Record], schemas: Schemas | None = None
     """
     good = [(key, value) for key, value in records if value]
     values = [value for _, value in good if value]
-    if values and all(map(schemaed.framed, values)):
+    if schemaed.ids(values):
         found = _by_registry(topic, values, schemas)
     else:
         _refuse_frames(topic, values)
@@ -282,7 +282,7 @@ def _keys(
     columns = found.form.columns or {}
     if not present:
         return _Keys((), "The records have no keys. Aggregates need a topic that is keyed.")
-    if all(map(schemaed.framed, present)):
+    if schemaed.ids(present):
         return _keys_by_registry(topic, present, columns, schemas, every=len(present) == len(keys))
     same = _same(keys, values, found)
     if same is not None:

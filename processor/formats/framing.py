@@ -25,6 +25,18 @@ _SIZE: Final = 5
 _GUID: Final = 17
 
 
+def number_of(text: bytes) -> int | None:
+    """The number of a schema that stands before a record, if one does.
+
+    A number of 8 bytes, as Java's clients write one, begins with zeros: no schema has the number 0.
+
+    >>> number_of(bytes([0, 0, 0, 0, 7, 2])), number_of((7).to_bytes(8)), number_of(b"{}")
+    (7, None, None)
+    """
+    there = text[:1] == b"\0" and len(text) > _SIZE
+    return (int.from_bytes(text[1:_SIZE]) or None) if there else None
+
+
 @dataclass(frozen=True)
 class Framed:
     """A batch taken apart: ``rows`` of each schema, by its number or guid, and why others are bad.

@@ -9,12 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from processor.formats.base import Format
+from processor.formats.framing import number_of
 from processor.formats.registered import Registered
 from processor.model.batch import Slice
 from processor.model.log import Message
 from processor.operators.aside import messages_at
 
-_FRAME: Final = 5
 _ID_MAX: Final = 10_000_000
 _KEY: Final = "key: "
 _SAID: Final = (
@@ -48,11 +48,11 @@ def _told(
     for row, message in zip(rows, messages, strict=True):
         of_key = reasons[row].startswith(_KEY)
         text = message.key() if of_key else message.value()
-        if text is None or text[:1] != b"\0" or len(text) <= _FRAME:
-            continue
         form = forms[_KEY if of_key else ""]
-        number = int.from_bytes(text[1:_FRAME])
-        if form is None or number > _ID_MAX or Registered in {type(form), type(_inside(form))}:
+        number = number_of(text or b"")
+        if form is None or number is None or number > _ID_MAX:
+            continue
+        if Registered in {type(form), type(_inside(form))}:
             continue
         yield row, f"{reasons[row]}; {_SAID.format(number)}"
 
