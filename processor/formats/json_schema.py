@@ -257,7 +257,7 @@ def _is_missing(cells: pl.Expr, shape: Shape) -> pl.Expr | None:
 
 def _is_missing_or_null(cells: pl.Expr, shape: Shape) -> pl.Expr | None:
     """Null where the member has to be there, be it null."""
-    return cells.is_null() if shape.required and shape.null and not shape.free else None
+    return cells.is_null() if shape.required and shape.null else None
 
 
 def _may_be_missing(cells: pl.Expr, shape: Shape) -> pl.Expr | None:

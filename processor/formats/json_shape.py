@@ -47,6 +47,13 @@ _WORDS: Final = frozenset(
         "propertyNames", "then", "unevaluatedItems", "unevaluatedProperties", "uniqueItems",
     }
 )  # fmt: skip
+# What says nothing of which values are right.
+_NOTES: Final = frozenset(
+    {
+        "$comment", "$id", "$schema", "default", "deprecated", "description", "examples",
+        "readOnly", "title", "writeOnly",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,12 +115,12 @@ class Reader:
             if word in schema:
                 return self._one_of(schema, word, way)
         kinds = _kinds(schema)
-        null = "null" in kinds
+        null = "null" in kinds and _allows_null(schema)
         rest = [kind for kind in kinds if kind != "null"]
         if set(rest) == {"integer", "number"}:
             rest = ["number"]
         if len(rest) != 1:
-            if len(rest) > 1:
+            if kinds:  # null alone is a type too
                 self.words.add("type")
             return replace(_FREE, null=null or not rest)
         return replace(self._of_type(rest[0], schema, way), null=null)
@@ -161,9 +168,13 @@ class Reader:
         values = [branch for branch in branches if not _is_null(branch)]
         if len(values) != 1:
             self.words.add(word)
-            return replace(_FREE, null=len(values) < len(branches))
-        found = self._shape({**{k: v for k, v in schema.items() if k != word}, **values[0]}, way)
-        return replace(found, null=found.null or len(branches) > 1)
+            return _FREE
+        rest = {name: value for name, value in schema.items() if name != word}
+        found = self._shape(self._both(rest, values[0]), way)
+        nulls = len(branches) - 1
+        if word == "oneOf" and nulls + found.null > 1:
+            self.words.add(word)  # null is right by more than one
+        return replace(found, null=found.null or nulls > 0)
 
     def _resolved(
         self, schema: Mapping[str, Any], way: tuple[str, ...]
@@ -186,7 +197,25 @@ class Reader:
                 found = schema["allOf"][0]
             else:
                 return schema, way
-            schema = {**found, **{k: v for k, v in schema.items() if k not in ("$ref", "allOf")}}
+            rest = {name: value for name, value in schema.items() if name not in ("$ref", "allOf")}
+            schema = self._both(found, rest)
+
+    def _both(self, one: Any, other: Any) -> Mapping[str, Any]:
+        """Two schemas that hold at once; where both have a word, the whole has to be checked."""
+        if not isinstance(one, Mapping) or not isinstance(other, Mapping):
+            self.words.add("allOf")
+            return other if isinstance(other, Mapping) else one if isinstance(one, Mapping) else {}
+        merged = {**one, **other}
+        for word in (one.keys() & other.keys()) - _NOTES:
+            a, b = one[word], other[word]
+            if a == b:
+                continue
+            self.words.add("allOf")
+            if word == "properties" and isinstance(a, Mapping) and isinstance(b, Mapping):
+                merged[word] = {**a, **b}
+            elif word == "required":
+                merged[word] = [*a, *b]
+        return merged
 
     def _found(self, name: str) -> Mapping[str, Any]:
         document, _, pointer = name.partition("#")
@@ -231,6 +260,12 @@ def _kinds(schema: Mapping[str, Any]) -> list[str]:
     return []
 
 
+def _allows_null(schema: Mapping[str, Any]) -> bool:
+    """Whether null is among the values that a schema lists, if it lists them."""
+    listed = [schema.get("enum", [None]), [schema.get("const")]]
+    return all(None in values for values in listed if isinstance(values, list))
+
+
 def _plain(word: str, schema: Mapping[str, Any]) -> bool:
     """Whether a word that mostly says more says nothing more here."""
     value = schema[word]
@@ -239,7 +274,8 @@ def _plain(word: str, schema: Mapping[str, Any]) -> bool:
         return value is True or value == {} or (value is False and not others)
     if word in ("oneOf", "anyOf"):
         return sum(not _is_null(branch) for branch in value) == 1
-    if word != "enum" or not value or not all(isinstance(one, str | None) for one in value):
+    texts = [one for one in value if isinstance(one, str)] if word == "enum" else []
+    if not texts or not all(one is None for one in value if one not in texts):
         return False
     # A column says which words there are, and whether it may be null; nothing of other types.
     kinds = set(_kinds(schema))
