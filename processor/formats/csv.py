@@ -52,7 +52,7 @@ class Csv:
 
     A record is bad when it has fewer or more fields, an empty one, text where a number or a time is
     due, a number that is not finite or too large for its type, a line break outside quotes, a NUL,
-    or bytes that are not UTF-8. One line break at the end is no part of the line, nor is a
+    or bytes that are not UTF-8. Line breaks at the end are no part of the line, nor is a
     byte-order mark at the beginning. A String column takes the field's text as it stands. A sink
     sets a row aside that has an empty text, one with a NUL, a number that is not finite, a null in
     a column that is not optional, or a cell that would be read as null in one that is.
