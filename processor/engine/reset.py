@@ -2,13 +2,15 @@
 
 ::
 
-    no members, no open transaction ──► take the tasks ──► commit pinned manifests ──► clear them
-                                                                                ▲
-                                                             killed here: nothing is lost
+    no members, no open transaction ──► take the tasks ──► note where they go back to
+                                    ──► commit pinned manifests ──► clear them
+                                                                ▲
+                                             killed here: nothing is lost
 
 The offsets go first. A pinned manifest names no checkpoint, so from that commit on the old state is
 no task's state any more: who is killed before it is cleared leaves blobs that nothing reaches, and
-the same reset once more clears them. The other way round, the committed offsets would name
+the same reset once more clears them. Where a task goes back to is noted before: who finds older
+positions than those that were noted last takes them for the past. The other way round, the committed offsets would name
 checkpoints that are gone. A worker that starts meanwhile takes its tasks over, and what it has
 written since is left alone.
 """
@@ -162,6 +164,8 @@ def reset(
         ).pin
         probe("before:offsets")
         store.acquire({step.task: owner for step in wanted})
+        store.begin({s.task: min(s.offset, s.to) for s in wanted if s.offset is not None})
+        probe("after:note")
         log.reset(plan.app, {step.partition: pin(step.to) for step in wanted})
     probe("after:offsets")
     for step in wanted:

@@ -13,7 +13,7 @@ from processor.model.manifest import Manifest
 from processor.testing import Crash, TestDriver
 from tests.topologies import ride, totals
 
-POINTS = ["before:offsets", "after:offsets", "after:clear"]
+POINTS = ["before:offsets", "after:note", "after:offsets", "after:clear"]
 
 
 def ran(*, stop=True):
@@ -28,6 +28,11 @@ def ran(*, stop=True):
 
 def final(driver):
     return {row["k"]: (row["n"], row["total"]) for row in driver.json("out")}
+
+
+def noted(driver):
+    """As a worker notes what is committed, now and then."""
+    driver.store.begin({step.task: step.offset for step in planned(driver)})
 
 
 def planned(driver, to="earliest"):
@@ -98,6 +103,7 @@ def test_an_offset_is_where_every_partition_begins():
 def test_one_who_is_killed_in_between_leaves_a_whole_application(crash, again):
     driver = ran()
     expected = final(driver)
+    noted(driver)
     with pytest.raises(Crash):
         carried_out(driver, crash=crash)
     if again:
@@ -113,6 +119,31 @@ def test_one_who_is_killed_in_between_leaves_a_whole_application(crash, again):
     driver.restart()  # what it has left can be loaded
     driver.run()
     assert len(driver.owned()) == 2
+
+
+@pytest.mark.parametrize("crash", POINTS)
+@pytest.mark.parametrize("to", ["latest", "earliest", "3"])
+def test_one_who_is_killed_in_between_makes_no_worker_wait(to, crash):
+    """Whatever was noted, here or in a former life, what the log tells then is no past."""
+    driver = ran()
+    driver.feed([ride(number) for number in range(30, 40)], key="k0")
+    noted(driver)
+    with pytest.raises(Crash):
+        carried_out(driver, to, crash=crash)
+    driver.restart()
+    driver.run()
+    assert len(driver.owned()) == 2
+
+
+def test_a_reset_of_a_group_without_positions_notes_none():
+    driver = TestDriver(totals(), partitions=2)
+    driver.stop()
+    with pytest.raises(Crash):
+        carried_out(driver, crash="after:note")
+    driver.restart()
+    driver.feed([ride(1)], key="k1")
+    driver.run()
+    assert final(driver)["k1"] == (1, 1)
 
 
 def test_a_live_group_is_refused():
