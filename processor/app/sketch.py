@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, TypeAlias
 
+import orjson
 import polars as pl
 
 from processor.app import schemaed
@@ -18,6 +19,7 @@ from processor.formats.base import VALUE_BYTES_MAX, DataType
 from processor.formats.csv import Csv
 from processor.formats.inferred import Inferred, infer
 from processor.formats.json import Json
+from processor.formats.nested import made
 from processor.formats.registered import Registered
 from processor.formats.registry import Schemas
 from processor.formats.spelling import quoted, spelt
@@ -59,7 +61,8 @@ def sample(log: Log, topic: str, records_max: int) -> list[Record]:
     extents = described[topic].extents
     found: list[Record] = []
     size, left = 0, records_max
-    for number, (partition, extent) in enumerate(sorted(extents.items())):
+    by_size = sorted(extents.items(), key=lambda each: (each[1].high - each[1].low, each[0]))
+    for number, (partition, extent) in enumerate(by_size):
         share = -(-left // (len(extents) - number))
         start = max(extent.low, extent.high - share)
         for run in log.scan(TopicPartition(topic, partition), start, extent.high):
@@ -90,21 +93,30 @@ def sketch(topic: str, records: Sequence[Record], schemas: Schemas | None = None
     """
     good = [(key, value) for key, value in records if value]
     values = [value for _, value in good if value]
+    found: Inferred | None = None
     if schemaed.ids(values):
         found = _by_registry(topic, values, schemas)
     else:
         _refuse_frames(topic, values)
-        found = infer(values) if values else None
+        found = infer(values) if values else found
     if found is None:
-        what = "are no text" if values else "have no values"
         mixed = _mixed(records)
         raise SettingsError(
-            f"the {len(records)} records of {topic!r} that were looked at {what}",
-            remedy=(f"{mixed} " if mixed else "")
-            + 'say how they are written: docs/guide.md has the formats; Bytes("value") takes any',
+            f"of the {len(records)} records of {topic!r} that were looked at "
+            + (f"{sum(map(_is_no_text, values))} are no text" if values else "none has a value"),
+            remedy=(f"{mixed} Say" if mixed else "say")
+            + ' how they are written: docs/guide.md has the formats; Bytes("value") takes any',
         )
     keys = _keys(topic, [key for key, _ in good], values, found, schemas)
     return "\n".join(_lines(topic, records, found, keys))
+
+
+def _is_no_text(value: bytes) -> bool:
+    try:
+        value.decode()
+    except UnicodeDecodeError:
+        return True
+    return False
 
 
 def _by_registry(topic: str, values: Sequence[bytes], schemas: Schemas | None) -> Inferred:
@@ -131,7 +143,8 @@ def _refuse_frames(topic: str, values: Sequence[bytes]) -> None:
 def _lines(topic: str, records: Sequence[Record], found: Inferred, keys: _Keys) -> Iterator[str]:
     code = _code(found)
     formats = {code.name, *code.uses}
-    formats |= {"Json"} if "=Json(" in " ".join([*keys.arguments, keys.written]) else set()
+    of_keys = " ".join([*keys.arguments, keys.written])
+    formats |= {name for name in ("Json", "Debezium") if f"={name}(" in of_keys}
     formats |= set(schemaed.spelt_form(keys.form)[1]) if keys.form else set()
     yield (
         f'"""Reads {topic}. The format was found by looking at {len(records)} of its records: '
@@ -204,6 +217,8 @@ def _code(found: Inferred) -> _Code:
         more.append(f"optional=frozenset({{{', '.join(map(quoted, sorted(form.optional)))}}})")
     if isinstance(form, Json) and form.maps:
         more.append(f"maps=frozenset({{{', '.join(map(quoted, sorted(form.maps)))}}})")
+    if isinstance(form, Csv) and form.optional:
+        more.append(f"optional=frozenset({{{', '.join(map(quoted, sorted(form.optional)))}}})")
     if isinstance(form, Csv) and form.header:
         more.append("header=True")
     if isinstance(form, Csv) and form.separator != ",":
@@ -245,7 +260,7 @@ def _records(count: int) -> str:
 
 def _mixed(records: Sequence[Record]) -> str:
     """How many would be read by columns, where some cannot be."""
-    objects = [value for _, value in records if value and value.lstrip()[:1] == b"{"]
+    objects = [value for _, value in records if value and _is_object(value)]
     of = infer(objects) if objects else None
     if of is None or not isinstance(of.form, Json):
         return ""
@@ -256,6 +271,13 @@ def _mixed(records: Sequence[Record]) -> str:
     )
 
 
+def _is_object(value: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(value), dict)
+    except orjson.JSONDecodeError:
+        return False
+
+
 def _hint(found: Inferred) -> str:
     """What is to be said of the whole: what its members look like, which line is no record."""
     names = set(found.form.columns or ())
@@ -264,6 +286,10 @@ def _hint(found: Inferred) -> str:
         return f"The line {line!r} has the columns' names, and is passed over."
     if isinstance(found.form, Registered):
         return ""
+    if {"schema", "payload"} == names and isinstance(
+        payload := (found.form.columns or {})["payload"], pl.Struct
+    ):
+        names = {part.name for part in payload.fields}
     if {"op", "before", "after"} <= names:
         return "These look like change events of a database: see the format Debezium."
     if {"specversion", "id", "source", "type"} <= names:
@@ -342,6 +368,13 @@ def _formatted(found: Inferred, columns: Mapping[str, DataType], *, every: bool)
     if not every and isinstance(form, Json):
         form = replace(form, optional=frozenset(names))
     code = _code(Inferred(form)).line()
+    payload = (form.columns or {}).get("payload")
+    if set(names) == {"schema", "payload"} and isinstance(payload, pl.Struct):
+        # Of Kafka Connect's converter, with their schema beside them.
+        columns_of = {part.name: made(part.dtype) for part in payload.fields}
+        names = list(columns_of)
+        parts = (f"{quoted(name)}: {spelt(kind)}" for name, kind in columns_of.items())
+        code = f"Debezium({{{', '.join(parts)}}}, unwrap=True)"
     keys = _arguments(code, names, columns, "The records' keys are JSON")
     if every:
         return keys

@@ -9,10 +9,10 @@
 
 The offsets go first. A pinned manifest names no checkpoint, so from that commit on the old state is
 no task's state any more: who is killed before it is cleared leaves blobs that nothing reaches, and
-the same reset once more clears them. Where a task goes back to is noted before: who finds older
-positions than those that were noted last takes them for the past. The other way round, the committed offsets would name
-checkpoints that are gone. A worker that starts meanwhile takes its tasks over, and what it has
-written since is left alone.
+the same reset once more clears them. The other way round, the committed offsets would name
+checkpoints that are gone. Where a task goes back to is noted before: who finds positions older than
+what was noted last takes them for the past. A worker that starts meanwhile takes its tasks over,
+and what it has written since is left alone.
 """
 
 from __future__ import annotations

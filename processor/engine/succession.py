@@ -18,6 +18,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from processor.connectors.ports import Consumer, Log
+from processor.engine.untaken import Untaken
 from processor.errors import RetriableError, StandbyError, StateMismatchError
 from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest
@@ -51,6 +52,7 @@ class Succession:
         self.plan, self._instance, self._note = plan, instance, note
         self._before: dict[TopicPartition, str] = {}
         self._told = False
+        self._untaken = Untaken()
         self.begun = 0
 
     def check_start(self) -> None:
@@ -66,12 +68,20 @@ class Succession:
     def check_running(
         self, consumer: Consumer, partitions: int, own: Collection[TopicPartition]
     ) -> None:
-        """Now and then; raises `StandbyError` where another plan has begun beside this one."""
+        """Now and then; raises `StandbyError` where another plan has begun beside this one.
+
+        So where a partition is nobody's: who leaves and comes back has all shared anew.
+        """
         others = {TopicPartition(self._topic, n) for n in range(partitions)} - set(own)
         try:
             heads = consumer.committed(sorted(others), LOOK_S) if others else {}
         except RetriableError:
             return
+        try:
+            self._untaken.check(heads, own)
+        except StandbyError as error:
+            self._note(error.message)
+            raise
         plans = {p: _plan(head) for p, head in heads.items() if head is not None}
         if len(plans) + len(own) == partitions:
             self.begun = partitions

@@ -218,13 +218,23 @@ def check_columns(who: str, columns: object, at: Location, *, deep: bool = False
             raise TopologyError(
                 f"{at}: {who}: {name!r} cannot name a column", remedy="use text that is not empty"
             )
-        for place, leaf in leaves(kind, name) if deep else ((name, kind),):
+        for place, leaf in _leaves(who, kind, name, at) if deep else ((name, kind),):
             if not _readable(leaf):
                 raise TopologyError(
                     f"{at}: {who}: column {named(place)!r} cannot be read as {leaf}",
                     remedy=meant(leaf, deep=deep) or f"use {_TYPES if deep else _FLAT}",
                 )
             _check_zone(who, named(place), leaf, at)
+
+
+def _leaves(who: str, kind: DataType, name: str, at: Location) -> list[tuple[str, DataType]]:
+    try:
+        return list(leaves(kind, name))
+    except TypeError as error:
+        raise TopologyError(
+            f"{at}: {who}: column {name!r}: a type in {kind!r} does not say what is in it",
+            remedy='say it: pl.List(pl.String), pl.Struct({"id": pl.Int64}), pl.Enum(["a", "b"])',
+        ) from error
 
 
 def _check_zone(who: str, name: str, kind: DataType, at: Location) -> None:
@@ -237,13 +247,16 @@ def _check_zone(who: str, name: str, kind: DataType, at: Location) -> None:
         ) from error
 
 
+_DIGITS_MOST: Final = 38
+
+
 def _readable(kind: object) -> bool:
     if isinstance(kind, pl.Datetime):
         return kind.time_zone != "*"
     if isinstance(kind, pl.Enum):
         return len(kind.categories) > 0
     if isinstance(kind, pl.Decimal):
-        return kind.precision is not None
+        return 0 < (kind.precision or 0) <= _DIGITS_MOST
     plain: tuple[object, ...] = (
         *NUMBERS, pl.String, pl.Boolean, pl.Binary, pl.Datetime, pl.Duration, pl.Date, pl.Time,
     )  # fmt: skip

@@ -22,7 +22,7 @@ from typing import Any, Final
 import orjson
 import polars as pl
 
-from processor.formats.base import VALUE_BYTES_MAX, DataType
+from processor.formats.base import MARK, VALUE_BYTES_MAX, DataType
 from processor.formats.csv import Csv
 from processor.formats.declared import TIME_FORMS
 from processor.formats.epoch import Unit
@@ -123,15 +123,17 @@ class _Found:
         """Add the column of the first type by which all values can be read, if there is one."""
         kind, note = member.kind(1)
         tries: list[tuple[DataType, dict[str, Unit], str]] = [(kind, {}, note)]
-        if (entries := member.entries()) is not None:
-            tries.insert(0, (entries, {}, _EVER_NEW))
+        places: set[str] = set()
+        entries, told_of = member.kind(1, name, places)
+        if places:
+            tries.insert(0, (entries, {}, told_of))
         unit = member.unit() if kind in (pl.Int64, pl.Float64) else None
         if unit is not None:
             tries.insert(0, (pl.Datetime("us"), {name: unit}, _SIZED))
         tries.append((pl.String(), {}, "kept as its JSON"))
         seldom = {name} if member.count - member.nulls < len(values) else set()
         for chosen, epoch, told in tries:
-            maps = frozenset([name] if told == _EVER_NEW else [])
+            maps = frozenset(places if chosen is entries else ())
             one = replace(
                 form, columns={name: chosen}, optional=frozenset(seldom), epoch=epoch, maps=maps
             )
@@ -186,8 +188,14 @@ class Seen:
             for part in cell:
                 self.elements.add(part)
 
-    def kind(self, depth: int) -> tuple[pl.DataType, str]:
-        """The narrowest type, and what is to be said of it."""
+    def kind(
+        self, depth: int, place: str = "", maps: set[str] | None = None
+    ) -> tuple[pl.DataType, str]:
+        """The narrowest type, and what is to be said of it.
+
+        With ``maps`` an object whose names are ever new is a list of its keys and values, and its
+        ``place`` is added to them.
+        """
         sorts = [
             bool(self.flags), bool(self.whole or self.numbers), bool(self.texts),
             bool(self.objects), self.elements is not None,
@@ -202,7 +210,7 @@ class Seen:
             return _of_texts(self.texts), ""
         if self.whole or self.numbers:
             return self._number()
-        return self._nested(depth)
+        return self._nested(depth, place, maps)
 
     def _number(self) -> tuple[pl.DataType, str]:
         low, high = min(self.whole, default=0), max(self.whole, default=0)
@@ -216,30 +224,35 @@ class Seen:
             return pl.UInt64(), ""
         return pl.String(), "too large for 64 bits: kept as they stand"
 
-    def _nested(self, depth: int) -> tuple[pl.DataType, str]:
+    def _nested(self, depth: int, place: str, maps: set[str] | None) -> tuple[pl.DataType, str]:
+        if maps is not None and self._ever_new():
+            whole = Seen()
+            for part in self.members.values():
+                whole.take(part)
+            maps.add(place)
+            value, _ = whole.kind(depth + 1)
+            return pl.List(pl.Struct({"key": pl.String(), "value": value})), _EVER_NEW
         if depth >= DEEP or len(self.members) > MEMBERS:
             return pl.String(), "kept as its JSON"
         if self.elements is not None:
-            inner, note = self.elements.kind(depth + 1)
+            inner, note = self.elements.kind(depth + 1, f"{place}[]", maps)
             empty = not self.elements.count
             return pl.List(inner), "always empty in the sample" if empty else note
         named = {name: part for name, part in self.members.items() if name and "\0" not in name}
         if not named:
             return pl.String(), "kept as its JSON"
-        parts = {name: part.kind(depth + 1) for name, part in named.items()}
+        parts = {
+            # A name with a dot in it would be another place.
+            name: part.kind(depth + 1, f"{place}.{name}", None if "." in name else maps)
+            for name, part in named.items()
+        }
         told = [f"{name}: {note}" for name, (_, note) in parts.items() if note]
         return pl.Struct({name: kind for name, (kind, _) in parts.items()}), "; ".join(told)
 
-    def entries(self) -> DataType | None:
-        """The type of an object whose names are ever new, as a list of its keys and values."""
+    def _ever_new(self) -> bool:
+        """Whether its names are in few of the objects each, so that others are to be expected."""
         counts = [part.count for part in self.members.values()]
-        if len(counts) < 2 or sum(counts) >= SELDOM * len(counts) * self.objects:
-            return None
-        whole = Seen()
-        for part in self.members.values():
-            whole.take(part)
-        kind, note = whole.kind(1)
-        return None if note else pl.List(pl.Struct({"key": pl.String(), "value": kind}))
+        return len(counts) > 1 and sum(counts) < SELDOM * len(counts) * self.objects
 
     def take(self, other: Seen) -> None:
         """See all that another has seen."""
@@ -284,7 +297,7 @@ def _zoned(texts: Sequence[str]) -> pl.DataType:
 
 def _csv(values: Sequence[bytes], bytes_max: int) -> Inferred | None:
     try:
-        lines = [value.decode() for value in values]
+        lines = [value.decode().removeprefix(MARK) for value in values]
     except UnicodeDecodeError:
         return None
     tried = ((separator, _fields(lines, separator)) for separator in SEPARATORS)
@@ -294,14 +307,15 @@ def _csv(values: Sequence[bytes], bytes_max: int) -> Inferred | None:
     separator, rows = max(split, key=lambda pair: len(pair[1][0]))
     header = _header(rows)
     names = header or [f"c{number}" for number in range(1, len(rows[0]) + 1)]
-    cells = zip(*(row for row in rows if row != header), strict=True)
+    cells = list(zip(*(row for row in rows if row != header), strict=True))
     guesses = {name: _of_fields(column) for name, column in zip(names, cells, strict=True)}
+    optional = frozenset(n for n, column in zip(names, cells, strict=True) if not all(column))
     while True:
         types = {name: kind for name, (kind, _, _) in guesses.items()}
         epoch = {name: unit for name, (_, unit, _) in guesses.items() if unit is not None}
         form = Csv(
             types, separator=separator, epoch=epoch, value_bytes_max=bytes_max,
-            header=header is not None,
+            header=header is not None, optional=optional,
         )  # fmt: skip
         wrong = {_COLUMN.match(reason) for reason in form.decode(values).bad.values()}
         again = {found[1] for found in wrong if found and types[found[1]] != pl.String}
@@ -318,19 +332,19 @@ def _header(rows: Sequence[list[str]]) -> list[str] | None:
         return None
     header = list(next(iter(named)))
     columns = list(zip(*(row for row in rows if row != header), strict=True))
-    telling = any(not any(map(_NAME.fullmatch, column)) for column in columns)
+    telling = any(any(c) and not any(map(_NAME.fullmatch, c)) for c in columns)
     return header if telling and len(set(header)) == len(header) else None
 
 
 def _fields(lines: Sequence[str], separator: str) -> list[list[str]]:
-    """Each line's fields, where all have as many, at least two, and none is empty; else nothing."""
+    """Each line's fields, where all have as many, at least two; else nothing."""
     try:
         rows = [row for line in lines for row in csv.reader([line], delimiter=separator)]
     except csv.Error:
         return []
     widths = {len(row) for row in rows}
     fit = len(widths) == 1 and min(widths) > 1 and len(rows) == len(lines)
-    return rows if fit and all(all(row) for row in rows) else []
+    return rows if fit and any(any(row) for row in rows) else []
 
 
 def _of_fields(cells: Sequence[str]) -> tuple[DataType, Unit | None, str]:
@@ -345,6 +359,8 @@ def _of_fields(cells: Sequence[str]) -> tuple[DataType, Unit | None, str]:
 
 
 def _cell(text: str) -> Any:
+    if not text:
+        return None
     if _WHOLE.fullmatch(text):
         return int(text) if len(text) <= _DIGITS else text
     if _NUMBER.fullmatch(text):

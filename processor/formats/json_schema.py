@@ -38,15 +38,8 @@ from processor.formats.base import (
     shown,
 )
 from processor.formats.json import Json
-from processor.formats.json_shape import (
-    Reader,
-    Shape,
-    Test,
-    anywhere,
-    misfit,
-    strangers,
-    without_nulls,
-)
+from processor.formats.json_misfit import Test, anywhere, misfit, strangers, without_nulls
+from processor.formats.json_shape import Reader, Shape
 from processor.formats.needs import needed
 from processor.formats.times import ISO
 from processor.model.location import Location
@@ -275,10 +268,12 @@ def _is_free(shape: Shape) -> bool:
 
 
 def _parsed(value: bytes) -> Any:
-    try:
-        return orjson.loads(value)
-    except orjson.JSONDecodeError:
-        return json.loads(value)
+    """A record, which is JSON: of members with one name the first counts, as in its columns."""
+    return json.loads(value, object_pairs_hook=_first)
+
+
+def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return dict(reversed(pairs))
 
 
 def _loaded(schema: object, at: Location) -> Mapping[str, Any]:
@@ -338,7 +333,7 @@ def _checker(
     drafts = needed("referencing.jsonschema", "JsonSchema", at)
     kind = library.validators.validator_for(root, default=library.Draft202012Validator)
     said = {name.partition("#")[0] for name in json_refs.references([root, *others.values()])}
-    for document in sorted(filter(None, said)):
+    for document in sorted(said - {"", root.get("$id")}):
         if json_refs.named(document, root, others) is None:
             raise TopologyError(
                 f"{at}: JsonSchema: there is no {document!r} that the schema refers to",

@@ -14,14 +14,14 @@ What may be of several types, and an object of which no member is named, is text
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
+from urllib.parse import unquote
 
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats.base import shown
 from processor.formats.json_refs import named, within
 from processor.model.location import Location
 
@@ -113,7 +113,12 @@ class Reader:
         self.words |= {word for word in schema.keys() & _WORDS if not _plain(word, schema)}
         for word in ("oneOf", "anyOf"):
             if word in schema:
-                return self._one_of(schema, word, way)
+                beside = {name: value for name, value in schema.items() if name != word}
+                values = [branch for branch in schema[word] if not _is_null(branch)]
+                if len(values) == 1 or not _kinds(beside):
+                    return self._one_of(schema[word], values, beside, word, way)
+                self.words.add(word)  # of what type it is, is said beside
+                schema = beside
         kinds = _kinds(schema)
         null = "null" in kinds and _allows_null(schema)
         rest = [kind for kind in kinds if kind != "null"]
@@ -162,15 +167,19 @@ class Reader:
         closed = schema.get("additionalProperties") is False and "patternProperties" not in schema
         return Shape(pl.Struct(kinds), closed=closed, members=members)
 
-    def _one_of(self, schema: Mapping[str, Any], word: str, way: tuple[str, ...]) -> Shape:
+    def _one_of(
+        self,
+        branches: list[Any],
+        values: list[Any],
+        beside: Mapping[str, Any],
+        word: str,
+        way: tuple[str, ...],
+    ) -> Shape:
         """One of several: a value or null, or several types that no column is of."""
-        branches = schema[word]
-        values = [branch for branch in branches if not _is_null(branch)]
         if len(values) != 1:
             self.words.add(word)
             return _FREE
-        rest = {name: value for name, value in schema.items() if name != word}
-        found = self._shape(self._both(rest, values[0]), way)
+        found = self._shape(self._both(beside, values[0]), way)
         nulls = len(branches) - 1
         if word == "oneOf" and nulls + found.null > 1:
             self.words.add(word)  # null is right by more than one
@@ -193,8 +202,14 @@ class Reader:
                     )
                 way = (*way, mark)
                 found = self._found(name)
-            elif len(schema.get("allOf", ())) == 1 and isinstance(schema["allOf"][0], Mapping):
-                found = schema["allOf"][0]
+            elif schema.get("allOf") and all(isinstance(one, Mapping) for one in schema["allOf"]):
+                if len(schema["allOf"]) > 1:
+                    self.words.add("allOf")
+                found, marks = {}, way
+                for one in schema["allOf"]:
+                    part, inner = self._resolved(one, way)
+                    found, marks = self._both(found, part), (*marks, *inner[len(way) :])
+                way = marks
             else:
                 return schema, way
             rest = {name: value for name, value in schema.items() if name not in ("$ref", "allOf")}
@@ -220,7 +235,9 @@ class Reader:
     def _found(self, name: str) -> Mapping[str, Any]:
         document, _, pointer = name.partition("#")
         other = named(document, self._root, self._others)
-        found: Any = self._root if not document else self._others.get(other or "")
+        own = not document or document == self._root.get("$id")
+        found: Any = self._root if own else self._others.get(other or "")
+        pointer = unquote(pointer)
         for step in pointer.strip("/").split("/") if pointer.strip("/") else ():
             key = step.replace("~1", "/").replace("~0", "~")
             if isinstance(found, list) and key.isdigit() and int(key) < len(found):
@@ -280,104 +297,6 @@ def _plain(word: str, schema: Mapping[str, Any]) -> bool:
     # A column says which words there are, and whether it may be null; nothing of other types.
     kinds = set(_kinds(schema))
     return kinds <= {"string", "null"} and (None in value) == ("null" in kinds)
-
-
-Test = Callable[[pl.Expr, Shape], pl.Expr | None]
-"""Whether something is the matter with a cell of a shape; ``None``: never."""
-
-
-def anywhere(cells: pl.Expr, shape: Shape, test: Test) -> pl.Expr | None:
-    """Whether a test finds something in a cell or in what is in it; ``None``: never."""
-    found = [test(cells, shape)]
-    for name, member in shape.members:
-        inside = anywhere(cells.struct.field(name), member, test)
-        # Of an object that is not there nothing is missing.
-        found.append(None if inside is None else inside & cells.is_not_null())
-    if shape.element is not None:
-        inside = anywhere(pl.element(), shape.element, test)
-        if inside is not None:
-            found.append(cells.list.eval(inside.fill_null(value=False)).list.any())
-    there = [one.fill_null(value=False) for one in found if one is not None]
-    return pl.any_horizontal(there) if there else None
-
-
-def misfit(cell: Any, shape: Shape, place: str) -> str | None:
-    """What in a parsed value is not as its shape says, beyond what columns tell.
-
-    >>> shape = Shape(pl.Struct({"a": pl.String()}), members=(("a", Shape(pl.String())),))
-    >>> misfit({"a": 5}, shape, "it"), misfit({"a": None}, shape, "it"), misfit({}, shape, "it")
-    ("column 'it.a': 5 is no text", "column 'it.a': null", None)
-    """
-    return next(_misfits(cell, shape, place), None)
-
-
-def _misfits(cell: Any, shape: Shape, place: str) -> Iterator[str]:
-    if shape.free or (cell is None and shape.null):
-        return
-    if cell is None:
-        yield f"column {place!r}: null"
-    elif isinstance(shape.kind, pl.String | pl.Enum):
-        if not isinstance(cell, str):
-            yield f"column {place!r}: {shown(cell)} is no text"
-    elif isinstance(cell, dict):
-        yield from _missing(cell, shape, f"{place}." if place else "")
-    elif isinstance(cell, list) and shape.element is not None:
-        for number, element in enumerate(cell):
-            yield from _misfits(element, shape.element, f"{place}[{number}]")
-
-
-def _missing(cell: Mapping[str, Any], shape: Shape, before: str) -> Iterator[str]:
-    if shape.closed:
-        names = {name for name, _ in shape.members}
-        yield from (f"column {before + n!r}: no such member" for n in cell if n not in names)
-    for name, member in shape.members:
-        if name in cell:
-            yield from _misfits(cell[name], member, before + name)
-        elif member.required:
-            yield f"column {before + name!r}: missing"
-
-
-def strangers(shape: Shape) -> Callable[[Any], bool] | None:
-    """Whether a value has members that its shape does not name; ``None`` where it may have any.
-
-    >>> members = (("a", Shape(pl.Int64())),)
-    >>> look = strangers(Shape(pl.Struct({"a": pl.Int64()}), closed=True, members=members))
-    >>> look({"a": 1}), look({"a": 1, "b": 2})
-    (False, True)
-    """
-    if shape.element is not None:
-        each = strangers(shape.element)
-        return (
-            None if each is None else lambda cell: isinstance(cell, list) and any(map(each, cell))
-        )
-    names = frozenset(name for name, _ in shape.members)
-    found = ((name, strangers(member)) for name, member in shape.members)
-    inside = [(name, look) for name, look in found if look is not None]
-    if not shape.closed and not inside:
-        return None
-
-    def look(cell: Any) -> bool:
-        if not isinstance(cell, dict):
-            return False
-        if shape.closed and not cell.keys() <= names:
-            return True
-        return any(name in cell and within(cell[name]) for name, within in inside)
-
-    return look
-
-
-def without_nulls(cell: Any, shape: Shape) -> Any:
-    """A value without the members that are null and may only be missing."""
-    if isinstance(cell, dict):
-        members = dict(shape.members)
-        return {
-            name: without_nulls(value, members[name])
-            for name, value in cell.items()
-            if value is not None or members[name].null
-        }
-    if isinstance(cell, list) and shape.element is not None:
-        return [without_nulls(element, shape.element) for element in cell]
-    return cell
 
 
 def problems(writer: Shape, reader: Shape, names: Sequence[str] = ()) -> Iterator[str]:

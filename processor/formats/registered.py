@@ -90,9 +90,11 @@ class Registered(SchemaFormat):
         check_options(self, at)
         found = writers_of(self.format)
         if found is None:
+            given: Any = self.format
+            is_class = isinstance(given, type)
+            what = f"the class {given.__name__}" if is_class else type(given).__name__
             raise TopologyError(
-                f"{at}: Registered: {type(self.format).__name__} has no schema that a registry "
-                "keeps",
+                f"{at}: Registered: {what} has no schema that a registry keeps",
                 remedy="give Avro(schema), JsonSchema(schema) or Protobuf(message)",
             )
         if not isinstance(self.registry, Registry):

@@ -11,6 +11,7 @@ from typing import Final, TypeAlias
 import polars as pl
 
 from processor.errors import TopologyError
+from processor.formats.declared import full
 from processor.plan import nodes, rowwise
 
 Columns: TypeAlias = dict[int, dict[str, pl.DataType]]
@@ -121,7 +122,8 @@ _SQL: Final = re.compile(
 
 def read(source: nodes.Source) -> pl.Schema:
     """What a source has before its event time is computed."""
-    return pl.Schema({**(source.format.columns or {}), **source.own()})
+    columns = {**(source.format.columns or {}), **source.own()}
+    return pl.Schema({name: full(kind) for name, kind in columns.items()})
 
 
 def before(

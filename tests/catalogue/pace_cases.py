@@ -29,6 +29,13 @@ class Slow:
         self.bench.topics.fill(self.names["input"], values, partition=partition)
         self.fed += len(values)
 
+    def add_partitions(self, count):
+        admin = AdminClient({"bootstrap.servers": self.bench.servers, "log_level": 2})
+        new = [NewPartitions(self.names["input"], count)]
+        for answer in admin.create_partitions(new).values():
+            answer.result(20)
+        self.bench.topics = Topics(self.bench.servers)  # one that knows of them
+
     def start(self, *args):
         sets = [part for k, v in self.names.items() for part in ("--set", f"{k}={v}")]
         servers = ["--bootstrap-servers", self.bench.servers, "--redis-url", self.bench.redis_url]
@@ -99,15 +106,32 @@ def more_partitions(servers):
     runs = [slow.start("--instance", name) for name in ("a", "b")]
     for run in runs:
         run.owns(1)
-    admin = AdminClient({"bootstrap.servers": slow.bench.servers, "log_level": 2})
-    topic = slow.names["input"]
-    for answer in admin.create_partitions([NewPartitions(topic, 4)]).values():
-        answer.result(20)
-    slow.bench.topics = Topics(slow.bench.servers)  # one that knows of them
+    slow.add_partitions(4)
     for partition in range(4):
         slow.feed([0.0] * 10, partition=partition)
     with slow.bench.topics.reader(slow.names["output"]) as reader:
         reader.until(lambda m: len(m) >= slow.fed, "all records", runs=runs)
     for run in runs:
         run.terminate().succeeds(20)
+    slow.exact()
+
+
+@case(
+    "kafka: partitions are added while all workers are dead",
+    done="SIGKILL of the only worker; two partitions more, records in all; started again at once",
+    expected="the group gives the worker what it had; it leaves and comes back, and has all; exact",
+)
+def more_partitions_meanwhile(servers):
+    slow = Slow(servers, partitions=2)
+    slow.feed([0.0] * 20)
+    interval = ("--kafka", "consumer.max.poll.interval.ms=60000")
+    session = ("--session-timeout", "45s", *interval, "--instance", "a")
+    run = slow.start(*session)
+    with slow.bench.topics.reader(slow.names["output"]) as reader:
+        reader.until(lambda m: len(m) >= slow.fed, "the first records", runs=[run])
+    run.kill()
+    slow.add_partitions(4)
+    for partition in range(4):
+        slow.feed([0.0] * 10, partition=partition)
+    slow.start(*session, "--until-caught-up").succeeds(180)
     slow.exact()

@@ -61,7 +61,7 @@ def test_a_topic_without_records_is_refused(topic, told):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"), [([b"\xff"], "are no text"), ([None, b""], "have no values")]
+    ("values", "told"), [([b"\xff"], "1 are no text"), ([None, b""], "none has a value")]
 )
 def test_values_that_no_format_reads_are_refused(values, told):
     with pytest.raises(SettingsError, match=told) as refused:
@@ -211,6 +211,31 @@ def test_numbers_of_eight_bytes_are_no_schemas_and_lists_are_no_lines():
     assert "1 of the 2 are JSON objects" in refused.value.remedy
     assert "Bytes(" in refused.value.remedy
     assert "format=Text()" in sketch("in", [(None, b"[0, 1]"), (None, b"[2, 3]")])
+
+
+def test_change_events_with_their_schema_beside_them_and_keys_of_kafka_connect_are_told():
+    event = b'{"schema":{"type":"struct"},"payload":{"op":"c","before":null,"after":{"a":1}}}'
+    key = b'{"schema":{"type":"struct"},"payload":{"id":7}}'
+    code = sketch("in", [(key, event)])
+    assert "see the format Debezium" in code
+    assert source(code).of_key() == {"id": pl.Int64()}
+    assert source(code).partitioned_by == ("id",)
+
+
+def test_one_record_that_cannot_be_read_is_told_apart_from_the_rest():
+    good = [(None, b'{"a":1}')] * 30
+    for odd in (b'{"a":', b'{"a":NaN}', b'{"a":"\\ud800"}'):
+        assert "30 of the 31 are JSON objects" in sketch("in", [*good, (None, odd)])
+    with pytest.raises(SettingsError, match=r"of the 31 records .* 1 are no text"):
+        sketch("in", [*good, (None, b"\xff")])
+
+
+def test_small_partitions_leave_more_of_the_sample_to_large_ones():
+    log = MemoryLog()
+    log.create({"in": 3})
+    for partition, count in enumerate((2, 60, 3)):
+        log.feed("in", [b'{"a":1}'] * count, [None] * count, partition=partition)
+    assert len(sample(log, "in", 40)) == 40
 
 
 def test_where_some_are_no_json_the_rest_is_told():

@@ -14,8 +14,10 @@ from processor import (
     JsonSchema,
     Registered,
     Text,
+    Topology,
     TopologyError,
 )
+from processor.testing import TestDriver
 
 SCHEMA = {"type": "record", "name": "R", "fields": [{"name": "n", "type": "long"}]}
 N = {"n": pl.Int64}
@@ -85,3 +87,24 @@ def test_what_schemas_beside_a_schema_require_is_described_there():
     beside = {"properties": {"a": {"const": 1}}, "required": ["b"]}
     form = JsonSchema({"type": "object", "properties": described, "if": {}, "then": beside})
     assert form.columns.keys() == {"a", "b"}
+
+
+@pytest.mark.parametrize("form", [Json, Debezium])
+@pytest.mark.parametrize(
+    "kind", [pl.Struct({"b": pl.List}), pl.List(pl.Enum), pl.Decimal(50, 2), pl.List, pl.Struct]
+)
+def test_types_that_do_not_say_what_is_in_them_are_refused_at_their_line(form, kind):
+    with pytest.raises(TopologyError, match=r"test_arguments\.py:\d+: \w+: column 'c'") as refused:
+        form({"c": kind})
+    assert refused.value.remedy
+
+
+def test_types_of_times_may_leave_their_unit_out_wherever_they_stand():
+    topology = Topology("times")
+    form = Json({"at": pl.Datetime, "took": pl.Duration, "all": pl.List(pl.Datetime)})
+    topology.read.kafka("in", format=form).select("at", "took", "all").write.kafka("out")
+    driver = TestDriver(topology)
+    row = {"at": "2026-01-01T00:00:00", "took": "PT1S", "all": ["2026-01-01T00:00:00"]}
+    driver.feed([row])
+    driver.run()
+    assert driver.json("out") == [row]

@@ -136,6 +136,38 @@ def test_a_line_of_the_columns_names_is_no_record(lines, columns):
 
 
 @pytest.mark.parametrize(
+    ("record", "maps"),
+    [
+        ('{"m":{"x":{"n%d":{"q":1}}}}', {"m.x"}),
+        ('{"l":[{"z%d":1}]}', {"l[]"}),
+        ('{"m":{"n%d":{"q":[{"r":1}]}}}', {"m"}),
+    ],
+)
+def test_names_that_are_ever_new_are_found_at_any_depth(record, maps):
+    found = infer([(record % number).encode() for number in range(30)])
+    assert found.form.maps == maps
+    value = (record % 99).encode()
+    assert b"99" in found.form.encode(found.form.decode([value]).frame)[0]
+
+
+@pytest.mark.parametrize(
+    ("lines", "optional", "header"),
+    [
+        (["1,ann,2.5", "2,,3"], {"c2"}, False),
+        (["3\t\t7", "4\t\t8"], {"c2"}, False),
+        (["id,n", "1,5", ",6"], {"id"}, True),
+        (["\ufeffid,n", "1,5"], set(), True),
+        (["a,b", "c,"], {"c2"}, False),
+    ],
+)
+def test_columns_with_an_empty_field_are_optional(lines, optional, header):
+    values = [line.encode() for line in lines]
+    form = infer(values).form
+    assert (form.optional, form.header) == (optional, header)
+    assert form.decode(values).bad == {}
+
+
+@pytest.mark.parametrize(
     "lines",
     [
         ["ann,paris", "bob,rome"], ["ann,paris", "bob,9", "eve,rome"], ["id,id", "1,2"],
@@ -159,7 +191,11 @@ def test_an_object_whose_names_are_ever_new_is_a_list_of_key_and_value():
         {"key": "user-5", "value": 5}, {"key": "user-105", "value": 1},
     ]  # fmt: skip
     of_kinds = [b'{"clicks":{"user-%d":%s}}' % (n, (b"1", b'"a"')[n % 2]) for n in range(30)]
-    assert not infer(of_kinds).form.maps
+    form = infer(of_kinds).form
+    assert form.maps == {"clicks"}
+    assert [row["clicks"][0]["value"] for row in form.decode(of_kinds[:2]).frame.to_dicts()] == [
+        "1", "a",
+    ]  # fmt: skip
     same = [b'{"clicks":{"ann":%d,"bob":1}}' % n for n in range(30)]
     assert isinstance(infer(same).form.columns["clicks"], pl.Struct)
 
@@ -167,7 +203,7 @@ def test_an_object_whose_names_are_ever_new_is_a_list_of_key_and_value():
 @pytest.mark.parametrize(
     "values",
     [
-        [b"hello"], [b"a,b", b"c"], [b"a,b", b"c,"], [b"[1]"], [b"1"], [b'{"a":1}', b"{"],
+        [b"hello"], [b"a,b", b"c"], [b",", b","], [b"[1]"], [b"1"], [b'{"a":1}', b"{"],
         [b'{"a":1}', b"1,2"], [b"{}"], [b'{"a":NaN}'], [b'{"a":"\\ud800"}'],
     ],
 )  # fmt: skip

@@ -257,6 +257,45 @@ def test_words_and_types_hold_together(part, right, wrong):
     assert sorted(form.decode(values).bad) == list(range(len(right), len(values)))
 
 
+def test_what_is_said_beside_several_ways_is_what_the_columns_are():
+    either = {"anyOf": [{"required": ["a"]}, {"required": ["b"]}]}
+    whole = {"type": "object", "properties": {"a": {"type": "integer"}, "b": {"type": "string"}}}
+    form = JsonSchema({**whole, **either})
+    assert list(form.decode([b'{"a":1}', b'{"b":"x"}', b"{}"]).bad) == [2]
+    form = JsonSchema({"allOf": [whole, {"required": ["b"]}]})
+    assert list(form.decode([b'{"a":1}', b'{"b":"x"}']).bad) == [0]
+    words = {"type": "string", "oneOf": [{"const": "x", "title": "X"}, {"const": "y"}]}
+    form = JsonSchema({"properties": {"a": words}})
+    decoded = form.decode([b'{"a":"x"}', b'{"a":"z"}'])
+    assert list(decoded.bad) == [1]
+    assert form.encode(decoded.frame[:1]) == [b'{"a":"x"}']
+
+
+def test_a_schema_may_refer_to_itself_by_its_own_address():
+    address = "https://shop.example/order.json"
+    parts = {"$defs": {"c%d": {"type": "integer"}}}
+    for ref in (f"{address}#/$defs/c%25d", "#/$defs/c%25d"):
+        form = JsonSchema({"$id": address, **parts, "properties": {"n": {"$ref": ref}}})
+        assert form.columns == {"n": pl.Int64}
+
+
+@pytest.mark.parametrize(
+    ("part", "right", "wrong"),
+    [
+        ({"type": "string", "pattern": "^x"}, "x", "evil"),
+        ({"type": "integer", "minimum": 0}, 5, -5),
+        ({"oneOf": [{"type": "integer"}, {"type": "boolean"}]}, 1, "text"),
+        ({"type": "object", "properties": {"n": {"type": "integer"}},
+          "additionalProperties": False}, {"n": 1}, {"n": 1, "m": 2}),
+    ],
+)  # fmt: skip
+def test_of_two_members_of_one_name_the_first_is_read_and_checked(part, right, wrong):
+    form = JsonSchema({"properties": {"a": part}})
+    pair = [json.dumps(right), json.dumps(wrong)]
+    values = [b'{"a":%s,"a":%s}' % tuple(map(str.encode, each)) for each in (pair, pair[::-1])]
+    assert list(form.decode(values).bad) == [1]
+
+
 def test_three_hundred_members_and_deep_ones_work():
     wide = {"properties": {f"m{n}": {"type": "integer"} for n in range(300)}}
     form = JsonSchema(wide)

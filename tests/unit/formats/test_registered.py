@@ -212,6 +212,7 @@ def test_a_registry_that_nobody_named_is_told(client):
     ("make", "what"),
     [
         (lambda: Registered(Text()), "Text has no schema"),
+        (lambda: Registered(Avro), "the class Avro has no schema"),
         (lambda: Registered(JsonSchema(V1), "http://a"), "str is no Registry"),
         (lambda: Registered(JsonSchema(V1), subjects="name"), "subjects='name'"),
         (lambda: Registered(JsonSchema(V1), id_in="key"), "id_in='key'"),
