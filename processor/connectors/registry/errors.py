@@ -85,7 +85,9 @@ def _answered(name: str, error: Any) -> Exception:
         )
     if status in (400, 405, 409, 422):
         return RegistryError(f"{name} refuses: {what}", remedy="see what the subject's rules allow")
-    return RegistryAwayError(f"{name} does not answer as it should: {what}", remedy=_SEE)
+    # A server without that path answers so, and so does a proxy while the registry starts.
+    see = f"{_SEE}, and that the path in its address is the registry's" if status == 404 else _SEE
+    return RegistryAwayError(f"{name} does not answer as it should: {what}", remedy=see)
 
 
 def _line(error: Exception) -> str:

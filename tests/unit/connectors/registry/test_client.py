@@ -130,8 +130,9 @@ def test_a_registry_that_answers_something_else_is_away(registry, status):
         lambda: client.find("s", WANTED),
         lambda: client.versions("s", "JSON"),
     ):
-        with pytest.raises(RegistryAwayError):
+        with pytest.raises(RegistryAwayError) as away:
             ask()
+        assert ("path in its address" in away.value.remedy) == (status == 404)
 
 
 def test_a_registry_that_is_down_or_silent_is_away_and_comes_back(registry):
