@@ -15,7 +15,7 @@ from tests.services.registry import SchemaRegistry
 
 TEXT = '{"type": "object", "properties": {"id": {"type": "integer"}}}'
 WANTED = Wanted(Schema("JSON", TEXT))
-QUICK = {"timeout": "0.3", "max.retries": "0"}
+QUICK = {"timeout": "1", "max.retries": "0"}
 
 
 @pytest.fixture(params=["http", "memory"])
