@@ -53,6 +53,19 @@ def test_where_a_task_began_is_of_the_past_unless_a_reset_has_noted_it():
     newest.check({A: head(3)})  # the reset is what counts from now on
 
 
+def test_the_first_batch_counts_as_the_later_ones_do_and_so_do_the_first_positions():
+    newest = Newest(doubts=1)
+    newest.check({A: head(0)})  # a batch without records, where nothing is known
+    newest.saw(A, 1)
+    assert newest.gone([A]) is not None
+    newest.saw(A, 9)
+    first = Committed(3, str(Manifest(1, "a", "", "", None, "stateless", 1, "app:0", end=3)))
+    with pytest.raises(RetriableError, match="offset 3, and 9 was committed"):
+        newest.check({A: first})
+    # Where nothing is noted, a reset to the beginning may have been.
+    newest.check({A: Committed(0, str(Manifest(0, "a", "", "", None, "s", 1, "app:0", end=0)))})
+
+
 def test_what_was_seen_is_known_though_nothing_is_told_meanwhile():
     newest = Newest()
     newest.saw(A, 9)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from processor.connectors.memory.log import MemoryLog
+from processor.connectors.memory.store import MemoryStore
 from processor.connectors.ports import Owner
 from processor.engine.reset import reset, steps
 from processor.errors import FencedError, LogError, SettingsError
@@ -144,6 +146,11 @@ def test_a_reset_of_a_group_without_positions_notes_none():
     driver.feed([ride(1)], key="k1")
     driver.run()
     assert final(driver)["k1"] == (1, 1)
+
+
+def test_a_topic_that_is_not_there_is_told():
+    with pytest.raises(SettingsError, match="there is no topic 'rides'"):
+        steps(totals().plan(), MemoryLog(), MemoryStore(), "earliest")
 
 
 def test_a_live_group_is_refused():
