@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin
@@ -310,9 +309,10 @@ def _check_schema(schema: Mapping[str, Any], at: Location) -> None:
             f"{at}: JsonSchema: $schema is {shown(draft)}, and no address",
             remedy='say "https://json-schema.org/draft/2020-12/schema", or leave it out',
         )
-    if find_spec("jsonschema") is None:
-        return
-    library = needed("jsonschema", "JsonSchema", at)
+    try:
+        library = needed("jsonschema", "JsonSchema", at)
+    except TopologyError:
+        return  # what cannot be done without it says so
     kind = library.validators.validator_for(schema, default=library.Draft202012Validator)
     try:
         kind.check_schema(schema)
