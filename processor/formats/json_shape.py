@@ -36,6 +36,7 @@ _NUMBERS: Final[Mapping[str, pl.DataType]] = {
     "boolean": pl.Boolean(),
 }
 _DEEP: Final = 50
+_TIMES_MOST: Final = 2
 # What more there may be to keep; of other words columns say all, or there is nothing to keep.
 _WORDS: Final = frozenset(
     {
@@ -183,7 +184,8 @@ class Reader:
         nulls = len(branches) - 1
         if word == "oneOf" and nulls + found.null > 1:
             self.words.add(word)  # null is right by more than one
-        return replace(found, null=found.null or nulls > 0)
+        kinds = _kinds(beside)
+        return replace(found, null=found.null or (nulls > 0 and (not kinds or "null" in kinds)))
 
     def _resolved(
         self, schema: Mapping[str, Any], way: tuple[str, ...]
@@ -193,7 +195,8 @@ class Reader:
             if "$ref" in schema:
                 name = str(schema["$ref"])
                 mark = f"${name}"
-                if mark in way or len(way) > _DEEP:
+                # Parts that hold at once may refer to one another's: that ends.
+                if way.count(mark) > _TIMES_MOST or len(way) > _DEEP:
                     raise TopologyError(
                         f"{self._at}: JsonSchema: {name!r} holds itself to any depth: no column is "
                         "like that",

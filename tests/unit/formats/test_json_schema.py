@@ -249,6 +249,7 @@ def test_a_declaration_that_cannot_work_is_refused_with_its_line(schema, what):
         ({"type": ["string", "null"], "enum": ["x", None]}, ["x", None], ["y", 5]),
         ({"type": "integer", "enum": ["x"]}, [], [5, "x", None]),
         ({"enum": ["x", None]}, ["x", None], ["y", 5]),
+        ({"oneOf": [{"maxLength": 1}, {"type": "null"}], "type": "string"}, ["x"], [None, "xy", 5]),
     ],
 )
 def test_words_and_types_hold_together(part, right, wrong):
