@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import orjson
 import polars as pl
 
-from processor.app import schemaed
+from processor.app import sketch_schemas
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
 from processor.formats.base import VALUE_BYTES_MAX, DataType
@@ -94,11 +94,11 @@ def sketch(topic: str, records: Sequence[Record], schemas: Schemas | None = None
     good = [(key, value) for key, value in records if value]
     values = [value for _, value in good if value]
     found: Inferred | None = None
-    if schemaed.ids(values):
+    if sketch_schemas.ids(values):
         found = _by_registry(topic, values, schemas)
-    else:
+    elif values:
         _refuse_frames(topic, values)
-        found = infer(values) if values else found
+        found = infer(values)
     if found is None:
         mixed = _mixed(records)
         raise SettingsError(
@@ -121,19 +121,19 @@ def _is_no_text(value: bytes) -> bool:
 
 def _by_registry(topic: str, values: Sequence[bytes], schemas: Schemas | None) -> Inferred:
     if schemas is None:
-        numbers = ", ".join(map(str, schemaed.ids(values)[:5]))
+        numbers = ", ".join(map(str, sketch_schemas.ids(values)[:5]))
         raise SettingsError(
             f"the records of {topic!r} begin as a schema registry's clients write them, with the "
             f"id of a schema: {numbers}",
             remedy="say where the registry is, --schema-registry-url; docs/guide.md has what reads "
             "such records under 'Schemas in a registry'",
         )
-    return Inferred(schemaed.registered(topic, values, schemas))
+    return Inferred(sketch_schemas.registered(topic, values, schemas))
 
 
 def _refuse_frames(topic: str, values: Sequence[bytes]) -> None:
     """Refuse what needs columns that are not in the records, and say which format takes it."""
-    if values and all(value[:4] == b"\xff\xff\xff\xff" for value in values):
+    if all(value[:4] == b"\xff\xff\xff\xff" for value in values):
         raise SettingsError(
             f"the records of {topic!r} begin as Arrow's streams of rows do",
             remedy='format=Arrow({"user": pl.String}), with its columns',
@@ -145,7 +145,7 @@ def _lines(topic: str, records: Sequence[Record], found: Inferred, keys: _Keys) 
     formats = {code.name, *code.uses}
     of_keys = " ".join([*keys.arguments, keys.written])
     formats |= {name for name in ("Json", "Debezium") if f"={name}(" in of_keys}
-    formats |= set(schemaed.spelt_form(keys.form)[1]) if keys.form else set()
+    formats |= set(sketch_schemas.spelt_form(keys.form)[1]) if keys.form else set()
     yield (
         f'"""Reads {topic}. The format was found by looking at {len(records)} of its records: '
         'see whether it is right."""'
@@ -156,7 +156,7 @@ def _lines(topic: str, records: Sequence[Record], found: Inferred, keys: _Keys) 
     yield ""
     for form in (found.form, keys.form):
         if isinstance(form, Registered):
-            yield from [*schemaed.constants(form), ""]
+            yield from [*sketch_schemas.constants(form), ""]
     yield f'topology = Topology("{topic[:200]}-copy")'
     yield from _told_of_empty(records)
     yield from _told_of_bad(records, found)
@@ -206,7 +206,7 @@ class _Code:
 def _code(found: Inferred) -> _Code:
     form = found.form
     if isinstance(form, Registered):
-        text, uses = schemaed.spelt_form(form)
+        text, uses = sketch_schemas.spelt_form(form)
         return _Code("Registered", (), (text.removeprefix("Registered(")[:-1],), tuple(uses))
     more: list[str] = []
     if form.value_bytes_max != VALUE_BYTES_MAX:
@@ -308,7 +308,7 @@ def _keys(
     columns = found.form.columns or {}
     if not present:
         return _Keys((), "The records have no keys. Aggregates need a topic that is keyed.")
-    if schemaed.ids(present):
+    if sketch_schemas.ids(present):
         return _keys_by_registry(topic, present, columns, schemas, every=len(present) == len(keys))
     same = _same(keys, values, found)
     if same is not None:
@@ -339,13 +339,13 @@ def _keys_by_registry(
     every: bool,
 ) -> _Keys:
     told = "The records' keys are as a registry's clients write them"
+    if schemas is None or not every:
+        return _Keys((), f"{told}: key_format=Registered(...)")
     try:
-        form = schemaed.registered(topic, keys, schemas, "key") if schemas is not None else None
+        form = sketch_schemas.registered(topic, keys, schemas, "key")
     except SettingsError as error:
         return _Keys((), f"{told}; {_one_line(error.message)}.")
-    if form is None or not every:
-        return _Keys((), f"{told}: key_format=Registered(...)")
-    code = schemaed.spelt_form(form)[0]
+    code = sketch_schemas.spelt_form(form)[0]
     return replace(_arguments(code, list(form.columns), columns, told), form=form)
 
 

@@ -61,16 +61,13 @@ class Newest:
             if head is None or head.offset >= known:
                 continue  # one that is gone others look into, and may doubt
             # A reset notes in the store where it went to; a pin of long ago is told of the past.
-            if not _is_batch(head) and not (
-                _is_pin(head) and head.offset < noted.get(partition, 0)
-            ):
-                self._offsets.pop(partition, None)  # reset or moved: others look into that
-            else:
+            if _is_batch(head) or (_is_pin(head) and head.offset < noted.get(partition, 0)):
                 raise RetriableError(
                     f"{partition}: the brokers tell the committed offset {head.offset}, and "
                     f"{known} was committed already: what they tell is of the past",
                     remedy=_WAIT,
                 )
+            self._offsets.pop(partition, None)  # reset or moved: others look into that
         self._doubted = 0
 
     def gone(self, partitions: Collection[TopicPartition]) -> StateMismatchError | None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+import orjson
 import polars as pl
 
 from processor.formats.base import shown
 from processor.formats.json_shape import Shape
+from processor.formats.members import first_of
 
 Test = Callable[[pl.Expr, Shape], pl.Expr | None]
 """Whether something is the matter with a cell of a shape; ``None``: never."""
@@ -106,3 +109,38 @@ def without_nulls(cell: Any, shape: Shape) -> Any:
     if isinstance(cell, list) and shape.element is not None:
         return [without_nulls(element, shape.element) for element in cell]
     return cell
+
+
+def strange_records(shape: Shape) -> Callable[[bytes], bool] | None:
+    """Whether a record has members that the schema does not name; ``None`` where it may have any.
+
+    Which of two members of one name counts matters only for what is inside of them: else the
+    record is parsed the fast way.
+
+    >>> members = (("a", Shape(pl.Int64())),)
+    >>> look = strange_records(Shape(pl.Struct({"a": pl.Int64()}), closed=True, members=members))
+    >>> look(b'{"a":1}'), look(b'{"a":1,"b":2}')
+    (False, True)
+    """
+    look = strangers(shape)
+    if look is None:
+        return None
+    inside = any(strangers(member) is not None for _, member in shape.members)
+    parse = parsed if inside else _last
+    return lambda value: look(parse(value))
+
+
+def _last(value: bytes) -> Any:
+    try:
+        return orjson.loads(value)
+    except orjson.JSONDecodeError:
+        return json.loads(value)
+
+
+def parsed(value: bytes) -> Any:
+    """A record, which is JSON: of members with one name the first counts, as in its columns.
+
+    >>> parsed(b'{"a":1,"a":2}')
+    {'a': 1}
+    """
+    return json.loads(value, object_pairs_hook=first_of)

@@ -10,7 +10,6 @@ no column says (``pattern``, ``minimum`` and so on) has every record checked by 
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +36,14 @@ from processor.formats.base import (
     shown,
 )
 from processor.formats.json import Json
-from processor.formats.json_misfit import Test, anywhere, misfit, strangers, without_nulls
+from processor.formats.json_misfit import (
+    Test,
+    anywhere,
+    misfit,
+    parsed,
+    strange_records,
+    without_nulls,
+)
 from processor.formats.json_shape import Reader, Shape
 from processor.formats.needs import needed
 from processor.formats.times import ISO
@@ -81,7 +87,7 @@ class JsonSchema(SchemaFormat):
     shape: Shape = field(init=False, repr=False, compare=False)
     _others: Mapping[str, Any] = field(init=False, repr=False, compare=False)
     _json: Json = field(init=False, repr=False, compare=False)
-    _strangers: Callable[[Any], bool] | None = field(init=False, repr=False, compare=False)
+    _strangers: Callable[[bytes], bool] | None = field(init=False, repr=False, compare=False)
     _errors: Callable[[Any], str | None] | None = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
@@ -104,7 +110,7 @@ class JsonSchema(SchemaFormat):
         object.__setattr__(self, "_others", others)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "_json", form)
-        object.__setattr__(self, "_strangers", strangers(shape))
+        object.__setattr__(self, "_strangers", strange_records(shape))
         errors = _checker(root, others, at) if reader.words else None
         object.__setattr__(self, "_errors", errors)
 
@@ -131,7 +137,7 @@ class JsonSchema(SchemaFormat):
         for row in self._doubtful(decoded, values):
             value = values[row]
             if row not in bad and value is not None:
-                reason = check(_parsed(value))
+                reason = check(parsed(value))
                 if reason is not None:
                     bad[row] = reason
         return Decoded(decoded.frame, bad)
@@ -160,7 +166,7 @@ class JsonSchema(SchemaFormat):
         lines = by_kind(frame, kinds, self._encode)
         if self._errors is not None:
             for line in lines:
-                reason = self._errors(_parsed(line))
+                reason = self._errors(parsed(line))
                 if reason is not None:
                     raise WriteError(reason)
         return lines
@@ -219,7 +225,7 @@ class JsonSchema(SchemaFormat):
         if self._strangers is not None:
             for row, value in enumerate(values):
                 if value is not None and row not in decoded.bad:
-                    doubt[row] = self._strangers(_parsed(value))
+                    doubt[row] = self._strangers(value)
         for test in (_is_unlike_text, _is_missing, _is_missing_or_null):
             found = self._rows(frame, test)
             if found is not None:
@@ -264,15 +270,6 @@ def _is_no_number(cells: pl.Expr, shape: Shape) -> pl.Expr | None:
 def _is_free(shape: Shape) -> bool:
     inside = [member for _, member in shape.members]
     return shape.free or any(map(_is_free, [*inside, *filter(None, [shape.element])]))
-
-
-def _parsed(value: bytes) -> Any:
-    """A record, which is JSON: of members with one name the first counts, as in its columns."""
-    return json.loads(value, object_pairs_hook=_first)
-
-
-def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return dict(reversed(pairs))
 
 
 def _loaded(schema: object, at: Location) -> Mapping[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from typing import Any, Final
 
 import polars as pl
 
@@ -26,6 +26,15 @@ def members(text: str) -> dict[str, str]:
     for name, member in pairs(text):
         found.setdefault(name_of(name), member)
     return found
+
+
+def first_of(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of which the first of members with one name counts, for the standard library.
+
+    >>> json.loads('{"a": 1, "a": 2}', object_pairs_hook=first_of)
+    {'a': 1}
+    """
+    return dict(reversed(pairs))
 
 
 def name_of(quoted: str) -> str:

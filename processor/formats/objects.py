@@ -19,7 +19,7 @@ import polars as pl
 
 from processor.formats.base import DataType, Values, shown, size_errors
 from processor.formats.epoch import WORDS
-from processor.formats.members import as_text, members
+from processor.formats.members import as_text, first_of, members
 from processor.formats.nested import is_raw, misfit, word
 
 _LARGE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*', re.DOTALL)
@@ -139,7 +139,7 @@ class Objects:
             raise ValueError("no JSON object")  # noqa: TRY004 - of the record, not of a call
         if self._misfit(parsed) is not None:
             # Of members with one name the fast parser takes the first, orjson the last.
-            parsed = json.loads(value, object_pairs_hook=_first)
+            parsed = json.loads(value, object_pairs_hook=first_of)
             misfit = self._misfit(parsed)
             if misfit is not None:
                 raise ValueError(misfit)
@@ -197,10 +197,6 @@ def _checked(value: bytes) -> None:
 def _small(found: re.Match[bytes]) -> bytes:
     """A text as it stands, or a number that is not too large."""
     return found[0] if found[0].startswith(b'"') else b"0"
-
-
-def _first(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    return dict(reversed(pairs))
 
 
 def _text(value: bytes | None) -> str:

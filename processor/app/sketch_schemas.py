@@ -102,8 +102,5 @@ def _format(schema: Schema) -> SchemaFormat | None:
 
 def _constant(name: str, text: str) -> Iterator[str]:
     pretty = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
-    if "'''" in pretty or pretty.endswith("\\"):
-        yield f"{name} = {quoted(text)}"
-        return
-    first, *rest = f"{name} = r'''{pretty}'''".split("\n")
-    yield from [first, *rest]
+    whole = quoted(text) if "'''" in pretty else f"r'''{pretty}'''"
+    yield from f"{name} = {whole}".split("\n")
