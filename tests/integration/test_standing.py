@@ -45,6 +45,9 @@ while True:
     except FencedError:
         tell("fenced", ())
         break
+# A client that nobody closes may hang in its end, while a rebalance is under way.
+consumer.close(leave=False)
+log.close()
 """
 
 
