@@ -32,11 +32,11 @@ from processor.cli.main import cli
 from processor.connectors.kafka.consumer import KafkaConsumer
 from processor.connectors.kafka.producer import KafkaProducer
 from processor.connectors.redis.store import RedisStore
-from processor.engine import worker
-from processor.engine.batcher import Batcher
-from processor.engine.checkpoint import Checkpointer
-from processor.engine.committer import Committer
-from processor.engine.worker import Worker
+from processor.engine.commit.checkpoint import Checkpointer
+from processor.engine.commit.committer import Committer
+from processor.engine.running import worker
+from processor.engine.running.batcher import Batcher
+from processor.engine.running.worker import Worker
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.metrics.catalogue import Metrics
@@ -74,8 +74,8 @@ STEPS: Final = {
     Metrics: ("observe",),
 }
 NET: Final = (
-    "processor.engine.worker.report_of", "Metrics.observe", "KafkaConsumer.lag", "Decode.behind",
-    "Decode._ahead", "Aside.records",
+    "processor.engine.running.worker.report_of", "Metrics.observe", "KafkaConsumer.lag",
+    "Decode.behind", "Decode._ahead", "Aside.records",
 )  # fmt: skip
 
 

@@ -19,8 +19,8 @@ from typing import Any, Final
 from benchmarks.macro.spend import payment
 from processor.connectors.memory.store import MemoryStore
 from processor.connectors.ports import Owner
-from processor.engine.checkpoint import Checkpointer
-from processor.engine.task import Task
+from processor.engine.commit.checkpoint import Checkpointer
+from processor.engine.commit.task import Task
 from processor.model.batch import Slice
 from processor.model.log import TopicPartition
 from processor.operators.pipeline import Pipeline

@@ -23,7 +23,7 @@ import redis
 from benchmarks.servers import servers
 from processor.connectors.ports import Blob, Owner
 from processor.connectors.redis.store import RedisStore
-from processor.engine.heal import restore
+from processor.engine.restore.heal import restore
 from processor.model.manifest import Manifest
 from processor.state import chain, codec
 from processor.state.slab import Cell, Slab

@@ -34,7 +34,7 @@ from benchmarks.micro.schemas import schema_steps
 from benchmarks.work import MALFORMED, START_MS, work
 from processor import Avro, Csv, Json
 from processor.connectors.partitioner import partition as partition_of
-from processor.engine.keys import SAMPLE_MAX
+from processor.engine.running.keys import SAMPLE_MAX
 from processor.model.batch import Result, Slice
 from processor.model.log import TopicPartition
 from processor.operators.base import Context

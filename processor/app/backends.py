@@ -21,7 +21,7 @@ import tenacity
 from processor.app.waiting import Probes, probes
 from processor.clock import SystemClock
 from processor.connectors.ports import Log, Store
-from processor.engine import patience
+from processor.engine.running import patience
 from processor.errors import (
     ProcessorError,
     RegistryAwayError,

@@ -13,7 +13,7 @@ import structlog
 from processor import telling
 from processor.app.lookout import BOUND_S, Lookout
 from processor.clock import Clock
-from processor.engine.worker import Worker
+from processor.engine.running.worker import Worker
 from processor.errors import ShutdownError
 from processor.metrics.catalogue import Metrics
 from processor.metrics.standing import Health, Standing

@@ -9,11 +9,11 @@ import structlog
 
 from processor.app.health import Pulse
 from processor.app.losses import Losses
-from processor.engine.heal import Healed
-from processor.engine.options import Listener
-from processor.engine.pace import TooSlowError
-from processor.engine.protocol import Verdict
-from processor.engine.upgrade import Upgraded
+from processor.engine.commit.protocol import Verdict
+from processor.engine.restore.heal import Healed
+from processor.engine.restore.upgrade import Upgraded
+from processor.engine.running.options import Listener
+from processor.engine.running.pace import TooSlowError
 from processor.errors import ProcessorError
 from processor.metrics.catalogue import AbortReason, CheckpointKind, Metrics, RebalanceKind
 from processor.metrics.progress import BatchReport

@@ -17,12 +17,12 @@ from processor.app.listener import listener
 from processor.app.lookout import Lookout
 from processor.app.topics import roles_of
 from processor.clock import SystemClock
-from processor.engine import loop
-from processor.engine.batcher import Limits
-from processor.engine.changelog import topic_of
-from processor.engine.options import Options
-from processor.engine.patience import Patience
-from processor.engine.worker import Worker
+from processor.engine.commit.changelog import topic_of
+from processor.engine.running import loop
+from processor.engine.running.batcher import Limits
+from processor.engine.running.options import Options
+from processor.engine.running.patience import Patience
+from processor.engine.running.worker import Worker
 from processor.errors import ProcessorError, RegistryAwayError
 from processor.metrics.catalogue import Metrics
 from processor.metrics.progress import BatchReport

@@ -28,8 +28,8 @@ from processor.api.functions import centroids as read_centroids
 from processor.cli.outcome import Outcome
 from processor.cli.run import signals
 from processor.connectors.ports import Log, Owner
-from processor.engine import changelog
-from processor.engine.task import task_name
+from processor.engine.commit import changelog
+from processor.engine.commit.task import task_name
 from processor.errors import LogError, ProcessorError, RetriableError, SettingsError
 from processor.metrics.progress import BatchReport
 from processor.model.log import Assigned, Message, Output, TopicPartition

@@ -16,8 +16,8 @@ from processor import app
 from processor.cli import given, lettering
 from processor.cli.progress import Progress
 from processor.connectors.ports import Log
-from processor.engine.ledger import Ledger
-from processor.engine.letters import Row, Wanted, chosen, spans_of, summary
+from processor.engine.offline.ledger import Ledger
+from processor.engine.offline.letters import Row, Wanted, chosen, spans_of, summary
 from processor.errors import SettingsError
 from processor.model import moment
 from processor.plan.nodes import Plan

@@ -13,7 +13,7 @@ import orjson
 from processor import app
 from processor.cli.progress import Progress
 from processor.connectors.ports import Log
-from processor.engine.late import SHARES, Lateness, Loss, lateness
+from processor.engine.offline.late import SHARES, Lateness, Loss, lateness
 from processor.errors import SettingsError
 from processor.model import duration
 from processor.model.log import TopicPartition

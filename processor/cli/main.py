@@ -19,7 +19,7 @@ from processor.errors import ProcessorError
 
 if TYPE_CHECKING:
     from processor.cli.logs import LogLevel
-    from processor.engine.redrive import Stamp
+    from processor.engine.offline.redrive import Stamp
     from processor.settings import Settings
 
 

@@ -14,8 +14,8 @@ from processor.cli.dlq import Place, placed, wanted
 from processor.cli.lettering import plain
 from processor.cli.progress import Progress
 from processor.clock import SystemClock
-from processor.engine.redrive import STAYS, Redrive, Redriven, Route, Stamp, Terms
-from processor.engine.rubbish import collected_between_batches
+from processor.engine.offline.redrive import STAYS, Redrive, Redriven, Route, Stamp, Terms
+from processor.engine.running.rubbish import collected_between_batches
 from processor.errors import SettingsError
 from processor.settings import Settings
 

@@ -11,9 +11,9 @@ import click
 from processor import app, telling
 from processor.cli import given
 from processor.cli.progress import Progress
-from processor.engine.reset import Step, steps
-from processor.engine.reset import reset as carry_out
-from processor.engine.setback import Setback, set_back, setbacks
+from processor.engine.offline.reset import Step, steps
+from processor.engine.offline.reset import reset as carry_out
+from processor.engine.offline.setback import Setback, set_back, setbacks
 from processor.errors import SettingsError, StateMismatchError
 from processor.model import moment
 from processor.model.manifest import Manifest

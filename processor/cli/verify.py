@@ -13,9 +13,9 @@ import orjson
 from processor import app
 from processor.cli.progress import Progress
 from processor.connectors.ports import Log
-from processor.engine.span import Span
-from processor.engine.verify import Report
-from processor.engine.verify import verify as compare
+from processor.engine.offline.span import Span
+from processor.engine.offline.verify import Report
+from processor.engine.offline.verify import verify as compare
 from processor.errors import RetriableError, SettingsError
 from processor.model import moment
 from processor.model.log import Committed, Extent, TopicPartition

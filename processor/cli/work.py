@@ -17,7 +17,8 @@ from processor import app, telling
 from processor.cli import screen
 from processor.cli.job import Job
 from processor.connectors.ports import Log
-from processor.engine import changelog, rescale
+from processor.engine.commit import changelog
+from processor.engine.offline import rescale
 from processor.errors import ProcessorError, TopologyError
 from processor.plan import order, roles
 from processor.plan.fingerprint import identity

@@ -19,16 +19,16 @@ from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.records import StoredMessage
 from processor.connectors.memory.store import MemoryStore
 from processor.connectors.registry.connect import connect_to, in_memory
-from processor.engine import changelog
-from processor.engine.batcher import Limits
-from processor.engine.heal import Healed, Policy
-from processor.engine.letters import Wanted
-from processor.engine.options import Guarantee, Listener, Options
-from processor.engine.protocol import Verdict
-from processor.engine.redrive import Redrive, Redriven, Route, Terms
-from processor.engine.task import task_name, transactional_id
-from processor.engine.upgrade import Upgraded
-from processor.engine.worker import Worker
+from processor.engine.commit import changelog
+from processor.engine.commit.protocol import Verdict
+from processor.engine.commit.task import task_name, transactional_id
+from processor.engine.offline.letters import Wanted
+from processor.engine.offline.redrive import Redrive, Redriven, Route, Terms
+from processor.engine.restore.heal import Healed, Policy
+from processor.engine.restore.upgrade import Upgraded
+from processor.engine.running.batcher import Limits
+from processor.engine.running.options import Guarantee, Listener, Options
+from processor.engine.running.worker import Worker
 from processor.errors import FencedError, ProcessorError, RetriableError, StandbyError
 from processor.formats.base import Format, SchemaFormat
 from processor.formats.registered import Registered

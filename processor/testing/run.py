@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from processor.api.topology import Topology
-from processor.engine.heal import Policy
-from processor.engine.options import Guarantee
+from processor.engine.restore.heal import Policy
+from processor.engine.running.options import Guarantee
 from processor.errors import ProcessorError
 from processor.testing.driver import TestDriver
 from processor.testing.faults import FaultyLog

@@ -17,8 +17,8 @@ from typing import Final
 
 from processor.clock import ManualClock
 from processor.connectors.ports import Owner
-from processor.engine.options import Guarantee
-from processor.engine.protocol import Step
+from processor.engine.commit.protocol import Step
+from processor.engine.running.options import Guarantee
 from processor.errors import (
     AbortableError,
     FencedError,

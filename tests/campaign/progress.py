@@ -73,7 +73,7 @@ class Past:
     """Sees that the broker tells positions which are older than it told before.
 
     A coordinator of Kafka 4.1 that has loaded its log after a kill may have read a part of it
-    (`processor/engine/newest.py`). The workers wait for an operator then, and say so.
+    (`processor/engine/commit/newest.py`). The workers wait for an operator then, and say so.
     """
 
     _furthest: dict[tuple[str, int], int] = field(default_factory=dict)

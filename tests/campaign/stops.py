@@ -18,7 +18,7 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from processor.engine.protocol import EXACTLY_ONCE, Outcome, Step
+from processor.engine.commit.protocol import EXACTLY_ONCE, Outcome, Step
 from processor.testing.simulator import STEPS
 
 VARIABLE = "CAMPAIGN_STOPS"

@@ -91,7 +91,7 @@ def main() -> None:
     _plant_steps(counts)
     _plant_commands(counts)
     if length := os.environ.get("CAMPAIGN_CHAIN"):
-        from processor.engine import checkpoint
+        from processor.engine.commit import checkpoint
 
         checkpoint.CHAIN_LENGTH_MAX = int(length)
     from processor.__main__ import main as processor

@@ -9,8 +9,8 @@ from confluent_kafka import Consumer
 
 from processor.clock import SystemClock
 from processor.connectors.kafka import make_kafka_log
-from processor.engine.committer import Committer, Work
-from processor.engine.protocol import EXACTLY_ONCE, Verdict
+from processor.engine.commit.committer import Committer, Work
+from processor.engine.commit.protocol import EXACTLY_ONCE, Verdict
 from processor.model.log import Committed, Membership, Output, TopicPartition
 from tests.catalogue.case import case
 from tests.catalogue.counting import SMALL, Counting

@@ -6,8 +6,8 @@ import pytest
 
 from processor.clock import SystemClock
 from processor.connectors.memory.records import StoredMessage
-from processor.engine.ledger import ledger_of
-from processor.engine.redrive import Redrive, Route, Terms
+from processor.engine.offline.ledger import ledger_of
+from processor.engine.offline.redrive import Redrive, Route, Terms
 from processor.errors import FencedError, LogError
 from processor.model.letters import REDRIVEN
 from processor.model.log import Output, TopicPartition
@@ -89,7 +89,7 @@ def test_what_the_input_would_delete_at_once_stays_where_the_log_tells_how_long_
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr("processor.engine.redrive.MOST", 2)
+    monkeypatch.setattr("processor.engine.offline.redrive.MOST", 2)
 
 
 def test_committed_letters_are_sent_as_they_were_and_a_second_time_none(bench: Bench, route):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from confluent_kafka import Producer
 
-from processor.engine.keys import PARTITIONERS
+from processor.engine.running.keys import PARTITIONERS
 from tests.integration.running import POPULAR, bench, enriched_lines, trips
 
 __all__ = ["bench"]

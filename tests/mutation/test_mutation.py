@@ -83,7 +83,7 @@ def test_a_sample_is_the_same_for_a_seed_and_has_all_modules():
 def test_tests_of_the_room_come_first_and_the_budget_is_kept():
     name = "processor/state/slab.py:Slab.rows"
     reach = {
-        "tests/unit/engine/test_loop.py::a": (0.1, [name]),
+        "tests/unit/engine/running/test_loop.py::a": (0.1, [name]),
         "tests/unit/state/test_codec.py::a": (0.2, [name]),
         "tests/unit/state/test_slab.py::slow": (0.9, [name]),
         "tests/unit/state/test_slab.py::quick": (0.3, [name]),
@@ -91,10 +91,10 @@ def test_tests_of_the_room_come_first_and_the_budget_is_kept():
     }
     assert order(mutant(), reach, 9) == [
         "tests/unit/state/test_slab.py::quick", "tests/unit/state/test_slab.py::slow",
-        "tests/unit/state/test_codec.py::a", "tests/unit/engine/test_loop.py::a",
+        "tests/unit/state/test_codec.py::a", "tests/unit/engine/running/test_loop.py::a",
     ]  # fmt: skip
     assert order(mutant(), reach, 0.4) == [
-        "tests/unit/state/test_slab.py::quick", "tests/unit/engine/test_loop.py::a"
+        "tests/unit/state/test_slab.py::quick", "tests/unit/engine/running/test_loop.py::a"
     ]  # fmt: skip
 
 
@@ -110,7 +110,7 @@ class Answering:
 
 
 def test_a_test_that_fails_without_the_fault_too_finds_nothing_and_the_others_are_asked():
-    (one, *_) = mutants("processor/engine/traces.py")
+    (one, *_) = mutants("processor/engine/restore/traces.py")
     name = f"{one.module}:{one.function}"
     reach = {test: (0.1, [name]) for test in "abcd"}
     ill = [{"outcome": "killed", "by": test, "ill": True} for test in "abcd"]
@@ -124,9 +124,11 @@ def test_a_test_that_fails_without_the_fault_too_finds_nothing_and_the_others_ar
 
 
 def test_what_says_nothing_is_no_mutant():
-    found = mutants("processor/engine/task.py") + mutants("processor/engine/traces.py")
+    found = mutants("processor/engine/commit/task.py") + mutants(
+        "processor/engine/restore/traces.py"
+    )
     assert found
-    assert {one.module for one in found} == {"processor/engine/traces.py"}
+    assert {one.module for one in found} == {"processor/engine/restore/traces.py"}
     for one in found:
         assert one.line != one.to
         compile(one.code(), one.module, "exec")

@@ -4,7 +4,7 @@ import argparse
 import time
 from concurrent.futures import ProcessPoolExecutor
 
-from processor.engine import checkpoint
+from processor.engine.commit import checkpoint
 from processor.testing.simulator import simulate
 from tests.simulation.scenarios import SCENARIOS
 

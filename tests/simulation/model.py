@@ -1,11 +1,11 @@
 """The protocol in a box: every order of events for two workers, over the product's own table.
 
 One partition, a few records, two workers, a broker and a store, each reduced to what the protocol
-rests on. The steps and what follows them are read from `processor.engine.protocol`; what the broker
-does is written here from what was measured on a real one. A worker may stand still between any two
-of its steps: to poll, to take the task, to read what is committed, to walk the chain, to collect
-are steps of their own. The owner's record may change at any moment. `explore` visits every state
-that can be reached and checks the invariants in each.
+rests on. The steps and what follows them are read from `processor.engine.commit.protocol`; what the
+broker does is written here from what was measured on a real one. A worker may stand still between
+any two of its steps: to poll, to take the task, to read what is committed, to walk the chain, to
+collect are steps of their own. The owner's record may change at any moment. `explore` visits every
+state that can be reached and checks the invariants in each.
 
 The invariants, by the names of the protocol's description:
 
@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from processor.engine.protocol import EXACTLY_ONCE, Outcome, Step, Table, Verdict
+from processor.engine.commit.protocol import EXACTLY_ONCE, Outcome, Step, Table, Verdict
 
 NOBODY = -1
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from processor.engine.protocol import EXACTLY_ONCE, Outcome, Step, Verdict
+from processor.engine.commit.protocol import EXACTLY_ONCE, Outcome, Step, Verdict
 from tests.simulation.model import Bounds, Model, Violation, explore
 
 BOUNDS = {

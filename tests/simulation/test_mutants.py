@@ -5,13 +5,14 @@ import pytest
 from processor.connectors.memory.broker import Broker
 from processor.connectors.memory.consumer import MemoryConsumer
 from processor.connectors.memory.group import Group
-from processor.engine import checkpoint, protocol, worker
-from processor.engine.batcher import Batcher, Share
-from processor.engine.checkpoint import Checkpointer
-from processor.engine.committer import Committer
-from processor.engine.protocol import EXACTLY_ONCE, Outcome, Step
-from processor.engine.recovery import Recovery
-from processor.engine.worker import Worker
+from processor.engine.commit import checkpoint, protocol
+from processor.engine.commit.checkpoint import Checkpointer
+from processor.engine.commit.committer import Committer
+from processor.engine.commit.protocol import EXACTLY_ONCE, Outcome, Step
+from processor.engine.restore.recovery import Recovery
+from processor.engine.running import worker
+from processor.engine.running.batcher import Batcher, Share
+from processor.engine.running.worker import Worker
 from processor.model.log import Assigned, Output
 from processor.operators.source import Decode
 from processor.state.slab import Slab

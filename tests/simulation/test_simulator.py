@@ -2,8 +2,8 @@ from collections import Counter
 
 import pytest
 
-from processor.engine import checkpoint
-from processor.engine.protocol import Verdict
+from processor.engine.commit import checkpoint
+from processor.engine.commit.protocol import Verdict
 from processor.testing.simulator import simulate
 from tests.simulation.scenarios import SCENARIOS
 

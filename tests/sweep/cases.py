@@ -12,8 +12,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Literal, get_args
 
-from processor.engine.options import Guarantee
-from processor.engine.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Outcome, Step, Table, Verdict
+from processor.engine.commit.protocol import (
+    AT_LEAST_ONCE,
+    EXACTLY_ONCE,
+    Outcome,
+    Step,
+    Table,
+    Verdict,
+)
+from processor.engine.running.options import Guarantee
 from processor.testing.simulator import STEPS, STORED
 
 TABLES: Final[dict[Guarantee, Table]] = {

@@ -14,8 +14,8 @@ from confluent_kafka import Message
 from processor.app import load_topology
 from processor.connectors.partitioner import partition
 from processor.connectors.ports import Log, Store
-from processor.engine.heal import restore
-from processor.engine.task import task_name
+from processor.engine.commit.task import task_name
+from processor.engine.restore.heal import restore
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
 from processor.operators.pipeline import Pipeline

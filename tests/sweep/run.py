@@ -23,7 +23,7 @@ from uuid import uuid4
 from processor.connectors.kafka.log import KafkaLog
 from processor.connectors.ports import Owner
 from processor.connectors.redis.store import RedisStore
-from processor.engine.task import task_name
+from processor.engine.commit.task import task_name
 from processor.model.log import TopicPartition
 from tests.integration.running import Topics, until
 from tests.sweep.cases import STAGES, Case, joins, kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from processor.engine.protocol import Outcome, Step
+from processor.engine.commit.protocol import Outcome, Step
 from processor.testing.simulator import STEPS
 from tests.sweep.cases import CASES, STAGES, TABLES, Case, Fault, left_out, spread
 from tests.sweep.pool import sweep

@@ -18,9 +18,9 @@ from pathlib import Path
 import redis
 
 from processor.app import worker
-from processor.engine import checkpoint
-from processor.engine.committer import Committer, Work
-from processor.engine.protocol import Outcome
+from processor.engine.commit import checkpoint
+from processor.engine.commit.committer import Committer, Work
+from processor.engine.commit.protocol import Outcome
 from processor.errors import AbortableError, OutcomeUnknownError
 from tests.services.process import PR_SET_PDEATHSIG
 from tests.sweep.cases import Disown, Fault
@@ -30,7 +30,7 @@ PRELOADED = [
     "processor.cli.run",
     "processor.cli.work",
     "processor.cli.logs",
-    "processor.engine.worker",
+    "processor.engine.running.worker",
     "processor.connectors.kafka.log",
     "processor.connectors.redis.store",
     "processor.metrics.server",

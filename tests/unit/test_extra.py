@@ -77,7 +77,7 @@ def test_what_needs_it_says_what_to_install(code, what):
 
 def test_a_run_without_schemas_loads_nothing_of_them():
     code = (
-        "import sys, processor.cli.work, processor.engine.worker, topologies.uber.enrich\n"
+        "import sys, processor.cli.work, processor.engine.running.worker, topologies.uber.enrich\n"
         "parts = ('fastavro', 'google', 'jsonschema', 'confluent_kafka.schema_registry',\n"
         "         'processor.formats.writers', 'processor.connectors.registry.client')\n"
         "print([m for m in sys.modules if m.startswith(parts)])"

@@ -10,7 +10,7 @@ from processor import settings, slots
 from processor.api import functions
 from processor.app import worker
 from processor.connectors.kafka.settings import RECORD_BYTES_MAX
-from processor.engine import batches, letters, redrive
+from processor.engine.offline import batches, letters, redrive
 from processor.formats.avro.kinds import LEVELS_MAX
 from processor.formats.avro.nodes import DEPTH_MAX
 from processor.formats.avro.single import NOTHING_MAX

@@ -19,7 +19,7 @@ from processor import Avro, Json, Topology, TopologyError
 from processor import functions as F
 from processor.cli.main import cli
 from processor.cli.verify import verified
-from processor.engine.rows import for_columns, look_ahead, row_reader
+from processor.engine.offline.rows import for_columns, look_ahead, row_reader
 from processor.plan import compacted
 from processor.plan.describe import describe
 from processor.testing import TestDriver

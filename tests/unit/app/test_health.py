@@ -8,7 +8,7 @@ from processor.app.lookout import BOUND_S, Lookout
 from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.store import MemoryStore
-from processor.engine.pace import Pace
+from processor.engine.running.pace import Pace
 from processor.errors import RetriableError, TopicGoneError
 from processor.metrics.standing import Standing
 from processor.model.log import TopicPartition

@@ -5,7 +5,7 @@ from processor import Text, Topology
 from processor.app.health import Pulse
 from processor.app.listener import listener
 from processor.clock import ManualClock
-from processor.engine.protocol import Verdict
+from processor.engine.commit.protocol import Verdict
 from processor.errors import AbortableError, StoreAwayError
 from processor.metrics.catalogue import Metrics
 from processor.metrics.progress import BatchReport

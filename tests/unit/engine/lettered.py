@@ -5,7 +5,7 @@ from __future__ import annotations
 from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.records import StoredMessage
-from processor.engine.redrive import Redrive, Route, Terms
+from processor.engine.offline.redrive import Redrive, Route, Terms
 from processor.operators.aside import origin
 
 ROUTE = Route("rides", "dead", "in")

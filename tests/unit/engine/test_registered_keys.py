@@ -15,7 +15,7 @@ from processor.cli.screen import Screen
 from processor.cli.verify import verified
 from processor.connectors.partitioner import partition as murmur2
 from processor.connectors.registry.client import Client
-from processor.engine.rescale import rescale
+from processor.engine.offline.rescale import rescale
 from processor.errors import (
     RegistryAwayError,
     RegistryError,
@@ -28,7 +28,7 @@ from processor.model.log import NULL_KEYS
 from processor.plan.fingerprint import identity
 from processor.testing import TestDriver
 from tests.shop import class_of, shop
-from tests.unit.engine.test_rescale import again, raised
+from tests.unit.engine.offline.test_rescale import again, raised
 
 USER = {"type": "record", "name": "User", "fields": [
     {"name": "shop", "type": "string"}, {"name": "user", "type": "long"},

@@ -14,7 +14,7 @@ from processor import functions as F
 from processor.cli.main import cli
 from processor.cli.verify import verified
 from processor.connectors.registry.client import Client
-from processor.engine.rows import for_columns, row_reader
+from processor.engine.offline.rows import for_columns, row_reader
 from processor.testing import TestDriver
 from tests.shop import class_of, shop
 

@@ -12,8 +12,8 @@ from processor import JsonSchema, Registered, Topology
 from processor import functions as F
 from processor.clock import ManualClock
 from processor.connectors.registry.client import Client
-from processor.engine import loop
-from processor.engine.patience import Patience
+from processor.engine.running import loop
+from processor.engine.running.patience import Patience
 from processor.errors import RegistryAwayError, SchemaChangeError
 from processor.testing import TestDriver
 

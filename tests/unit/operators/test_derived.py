@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from processor import Json, Topology, TopologyError
 from processor import functions as F
 from processor.cli.verify import verified
-from processor.engine.late import lateness
+from processor.engine.offline.late import lateness
 from processor.formats.base import Decoded
 from processor.operators.derived import Derived
 from processor.testing import TestDriver

@@ -11,7 +11,7 @@ import pytest
 from processor import Arrow, Json, Topology
 from processor import functions as F
 from processor.cli.verify import verified
-from processor.engine.late import lateness
+from processor.engine.offline.late import lateness
 from processor.model.headers import headers_of
 from processor.model.log import TopicPartition
 from processor.model.watermark import HEADER, Told

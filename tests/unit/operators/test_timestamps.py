@@ -11,7 +11,7 @@ import pytest
 from processor import Json, Text, Topology, TopologyError
 from processor import functions as F
 from processor.cli.verify import verified
-from processor.engine.late import lateness
+from processor.engine.offline.late import lateness
 from processor.model.batch import Slice
 from processor.model.log import TopicPartition
 from processor.operators.pipeline import Pipeline

@@ -1,0 +1,1 @@
+"""What looks on or mends from outside, while no worker needs to run: verify, reset, redrive."""

@@ -1,0 +1,361 @@
+"""Deals keyed state out anew when the input topic was given more partitions.
+
+::
+
+    no members, no open transaction
+      ──► every group of state, and every record at hand, lies where its key belongs?  no: refused
+      ──► deal the groups out by key, write each new task's snapshot and delta
+      ──► commit all manifests at once         killed before it: nothing has changed
+
+A raise does not move the topic's records: those of one key stay where they were, and later ones go
+elsewhere. So to run each partition's input again would split every group whose key has moved. What
+is moved is the committed state, and only if that is exact: the key's text (or what its format
+writes) is what murmur2 goes by, seen from the state itself and from the latest records, and no
+record that is still to be read lies where its key no longer belongs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import polars as pl
+
+from processor.connectors.partitioner import partition as partition_of
+from processor.connectors.ports import Log, Owner, Store
+from processor.engine.commit.changelog import Changelog
+from processor.engine.commit.checkpoint import Checkpointer
+from processor.engine.commit.task import Task, task_name
+from processor.engine.offline.keybytes import KeyBytes
+from processor.engine.offline.reset import check_idle
+from processor.engine.restore.heal import restore
+from processor.errors import (
+    ProcessorError,
+    RegistryAwayError,
+    RegistryError,
+    StateLostError,
+    StateMismatchError,
+)
+from processor.formats.registered import Registered
+from processor.model.batch import Slice
+from processor.model.log import NULL_KEYS, Committed, Extent, Message, TopicPartition
+from processor.model.manifest import Manifest
+from processor.operators import many, own
+from processor.operators.base import TaskState
+from processor.operators.pipeline import Pipeline
+from processor.plan.fingerprint import describe, fingerprint, identity
+from processor.plan.nodes import Plan
+from processor.state import chain
+
+LOOKED_AT: Final = 20_000
+OTHERWISE: Final = (
+    "copy the input to a new topic of that many partitions, written by key, and read that under "
+    "another application id (--set app=... --set input=...); or `processor reset --to latest`, "
+    "which counts anew from here on"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rescaled:
+    """State was dealt out anew: from how many partitions, to how many, and how many groups."""
+
+    former: int
+    partitions: int
+    groups: int
+
+
+OVERTAKEN: Final = (
+    "another process dealt the state out while this one was about it: what was made here is let go "
+    "of, and what is committed now is taken"
+)
+LOST: Final = (
+    "state of which a part is lost cannot be dealt out, and is not computed again for more "
+    "partitions: restore the Redis data, or begin anew with `processor reset`"
+)
+
+
+def rescale(
+    plan: Plan,
+    log: Log,
+    store: Store,
+    partitions: int,
+    *,
+    changelog: Changelog | None = None,
+    probe: Callable[[str], None] = lambda _: None,
+    note: Callable[[str], None] = lambda _: None,
+) -> Rescaled | None:
+    """Deal the state out to so many partitions; ``None`` where there is nothing to do.
+
+    Where another process has done it in the meantime, and its workers may have begun, what was made
+    here is let go of, ``note`` hears of it, and all is looked at anew.
+
+    Raises `StateMismatchError` where the result would not be exact, `LogError` while the group has
+    members, `StateLostError` when a checkpoint is missing. In all cases nothing was changed.
+    """
+    pipeline = Pipeline(plan)
+    if not pipeline.stateful:
+        return None
+    topic = plan.source().topic
+    heads = log.committed(plan.app, topic)
+    while True:
+        try:
+            return _attempt(plan, pipeline, log, store, partitions, heads, changelog, probe)
+        except ProcessorError:
+            now = log.committed(plan.app, topic)
+            if now == heads:
+                raise
+            heads = now
+            note(OVERTAKEN)
+
+
+class _OvertakenError(ProcessorError):
+    """The committed positions are others than those that the state was loaded from."""
+
+
+def _attempt(  # noqa: PLR0917 - what `rescale` was given
+    plan: Plan,
+    pipeline: Pipeline,
+    log: Log,
+    store: Store,
+    partitions: int,
+    heads: Mapping[TopicPartition, Committed],
+    changelog: Changelog | None,
+    probe: Callable[[str], None],
+) -> Rescaled | None:
+    """Deal out what these heads name, unless others are committed by then."""
+    topic = plan.source().topic
+    manifests = {p: Manifest.parse(head.metadata) for p, head in heads.items()}
+    manifests = {p: m for p, m in manifests.items() if m.epoch or m.partitions != partitions}
+    counts = {manifest.partitions for manifest in manifests.values()}
+    if not counts or counts == {partitions}:
+        return None
+    former = _check(plan, manifests, partitions)
+    probe("before:idle")
+    check_idle(plan.app, log)
+    extents = {TopicPartition(topic, p): e for p, e in log.describe([topic])[topic].extents.items()}
+    old = {
+        p: _load(plan, pipeline, store, p, manifest, changelog=changelog)
+        for p, manifest in manifests.items()
+    }
+    keys = _Keys(plan, former, partitions)
+    keys.check_state(old)
+    for partition, extent in extents.items():
+        keys.check_records(log, partition, extent, heads.get(partition))
+    keys.check_evidence(old)
+    dealt = _deal(old.values(), pipeline, keys.bytes, extents)
+    times = [m.event_time_max for m in manifests.values() if m.event_time_max is not None]
+    log_times = [m.log_time for m in manifests.values() if m.log_time is not None]
+    probe("before:rescale")
+    new: dict[TopicPartition, Committed] = {}
+    with ThreadPoolExecutor(1) as executor:
+        checkpointer = Checkpointer(
+            store, executor, fingerprint(plan), partitions, f"{plan.app}.rescale",
+            changelog=changelog, description=str(describe(plan)), plan=identity(plan),
+        )  # fmt: skip
+        epoch = max(manifest.epoch for manifest in manifests.values())
+        for partition, extent in extents.items():
+            offset = heads[partition].offset if partition in heads else extent.low
+            base = Manifest(epoch, "", "", "", None, "", partitions, "")
+            task = Task(
+                task_name(plan.app, partition), partition, Owner("", "", 0), dealt[partition],
+                Committed(offset, str(base)), epoch, max(times, default=None), chain.Link(),
+                max(log_times, default=None),
+            )  # fmt: skip
+            new[partition] = _written(task, checkpointer, store, changelog)
+            probe("after:deal")
+    probe("before:reset")
+    # Who was held up here must not put the group back to where it was before another dealt out.
+    if log.committed(plan.app, topic) != heads:
+        raise _OvertakenError(OVERTAKEN)
+    log.reset(plan.app, new)
+    probe("after:rescale")
+    groups = sum(slab.rows() for state in dealt.values() for slab in state.values())
+    return Rescaled(former, partitions, groups)
+
+
+def _check(plan: Plan, manifests: Mapping[TopicPartition, Manifest], partitions: int) -> int:
+    """The former partition count."""
+    counts = sorted({manifest.partitions for manifest in manifests.values()})
+    if len(counts) > 1 or counts[0] > partitions:
+        raise StateMismatchError(
+            f"{plan.app}: the state was written with {', '.join(map(str, counts))} partitions, the "
+            f"topic has {partitions}: that cannot be rebuilt",
+            remedy=OTHERWISE,
+        )
+    if {manifest.fingerprint for manifest in manifests.values()} != {fingerprint(plan)}:
+        raise StateMismatchError(
+            f"{plan.app}: both the topology and the partition count have changed",
+            remedy="rebuild with the topology that wrote the state, and change it then",
+        )
+    return counts[0]
+
+
+def _load(
+    plan: Plan,
+    pipeline: Pipeline,
+    store: Store,
+    partition: TopicPartition,
+    manifest: Manifest,
+    *,
+    changelog: Changelog | None,
+) -> TaskState:
+    """From the store, else from the changelog where there is one."""
+    name = task_name(plan.app, partition)
+    state = pipeline.new_state()
+    try:
+        restore(state, chain.load(name, manifest, lambda keys: store.load(name, keys)).states)
+    except StateLostError as error:
+        if changelog is None:
+            raise StateLostError(error.message, remedy=LOST) from error
+        state = pipeline.new_state()
+        logged = changelog.loader(partition.partition, manifest)
+        restore(state, chain.load(name, manifest, logged).states)
+    return state
+
+
+def _deal(
+    old: Iterable[TaskState],
+    pipeline: Pipeline,
+    key_bytes: KeyBytes,
+    partitions: Collection[TopicPartition],
+) -> dict[TopicPartition, TaskState]:
+    """All former state, each group in the partition that its key belongs to."""
+    new = {partition: pipeline.new_state() for partition in partitions}
+    for name, slab in [item for state in old for item in state.items()]:
+        live = slab.live()
+        keys = slab.keys(live)
+        cells = {cell: slab.gather(cell, live) for cell in slab.changed().cells}
+        count = len(partitions)
+        numbers = np.array([_belongs(key, count) for key in key_bytes.of(keys)], np.int64)
+        for partition, state in new.items():
+            ours = numbers == partition.partition
+            if ours.any():
+                part = {cell: values[ours] for cell, values in cells.items()}
+                state[name].fold(keys.filter(pl.Series(ours)), part)
+    for slab in [slab for state in new.values() for slab in state.values()]:
+        slab.commit(slab.changed().texts)
+    return new
+
+
+def _belongs(key: bytes | None, count: int) -> int:
+    return NULL_KEYS if key is None else partition_of(key, count)
+
+
+def _written(
+    task: Task, checkpointer: Checkpointer, store: Store, changelog: Changelog | None
+) -> Committed:
+    """The task's checkpoint, in the store; the head that names it."""
+    checkpointer.rebase(task)
+    offset = task.base.offset
+    times = task.event_time_max, task.log_time
+    part = Slice(task.partition, (), (), offset, offset, *times)
+    prepared = checkpointer.prepare(task, part, *times)
+    store.stage({task.name: prepared.blobs})
+    if changelog:
+        changelog.write(task.partition.partition, {b.key: b.data for b in prepared.blobs})
+    return prepared.head
+
+
+def _check_number(plan: Plan) -> None:
+    """What a registry calls the key's schema is a part of each key, and has to be known."""
+    source = plan.source()
+    if source.keyed_by_format() and isinstance(source.key_format, Registered):
+        try:
+            source.key_format.known()
+        except RegistryAwayError:
+            raise
+        except RegistryError as error:
+            raise StateMismatchError(
+                f"{plan.app}: which bytes a key of {source.topic!r} has is not known: "
+                f"{error.message}",
+                remedy=f"give key_format the schema that keys are written with; or {OTHERWISE}",
+            ) from error
+
+
+class _Keys:
+    """Whether keys lie where they belong, by the former count and by the new one."""
+
+    def __init__(self, plan: Plan, former: int, partitions: int) -> None:
+        source = plan.source()
+        if source.watermark is not None:
+            raise StateMismatchError(
+                f"{plan.app}: the watermark is carried by the input's records: what a partition "
+                "has heard of its writers cannot be dealt out",
+                remedy=OTHERWISE,
+            )
+        if any(sink.watermark is not None for sink in plan.sinks):
+            raise StateMismatchError(
+                f"{plan.app}: its records carry the watermark: a group that moves to a partition "
+                "which is further would be late for who reads them",
+                remedy=OTHERWISE,
+            )
+        _check_number(plan)
+        self.bytes = KeyBytes(source)
+        if not self.bytes.known:
+            raise StateMismatchError(
+                f"{plan.app}: the input is partitioned by {', '.join(source.partitioned_by)}: how "
+                "these make a record's key is not known",
+                remedy=OTHERWISE,
+            )
+        self._source = source
+        self._former, self._partitions = former, partitions
+        self._seen = 0
+
+    def check_state(self, old: Mapping[TopicPartition, TaskState]) -> None:
+        """Every group lies in the partition of its key, by the former count."""
+        for partition, state in old.items():
+            for slab in state.values():
+                for key in self.bytes.of(slab.keys(slab.live())):
+                    self._check(key, partition, self._former, "a group of state")
+
+    def check_records(
+        self, log: Log, partition: TopicPartition, extent: Extent, head: Committed | None
+    ) -> None:
+        """The latest records that were read lie where they belonged, those to be read where now."""
+        read = head.offset if head else extent.low
+        start = max(extent.low, read - LOOKED_AT)
+        for run in log.scan(partition, start, extent.high):
+            values = [message.value() for message in run]
+            part = Slice(partition, run, values, start, extent.high, None)
+            read_rows = own.read(self._source.format, [part], self._source.tombstones)
+            (rows,) = many.by_row([part], read_rows)
+            decoded = own.added(read_rows, [rows], self._source)
+            texts = self.bytes.of(decoded.frame)
+            for row, message in enumerate(rows.messages):
+                if row not in decoded.bad and row not in decoded.passed:
+                    self._check_record(partition, message, texts[row], read)
+
+    def check_evidence(self, old: Mapping[TopicPartition, TaskState]) -> None:
+        """There was a record to see the keys by, or there is no state."""
+        if not self._seen and any(s.rows() for state in old.values() for s in state.values()):
+            raise StateMismatchError(
+                "the input holds no record by which to see how its keys are written",
+                remedy=OTHERWISE,
+            )
+
+    def _check_record(
+        self, partition: TopicPartition, message: Message, text: bytes | None, read: int
+    ) -> None:
+        offset, key = message.offset() or 0, message.key()
+        what = f"the record at offset {offset}"
+        if key != text:
+            raise StateMismatchError(
+                f"{partition}: {what} has the key {key!r}, its {self.bytes.name} is {text!r}: "
+                "groups cannot be assigned by their record keys",
+                remedy=OTHERWISE,
+            )
+        self._seen += 1
+        self._check(text, partition, self._former if offset < read else self._partitions, what)
+
+    def _check(self, key: bytes | None, partition: TopicPartition, count: int, what: str) -> None:
+        belongs = _belongs(key, count)
+        if belongs != partition.partition:
+            raise StateMismatchError(
+                f"{partition}: {what} with the key {key!r} belongs to partition {belongs} of "
+                f"{count}: it was written before the partition count was raised and is not read "
+                "yet, or after it and was read, or by another rule than murmur2",
+                remedy=OTHERWISE,
+            )

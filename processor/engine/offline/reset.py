@@ -1,0 +1,185 @@
+"""Takes an application back, or on: offsets and state together.
+
+::
+
+    no members, no open transaction ──► take the tasks ──► note where they go back to
+                                    ──► commit pinned manifests ──► clear them
+                                                                ▲
+                                             killed here: nothing is lost
+
+The offsets go first. A pinned manifest names no checkpoint, so from that commit on the old state is
+no task's state any more: who is killed before it is cleared leaves blobs that nothing reaches, and
+the same reset once more clears them. The other way round, the committed offsets would name
+checkpoints that are gone. Where a task goes back to is noted before: who finds positions older than
+what was noted last takes them for the past. A worker that starts meanwhile takes its tasks over,
+and what it has written since is left alone.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from processor.connectors.ports import Log, Owner, Store
+from processor.engine.commit.checkpoint import Checkpointer
+from processor.engine.commit.task import task_name
+from processor.errors import LogError, RetriableError, SettingsError
+from processor.model import moment
+from processor.model.log import Committed, Extent, TopicPartition
+from processor.plan.fingerprint import fingerprint, identity
+from processor.plan.nodes import Plan
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What a reset does to one partition.
+
+    ``offset`` and ``manifest`` are what is committed now (``None`` and empty: nothing), ``to`` is
+    where it will begin, ``blobs`` is how many pieces of state go, ``of`` how many partitions the
+    topic has.
+    """
+
+    partition: TopicPartition
+    task: str
+    offset: int | None
+    manifest: str
+    to: int
+    blobs: int
+    of: int
+
+
+def steps(
+    plan: Plan, log: Log, store: Store, to: str, only: Collection[int] | None = None
+) -> list[Step]:
+    """What a reset would do to all partitions, or to ``only`` some of them.
+
+    ``to`` is ``earliest``, ``latest``, an offset, or a time: of each partition the first record
+    with that timestamp or a later one, its end where there is none. Raises `SettingsError` for a
+    place or a partition that the input does not hold, `LogError` while the group has members or an
+    open transaction.
+    """
+    extents, count = extents_of(plan, log, only)
+    committed = heads_of(plan, log)
+    found = []
+    for partition, at in _places(log, extents, to).items():
+        head = committed.get(partition)
+        name = task_name(plan.app, partition)
+        found.append(
+            Step(
+                partition,
+                name,
+                head.offset if head else None,
+                head.metadata if head else "",
+                at,
+                len(store.reindex(name)),
+                count,
+            )
+        )
+    return found
+
+
+def extents_of(
+    plan: Plan, log: Log, only: Collection[int] | None
+) -> tuple[dict[TopicPartition, Extent], int]:
+    """What the input's partitions hold, in order, or ``only`` some of them; and how many it has.
+
+    Raises `SettingsError` where it has no such topic or partition.
+    """
+    topic = plan.source().topic
+    described = log.describe([topic]).get(topic)
+    if described is None:
+        raise SettingsError(
+            f"there is no topic {topic!r}",
+            remedy="see that Kafka and the topology's names are the right ones (--set)",
+        )
+    extents = described.extents
+    absent = sorted(set(only or ()) - extents.keys())
+    if absent:
+        raise SettingsError(
+            f"--partitions: {TopicPartition(topic, absent[0])} is not there",
+            remedy=f"the topic has the partitions 0 to {len(extents) - 1}",
+        )
+    wanted = sorted(extents if only is None else set(only))
+    return {TopicPartition(topic, number): extents[number] for number in wanted}, len(extents)
+
+
+def heads_of(plan: Plan, log: Log) -> dict[TopicPartition, Committed]:
+    """What a group that is stopped has committed.
+
+    Raises `LogError` while it has members or an open transaction.
+    """
+    check_idle(plan.app, log)
+    try:
+        return log.committed(plan.app, plan.source().topic)
+    except RetriableError as error:
+        raise LogError(
+            f"a transaction of {plan.app} is still open, and may move its offsets",
+            remedy="wait for its time-out (--transaction-timeout), then try again",
+        ) from error
+
+
+def _places(
+    log: Log, extents: Mapping[TopicPartition, Extent], to: str
+) -> dict[TopicPartition, int]:
+    """Where each partition is to begin."""
+    if to in ("earliest", "latest"):
+        return {p: e.low if to == "earliest" else e.high for p, e in extents.items()}
+    if not to.isdecimal():
+        try:
+            ms = moment.millis(moment.parse(to))
+        except ValueError:
+            raise SettingsError(
+                f"--to {to!r} is neither an offset, nor a time, nor a place",
+                remedy=f"say earliest, latest, 1200 or {moment.EXAMPLE}",
+            ) from None
+        found = log.offsets_at(next(iter(extents)).topic, ms)
+        return {partition: found[partition] for partition in extents}
+    for partition, extent in extents.items():
+        if not extent.low <= int(to) <= extent.high:
+            raise SettingsError(
+                f"--to {to}: {partition} holds the offsets {extent.low} to {extent.high}",
+                remedy="say earliest, latest, a time, or an offset that every partition holds",
+            )
+    return dict.fromkeys(extents, int(to))
+
+
+def reset(
+    plan: Plan,
+    log: Log,
+    store: Store,
+    wanted: Sequence[Step],
+    probe: Callable[[str], None] = lambda _: None,
+) -> None:
+    """Carry the steps out; safe to be killed anywhere, and to be done again.
+
+    Raises `FencedError`, having changed nothing, when a member has come in the meantime.
+    """
+    me = f"{plan.app}.reset"
+    owner = Owner(f"{me};{secrets.token_hex(4)}", me, 0)
+    with ThreadPoolExecutor(1) as executor:
+        pin = Checkpointer(
+            store, executor, fingerprint(plan), wanted[0].of, me, plan=identity(plan)
+        ).pin
+        probe("before:offsets")
+        store.acquire({step.task: owner for step in wanted})
+        store.begin({s.task: min(s.offset, s.to) for s in wanted if s.offset is not None})
+        probe("after:note")
+        log.reset(plan.app, {step.partition: pin(step.to) for step in wanted})
+    probe("after:offsets")
+    for step in wanted:
+        store.clear(step.task, owner)
+        store.begin({step.task: step.to})
+        probe("after:clear")
+
+
+def check_idle(app: str, log: Log) -> None:
+    """Raise `LogError` while the group has members."""
+    members = log.members(app)
+    if members:
+        raise LogError(
+            f"{app} is at work: its group has {len(members)} members",
+            remedy="stop its workers; one that was killed is a member until its session ends "
+            "(--session-timeout)",
+        )

@@ -1,0 +1,1 @@
+"""What turns: the loop and its worker, what they poll, how fast, and for whom."""

@@ -1,0 +1,51 @@
+"""How a worker runs, and who wants to know of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from processor.engine.commit.checkpoint import Piece
+from processor.engine.commit.newest import DOUBTS
+from processor.engine.commit.protocol import Verdict
+from processor.engine.restore.heal import STEP_S, Healed, Policy
+from processor.engine.restore.recovery import STABLE_S, Start
+from processor.engine.restore.upgrade import Upgraded
+from processor.engine.running.batcher import Limits
+from processor.errors import ProcessorError
+from processor.metrics.progress import BatchReport
+from processor.model.log import Rebalance
+
+Guarantee = Literal["exactly-once", "at-least-once"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """Who wants to know: of batches, changes of partitions, tasks healed and taken over, doubts.
+
+    ``unsaved`` hears of checkpoints that the store did not take.
+    """
+
+    batch: Callable[[BatchReport], None] = lambda _: None
+    change: Callable[[Rebalance], None] = lambda _: None
+    undone: Callable[[Verdict, ProcessorError | None], None] = lambda _, __: None
+    healed: Callable[[Healed], None] = lambda _: None
+    upgraded: Callable[[Upgraded], None] = lambda _: None
+    noted: Callable[[str], None] = lambda _: None
+    unsaved: Callable[[Piece, ProcessorError], None] = lambda _, __: None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a worker runs."""
+
+    guarantee: Guarantee = "exactly-once"
+    start_from: Start = "earliest"
+    limits: Limits = field(default_factory=Limits)
+    timeout_s: float = 10.0
+    stable_s: float = STABLE_S
+    doubts: int = DOUBTS
+    on_checkpoint_loss: Policy = "stop"
+    allow_dropped_state: bool = False
+    heal_step_s: float = STEP_S

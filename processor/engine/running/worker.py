@@ -1,0 +1,400 @@
+"""The worker: one loop over poll, load, run, commit.
+
+The loop is sequential. A batch is polled, computed and committed before the next poll, so that
+nothing is read inside a transaction and no state is computed on what may be taken back.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import replace
+from typing import Final
+
+from processor.clock import Clock
+from processor.connectors.ports import Consumer, Log, Producer, Store
+from processor.engine.commit.changelog import Changelog, topic_of
+from processor.engine.commit.checkpoint import Checkpointer, Prepared
+from processor.engine.commit.committer import Commit, Committer, Probe, Work
+from processor.engine.commit.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Verdict
+from processor.engine.commit.task import Task, transactional_id
+from processor.engine.restore.heal import Healer
+from processor.engine.restore.lineage import Lineage
+from processor.engine.restore.recovery import Identity, Recovery
+from processor.engine.restore.upgrade import Upgrader
+from processor.engine.running import redo
+from processor.engine.running.batcher import Batcher, Share
+from processor.engine.running.carry import Carry
+from processor.engine.running.keys import Keys
+from processor.engine.running.options import Listener, Options
+from processor.engine.running.pace import OverdueError, Pace
+from processor.engine.running.report import phases_of, report_of, standing_of
+from processor.engine.running.succession import Succession
+from processor.errors import LogError, RegistryAwayError, RetriableError, StoreAwayError
+from processor.metrics.standing import Standing
+from processor.model.batch import Slice
+from processor.model.log import Assigned, Output, Rebalance, TopicPartition
+from processor.operators.pipeline import Pipeline
+from processor.plan.fingerprint import describe, fingerprint, identity, layout
+from processor.plan.nodes import Plan
+
+AUDIT_S: Final = 5.0
+
+
+class Worker:
+    """One member of a topology's consumer group.
+
+    Args:
+        instance: the stable identity over restarts: the group instance id, from which the
+            transactional id derives.
+        partitions: the input topic's partition count.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        log: Log,
+        store: Store,
+        clock: Clock,
+        executor: Executor,
+        *,
+        instance: str,
+        partitions: int,
+        options: Options,
+        listener: Listener | None = None,
+        probe: Probe = lambda _: None,
+    ) -> None:
+        self.instance = instance
+        self.transactional_id = transactional_id(plan.app, instance)
+        self._app = plan.app
+        self._topic = plan.source().topic
+        self._delay = plan.delay()
+        self._log, self._store, self._clock = log, store, clock
+        self._options = options
+        self._listener = listener or Listener()
+        self._probe = probe
+        note = self._listener.noted
+        self._pipeline = Pipeline(plan, Keys(plan, partitions, note), note)
+        set_aside = filter(None, (plan.dead_letters(), plan.late()))
+        own = topic_of(plan.app) if options.on_checkpoint_loss == "changelog" else None
+        self._identity = Identity(
+            plan.app, self.transactional_id, fingerprint(plan), partitions, options.start_from,
+            layout(plan),
+            tuple(sink.topic for sink in plan.sinks), tuple(set_aside), own,
+        )  # fmt: skip
+        self._carry = Carry(plan, log, partitions)
+        self._description = describe(plan)
+        self._lineage = Lineage(log, self._topic)
+        self._succession = Succession(
+            log, self._app, self._topic, plan=identity(plan), instance=instance,
+            note=self._listener.noted,
+        )  # fmt: skip
+        self._changelog: Changelog | None = None
+        if options.on_checkpoint_loss == "changelog" and self._pipeline.stateful:
+            self._changelog = Changelog(log, plan.app, options.timeout_s)
+        self._checkpointer = Checkpointer(
+            store, executor, self._identity.fingerprint, partitions, self.transactional_id,
+            changelog=self._changelog, description=str(self._description),
+            plan=identity(plan), lineage=lambda: self._lineage.identity,
+            doubts=options.doubts, begun=lambda: self._succession.begun,
+            probe=probe, unsaved=self._listener.unsaved,
+        )  # fmt: skip
+        self.pace = Pace(clock, records_max=options.limits.records_max, limit_s=math.inf)
+        self._batches = 0
+        self._joined = False
+        self.standby = False
+        self._reset()
+
+    # The state of a membership: all of it goes when the worker joins anew.
+    def _reset(self) -> None:
+        self.tasks: dict[TopicPartition, Task] = {}
+        self._pending: set[TopicPartition] = set()
+        self._lost: set[TopicPartition] = set()
+        self._redone = 0
+        self._refusal: LogError | None = None
+        self._audit_at_s = self._clock.monotonic_s() + AUDIT_S
+        # Whether the group counts this worker in, as of the last turn.
+        self.member = self.settled = False
+
+    def start(self) -> None:
+        """Join the group. Ends what an earlier holder of this identity left open.
+
+        Raises `StandbyError` while another plan is at work in the group.
+        """
+        self.standby = True
+        self._succession.check_start()
+        self.standby = False
+        producer = self._new_producer()
+        try:
+            self._consumer: Consumer = self._log.consumer(self._app, self.instance, [self._topic])
+        except BaseException:
+            producer.close()
+            raise
+        exactly_once = self._options.guarantee == "exactly-once"
+        self._committer = Committer(
+            EXACTLY_ONCE if exactly_once else AT_LEAST_ONCE,
+            self._consumer, producer, self._store, self._clock,
+            renew=self._new_producer, probe=self._probe, timeout_s=self._options.timeout_s,
+        )  # fmt: skip
+        self._recovery = Recovery(
+            self._log, self._consumer, self._store, self._pipeline,
+            checkpointer=self._checkpointer, healer=self._healer(), upgrader=self._upgrader(),
+            identity=self._identity, lineage=self._lineage, timeout_s=self._options.timeout_s,
+            stable_s=self._options.stable_s, probe=self._probe, note=self._listener.noted,
+        )  # fmt: skip
+        self._batcher = Batcher(self._consumer, self._topic, self._clock, self._options.limits)
+        self.pace.waits(self._consumer.poll_interval_s)
+        self._batcher.records_max = self.pace.records_max
+        self._carry.begin()
+        self._joined = True
+
+    def turn(self) -> bool:
+        """One round of the loop; true when a batch was committed.
+
+        Raises `FencedError` when the identity was taken or nothing else than joining anew helps:
+        see `rejoin`. Raises `StoreAwayError` when the store does not answer, `RegistryAwayError`
+        when the schema registry does not; then all is as it was before the batch, and the next turn
+        tries again.
+        """
+        with self._lineage.asked():
+            polled = self._batcher.poll()
+        for change in polled.changes:
+            self._apply(change)
+        self._audit()
+        if self._lost:
+            self._mend()
+        if self._pending:
+            self._load()
+        committed = self._batcher.due() and self._run(self._batcher.take())
+        # In the second turn as a member it knows what it was assigned.
+        self.settled = self.member
+        self.member = committed or self._consumer.membership().generation >= 0
+        return committed
+
+    def caught_up(self, ends: Mapping[TopicPartition, int]) -> bool:
+        """Whether every task of this worker has committed what was there at ``ends``.
+
+        What follows the last record may be the marks of transactions only; they are passed by
+        committing an empty batch.
+        """
+        if self._pending or not self._batcher.empty():
+            return False
+        behind = {p for p, task in self.tasks.items() if task.base.offset < ends.get(p, 0)}
+        marks = [p for p in behind if (self._batcher.end(p) or 0) >= ends[p]]
+        if marks:
+            self._run(self._batcher.nothing(marks))
+        return all(task.base.offset >= ends.get(p, 0) for p, task in self.tasks.items())
+
+    def rejoin(self) -> None:
+        """Forget everything, close the clients, and join the group anew."""
+        self.close(leave=False)
+        self.start()
+
+    def close(self, *, leave: bool) -> None:
+        """Let go of the clients; with ``leave`` the group hands the partitions on at once."""
+        for partition in self.tasks:
+            self._checkpointer.forget(partition)
+        self._reset()
+        if self._joined:
+            self._joined = False
+            self._recovery.healer.close()
+            self._consumer.close(leave=leave)
+            self._committer.producer.close()
+
+    @property
+    def ready(self) -> bool:
+        """Whether it is in the group with all loaded, or lets another plan's workers go first."""
+        return self.standby or (self.member and not self._pending)
+
+    @property
+    def idle(self) -> bool:
+        """Whether it is ready, and has committed all that it can see: nothing waits to be done."""
+        return self.ready and self.member and not self._lost and self._batcher.at_end()
+
+    def standing(self) -> Standing:
+        """What it has and how far it has got. Any thread may ask; costs the loop nothing."""
+        standing = standing_of(self.tasks, self._passed(), len(self._pending), self._delay)
+        return replace(standing, member=self.member, standby=self.standby)
+
+    def _passed(self) -> dict[TopicPartition, int]:
+        tasks = dict(self.tasks)
+        return {p: self._batcher.passed(p, task.base.offset) for p, task in tasks.items()}
+
+    def _new_producer(self) -> Producer:
+        exactly_once = self._options.guarantee == "exactly-once"
+        producer = self._log.producer(self.transactional_id if exactly_once else None)
+        try:
+            producer.start(self._options.timeout_s)
+        except BaseException:
+            producer.close()
+            raise
+        return producer
+
+    def _healer(self) -> Healer:
+        options = self._options
+        return Healer(
+            options.on_checkpoint_loss, self._log, self._store, self._pipeline,
+            checkpointer=self._checkpointer, clock=self._clock, changelog=self._changelog,
+            records_max=options.limits.records_max, tell=self._listener.healed,
+            probe=self._probe, step_s=options.heal_step_s,
+        )  # fmt: skip
+
+    def _upgrader(self) -> Upgrader:
+        return Upgrader(
+            self._store, self._pipeline, self._checkpointer, self._description,
+            allow_dropped=self._options.allow_dropped_state, tell=self._listener.upgraded,
+            probe=self._probe,
+        )  # fmt: skip
+
+    def _apply(self, change: Rebalance) -> None:
+        # Also what is assigned is forgotten first: told twice of one, the worker loads it again.
+        self._forget(change.partitions)
+        if isinstance(change, Assigned):
+            self._pending |= change.partitions
+        else:
+            self._pending -= change.partitions
+        self._listener.change(change)
+
+    def _forget(self, partitions: frozenset[TopicPartition] | set[TopicPartition]) -> None:
+        self._batcher.shut(partitions)
+        for partition in partitions:
+            self.tasks.pop(partition, None)
+            self._lost.discard(partition)
+            self._checkpointer.forget(partition)
+            self._recovery.healer.forget(partition)
+
+    def _load(self) -> None:
+        tasks = self._recovery.load(self._pending)
+        if tasks:
+            self._batcher.open({task.partition: task.base.offset for task in tasks})
+            self.tasks |= {task.partition: task for task in tasks}
+            self._pending -= {task.partition for task in tasks}
+            of_another = self._succession.is_of_another
+            # What was healed and is not committed is lost again with its partition.
+            if apart := [t.partition for t in tasks if of_another(t.base) or t.rebased()]:
+                self._run(self._batcher.nothing(apart))
+
+    def _audit(self) -> None:
+        """Now and then, see that the store has what the committed heads rest on."""
+        if self._clock.monotonic_s() < self._audit_at_s:
+            return
+        self._probe("before:audit")
+        self._succession.check_running(self._consumer, self._identity.partitions, self.tasks)
+        by_name = {task.name: task for task in self.tasks.values()}
+        keys = {name: task.link.rests_on() for name, task in by_name.items()}
+        self._store.begin({name: task.base.offset for name, task in by_name.items()})
+        gone = self._store.missing({name: asked for name, asked in keys.items() if asked})
+        self._audit_at_s = self._clock.monotonic_s() + AUDIT_S
+        self._lost |= {by_name[name].partition for name in gone}
+
+    def _mend(self) -> None:
+        """Write anew from memory what the store has lost, and commit heads that rest on it.
+
+        After a poll, which has told what is no longer ours. A restart would find the loss before.
+        """
+        lost = sorted(self._lost)
+        mended = self._recovery.mend([self.tasks[partition] for partition in lost])
+        if mended and self._run(self._batcher.nothing(lost)):
+            self._lost -= set(lost)
+
+    def _run(self, shares: Mapping[TopicPartition, Share]) -> bool:
+        """One batch: compute, prepare, commit."""
+        started_s, poll_s = self._clock.monotonic_s(), self._batcher.fetched_s
+        started_ms = self._clock.now_ms() - round(poll_s * 1000)
+        slices = [self._slice(p, shares[p]) for p in sorted(shares)]
+        tasks = [self.tasks[part.partition] for part in slices]
+        self._probe("before:process")
+        self._lineage.ask()
+        self.pace.begin(slices)
+        try:
+            result = self._pipeline.run(slices, [task.state for task in tasks], self.pace.step)
+        except OverdueError:
+            result = None
+        except RegistryAwayError:
+            self.pace.step("")
+            self._go_back(tasks)
+            raise
+        in_time = self.pace.done(sum(len(part.messages) for part in slices))
+        self._batcher.records_max = self.pace.records_max
+        if result is None or not in_time:
+            self._listener.undone(Verdict.REDO, self.pace.too_slow())
+            self._go_back(tasks)
+            return False
+        for share in shares.values():  # makes room for the outputs on their way
+            share.clear()
+        times = zip(result.event_times_max, result.log_times, strict=True)
+        prepared = [
+            self._checkpointer.prepare(task, part, *both)
+            for task, part, both in zip(tasks, slices, times, strict=True)
+        ]
+        process_s = self._clock.monotonic_s() - started_s
+        outputs = self._carry.carried(result, slices, self.tasks)
+        work = Work(prepared, [*outputs, *self._logged(prepared)])
+        try:
+            self._lineage.check()
+            commit = self._committer.commit(work)
+        except (StoreAwayError, RetriableError) as error:
+            if isinstance(error, StoreAwayError):
+                self._listener.unsaved("delta", error)
+            self._go_back(tasks)
+            raise
+        if commit.verdict is not Verdict.ADOPT:
+            self._undo(tasks, commit)
+            return False
+        for share in shares.values():
+            share.took()
+        for part in prepared:
+            self._checkpointer.adopt(part)
+        self._probe("after:adopt")
+        self._redone, self._refusal = 0, None
+        snapshot_bytes = sum(self._checkpointer.tidy(task) for task in tasks)
+        self._batches += 1
+        phases = phases_of(poll_s, process_s, commit.seconds)
+        report = report_of(result, work, self.tasks, delay=self._delay)
+        self._listener.batch(
+            replace(
+                report, topology=self._app, worker=self.instance, batch=self._batches,
+                started_ms=started_ms, phases=phases, snapshot_bytes=snapshot_bytes,
+                lag=self._consumer.lag(self._passed()),
+            )
+        )  # fmt: skip
+        return True
+
+    def _logged(self, prepared: Sequence[Prepared]) -> Iterator[Output]:
+        if self._changelog:
+            for part in prepared:
+                yield from self._changelog.outputs(part.task.partition.partition, part.blobs)
+
+    def _slice(self, partition: TopicPartition, share: Share) -> Slice:
+        task = self.tasks[partition]
+        share.check(partition, task.base.offset)
+        return Slice(
+            partition, share.messages, share.values, task.base.offset, share.end(),
+            task.event_time_max, task.log_time,
+        )  # fmt: skip
+
+    def _undo(self, tasks: list[Task], commit: Commit) -> None:
+        """The batch did not happen: go back, or forget, or join anew."""
+        self._listener.undone(commit.verdict, commit.error)
+        self._redone += 1
+        # What follows a refusal may be its echo: the first that has a remedy is the one to tell.
+        if self._refusal is None or not self._refusal.remedy:
+            self._refusal = commit.error or self._refusal
+        redo.check(self._app, self._redone, self._refusal, commit.gone)
+        if commit.verdict is Verdict.REJOIN:
+            raise redo.fenced(commit.error, self.instance, self.transactional_id) from commit.error
+        if commit.verdict is Verdict.RELOAD:
+            partitions = {task.partition for task in tasks}
+            self._forget(partitions)
+            self._pending |= partitions
+        else:
+            self._lost |= commit.gone
+            self._go_back(tasks)
+
+    def _go_back(self, tasks: Sequence[Task]) -> None:
+        """To what is committed: the state, and the place in the log."""
+        for task in tasks:
+            for slab in task.state.values():
+                slab.rollback()
+        self._batcher.open({task.partition: task.base.offset for task in tasks})
