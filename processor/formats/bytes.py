@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from processor.errors import TopologyError
 from processor.formats import declared
 from processor.formats.arguments import check_options
 from processor.formats.base import (
@@ -16,6 +17,7 @@ from processor.formats.base import (
     Values,
     WriteError,
     in_order,
+    shown,
     size_errors,
 )
 
@@ -48,8 +50,13 @@ class Bytes:
 
     def __post_init__(self) -> None:
         at = declared.told_at()
+        column: object = self.column
+        if column is not None and (not isinstance(column, str) or not column):
+            raise TopologyError(
+                f"{at}: Bytes: {shown(column)} cannot name a column",
+                remedy='use text that is not empty, as in Bytes("image"): it is the only column',
+            )
         check_options(self, at)
-        declared.check_columns("Bytes", self.columns, at)
         declared.check_bytes("Bytes", self.value_bytes_max, at)
 
     @property

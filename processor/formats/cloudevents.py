@@ -114,7 +114,8 @@ class CloudEvents:
 
     def _check(self, at: Location) -> None:
         who = f"{at}: CloudEvents:"
-        one_row = hasattr(self.data, "decode") and not hasattr(self.data, "pack")
+        is_format = hasattr(self.data, "decode") and hasattr(self.data, "describe")
+        one_row = is_format and not hasattr(self.data, "pack")
         if isinstance(self.data, type) or not one_row:
             raise TopologyError(
                 f"{who} {shown(self.data)} is no format of data",

@@ -38,11 +38,13 @@ from processor.formats.base import (
     with_mark,
 )
 from processor.formats.epoch import Unit
+from processor.formats.idle_forms import check_forms
 from processor.formats.modelled import Columns, optional_of
 from processor.formats.times import READ_FORMS
 from processor.model.location import Location
 
 _TERMINATOR: Final = b"\0\n"
+_DIGITS: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 _BREAKS: Final = rf"\r\n\x00{MARK}"
 
 
@@ -126,6 +128,8 @@ class Csv:
         times = declared.times(
             "Csv", self.columns, self.times, None, self.epoch, at, self.durations
         )
+        if self.times != READ_FORMS:
+            check_forms("Csv", self.columns, self.times, at)
         object.__setattr__(self, "_times", times)
         object.__setattr__(self, "_special", f"[{re.escape(self.quote or '')}{_BREAKS}]")
         self._check_nulls(at)
@@ -364,7 +368,10 @@ class Csv:
             return self._times.why(cell, name)
         if from_text(kind):
             return f"{shown(cell)} is no {kind}"
-        return f"{shown(cell)} is no {'boolean' if kind == pl.Boolean else 'number'}"
+        if kind == pl.Boolean:
+            return f"{shown(cell)} is no boolean"
+        # Of a number it is told which it is not.
+        return f"{shown(cell)} is no {kind if _DIGITS.fullmatch(cell) else 'number'}"
 
 
 def _number(text: pl.Series, kind: DataType) -> pl.Series:

@@ -30,7 +30,7 @@ from processor.formats.base import (
     describe_columns,
     shown,
 )
-from processor.formats.encoded import UNITS, Encoding, Flag, Rows, TimeUnit, encodings
+from processor.formats.encoded import UNITS, Encoding, Flag, Rows, TimeUnit, encodings, has_unit
 from processor.formats.json import Json
 from processor.formats.modelled import Columns, optional_of
 from processor.formats.nested import leaves, named
@@ -164,6 +164,7 @@ class Debezium:
             raise TopologyError(
                 f"{at}: Debezium: {unit!r} is no unit", remedy="say 'ms', 'us' or 'ns'"
             )
+        self._check_timed(at)
         own = {"op", "before", "after"} if not self.unwrap else set(self.row)
         twice = next((name for name in added if name in own), None)
         if twice is not None:
@@ -176,6 +177,18 @@ class Debezium:
                 "that has its schema beside it",
                 remedy="say schema=True or schema=False",
             )
+
+    def _check_timed(self, at: Location) -> None:
+        """A unit that no time has would be passed over."""
+        for name in self.units:
+            inside = [kind for _, kind in leaves(self.row[name], name)]
+            if self.times == "text" or not any(has_unit(declared.full(kind)) for kind in inside):
+                what = "text, by times" if self.times == "text" else str(self.row[name])
+                raise TopologyError(
+                    f"{at}: Debezium: units={shown(dict(self.units))}: {name!r} is {what}, and a "
+                    "unit is for a Datetime without a zone or a Time that is a number",
+                    remedy=f'say pl.Datetime("ms") or pl.Time for {name!r}, or leave its unit out',
+                )
 
     @property
     def columns(self) -> Mapping[str, DataType]:

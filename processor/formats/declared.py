@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -18,8 +18,9 @@ from processor.formats.durations import (
     write_durations,
 )
 from processor.formats.epoch import UNITS, fractions, read_epoch, why_not, write_epoch
+from processor.formats.exact import Exact
 from processor.formats.forms import Form, FormError, form
-from processor.formats.meant import meant, meant_columns
+from processor.formats.meant import DIGITS_MOST, meant, meant_columns
 from processor.formats.nested import changed, leaves, mapped, named, nested
 from processor.formats.times import (
     ISO,
@@ -71,12 +72,14 @@ class Times:
         reading: the forms that each column of times is tried in.
         written: the form that a Datetime, a Date and a Time is written in.
         units: the units of the columns that are numbers: since 1970, or of durations.
+        exact: what the text of a column has to be like before any form is tried on it.
     """
 
     kinds: Mapping[str, pl.DataType]
     reading: Mapping[str, tuple[str, ...]]
     written: Mapping[str, Form]
     units: Mapping[str, str]
+    exact: Mapping[str, Exact] = field(default_factory=dict)
 
     def raw(self, name: str) -> DataType:
         """The type that a column is read as first: text or numbers."""
@@ -91,6 +94,8 @@ class Times:
         if kind == pl.Binary:
             return raw.str.decode("base64", strict=False)
         if unit is None:
+            exact = self.exact.get(name)
+            raw = raw if exact is None else exact.only(raw)
             return parse_times(raw, self.reading[name], kind)
         times = in_unit(read_epoch(raw, unit), kind)
         if isinstance(kind, pl.Datetime) and kind.time_zone is not None:
@@ -106,6 +111,8 @@ class Times:
             return f"{shown(cell)} is no base64 with its padding"
         if unit is not None:
             return why_not(cell, unit, name)
+        if name in self.exact and not self.exact[name].takes(str(cell)):
+            return f"{shown(cell)} is no {self.exact[name].told}"
         if isinstance(kind, pl.Datetime) and (why := self._why_no_moment(cell, name, kind)):
             return why
         return f"{shown(cell)} is no {'date' if kind == pl.Date else 'time'}"
@@ -247,16 +254,13 @@ def _check_zone(who: str, name: str, kind: DataType, at: Location) -> None:
         ) from error
 
 
-_DIGITS_MOST: Final = 38
-
-
 def _readable(kind: object) -> bool:
     if isinstance(kind, pl.Datetime):
         return kind.time_zone != "*"
     if isinstance(kind, pl.Enum):
         return len(kind.categories) > 0
     if isinstance(kind, pl.Decimal):
-        return 0 < (kind.precision or 0) <= _DIGITS_MOST
+        return kind.scale <= kind.precision and 0 < kind.precision <= DIGITS_MOST
     plain: tuple[object, ...] = (
         *NUMBERS, pl.String, pl.Boolean, pl.Binary, pl.Datetime, pl.Duration, pl.Date, pl.Time,
     )  # fmt: skip
@@ -382,9 +386,9 @@ def check_names(who: str, names: object, columns: Collection[str], at: Location)
             remedy=f"say {{{example!r}}}",
         )
     for name in names:
-        if name not in columns:
+        if not isinstance(name, str) or name not in columns:
             raise TopologyError(
-                f"{at}: {who}: {name!r} is no column",
+                f"{at}: {who}: {shown(name)} is no column",
                 remedy=f"the columns are: {', '.join(columns)}",
             )
 

@@ -38,8 +38,11 @@ _DAY_NS: Final = 86_400_000_000_000
 _DAYS: Final = tuple(at // 86_400_000_000 for at in YEARS_US)
 _SMALL: Final = 8
 """Bytes of a whole number that fits an Int64."""
-_LARGE: Final = 16
-_ROOM: Final = Context(prec=120)
+_BYTES_MOST: Final = 256
+_SCALE_MOST: Final = 500
+_SHOWN: Final = 60
+_ROOM: Final = Context(prec=1_500)
+"""Room for all digits of that many bytes, and of that many behind the point."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +120,8 @@ class Encoding:
             if unit != "ns":
                 said, of, _ = why_not(cell, unit, "").partition(": declare ")
                 return said + (f": see to the column's unit, which is {unit!r}" if of else "")
+        if isinstance(kind, pl.Decimal) and self.decimals and (number := _number(cell, kind)):
+            return f"{shown(cell)} is {_digits(number)}, which does not fit {kind}"
         base64 = "base64 of a " * isinstance(kind, pl.Decimal) + "base64" * (kind == pl.Binary)
         return f"{shown(cell)} is no {base64 if base64 == 'base64' else f'{base64}{kind}'}"
 
@@ -177,6 +182,15 @@ def _counted(kind: pl.DataType) -> bool:
     return isinstance(kind, pl.Date | pl.Datetime | pl.Time) and not zoned
 
 
+def has_unit(kind: pl.DataType) -> bool:
+    """Whether numbers of a type of times may be in one unit or another; a Date is in days.
+
+    >>> has_unit(pl.Time()), has_unit(pl.Date()), has_unit(pl.Datetime("us", "UTC"))
+    (True, False, False)
+    """
+    return _counted(kind) and not isinstance(kind, pl.Date)
+
+
 def _within(numbers: pl.Series, low: int, high: int) -> pl.Series:
     least, most = numbers.min(), numbers.max()
     if least is None or (least >= low and most <= high):  # type: ignore[operator]
@@ -222,8 +236,24 @@ def _whole(raw: pl.Series, small: pl.Series) -> pl.Series:
     return pl.Series(cells.reshape(-1).view(">i8").astype(np.int64))
 
 
-def _alone(text: str, raw: bytes | None, kind: pl.Decimal) -> Decimal | None:
-    """One decimal of many bytes, or with a scale of its own."""
+def _number(text: object, kind: pl.Decimal) -> Decimal | None:
+    """What base64 says, whether it fits the type or not; ``None`` where it says no number."""
+    said = str(text)
+    try:
+        raw = None if said.startswith("{") else b64decode(said, validate=True)
+    except ValueError:
+        return None
+    return _decimal(said, raw, kind)
+
+
+def _digits(number: Decimal) -> str:
+    """A number in words that stay short."""
+    text = f"{number:f}"
+    return text if len(text) <= _SHOWN else f"a number of {len(number.as_tuple().digits)} digits"
+
+
+def _decimal(text: str, raw: bytes | None, kind: pl.Decimal) -> Decimal | None:
+    """A number of many bytes, or with a scale of its own; it may not fit the type."""
     scale: object = kind.scale
     try:
         if text.startswith("{"):
@@ -231,9 +261,16 @@ def _alone(text: str, raw: bytes | None, kind: pl.Decimal) -> Decimal | None:
             scale, raw = parts["scale"], b64decode(parts["value"], validate=True)
     except (ValueError, LookupError, TypeError):
         return None
-    if not raw or len(raw) > _LARGE or type(scale) is not int or abs(scale) > 38:
+    if not raw or len(raw) > _BYTES_MOST or type(scale) is not int or abs(scale) > _SCALE_MOST:
         return None
-    number = Decimal(int.from_bytes(raw, "big", signed=True)).scaleb(-scale, _ROOM)
+    return Decimal(int.from_bytes(raw, "big", signed=True)).scaleb(-scale, _ROOM)
+
+
+def _alone(text: str, raw: bytes | None, kind: pl.Decimal) -> Decimal | None:
+    """One decimal of many bytes, or with a scale of its own."""
+    number = _decimal(text, raw, kind)
+    if number is None:
+        return None
     exact = number == number.quantize(Decimal(1).scaleb(-kind.scale), context=_ROOM)
     bound = Decimal(1).scaleb(kind.precision - kind.scale)
     return number if exact and -bound < number < bound else None

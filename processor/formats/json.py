@@ -30,6 +30,7 @@ from processor.formats.base import (
 )
 from processor.formats.epoch import Unit
 from processor.formats.extras import Extras
+from processor.formats.idle_forms import check_forms, forms_for
 from processor.formats.lines import join_rows
 from processor.formats.members import as_they_stand, members
 from processor.formats.modelled import AnyColumns, optional_of
@@ -151,6 +152,10 @@ class Json:
             "Json", self.columns or None, self._forms(), self._written(), self._epoch(at), at,
             self.durations,
         )  # fmt: skip
+        if self.times != READ_FORMS:
+            check_forms("Json", self.columns, self.times, at)
+        if self.time_form is not None:
+            check_forms("Json", self.columns, (self.time_form,), at, "time_form")
         if self.nan is not None:
             declared.check_word("Json", "nan", self.nan, get_args(OnNan), at)
         declared.check_word("Json", "duplicates", self.duplicates, get_args(OnTwice), at)
@@ -177,15 +182,22 @@ class Json:
         object.__setattr__(self, "_leaves", full)
         binary = frozenset(at for at, kind in full.items() if kind == pl.Binary)
         object.__setattr__(self, "_binary", binary)
-        objects = Objects(raw, texts, times.units, self.value_bytes_max)
+        numbers = {at: kind for at, kind in full.items() if kind in _READ_AS}
+        objects = Objects(raw, texts, times.units, self.value_bytes_max, numbers)
         object.__setattr__(self, "_objects", objects)
 
     def _values(self, kind: pl.DataType | None, maps: frozenset[str]) -> Json:
         """The format of a map's values."""
         columns = None if kind is None else {"value": kind}
+        times, written = self.times, self.time_form
+        if columns is not None:
+            times = forms_for(columns, times)
+            if written is not None and forms_for(columns, (written,)) is READ_FORMS:
+                written = None
         return replace(
             self, columns=columns, optional=frozenset(columns or ()), millis=frozenset(), epoch={},
-            durations={}, maps=maps, rest=None, missing={}, duplicates="first",
+            times=times, time_form=written, durations={}, maps=maps, rest=None, missing={},
+            duplicates="first",
         )  # fmt: skip
 
     def _forms(self) -> Sequence[str]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final
 from urllib.parse import urljoin
+
+REFS: Final = ("$ref", "$dynamicRef", "$recursiveRef")
+DYNAMIC: Final = ("$dynamicAnchor",)
+ANCHORS: Final = ("$anchor", *DYNAMIC)
 
 
 def used(root: Any, others: Mapping[str, Any], name: str = "") -> tuple[str, ...]:
@@ -38,8 +42,7 @@ def named(reference: str, root: Any, others: Mapping[str, Any]) -> str | None:
 def references(node: Any) -> Iterator[str]:
     """All that a JSON Schema refers to, as it says it."""
     if isinstance(node, Mapping):
-        if isinstance(node.get("$ref"), str):
-            yield node["$ref"]
+        yield from (node[word] for word in REFS if isinstance(node.get(word), str))
         for part in node.values():
             yield from references(part)
     elif isinstance(node, list):
@@ -58,6 +61,21 @@ def within(node: Any, name: str) -> Any:
     if not isinstance(node, Mapping):
         return node
     made = {key: within(part, name) for key, part in node.items()}
-    if isinstance(ref := node.get("$ref"), str) and ref.startswith("#"):
-        made["$ref"] = name + ref
+    for word in REFS:
+        if isinstance(ref := node.get(word), str) and ref.startswith("#"):
+            made[word] = name + ref
     return made
+
+
+def anchored(node: Any, name: str, words: Collection[str] = ANCHORS) -> list[Mapping[str, Any]]:
+    """The parts of a schema that have a name of their own.
+
+    >>> anchored({"$defs": {"n": {"$anchor": "number", "type": "integer"}}}, "number")
+    [{'$anchor': 'number', 'type': 'integer'}]
+    """
+    if isinstance(node, list):
+        return [found for part in node for found in anchored(part, name, words)]
+    if not isinstance(node, Mapping):
+        return []
+    own = [node] if any(node.get(word) == name for word in words) else []
+    return own + [found for part in node.values() for found in anchored(part, name, words)]

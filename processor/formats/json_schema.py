@@ -11,17 +11,16 @@ no column says (``pattern``, ``minimum`` and so on) has every record checked by 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
-from urllib.parse import urljoin
 
 import numpy as np
 import orjson
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats import declared, json_refs
+from processor.formats import declared
 from processor.formats.arguments import check_options
 from processor.formats.base import (
     VALUE_BYTES_MAX,
@@ -35,6 +34,8 @@ from processor.formats.base import (
     in_order,
     shown,
 )
+from processor.formats.exact import OF
+from processor.formats.idle_forms import forms_for
 from processor.formats.json import Json
 from processor.formats.json_misfit import (
     Test,
@@ -44,8 +45,14 @@ from processor.formats.json_misfit import (
     strange_records,
     without_nulls,
 )
+from processor.formats.json_schema_checks import (
+    check_required,
+    check_schema,
+    checker,
+    loaded,
+    too_deep,
+)
 from processor.formats.json_shape import Reader, Shape
-from processor.formats.needs import needed
 from processor.formats.times import ISO
 from processor.model.location import Location
 
@@ -93,25 +100,35 @@ class JsonSchema(SchemaFormat):
     def __post_init__(self) -> None:
         at = declared.told_at()
         check_options(self, at)
-        root = _loaded(self.schema, at)
-        others = {name: _loaded(other, at) for name, other in self.references.items()}
-        _check_required(root, at)
+        declared.check_bytes("JsonSchema", self.value_bytes_max, at)
+        try:
+            self._build(at)
+        except RecursionError as error:
+            raise too_deep(at) from error
+
+    def _build(self, at: Location) -> None:
+        root = loaded(self.schema, at)
+        others = {name: loaded(other, at) for name, other in self.references.items()}
+        check_required(root, at)
         for schema in (root, *others.values()):
-            _check_schema(schema, at)
+            check_schema(schema, at)
         reader = Reader(root, others, at)
         shape = reader.shape()
         columns = {name: member.kind for name, member in shape.members}
         optional = {name for name, member in shape.members if member.null or not member.required}
         form = Json(
-            columns, optional=frozenset(optional), times=_FORMS,
+            columns, optional=frozenset(optional), times=forms_for(columns, _FORMS),
             value_bytes_max=self.value_bytes_max,
         )  # fmt: skip
+        times = form._times  # noqa: SLF001 - a schema's times are narrower than any forms
+        exact = {place: OF[type(kind)] for place, kind in times.kinds.items() if type(kind) in OF}
+        object.__setattr__(form, "_times", replace(times, exact=exact))
         object.__setattr__(self, "root", root)
         object.__setattr__(self, "_others", others)
         object.__setattr__(self, "shape", shape)
         object.__setattr__(self, "_json", form)
         object.__setattr__(self, "_strangers", strange_records(shape))
-        errors = _checker(root, others, at) if reader.words else None
+        errors = checker(root, others, at) if reader.words else None
         object.__setattr__(self, "_errors", errors)
 
     @property
@@ -197,7 +214,8 @@ class JsonSchema(SchemaFormat):
         return lines
 
     def _writer(self, names: list[str]) -> Json:
-        return Json({name: self.columns[name] for name in names}, times=_FORMS)
+        columns = {name: self.columns[name] for name in names}
+        return Json(columns, times=forms_for(columns, _FORMS))
 
     def _check(self, frame: pl.DataFrame) -> None:
         for test, what in (
@@ -270,119 +288,3 @@ def _is_no_number(cells: pl.Expr, shape: Shape) -> pl.Expr | None:
 def _is_free(shape: Shape) -> bool:
     inside = [member for _, member in shape.members]
     return shape.free or any(map(_is_free, [*inside, *filter(None, [shape.element])]))
-
-
-def _loaded(schema: object, at: Location) -> Mapping[str, Any]:
-    """A schema from a mapping, text or a file; raises `TopologyError`."""
-    where = "the schema"
-    if isinstance(schema, str) and not schema.lstrip().startswith("{"):
-        schema = Path(schema)
-    try:
-        if isinstance(schema, Path):
-            where = str(schema)
-            schema = schema.read_bytes()
-        found = orjson.loads(schema) if isinstance(schema, str | bytes) else schema
-    except OSError as error:
-        raise TopologyError(
-            f"{at}: JsonSchema: {where} cannot be read: {error.strerror}",
-            remedy="give the path of a file that is there, or the schema itself",
-        ) from error
-    except orjson.JSONDecodeError as error:
-        raise TopologyError(
-            f"{at}: JsonSchema: {where} is no JSON: {error}", remedy="correct it"
-        ) from error
-    if not isinstance(found, Mapping):
-        raise TopologyError(
-            f"{at}: JsonSchema: {shown(found)} is no schema",
-            remedy='give an object: {"type": "object", "properties": {...}}',
-        )
-    return found
-
-
-def _check_schema(schema: Mapping[str, Any], at: Location) -> None:
-    """Refuse what is no schema by its own rules, where the library that has them is installed."""
-    if not isinstance(draft := schema.get("$schema", ""), str):
-        raise TopologyError(
-            f"{at}: JsonSchema: $schema is {shown(draft)}, and no address",
-            remedy='say "https://json-schema.org/draft/2020-12/schema", or leave it out',
-        )
-    try:
-        library = needed("jsonschema", "JsonSchema", at)
-    except TopologyError:
-        return  # what cannot be done without it says so
-    kind = library.validators.validator_for(schema, default=library.Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except library.SchemaError as error:
-        place = error.json_path.removeprefix("$").lstrip(".")
-        raise TopologyError(
-            f"{at}: JsonSchema: this is no schema: {f'{place}: ' if place else ''}{error.message}",
-            remedy="correct it",
-        ) from error
-
-
-def _checker(
-    root: Mapping[str, Any], others: Mapping[str, Any], at: Location
-) -> Callable[[Any], str | None]:
-    """What is wrong with a value, by the library; raises `TopologyError` for what is no schema."""
-    library = needed("jsonschema", "JsonSchema", at)
-    referencing = needed("referencing", "JsonSchema", at)
-    drafts = needed("referencing.jsonschema", "JsonSchema", at)
-    kind = library.validators.validator_for(root, default=library.Draft202012Validator)
-    said = {name.partition("#")[0] for name in json_refs.references([root, *others.values()])}
-    for document in sorted(said - {"", root.get("$id")}):
-        if json_refs.named(document, root, others) is None:
-            raise TopologyError(
-                f"{at}: JsonSchema: there is no {document!r} that the schema refers to",
-                remedy="give it in references; nothing is loaded from elsewhere",
-            )
-    known = referencing.Registry().with_resources(
-        (place, referencing.Resource.from_contents(other, default_specification=drafts.DRAFT202012))
-        for name, other in others.items()
-        for place in {name, urljoin(str(root.get("$id", "")), name)}
-    )
-    check = kind(root, registry=known.crawl())
-
-    def wrong(value: Any) -> str | None:
-        found = library.exceptions.best_match(check.iter_errors(value))
-        if found is None:
-            return None
-        place = found.json_path.removeprefix("$").lstrip(".")
-        what = found.message if len(found.message) <= 200 else f"{found.message[:200]}…"
-        return f"column {place!r}: {what}" if place else what
-
-    return wrong
-
-
-def _check_required(schema: object, at: Location, place: str = "") -> None:
-    """Refuse required members that no property describes: nothing would look for them."""
-    if isinstance(schema, list):
-        for part in schema:
-            _check_required(part, at, place)
-        return
-    if not isinstance(schema, Mapping):
-        return
-    required, properties = schema.get("required"), schema.get("properties")
-    if isinstance(properties, Mapping) and required is not None:
-        where = f" of {place!r}" if place else ""
-        if not isinstance(required, list):
-            raise TopologyError(
-                f"{at}: JsonSchema: required{where} is {required!r}",
-                remedy=f"it is a list of names: {[required]!r}",
-            )
-        lost = next((name for name in required if name not in properties), None)
-        if lost is not None and "patternProperties" not in schema:
-            raise TopologyError(
-                f"{at}: JsonSchema: {lost!r} is required{where}, and no property",
-                remedy="describe it in properties, or leave it out of required",
-            )
-    for name, part in schema.items():
-        if name not in _NO_OBJECTS:
-            _check_required(part, at, name if name != "properties" else place)
-
-
-# Values, and schemas beside the one that describes what they require.
-_NO_OBJECTS: Final = (
-    "enum", "const", "default", "examples", "allOf", "anyOf", "oneOf", "not", "if", "then", "else",
-    "dependentSchemas", "dependencies",
-)  # fmt: skip

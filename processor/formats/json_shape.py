@@ -22,7 +22,7 @@ from urllib.parse import unquote
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats.json_refs import named, within
+from processor.formats.json_refs import DYNAMIC, anchored, named, within
 from processor.model.location import Location
 
 _TIMES: Final[Mapping[str, pl.DataType]] = {
@@ -106,6 +106,12 @@ class Reader:
         return found
 
     def _shape(self, schema: Any, way: tuple[str, ...]) -> Shape:
+        if sum(not step.startswith("$") for step in way) > _DEEP:
+            raise TopologyError(
+                f"{self._at}: JsonSchema: {'.'.join(way[:3])}… is more than {_DEEP} objects and "
+                "lists deep",
+                remedy="say {} for what is inside at some depth: it is text as it stands then",
+            )
         if not isinstance(schema, Mapping):
             if schema is False:
                 self.words.add("false")
@@ -192,6 +198,7 @@ class Reader:
     ) -> tuple[Mapping[str, Any], tuple[str, ...]]:
         """The schema with what it refers to in its place."""
         while True:
+            schema = self._static(schema)
             if "$ref" in schema:
                 name = str(schema["$ref"])
                 mark = f"${name}"
@@ -218,6 +225,32 @@ class Reader:
             rest = {name: value for name, value in schema.items() if name not in ("$ref", "allOf")}
             schema = self._both(found, rest)
 
+    def _static(self, schema: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The schema with ``$ref`` for all that it refers to; raises where that is not one thing.
+
+        A ``$dynamicRef`` leads to the outermost ``$dynamicAnchor`` of its name that a record was
+        come by through: where there is but one of that name, or none, it is a plain reference.
+        """
+        for word in ("$dynamicRef", "$recursiveRef"):
+            if word not in schema:
+                continue
+            name = str(schema[word])
+            anchor = name.partition("#")[2]
+            whole = [self._root, *self._others.values()]
+            if anchor and not anchor.startswith("/") and len(anchored(whole, anchor, DYNAMIC)) > 1:
+                raise TopologyError(
+                    f"{self._at}: JsonSchema: {word} {name!r} may lead to several "
+                    f"$dynamicAnchor {anchor!r}: which one is told by the way to it, and a column "
+                    "has one type",
+                    remedy='say "$ref" with the place of the one that is meant, as '
+                    f"#/$defs/{anchor}",
+                )
+            rest = {key: value for key, value in schema.items() if key not in (word, "$ref")}
+            refs = [{"$ref": name}, *([{"$ref": schema["$ref"]}] if "$ref" in schema else [])]
+            both = {**rest, "allOf": [*rest.get("allOf", []), *refs]}
+            schema = both if len(refs) > 1 or "allOf" in rest else {**rest, "$ref": name}
+        return schema
+
     def _both(self, one: Any, other: Any) -> Mapping[str, Any]:
         """Two schemas that hold at once; where both have a word, the whole has to be checked."""
         if not isinstance(one, Mapping) or not isinstance(other, Mapping):
@@ -241,6 +274,8 @@ class Reader:
         own = not document or document == self._root.get("$id")
         found: Any = self._root if own else self._others.get(other or "")
         pointer = unquote(pointer)
+        if pointer and not pointer.startswith("/"):
+            found, pointer = next(iter(anchored(found, pointer)), None), ""
         for step in pointer.strip("/").split("/") if pointer.strip("/") else ():
             key = step.replace("~1", "/").replace("~0", "~")
             if isinstance(found, list) and key.isdigit() and int(key) < len(found):

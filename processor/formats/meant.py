@@ -10,6 +10,9 @@ import polars as pl
 
 from processor.formats.spelling import quoted, spelt
 
+DIGITS_MOST: Final = 38
+"""Digits of a `pl.Decimal`."""
+
 _CALLED: Final[Mapping[str, str]] = {
     **dict.fromkeys(("str", "string", "text", "varchar", "utf8"), "pl.String"),
     **dict.fromkeys(("int", "long", "bigint"), "pl.Int64"),
@@ -39,6 +42,12 @@ def meant(kind: object, *, deep: bool = False) -> str | None:
     'write pl.Struct({"city": pl.String, "tags": pl.List(pl.String)})'
     >>> meant(pl.Object)
     """
+    if isinstance(kind, pl.Decimal):
+        scale = min(kind.scale, DIGITS_MOST)
+        return (
+            f"a Decimal has 1 to {DIGITS_MOST} digits, and no more of them behind the point: "
+            f"write pl.Decimal({max(1, scale, min(kind.precision, DIGITS_MOST))}, {scale})"
+        )
     if isinstance(kind, Mapping | list | tuple):
         right = _spelt(kind) if deep else None
         return right and f"write {right}"

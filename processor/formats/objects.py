@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -20,7 +20,7 @@ import polars as pl
 from processor.formats.base import DataType, Values, shown, size_errors
 from processor.formats.epoch import WORDS
 from processor.formats.members import as_text, first_of, members
-from processor.formats.nested import is_raw, misfit, word
+from processor.formats.nested import is_raw, misfit, nested, word
 
 _LARGE: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|-?[0-9][0-9.eE+-]*', re.DOTALL)
 """Texts, and the numbers between them."""
@@ -37,6 +37,7 @@ class Objects:
         texts: those of them that are texts, whatever they are in the record.
         units: the units of those that are numbers in a unit, for what is told.
         value_bytes_max: a longer value is bad.
+        told: the types that are declared, by their places, where they have other names.
 
     >>> objects = Objects({"n": pl.Int64}, (), {}, 100)
     >>> bad = {}
@@ -48,6 +49,7 @@ class Objects:
     texts: Collection[str]
     units: Mapping[str, str]
     value_bytes_max: int
+    told: Mapping[str, pl.DataType] = field(default_factory=dict)
 
     def columns(self, values: Values, bad: dict[int, str]) -> pl.DataFrame:
         """A row for each value, in order; bad ones are named, and their cells of no meaning."""
@@ -118,12 +120,25 @@ class Objects:
         if frame is not None:
             parts.append(frame)
         elif len(lines) == 1:
-            bad[start] = "no JSON object with these columns"
+            bad[start] = self._refused(lines[0])
             parts.append(pl.DataFrame({name: [None] for name in self._schema}, schema=self._schema))
         else:
             middle = len(lines) // 2
             self._halve(lines[:middle], start, bad, parts)
             self._halve(lines[middle:], start + middle, bad, parts)
+
+    def _refused(self, line: bytes) -> str:
+        """Why the parser does not take what the closer look has let pass."""
+        # That one looked at the last of members with one name.
+        parsed = json.loads(line, object_pairs_hook=first_of)
+        if misfit := self._misfit(parsed):
+            return misfit
+        found = members(_text(line))
+        for name in self.raw.keys() & found.keys():
+            alone = f"{{{json.dumps(name)}:{found[name]}}}".encode()
+            if name not in self.texts and self._parse_lines(alone, 1) is None:
+                return f"column {name!r}: {shown(parsed[name])} cannot be read"
+        return "no JSON object with these columns"
 
     def _line(self, value: bytes) -> bytes:
         """A record as the parser takes it, in one line; raises `ValueError` with what is wrong."""
@@ -155,12 +170,20 @@ class Objects:
         return f"{{{','.join(f'{json.dumps(n)}:{cell}' for n, cell in cells.items())}}}".encode()
 
     def _misfit(self, parsed: Mapping[str, Any]) -> str | None:
+        places: list[str] = []
+
+        def fits(cell: object, kind: DataType, place: str) -> bool:
+            places.append(place)
+            return is_raw(cell, kind)
+
         for name, kind in self.raw.items():
-            found = misfit(parsed.get(name), kind, name, is_raw)
+            found = misfit(parsed.get(name), kind, name, fits)
             if found is not None:
                 where, cell, due = found
                 unit = self.units.get(name)
-                return f"column {where!r}: {shown(cell)} is no {WORDS[unit] if unit else word(due)}"
+                said = due if nested(due) else self.told.get(places[-1], due)
+                told = WORDS[unit] if unit else word(said)
+                return f"column {where!r}: {shown(cell)} is no {told}"
         return None
 
 

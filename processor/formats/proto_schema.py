@@ -119,8 +119,16 @@ def of_file(path: Path, message: str | None, at: Location) -> Any:
     try:
         found = descriptor_pb2.FileDescriptorSet.FromString(path.read_bytes())
     except OSError as error:
+        looks = path.suffix in _SUFFIXES or len(path.parts) > 1 or not path.suffix
+        what = "" if looks else (
+            f"; if that is a message's name, the file of descriptors goes before it: "
+            f'Protobuf("shop.desc", "{path}")'
+        )  # fmt: skip
+        if not looks:
+            how = "protoc --include_imports --descriptor_set_out=shop.desc shop.proto"
         raise TopologyError(
-            f"{at}: Protobuf: {path} cannot be read: {error.strerror}", remedy=f"make it: {how}"
+            f"{at}: Protobuf: {path} cannot be read: {error.strerror}",
+            remedy=f"make it: {how}{what}",
         ) from error
     except errors.DecodeError as error:
         raise TopologyError(
@@ -145,6 +153,10 @@ def of_file(path: Path, message: str | None, at: Location) -> Any:
             f"{at}: Protobuf: {path} is not whole: {error}", remedy=f"make it anew: {how}"
         ) from error
     return factory.GetMessageClass(descriptor)
+
+
+_SUFFIXES: Final = (".desc", ".proto", ".pb", ".bin", ".protoset", ".fds", ".dsc", ".binpb")
+"""How files of descriptors mostly end."""
 
 
 def repeated(field: Any) -> bool:

@@ -76,6 +76,11 @@ class Protobuf(SchemaFormat):
         check_options(self, at)
         declared.check_bytes("Protobuf", self.value_bytes_max, at)
         made = self._made(at)
+        if self.fields is not None and not list(self.fields):
+            raise TopologyError(
+                f"{at}: Protobuf: fields names none",
+                remedy="name those to read, or leave it out: all are read then",
+            )
         if self.fields is not None:
             declared.check_names("Protobuf", self.fields, list(made.DESCRIPTOR.fields_by_name), at)
             object.__setattr__(self, "fields", tuple(dict.fromkeys(self.fields)))
@@ -95,6 +100,12 @@ class Protobuf(SchemaFormat):
             return proto_schema.of_file(Path(self.source), self.message, at)
         descriptor: Any = getattr(self.source, "DESCRIPTOR", None)
         made: object = self.source
+        if not isinstance(made, type) and hasattr(descriptor, "fields_by_number"):
+            name = type(made).__name__
+            raise TopologyError(
+                f"{at}: Protobuf: this is a message, and its class is due",
+                remedy=f"leave the brackets out: Protobuf({name}), not Protobuf({name}(...))",
+            )
         if not isinstance(made, type) or not hasattr(descriptor, "fields_by_number"):
             raise TopologyError(
                 f"{at}: Protobuf: {self.source!r} is no message",

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 import polars as pl
@@ -95,7 +96,7 @@ class Registered(SchemaFormat):
             what = f"the class {given.__name__}" if is_class else type(given).__name__
             raise TopologyError(
                 f"{at}: Registered: {what} has no schema that a registry keeps",
-                remedy="give Avro(schema), JsonSchema(schema) or Protobuf(message)",
+                remedy=_meant(given),
             )
         if not isinstance(self.registry, Registry):
             raise TopologyError(
@@ -330,6 +331,24 @@ class Registered(SchemaFormat):
                     ) from error
         self._link.readings[one] = made
         return made
+
+
+def _meant(given: Any) -> str:
+    """What was meant where no format of a schema was given.
+
+    >>> _meant({"type": "record"})
+    'say Registered(Avro({...})) or Registered(JsonSchema({...}))'
+    """
+    name = getattr(given, "__name__", "")
+    if isinstance(given, type) and issubclass(given, SchemaFormat):
+        return f"give it what it is made of: Registered({name}(...))"
+    if isinstance(given, type) and hasattr(given, "DESCRIPTOR"):
+        return f"say Registered(Protobuf({name}))"
+    if isinstance(given, Mapping):
+        return "say Registered(Avro({...})) or Registered(JsonSchema({...}))"
+    if isinstance(given, Path) or (isinstance(given, str) and given):
+        return f"say Registered(Avro(Path({str(given)!r}))), or JsonSchema or Protobuf of it"
+    return "give Avro(schema), JsonSchema(schema) or Protobuf(message)"
 
 
 _CHOICES: Final[Mapping[str, tuple[str, ...]]] = {

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from processor.errors import TopologyError
 from processor.formats import declared
 from processor.formats.arguments import check_options
 from processor.formats.base import (
@@ -15,6 +16,7 @@ from processor.formats.base import (
     Decoded,
     Values,
     WriteError,
+    shown,
     text_column,
     with_mark,
     without_mark,
@@ -42,6 +44,13 @@ class Text:
 
     def __post_init__(self) -> None:
         at = declared.told_at()
+        most: object = self.value_bytes_max
+        if most is not None and not isinstance(most, int | float):
+            raise TopologyError(
+                f"{at}: Text: {shown(most)}, where a number of bytes is due: its one column is "
+                "called 'value'",
+                remedy='say Text(); for columns of your own say Json({"user": pl.String}) or Csv',
+            )
         check_options(self, at)
         declared.check_bytes("Text", self.value_bytes_max, at)
 

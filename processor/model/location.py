@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 from dataclasses import dataclass
 
@@ -22,12 +23,13 @@ class Location:
 
 
 def caller(own: str) -> Location:
-    """The innermost line outside the directory ``own`` and outside what ``dataclass`` wrote."""
+    """The innermost line outside the directory ``own`` and outside what ``dataclass`` does."""
     frame = sys._getframe(1)  # noqa: SLF001 - the documented way to the caller without a traceback
     while frame.f_back is not None:
         code = frame.f_code
         written = code.co_filename == "<string>" and code.co_name == "__init__"
-        if not written and not code.co_filename.startswith(own):
+        replaced = code.co_filename == dataclasses.__file__
+        if not written and not replaced and not code.co_filename.startswith(own):
             break
         frame = frame.f_back
     return Location(frame.f_code.co_filename, frame.f_lineno)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Final
 
 import polars as pl
 
@@ -19,6 +20,7 @@ from processor.formats.csv import Csv
 from processor.formats.declared import full
 from processor.formats.json import Json
 from processor.formats.spelling import spelt
+from processor.formats.text import Text
 from processor.plan import nodes
 
 
@@ -42,6 +44,8 @@ def check(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
         )
     if isinstance(form, CloudEvents):
         _event(sink, form, have)
+    if isinstance(form, Text):
+        _text(sink, have)
     if not isinstance(form, Csv | Json | Bytes | SchemaFormat):
         return
     if isinstance(form, Json) and not form.columns:
@@ -67,6 +71,26 @@ def _event(sink: nodes.Sink, form: CloudEvents, have: Mapping[str, pl.DataType])
             )
     rest = {name: kind for name, kind in have.items() if name not in names}
     check(replace(sink, format=form.data), rest)
+
+
+def _text(sink: nodes.Sink, have: Mapping[str, pl.DataType]) -> None:
+    """The one column is of a type that has a text, as a key's column is."""
+    if len(have) == 1:
+        ((name, kind),) = have.items()
+        if not (isinstance(kind, _WITH_TEXT) or kind.is_numeric()):
+            raise TopologyError(
+                f"{sink.at}: rows cannot be written to {sink.topic!r}: {name!r} is {kind}, and a "
+                "Text is text, a number, a time or a boolean",
+                remedy=f'for bytes as they are say format=Bytes("{name}")'
+                if kind == pl.Binary
+                else "make text of it with with_columns(...), or write it in another format: "
+                "format=Json()",
+            )
+
+
+_WITH_TEXT: Final = (
+    pl.String, pl.Enum, pl.Categorical, pl.Boolean, pl.Datetime, pl.Date, pl.Time,
+)  # fmt: skip
 
 
 def _same(

@@ -17,6 +17,7 @@ from processor.formats.arguments import check_options
 from processor.formats.avro.codec import AvroReader, AvroWriter
 from processor.formats.avro.container import bare
 from processor.formats.avro.kinds import nullable
+from processor.formats.avro.names import check_names
 from processor.formats.avro.schema import Field, SchemaError, Type, canonical, parse
 from processor.formats.avro.whole import Family
 from processor.formats.base import (
@@ -77,6 +78,7 @@ class Avro(SchemaFormat):
         try:
             schema = self._whole(self.schema)
             whole = parse(schema)
+            check_names(whole)
             wanted = self._wanted(whole, at)
             reader = AvroReader(wanted, whole if self.writer is None else self._writer())
             digits = canonical(schema)

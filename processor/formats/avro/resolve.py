@@ -59,6 +59,8 @@ _WIDER: Final = {
     "string": ("string", "bytes"),
     "bytes": ("bytes", "string"),
 }
+ALONE: Final = "value"
+"""The field of a record that reads values which are none: texts, numbers, lists."""
 _UNITS: Final = ("millis", "micros", "nanos")
 _NS: Final = {"millis": 1_000_000, "micros": 1_000, "nanos": 1}
 
@@ -68,6 +70,10 @@ def resolve(writer: Type, reader: Type) -> tuple[Record, list[Pieces]]:
 
     Raises `SchemaError` if nothing can.
     """
+    if writer.sort != "record" and [each.name for each in reader.fields] == [ALONE]:
+        # Bytes of a record of one field are those of the field.
+        fields = [Field(ALONE, writer)]
+        writer = Type("record", name=reader.name, fields=fields)
     for who, kind in (("writer", writer), ("reader", reader)):
         if kind.sort != "record":
             raise SchemaError(

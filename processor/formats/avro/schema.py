@@ -121,7 +121,31 @@ def parse(schema: Schema, references: Sequence[Schema] = ()) -> Type:
 def parsed(schema: Schema, known: dict[str, Any]) -> Any:
     """A schema as fastavro has it, names in full; those that it defines are ``known`` then."""
     with _refusals():
-        return fastavro.parse_schema(_loaded(schema), known)
+        loaded = _loaded(schema)
+        _check_shape(loaded)
+        return fastavro.parse_schema(loaded, known)
+
+
+def _check_shape(schema: Any) -> None:
+    """Refuse what the library would take apart, or raise a word of Python's over."""
+    if isinstance(schema, Mapping):
+        for word in ("name", "namespace"):
+            if schema.get(word) is not None and not isinstance(schema[word], str):
+                raise _error(f"a {word} is {shown(schema[word])}, and no text")
+        fields = schema.get("fields", [])
+        if schema.get("type") in ("record", "error") and not (
+            isinstance(fields, list | tuple) and all(isinstance(each, Mapping) for each in fields)
+        ):
+            raise _error(f"the fields of {schema.get('name', 'a record')!r} are {shown(fields)}")
+        aliases = schema.get("aliases") or []
+        if not isinstance(aliases, list | tuple):
+            raise _error(f"the aliases of {schema.get('name', '')!r} are {shown(aliases)}, no list")
+        inside = (schema.get(word) for word in ("type", "items", "values"))
+        for part in (*inside, *(fields if isinstance(fields, list | tuple) else ())):
+            _check_shape(part)
+    elif isinstance(schema, list | tuple):
+        for part in schema:
+            _check_shape(part)
 
 
 @contextmanager
@@ -200,11 +224,17 @@ def _named(made: Type, parsed: Mapping[str, Any], types: dict[str, Type]) -> Non
     """What a record, an enum or a fixed has; of a record the fields, which may hold itself."""
     if made.sort == "fixed":
         size = parsed["size"]
-        if not isinstance(size, int) or size < 0:
+        if not isinstance(size, int) or isinstance(size, bool) or size < 0:
             raise _error(f"the size of {made.name!r} is {shown(size)}")
         made.size = size
     elif made.sort == "enum":
-        made.symbols = tuple(parsed["symbols"])
+        symbols = parsed["symbols"]
+        if not isinstance(symbols, list):
+            raise SchemaError(
+                f"no Avro schema: the symbols of {made.name!r} are {shown(symbols)}, and no list",
+                remedy='name each: "symbols": ["red", "green"]',
+            )
+        made.symbols = tuple(symbols)
         made.default = parsed.get("default")
     else:
         made.fields = [_field(each, types) for each in parsed["fields"]]

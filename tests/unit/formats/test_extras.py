@@ -267,7 +267,7 @@ def test_two_members_of_one_name_are_bad_by_choice(value: bytes, name: str) -> N
         ({"missing": {"n": "s"}, "optional": {"n"}}, "and is String"),
         ({"missing": {"n": "f"}, "optional": {"n", "f"}}, "and is never null"),
         ({"missing": {"n": "f", "m": "f"}, "optional": {"n", "m"}}, "'f' tells of two columns"),
-        ({"missing": "n"}, "missing='n' names no columns"),
+        ({"missing": "n"}, "missing='n'"),
         ({"nan": "zero"}, "nan='zero'"),
         ({"duplicates": "last"}, "duplicates='last'"),
     ],

@@ -84,7 +84,7 @@ def test_a_record_is_a_row():
         (record({"lines": [{"sku": "a"}, {}]}), "column 'lines[1].sku': missing"),
         (record({"lines": [None]}), "column 'lines[0]': null"),
         (record({"lines": [{"sku": 1}]}), "column 'lines[0].sku': 1 is no text"),
-        (record({"at": "yesterday"}), "column 'at': 'yesterday' is no time"),
+        (record({"at": "yesterday"}), "column 'at': 'yesterday' is no date-time as RFC 3339 has it (2026-05-01T09:10:00Z)"),
         (b"[]", "no JSON object"),
         (b"\xff", ""),
         (b"", "the record is empty"),

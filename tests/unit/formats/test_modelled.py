@@ -158,7 +158,7 @@ def test_a_type_of_polars_is_one_of_a_column():
 def test_optional_of_a_class_and_of_the_format_are_both_so():
     form = Json(Place, optional=frozenset({"city"}))
     assert form.optional == {"city", "lat"}
-    assert replace(form, times=["%Y"]) == Json(Place, optional={"city"}, times=["%Y"])
+    assert replace(form, value_bytes_max=9) == Json(Place, optional={"city"}, value_bytes_max=9)
 
 
 def test_a_line_and_a_row_of_a_table_are_told_by_a_class_too():

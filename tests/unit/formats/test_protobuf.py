@@ -273,7 +273,7 @@ def test_a_declaration_that_cannot_work_is_refused_with_its_line(tmp_path, order
     path.write_bytes(descriptor_pb2.FileDescriptorSet(file=[lonely]).SerializeToString())
     assert "is not whole" in _told(path, "shop.A")
     assert "is no message" in _told(int)
-    assert "is no message" in _told(order())
+    assert "leave the brackets out: Protobuf(Order)" in _told(order())
     assert "not 'shop.Line'" in _told(order, "shop.Line")
     assert "'nothing' is no column" in _told(order, fields=["nothing"])
     assert "no fields to make columns of" in _told(empty_pb2.Empty)
