@@ -290,7 +290,7 @@ def times(  # noqa: PLR0917 - each of the two formats calls it once
             f"{at}: {who}: times={forms!r} is no list of forms",
             remedy='say times=("%Y-%m-%d %H:%M:%S",)',
         )
-    compiled = [_form(who, text, at) for text in dict.fromkeys(forms)]
+    compiled = list(dict.fromkeys(_form(who, text, at) for text in forms))
     _check_epoch(who, columns, epoch, at)
     _check_durations(who, columns, durations, at)
     sorts = {
@@ -299,8 +299,8 @@ def times(  # noqa: PLR0917 - each of the two formats calls it once
         "clock": [f.text for f in compiled if not f.date] or TIME_FORMS,
     }
     first = {sort: form(texts[0]) for sort, texts in sorts.items() if texts}
-    if written is not None:
-        first["moment"] = form(written)
+    if written is not None or "moment" not in first:
+        first["moment"] = form(written or ISO)
     kinds = {
         place: full(leaf)
         for name, kind in (columns or {}).items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -246,3 +247,65 @@ def test_a_map_with_one_key_twice_is_not_written():
     assert once == [b"\x04\x02a\x02\x02b\x04\x00", b"\x02\x02a\x02\x00", b"\x00"]
     with pytest.raises(WriteError, match="column 'm' has the key 'a' twice"):
         form.encode(rows([("b", 1)], [("a", 1), ("a", 2)]))
+
+
+def _record(fields, **more):
+    return {"type": "record", "name": "R", "fields": fields, **more}
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        (_record([{"name": "a", "type": "int"}], name="R R"), "'R R' cannot be the name"),
+        (_record([{"name": "a", "type": "int"}], name=""), "'' cannot be the name of a record"),
+        (_record([{"name": "a", "type": "int"}], name="int"), "'int' cannot be the name"),
+        (_record([{"name": "a", "type": "int"}], name=5), "a name is 5, and no text"),
+        (_record([{"name": "a", "type": "int"}], namespace="a b"), "'a b.R' cannot be the name"),
+        (_record([{"name": "a", "type": "int"}], namespace=5), "a namespace is 5"),
+        (_record([{"name": "a b", "type": "int"}]), "'a b' cannot be the name of a field of 'R'"),
+        (_record([{"name": "1a", "type": "int"}]), "'1a' cannot be the name of a field"),
+        (_record([{"name": "a.b", "type": "int"}]), "'a.b' cannot be the name of a field"),
+        (_record([{"name": "", "type": "int"}]), "'' cannot be the name of a field"),
+        (_record([{"name": 5, "type": "int"}]), "a name is 5, and no text"),
+        (_record("ab"), "the fields of 'R' are 'ab'"),
+        (_record(None), "the fields of 'R' are None"),
+        (_record({"a": "int"}), "the fields of 'R' are {'a': 'int'}"),
+        (_record([{"name": "a", "type": "int", "aliases": "xy"}]), "the aliases of 'a' are 'xy'"),
+        (_record([{"name": "a", "type": "int"}], aliases="xy"), "the aliases of 'R' are 'xy'"),
+        *(
+            (_record([{"name": "a", "type": ["null", {"type": "enum", "name": "E", **enum}]}]), why)
+            for enum, why in (
+                ({"symbols": "ab"}, "the symbols of 'E' are 'ab', and no list"),
+                ({"symbols": ["a", "a"]}, "must be unique"),
+                ({"symbols": ["a b"]}, "must match the regular expression"),
+                ({"symbols": [1]}, "must match the regular expression"),
+                ({"symbols": ["a"], "name": "E E"}, "'E E' cannot be the name of an enum"),
+            )
+        ),
+        (_record([{"name": "a", "type": {"type": "array", "items": {
+            "type": "fixed", "name": "F-1", "size": 3}}}]), "'F-1' cannot be the name of a fixed"),
+        (_record([{"name": "a", "type": {"type": "fixed", "name": "F", "size": True}}]),
+         "the size of 'F' is True"),
+    ],
+)  # fmt: skip
+def test_names_and_words_are_as_avro_has_them(schema, words):
+    with pytest.raises(TopologyError, match=re.escape(words)) as refused:
+        Avro(schema)
+    assert "test_avro_declared.py:" in refused.value.message
+    assert refused.value.remedy
+
+
+def test_what_others_call_otherwise_is_read_by_an_alias():
+    theirs = _record([{"name": "straße", "type": "int"}], name="Ort-1")
+    ours = _record([{"name": "street", "type": "int", "aliases": ["straße"]}], aliases=["Ort-1"])
+    assert Avro(ours, writer=theirs).decode([b"\x06"]).frame.rows() == [(3,)]
+
+
+def test_values_that_are_no_records_are_read_as_the_field_value_of_one():
+    row = _record([{"name": "value", "type": "string"}])
+    for kind in ("string", "bytes"):
+        row["fields"][0]["type"] = kind
+        theirs = json.dumps({"type": kind})
+        assert Avro(row, writer=theirs).decode([b"\x02a"]).bad == {}
+    with pytest.raises(TopologyError, match="the writer's schema is string, no record"):
+        Avro(_record([{"name": "other", "type": "string"}]), writer='{"type": "string"}')

@@ -468,3 +468,17 @@ def test_a_row_that_would_be_read_as_the_header_is_not_written():
     assert form.encode(pl.DataFrame({"a": ["a"], "b": ["a"]})) == [b"a,a"]
     numbers = Csv({"a": pl.Int64, "b": pl.String}, header=True)
     assert numbers.encode(pl.DataFrame({"a": [1], "b": ["b"]})) == [b"1,b"]
+
+
+@pytest.mark.parametrize(
+    ("field", "kind", "reason"),
+    [
+        (b"300", pl.UInt8, "'300' is no UInt8"), (b"-1", pl.UInt64, "'-1' is no UInt64"),
+        (b"1.5", pl.Int64, "'1.5' is no Int64"), (b"x", pl.UInt8, "'x' is no number"),
+        (b"1e400", pl.Float64, "'1e400' is no Float64"), (b"yes", pl.Boolean, "is no boolean"),
+    ],
+)  # fmt: skip
+def test_a_number_that_does_not_fit_is_not_told_to_be_none(field, kind, reason):
+    bad = Csv({"a": kind, "b": pl.String}).decode([field + b",x"]).bad
+    assert bad[0].startswith("column 'a': ")
+    assert reason in bad[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b64encode
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from zoneinfo import ZoneInfo
@@ -344,3 +345,30 @@ def test_keys_of_connects_json_converter_are_read_with_their_schema_and_without_
     form = Debezium({"id": pl.Int64}, unwrap=True)
     decoded = form.decode([b'{"schema":{"type":"struct"},"payload":{"id":7}}', b'{"id":8}'])
     assert (decoded.frame["id"].to_list(), decoded.bad) == ([7, 8], {})
+
+
+@pytest.mark.parametrize(
+    ("cell", "told"),
+    [
+        ("f/////////8=", "is 92233720368547758.07, which does not fit Decimal"),
+        ({"scale": 2, "value": "f/////////8="}, "is 92233720368547758.07, which does not fit"),
+        ({"scale": 5, "value": "AfQ="}, "is 0.00500, which does not fit"),
+        ({"scale": 0, "value": b64encode(b"\x7f" * 60).decode()}, "is a number of 145 digits"),
+        ({"scale": 2, "value": "!"}, "is no base64 of a Decimal"),
+        ({"scale": "2", "value": "AfQ="}, "is no base64 of a Decimal"),
+        ({"scale": 2}, "is no base64 of a Decimal"),
+        ("x", "is no base64 of a Decimal"),
+        ("", "is no base64 of a Decimal"),
+    ],
+)
+def test_a_decimal_with_too_many_digits_is_told_apart_from_what_is_none(cell, told):
+    form = Debezium({"d": pl.Decimal(6, 2)}, unwrap=True)
+    (reason,) = form.decode([json.dumps({"d": cell}).encode()]).bad.values()
+    assert reason.startswith("column 'd': ")
+    assert told in reason
+
+
+def test_a_decimal_of_more_bytes_than_it_needs_is_one():
+    wide = b64encode((500).to_bytes(20, "big")).decode()
+    form = Debezium({"d": pl.Decimal(6, 2)}, unwrap=True)
+    assert form.decode([json.dumps({"d": wide}).encode()]).frame["d"].to_list() == [Decimal("5.00")]

@@ -404,3 +404,32 @@ def test_a_number_that_is_not_finite_is_null_only_where_null_is_read():
     assert form.encode(pl.DataFrame({"x": [1.0], "y": [math.nan]})) == [b'{"x":1.0,"y":null}']
     with pytest.raises(WriteError, match="column 'x' is nan"):
         form.encode(pl.DataFrame({"x": [math.nan], "y": [1.0]}))
+
+
+@pytest.mark.parametrize("kind", [pl.Int8, pl.UInt8, pl.UInt16, pl.Int32, pl.Float32])
+@pytest.mark.parametrize("cell", ['"x"', "[1]", "true"])
+def test_a_reason_names_the_type_that_was_declared_wherever_it_stands(kind, cell):
+    form = Json({"a": kind, "o": pl.Struct({"b": pl.List(kind)})}, optional={"a", "o"})
+    values = [b'{"a":%s}' % cell.encode(), b'{"o":{"b":[1,%s]}}' % cell.encode()]
+    reasons = form.decode(values).bad
+    assert [reason.partition(": ")[0] for reason in reasons.values()] == [
+        "column 'a'", "column 'o.b[1]'",
+    ]  # fmt: skip
+    assert all(reason.endswith(f" is no {kind}") for reason in reasons.values())
+
+
+@pytest.mark.parametrize(
+    ("value", "reason"),
+    [
+        (b'{"a":"x","a":1}', "column 'a': 'x' is no Int64"),
+        (b'{"a":{"b":1},"a":1}', "column 'a': {'b': 1} is no Int64"),
+        (b'{"a":1,"o":{"b":"x","b":1}}', "column 'o.b': 'x' is no Int64"),
+        (b'{"a":1,"d":{"e":1e400}}', "column 'd': {'e': inf} cannot be read"),
+    ],
+)
+def test_the_first_of_two_members_is_the_one_that_is_told_of(value, reason):
+    columns = {"a": pl.Int64, "o": pl.Struct({"b": pl.Int64}),
+               "d": pl.Struct({"e": pl.Decimal(5, 2)})}  # fmt: skip
+    form = Json(columns, optional={"o", "d"})
+    assert form.decode([b'{"a":1}', value]).bad == {1: reason}
+    assert form.decode([value]).bad == {0: reason}

@@ -84,7 +84,10 @@ def test_a_record_is_a_row():
         (record({"lines": [{"sku": "a"}, {}]}), "column 'lines[1].sku': missing"),
         (record({"lines": [None]}), "column 'lines[0]': null"),
         (record({"lines": [{"sku": 1}]}), "column 'lines[0].sku': 1 is no text"),
-        (record({"at": "yesterday"}), "column 'at': 'yesterday' is no date-time as RFC 3339 has it (2026-05-01T09:10:00Z)"),
+        (
+            record({"at": "yesterday"}),
+            "column 'at': 'yesterday' is no date-time as RFC 3339 has it (2026-05-01T09:10:00Z)",
+        ),
         (b"[]", "no JSON object"),
         (b"\xff", ""),
         (b"", "the record is empty"),
@@ -324,3 +327,117 @@ def test_a_schema_says_which_draft_it_is_of():
         "n": {"type": "integer", "minimum": 3, "exclusiveMinimum": True},
     }}  # fmt: skip
     assert list(JsonSchema(older).decode([b'{"n":3}', b'{"n":4}']).bad) == [0]
+
+
+TIMES = {
+    "date": pl.Date(),
+    "date-time": pl.Datetime("us", "UTC"),
+    "time": pl.Time(),
+}
+
+
+@pytest.mark.parametrize(
+    ("form", "good", "bad"),
+    [
+        ("date", ["2026-01-02"],
+         ["1/2/2026", "2026/1/2", "2026-1-2", " 2026-01-02", "2026-02-30", "20260102",
+          "2026-01-02Z"]),
+        ("date-time", ["2026-01-02T03:04:05Z", "2026-01-02t03:04:05.5z",
+                       "2026-01-02T03:04:05+02:00", "2026-01-02T03:04:05-00:00"],
+         ["2026-01-02", "2026-01-02T03:04:05", "2026-1-2T03:04:05Z", "2026-01-02T3:04:05Z",
+          "2026-01-02 03:04:05Z", "2026-01-02T03:04:05+02", "2026-01-02T03:04:05+0200",
+          "2026-01-02T25:00:00Z", "1/2/2026 3:04:05"]),
+        ("time", ["03:04:05Z", "03:04:05.25z", "03:04:05+00:00", "03:04:05-00:00"],
+         ["03:04:05", "3:04:05Z", "03:04Z", "03:04:05+02:00", "25:00:00Z"]),
+    ],
+)  # fmt: skip
+def test_times_are_as_rfc_3339_has_them_wherever_they_stand(form, good, bad):
+    kind = {"type": "string", "format": form}
+    schema = JsonSchema({"type": "object", "properties": {
+        "at": kind, "all": {"type": "array", "items": kind}}})  # fmt: skip
+    assert schema.columns == {"at": TIMES[form], "all": pl.List(TIMES[form])}
+    for place in ("at", "all"):
+        rows = [{place: text if place == "at" else [text]} for text in (*good, *bad)]
+        decoded = schema.decode([json.dumps(row).encode() for row in rows])
+        assert list(decoded.bad) == list(range(len(good), len(rows)))
+        assert all(reason.startswith(f"column '{place}") for reason in decoded.bad.values())
+        assert all(" is no " in reason for reason in decoded.bad.values())
+        read = decoded.frame[: len(good)].select(place)
+        again = schema.decode(schema.encode(read.with_columns(
+            **dict.fromkeys({"at", "all"} - {place})).cast(schema.columns)))  # fmt: skip
+        assert again.bad == {}
+        assert again.frame.select(place).equals(read)
+
+
+NUMBER = {"$defs": {"n": {"$anchor": "n", "type": "integer"}}}
+
+
+@pytest.mark.parametrize(
+    ("a", "defs", "references"),
+    [
+        ({"$dynamicRef": "#n"}, {"n": {"$anchor": "n", "type": "integer"}}, {}),
+        ({"$dynamicRef": "#n"}, {"n": {"$dynamicAnchor": "n", "type": "integer"}}, {}),
+        ({"$dynamicRef": "#/$defs/n"}, {"n": {"type": "integer"}}, {}),
+        ({"$ref": "#n"}, {"n": {"$anchor": "n", "type": "integer"}}, {}),
+        ({"$ref": "#n"}, {"n": {"$dynamicAnchor": "n", "type": "integer"}}, {}),
+        ({"$dynamicRef": "#n", "minimum": 0}, {"n": {"$anchor": "n", "type": "integer"}}, {}),
+        ({"$ref": "#n", "$dynamicRef": "#n"}, {"n": {"$anchor": "n", "type": "integer"}}, {}),
+        ({"$ref": "line.json#n"}, {}, {"line.json": NUMBER}),
+        ({"$ref": "line.json#/$defs/m"}, {}, {"line.json": {"$defs": {
+            "m": {"$dynamicRef": "#n"}, "n": {"$dynamicAnchor": "n", "type": "integer"}}}}),
+    ],
+)  # fmt: skip
+def test_what_is_referred_to_by_an_anchor_is_followed_where_it_is_one_thing(a, defs, references):
+    form = JsonSchema(
+        {"type": "object", "properties": {"a": a}, "$defs": defs}, references=references
+    )
+    assert form.columns == {"a": pl.Int64}
+    assert form.decode([b'{"a":"s"}', b'{"a":1}']).bad == {0: "column 'a': 's' is no Int64"}
+
+
+def test_what_a_dynamic_reference_leads_to_only_by_the_way_to_it_is_refused_by_name():
+    defs = {"n": {"$dynamicAnchor": "n", "type": "integer"},
+            "m": {"$dynamicAnchor": "n", "type": "string"}}  # fmt: skip
+    with pytest.raises(TopologyError, match=r"\$dynamicRef '#n' may lead to several") as refused:
+        JsonSchema({"type": "object", "properties": {"a": {"$dynamicRef": "#n"}}, "$defs": defs})
+    assert "#/$defs/n" in refused.value.remedy
+    with pytest.raises(TopologyError, match="there is no '#x' that the schema refers to"):
+        JsonSchema({"type": "object", "properties": {"a": {"$dynamicRef": "#x"}}})
+
+
+def test_a_schema_written_with_tuples_is_one_with_lists():
+    form = JsonSchema({
+        "type": "object", "required": ("a",),
+        "properties": {"a": {"type": ("integer", "null")}, "b": {"enum": ("x", "y")}},
+    })  # fmt: skip
+    assert form.columns == {"a": pl.Int64, "b": pl.Enum(["x", "y"])}
+    assert form.decode([b'{"b":"x"}']).bad == {0: "column 'a': missing"}
+    with pytest.raises(TopologyError) as refused:
+        JsonSchema({"type": "object", "required": {"b", "a"}, "properties": {"a": {}, "b": {}}})
+    assert refused.value.remedy == "it is a list of names: ['a', 'b']"
+
+
+@pytest.mark.parametrize("depth", [51, 100, 200, 2_000])
+def test_what_is_nested_too_deep_is_refused_by_name(depth):
+    schema = {"type": "integer"}
+    for _ in range(depth):
+        schema = {"type": "object", "properties": {"a": schema}}
+    with pytest.raises(TopologyError, match=r"JsonSchema: .* deep") as refused:
+        JsonSchema(schema)
+    assert "say {} for what is inside" in refused.value.remedy
+    deep = {"type": "integer"}
+    for _ in range(50):
+        deep = {"type": "object", "properties": {"a": deep}}
+    value = b'{"a":' * 50 + b"1" + b"}" * 50
+    assert JsonSchema(deep).decode([value]).bad == {}
+
+
+def test_reasons_name_columns_as_they_are_called():
+    least = {"type": "integer", "minimum": 3}
+    inner = {"type": "object", "properties": {"a b": {"type": "array", "items": least}}}
+    form = JsonSchema({"type": "object", "properties": {"straße": least, "o": inner}})
+    bad = form.decode(['{"straße":1}'.encode(), b'{"o":{"a b":[7,1]}}']).bad
+    assert bad == {
+        0: "column 'straße': 1 is less than the minimum of 3",
+        1: "column 'o.a b[1]': 1 is less than the minimum of 3",
+    }

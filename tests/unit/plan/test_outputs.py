@@ -165,3 +165,28 @@ def test_times_of_any_declared_type_are_event_times(kind: pl.DataType) -> None:
         ("2014-08-01T00:00:00", 2), ("2014-08-03T00:00:00", 1),
     ]  # fmt: skip
     assert dt.datetime.fromisoformat(driver.json("out")[0]["window_end"]) == dt.datetime(2014, 8, 2)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [pl.Int64, pl.Float32, pl.Boolean, pl.Decimal(6, 2), pl.Date, pl.Datetime("us", "UTC"), pl.Time,
+     pl.Enum(["a"])],
+)  # fmt: skip
+def test_a_text_is_of_any_column_that_has_one(kind):
+    rows = Topology("copy").read.kafka("in", format=Json({"a": kind}))
+    rows.write.kafka("out", format=Text())
+    rows._topology.plan()
+
+
+@pytest.mark.parametrize(
+    ("kind", "remedy"),
+    [(pl.Binary, 'format=Bytes("a")'), (pl.List(pl.Int64), "Json()"), (pl.Duration, "Json()"),
+     (pl.Struct({"b": pl.Int64}), "Json()")],
+)  # fmt: skip
+def test_a_text_of_what_has_none_is_refused_at_its_line(kind, remedy):
+    rows = Topology("copy").read.kafka("in", format=Json({"a": kind}))
+    rows.write.kafka("out", format=Text())
+    with pytest.raises(TopologyError, match=r"'a' is .*, and a Text is text, a number") as refused:
+        rows._topology.plan()
+    assert remedy in refused.value.remedy
+    assert "test_outputs.py:" in refused.value.message
