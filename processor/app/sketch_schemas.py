@@ -8,6 +8,7 @@ from typing import Final
 
 from processor.errors import SettingsError, TopologyError
 from processor.formats.avro.declared import Avro
+from processor.formats.avro.resolve import ALONE
 from processor.formats.base import SchemaFormat
 from processor.formats.framing import number_of
 from processor.formats.json_schema import JsonSchema
@@ -96,8 +97,20 @@ def spelt_form(form: Registered) -> tuple[str, list[str]]:
 def _format(schema: Schema) -> SchemaFormat | None:
     others = texts_of(schema.references)
     if schema.kind == "AVRO":
-        return Avro(schema.text, references=[text for _, text in others])
+        return Avro(_as_record(schema.text), references=[text for _, text in others])
     return JsonSchema(schema.text, references=dict(others)) if schema.kind == "JSON" else None
+
+
+def _as_record(text: str) -> str:
+    """An Avro schema of a record; of values that are none, the one whose only field has them.
+
+    >>> _as_record('"string"')
+    '{"type": "record", "name": "Row", "fields": [{"name": "value", "type": "string"}]}'
+    """
+    kind = json.loads(text)
+    if isinstance(kind, dict) and kind.get("type") in ("record", "error"):
+        return text
+    return json.dumps({"type": "record", "name": "Row", "fields": [{"name": ALONE, "type": kind}]})
 
 
 def _constant(name: str, text: str) -> Iterator[str]:

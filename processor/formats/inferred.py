@@ -57,10 +57,14 @@ _EVER_NEW: Final = "its names are ever new: a list of key and value"
 
 @dataclass(frozen=True, slots=True)
 class Inferred:
-    """A format that reads a sample, and what is to be said of its columns, by their names."""
+    """A format that reads a sample, and what is to be said of its columns, by their names.
+
+    The members of its objects that are ``left_out`` have a name that no column has.
+    """
 
     form: Json | Csv | Text | Registered
     notes: Mapping[str, str] = field(default_factory=dict)
+    left_out: tuple[str, ...] = ()
 
 
 def infer(values: Sequence[bytes]) -> Inferred | None:
@@ -106,7 +110,9 @@ def _json(values: Sequence[bytes], bytes_max: int) -> Inferred | None:
         form, columns=found.columns, optional=frozenset(found.optional), epoch=found.epoch,
         maps=frozenset(found.maps),
     )  # fmt: skip
-    return Inferred(form, {name: note for name, note in found.notes.items() if note})
+    notes = {name: note for name, note in found.notes.items() if note}
+    left_out = tuple(name for name in seen.members if name not in found.columns)
+    return Inferred(form, notes, left_out)
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +253,7 @@ class Seen:
             for name, part in named.items()
         }
         told = [f"{name}: {note}" for name, (_, note) in parts.items() if note]
+        told += [f"without its member {name!r}" for name in self.members if name not in named]
         return pl.Struct({name: kind for name, (kind, _) in parts.items()}), "; ".join(told)
 
     def _ever_new(self) -> bool:

@@ -19,6 +19,7 @@ from processor.connectors.registry.client import Client
 from processor.errors import SettingsError
 from processor.formats.registry import Schema, Wanted
 from processor.plan.nodes import Source
+from processor.testing import TestDriver
 
 
 def filled(partitions: int = 2, count: int = 10) -> MemoryLog:
@@ -173,7 +174,8 @@ def test_records_of_a_json_schema_keep_what_it_refers_to():
 
 def test_schemas_that_no_columns_are_like_and_those_of_another_registry_are_told():
     schemas = Client("mock://infer-none", {})
-    number = schemas.register("in-value", Wanted(Schema("AVRO", '"long"'))).number
+    nothing = '{"type": "record", "name": "Nothing", "fields": []}'
+    number = schemas.register("in-value", Wanted(Schema("AVRO", nothing))).number
     framed = b"\0" + number.to_bytes(4, "big") + b"\2"
     with pytest.raises(SettingsError, match=f"of schema {number}, by which records") as refused:
         sketch("in", [(None, framed)], schemas)
@@ -256,7 +258,11 @@ def test_where_some_are_no_json_the_rest_is_told():
         ([(b"7", b'{"id":7}')], 'write.kafka("in-copy", key="id")'),
         ([(b"ann", b'{"id":7}')], 'write.kafka("in-copy", key="key")'),
         ([(b'{"u":1}', b'{"id":7}')], 'write.kafka("in-copy", key=["u"], key_format=Json())'),
-        ([(b'{"id":1}', b'{"id":7}')], 'write.kafka("in-copy")'),
+        ([(b'{"id":1}', b'{"id":7}')], 'write.kafka("in-copy", key="record_key")'),
+        (
+            [(b'{"u":1}', b'{"id":7}'), (None, b'{"id":8}')],
+            'write.kafka("in-copy", key="record_key")',
+        ),
         ([(None, b'{"id":7}')], 'write.kafka("in-copy")'),
         ([(b"\xff", b'{"id":7}')], 'write.kafka("in-copy")'),
     ],
@@ -308,3 +314,87 @@ def test_the_command_needs_a_kafka():
     refused = CliRunner().invoke(cli, ["infer", "in"])
     assert refused.exit_code == 2
     assert "--bootstrap-servers" in refused.stderr
+
+
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ([b'{"id":1, "n":2}', b'{"id":2, "n":2}'], "columns of the value have their names"),
+        ([b'{"u": 1}', None], "some records have none"),
+        ([b'{"schema":null,"payload":{"id":1}}', b'{"schema":null,"payload":{"id":2}}'],
+         "columns of the value have their names"),
+    ],
+)  # fmt: skip
+def test_the_copy_of_a_topic_has_the_keys_byte_by_byte(keys, told):
+    values = [b'{"id":7}', b'{"id":8}']
+    code = sketch("in", list(zip(keys, values, strict=True)))
+    assert told in code
+    made = {}
+    exec(code, made)  # noqa: S102 - our own text
+    driver = TestDriver(made["topology"])
+    for key, value in zip(keys, values, strict=True):
+        driver.feed([value], key=key)
+    driver.run()
+    assert driver.dead_letters() == []
+    assert [record.key() for record in driver.read("in-copy")] == keys
+    assert [row["id"] for row in driver.json("in-copy")] == [7, 8]
+
+
+def test_the_column_of_a_keys_text_has_a_name_of_its_own():
+    value = b'{"id":7,"record_key":1,"record_key_2":1}'
+    found = source(sketch("in", [(b'{"id":1}', value)]))
+    assert found.key == "record_key_3"
+
+
+def test_a_registrys_key_that_cannot_be_written_is_told_with_the_way_out():
+    schemas = Client("mock://infer-keys", {})
+    key = written(schemas, Avro(USER), "key", {"user": "ann"})[0]
+    code = sketch("in", [(key, b'{"user":"bob"}')], schemas)
+    assert "The copy writes none: columns of the value have their names." in code
+    assert 'say key=["key_user"], key_format=Json()' in code
+    assert source(code).of_key() == {"key_user": pl.String()}
+    code = sketch("in", [(key, b'{"id":1}'), (None, b'{"id":1}')], schemas)
+    assert "some records have none. The copy writes none." in code
+    assert "The copy writes them as JSON." in sketch("in", [(key, b'{"id":1}')], schemas)
+
+
+def test_members_that_are_no_column_are_told():
+    code = sketch("in", [(None, b'{"a":1,"":2,"x\\u0000y":3}')])
+    assert "# Left out, as no column is like them: '', 'x\\\\x00y'." in code
+    assert 'rest="others" keeps all that is no column' in code
+    source(code)
+    code = sketch("in", [(None, b'{"a":{"b":1,"":2}}')])
+    assert "# without its member ''" in code
+    many = b'{"a":1,%s}' % b",".join(b'"__%d":1' % number for number in range(12))
+    assert "'__9' and 2 more. rest=" in sketch("in", [(None, many)])
+    assert "Left out" not in sketch("in", [(None, b'{"a":1}')])
+
+
+def test_flattened_change_events_are_told():
+    code = sketch("in", [(None, b'{"id":1,"__op":"u","__deleted":"false"}')])
+    assert "see the format Debezium, unwrap=True" in code
+    assert "Left out, as no column is like them: '__op', '__deleted'." in code
+
+
+@pytest.mark.parametrize(
+    ("kind", "raw", "cell"),
+    [("string", b"\x06abc", "abc"), ("long", b"\x06", 3), (["null", "string"], b"\0", None),
+     ({"type": "array", "items": "int"}, b"\x02\x04\0", [2]), ({"type": "string"}, b"\x02a", "a")],
+)  # fmt: skip
+def test_avro_values_of_a_registry_that_are_no_records_are_the_column_value(kind, raw, cell):
+    schemas = Client(f"mock://infer-{raw.hex()}", {})
+    number = schemas.register("in-value", Wanted(Schema("AVRO", json.dumps(kind)))).number
+    framed = b"\0" + number.to_bytes(4, "big") + raw
+    code = sketch("in", [(None, framed)], schemas)
+    assert "dead letters" not in code
+    form = source(code).format
+    form.connect(schemas)
+    assert form.decode([framed]).frame.rows() == [(cell,)]
+
+
+def test_text_with_control_characters_may_be_none():
+    message = Mixin(name="A", root="b").SerializeToString()
+    code = sketch("in", [(None, message), (None, b"plain\ttext")])
+    assert "# 1 record has control characters: this may be no text but Protobuf" in code
+    assert "Bytes()" in code
+    assert "control" not in sketch("in", [(None, b"a\tb\r\n"), (None, b"c")])
