@@ -280,9 +280,18 @@ def _json(variable: str, value: str) -> dict[str, Any]:
     if not isinstance(table, dict):
         raise SettingsError(
             f"{variable} is no JSON object",
-            remedy=f'write {variable}=\'{{"name": "value"}}\' or {variable}__name=value',
+            remedy=f'write {variable}=\'{{"name": "value"}}\' or {variable}__name=value'
+            + _address(variable, value),
         )
     return table
+
+
+def _address(variable: str, value: str) -> str:
+    """What is said of an address where the properties of its client are due."""
+    other = f"{variable}_URL"
+    if other != "PROCESSOR_SCHEMA_REGISTRY_URL" or value.lstrip().startswith("{"):
+        return ""
+    return f"; where the registry is, is for {other} to say"
 
 
 def _table_key(field: str, key: str) -> str:

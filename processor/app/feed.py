@@ -14,6 +14,7 @@ from typing import Final
 
 import polars as pl
 
+from processor.app.feed_format import check_file, check_records
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
 from processor.formats.base import MARK, ManyRows, SchemaFormat, headed, many_rows, shown
@@ -57,7 +58,10 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
     try:
         form = source.format
         inner = form.format if isinstance(form, Registered) else form
+        what = f"--feed {topic}={path}"
+        check_file(text, inner, what)
         values = _without_header(list(records(text, inner)), inner, topic, path)
+        check_records(values, inner, what, source.at)
         if isinstance(form, Registered):
             values = form.fed(values)
     except ValueError as error:

@@ -17,12 +17,13 @@ from processor.cli import given, lettering
 from processor.cli.progress import Progress
 from processor.connectors.ports import Log
 from processor.engine.offline.ledger import Ledger
-from processor.engine.offline.letters import Row, Wanted, chosen, spans_of, summary
+from processor.engine.offline.letters import FOREIGN, Row, Wanted, chosen, spans_of, summary
 from processor.errors import SettingsError
 from processor.model import moment
 from processor.plan.nodes import Plan
 from processor.settings import Settings
 
+NEEDED: Final = "processor.topic", "processor.stage", "processor.error"
 COLUMNS: Final = ("letters", "sent again", "first", "last", "step", "of", "error")
 
 
@@ -103,7 +104,16 @@ def _table(place: Place, rows: Sequence[Row]) -> str:
     letters, sent = sum(map(len, rows)), sum(row.redriven for row in rows)
     # Of a topic alone it is not known whose ledger would tell.
     known = place.plan is not None
+    foreign = sum(len(row) for row in rows if row.error == FOREIGN)
+    if rows and foreign == letters:
+        return (
+            f"{place.topic}: {letters} records, and none is a dead letter of the processor's: they "
+            f"have no {', '.join(NEEDED)} in their headers\n"
+            "  remedy: name a topology, or its topic of dead letters, as in my_rides-dead-letters"
+        )
     lines = [f"{place.topic}: {letters} dead letters" + f", {sent} of them sent again" * known]
+    if foreign:
+        lines[0] += f"; {foreign} of them are none of the processor's"
     cells = [COLUMNS, *(_cells(row, known=known) for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     if rows:
@@ -141,6 +151,7 @@ def _json(place: Place, rows: Sequence[Row]) -> str:
         "topic": place.topic,
         "app": place.plan.app if place.plan is not None else None,
         "letters": sum(map(len, rows)),
+        "foreign": sum(len(row) for row in rows if row.error == FOREIGN),
         "rows": [
             {
                 "app": row.app, "step": row.step, "error": lettering.masked(row.error),

@@ -49,7 +49,7 @@ def url_fault(url: str) -> str | None:
     for one in url.split(","):
         scheme, separator, rest = one.strip().partition("://")
         if not separator or scheme not in ("http", "https", "mock"):
-            return f"it begins with no http://, https:// or mock://; write {FORM}"
+            return f"it begins with {_said(scheme, separator)}; write {FORM}"
         if scheme == "mock":
             continue
         try:
@@ -60,6 +60,15 @@ def url_fault(url: str) -> str | None:
         if not parts.hostname or port == 0:
             return f"it names no host and port; write {FORM}"
     return None
+
+
+def _said(scheme: str, separator: str) -> str:
+    """What stands where a scheme is due, without what may be a secret."""
+    none = "no http://, https:// or mock://"
+    if not separator or not scheme.isalpha():
+        return none
+    near = difflib.get_close_matches(scheme, ("http", "https", "mock"), n=1)
+    return f"{none} but {scheme}://" + (f", where {near[0]}:// may be meant" if near else "")
 
 
 def broken(name: str, value: str) -> str | None:

@@ -15,3 +15,33 @@ def test_every_step_that_the_profile_times_is_there():
         [sys.executable, "-c", MISSING], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "[]"
+
+
+def micro(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "benchmarks.micro", *arguments], capture_output=True, text=True
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_small_steps_are_printed_for_the_formats_that_are_asked_for():
+    code, told, error = micro("--formats", "json,csv", "--records", "50", "--batches", "1")
+    assert (code, error) == (0, "")
+    steps = [line.split("|")[1].strip() for line in told.splitlines()[2:]]
+    for form in ("Json", "JsonSchema", "Registered JsonSchema"):
+        for kind in ("flat", "nested"):
+            for way in ("to", "from"):
+                assert f"{form}, {kind}: {way} columns" in steps
+    assert "Csv, flat: from columns" in steps
+    assert not any(step.startswith("Avro") for step in steps)
+
+
+def test_every_public_format_is_among_the_small_steps():
+    code, told, _ = micro("--list")
+    assert code == 0
+    names = {name.partition(",")[0] for name in told.splitlines()}
+    assert names >= {
+        "Json", "Csv", "Text", "Bytes", "Avro", "Protobuf", "JsonSchema", "Debezium", "CloudEvents",
+        "Arrow", "Registered Avro", "Registered JsonSchema", "Registered Protobuf",
+    }  # fmt: skip
+    assert micro("--formats", "yaml")[0] == 2

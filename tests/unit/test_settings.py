@@ -322,3 +322,10 @@ def test_an_address_or_a_property_of_a_registry_that_cannot_be_meant_is_refused(
 def test_no_message_shows_the_password_of_a_registrys_address():
     load(schema_registry_url="https://me:hunter22@registry:8081")
     assert "hunter22" not in masked("no answer from hunter22")
+
+
+def test_an_address_where_a_registrys_properties_are_due_is_told_where_to_stand(monkeypatch):
+    monkeypatch.setenv("PROCESSOR_SCHEMA_REGISTRY", "http://registry:8081")
+    with pytest.raises(SettingsError, match="PROCESSOR_SCHEMA_REGISTRY is no JSON") as refused:
+        load()
+    assert "PROCESSOR_SCHEMA_REGISTRY_URL to say" in refused.value.remedy

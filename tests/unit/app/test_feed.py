@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
 import os
 import subprocess
 import sys
@@ -9,7 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from processor import Arrow, Csv, Json, Text, Topology
+from processor import Arrow, Bytes, Csv, Json, Text, Topology
 from processor import functions as F
 from processor.app.feed import feed, records
 from processor.app.topics import prepare_topics
@@ -218,3 +221,53 @@ def test_the_rows_of_a_file_of_arrow_go_by_the_topics_key(tmp_path):
     assert found == {b"a": [1, 3], b"b": [2], b"c": [4]}
     driver.run()
     assert {row["user"]: row["n"] for row in driver.json("out")} == {"a": 4, "b": 2, "c": 4}
+
+
+CSV = b"".join(b"p%d,%d,x\n" % (i, i) for i in range(30))
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "words"),
+    [
+        (Json({"n": pl.Int64}), CSV, ["none of the first 20 records can be read as json",
+                                      "no JSON", "they look like csv(c1 String, c2 Int64"]),
+        (SALE, b'{"n":1}\n' * 30, ["read as csv", "they look like json(n Int64)"]),
+        (Json({"n": pl.Int64}), b'{"n":"a"}\n' * 30, ["'a' is no Int64", "json(n String)"]),
+        (SALE, b"one line of text\n" * 12, ["none of the first 12", "they look like text"]),
+        (Json({"n": pl.Int64}), b"\xff\xfd\n" * 30, ["they are no text"]),
+    ],
+)  # fmt: skip
+def test_a_file_of_another_format_is_refused_before_it_is_fed(tmp_path, form, text, words) -> None:
+    log = MemoryLog()
+    log.create({"in": 1})
+    (tmp_path / "rows").write_bytes(text)
+    with pytest.raises(SettingsError) as refused:
+        feed(log, [plan(form, by=())], "in", tmp_path / "rows")
+    for word in (*words, "--feed in=", "test_feed.py:"):
+        assert word in refused.value.message
+    assert "correct the format there" in refused.value.remedy
+    assert log.read("in") == []
+
+
+@pytest.mark.parametrize(
+    ("begin", "told", "remedy"),
+    [
+        (gzip.compress(CSV), "compressed by gzip", "gunzip"),
+        (bz2.compress(CSV), "compressed by bzip2", "bunzip2"),
+        (lzma.compress(CSV), "compressed by xz", "unxz"),
+        (b"PK\x03\x04", "a zip archive", "CSV"), (b"PAR1", "a Parquet file", "write_ndjson"),
+        (b"Obj\x01", "an Avro file", "read as Avro"), (b"ARROW1\0\0", "an Arrow file", "Arrow"),
+        ("a,1".encode("utf-16"), "of UTF-16", "iconv"),
+    ],
+)  # fmt: skip
+def test_a_file_that_has_no_lines_is_told_by_what_it_is(tmp_path, begin, told, remedy) -> None:
+    with pytest.raises(SettingsError, match=f"the file is {told}") as refused:
+        fed(tmp_path, begin)
+    assert remedy in refused.value.remedy
+
+
+def test_a_file_with_some_that_can_be_read_and_one_of_a_few_records_are_fed(tmp_path) -> None:
+    form = Json({"n": pl.Int64})
+    assert len(fed(tmp_path, b"bad\n" * 19 + b'{"n":1}\n' + b"bad\n" * 9, plan(form, by=()))) == 29
+    assert len(fed(tmp_path, b"bad\n" * 9, plan(form, by=()))) == 9
+    assert len(fed(tmp_path, b"\x1f\x8b\n" * 30, plan(Bytes(), by=()))) == 30

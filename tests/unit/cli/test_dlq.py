@@ -204,3 +204,19 @@ def test_without_a_broker_there_is_nothing_to_look_at(tmp_path, monkeypatch):
         assert "--bootstrap-servers" in invoke("ls", code=2)
     finally:
         sys.modules.pop(MODULE, None)
+
+
+def test_a_topic_that_has_no_dead_letters_is_told_to_have_none(driver):
+    told = invoke("ls", name="counts")
+    count = len(driver.values("counts"))
+    assert f"counts: {count} records, and none is a dead letter of the processor's" in told
+    assert "processor.topic, processor.stage, processor.error" in told
+    assert "remedy: name a topology, or its topic of dead letters" in told
+    (found,) = parsed("ls", name="counts")
+    assert (found["letters"], found["foreign"]) == (count, count)
+
+
+def test_records_of_others_among_dead_letters_are_counted_apart(driver):
+    driver.log.feed("prices-dead-letters", [b"x"], [None], partition=0)
+    assert "; 1 of them are none of the processor's" in invoke("ls").splitlines()[0]
+    assert parsed("ls")[0]["foreign"] == 1

@@ -21,7 +21,10 @@ def test_addresses_of_a_registry(url):
     [
         ("", "begins with no http://"),
         ("registry:8081", "begins with no http://"),
-        ("redis://registry", "begins with no http://"),
+        ("redis://registry", "mock:// but redis://; write"),
+        ("ftp://registry:8081", "begins with no http://, https:// or mock:// but ftp://"),
+        ("htp://registry", "where http:// may be meant"),
+        ("me:secret://registry", "https:// or mock://; write"),
         ("http://registry:port", "port is no number"),
         ("http://registry:99999", "port is no number"),
         ("http://:hunter22@", "names no host"),
