@@ -2,9 +2,9 @@
 
 Batches of ``--records`` go through one step after the other, without a broker, and each figure is
 printed when it is known: every format first, there and back, of flat rows and of nested ones. A
-step is repeated for ``--seconds`` or ``--batches`` times, whatever is less; the figure is the median.
-All of it takes about two minutes on a machine that does nothing else. A step's time is that of the whole process,
-the column engine's threads with it; *this thread* is the part of it that the loop waits with.
+step is repeated for ``--seconds`` or ``--batches`` times, whatever is less; the figure is the
+median. A step's time is that of the whole process, the column engine's threads with it; *this
+thread* is the part of it that the loop waits with. All of it takes about two minutes.
 
 With ``--memory``, which takes several times as long, *blocks* are Python's own allocations a record
 that are alive at once, and *peak* is the memory that Python and NumPy take on the way, in bytes a

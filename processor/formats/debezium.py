@@ -78,7 +78,7 @@ class Debezium:
         times: ``numbers``, or ``text`` (``time.precision.mode`` ``isostring``). Datetimes with a
             zone are text in either case.
         units: columns of times whose numbers are not in the unit of the column: ``ms``, ``us`` or
-            ``ns``. A Time is taken for microseconds.
+            ``ns``. A Time is taken for microseconds. Other columns have no unit.
         schema: whether records have the schema beside the payload; left out, each tells.
         value_bytes_max: a longer value is bad without being looked at.
 

@@ -66,7 +66,8 @@ class JsonSchema(SchemaFormat):
     """An object per record, as a JSON Schema has it.
 
     ``integer`` is Int64, ``number`` Float64, ``string`` String, with the format ``date-time`` a
-    Datetime in UTC, with ``date`` or ``time`` a Date or Time, with an ``enum`` a `pl.Enum`; objects
+    Datetime in UTC, with ``date`` or ``time`` a Date or Time, each as RFC 3339 has it and bad
+    otherwise (a ``date-time`` has its offset), with an ``enum`` a `pl.Enum`; objects
     are `pl.Struct`, arrays `pl.List`. What is not ``required`` or may be null is optional. What may
     be of several types, or is an object without ``properties``, is text as it stands, which can be
     read and not written.

@@ -27,7 +27,8 @@ from processor.formats.base import (
 class Text:
     """Each value is one piece of UTF-8 text, without the byte-order mark that it may begin with.
 
-    An empty record is bad. A sink sets a row aside whose text is null or empty.
+    An empty record is bad. A sink writes the text of its one column, which may be a number, a
+    boolean or a time too, and sets a row aside whose text is null or empty.
 
     Args:
         value_bytes_max: a longer value is bad.
