@@ -134,7 +134,7 @@ class Objects:
         if misfit := self._misfit(parsed):
             return misfit
         found = members(_text(line))
-        for name in self.raw.keys() & found.keys():
+        for name in (name for name in self.raw if name in found):
             alone = f"{{{json.dumps(name)}:{found[name]}}}".encode()
             if name not in self.texts and self._parse_lines(alone, 1) is None:
                 return f"column {name!r}: {shown(parsed[name])} cannot be read"
