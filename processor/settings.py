@@ -139,7 +139,8 @@ def load(config: Path | None = None, *, python: bool = False, **cli: object) -> 
 
     ``config`` names the file; else ``PROCESSOR_CONFIG`` does; else ``processor.toml`` is read where
     there is one. An option that is ``None`` was not given. With ``python`` the options are
-    arguments of a call, and faults name them so. Raises `SettingsError` with one line for each fault.
+    arguments of a call, and faults name them so. Raises `SettingsError` with one line for each
+    fault.
 
     >>> load(workers=4, set={"window": "5 minutes"}).set
     {'window': '5 minutes'}

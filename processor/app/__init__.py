@@ -1,7 +1,7 @@
 """The composition root: settings to adapters to workers."""
 
 from processor.app.backends import Backends, backends, patiently, reading
-from processor.app.feed import Feed, feed
+from processor.app.feed import feed
 from processor.app.host import Host
 from processor.app.preparing import looked_at, prepared
 from processor.app.registries import connect_registries, prepare_schemas, schema_findings
@@ -19,7 +19,6 @@ from processor.app.worker import crash_probe, options_of, run_worker
 __all__ = [
     "PARTITIONS",
     "Backends",
-    "Feed",
     "Host",
     "backends",
     "connect_registries",

@@ -8,13 +8,14 @@ the order of the file.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, TypeAlias
+from typing import Final
 
 import orjson
 import polars as pl
 
+from processor.api.running import Feed, Value, Values
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
 from processor.formats.base import (
@@ -33,11 +34,6 @@ from processor.model.log import Output
 from processor.plan import nodes
 
 _CHUNK: Final = 10_000
-
-Value: TypeAlias = str | bytes | Mapping[str, Any]
-Values: TypeAlias = Iterable[Value] | pl.DataFrame
-Feed: TypeAlias = str | Path | Values
-"""A file, named, or the records themselves."""
 
 
 def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, given: Feed) -> None:

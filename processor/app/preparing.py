@@ -7,8 +7,9 @@ from functools import partial
 
 import structlog
 
+from processor.api.running import Feed
 from processor.app.backends import Backends
-from processor.app.feed import Feed, feed
+from processor.app.feed import feed
 from processor.app.registries import connect_registries, prepare_schemas
 from processor.app.topics import prepare_topics
 from processor.app.worker import crash_probe

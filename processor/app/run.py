@@ -16,8 +16,8 @@ from typing import Final
 
 import structlog
 
+from processor.api.running import Feed
 from processor.app.backends import Backends, backends, patiently
-from processor.app.feed import Feed
 from processor.app.host import Host
 from processor.app.preparing import prepared
 from processor.app.screen import Screen

@@ -26,7 +26,7 @@ Answer = TypeVar("Answer")
 def run_here(
     names: Sequence[str],
     settings: Settings,
-    feed: Mapping[str, app.Feed],
+    feed: Mapping[str, str],
     stop: threading.Event,
     *,
     show: bool = False,
