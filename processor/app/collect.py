@@ -83,7 +83,14 @@ def collect(
     capture = _Capture(plans, chosen)
     told: list[BatchReport] = []
     copy = _Copy(plans, loaded) if loaded.bootstrap_servers is not None else None
-    host = Host(connected=copy, finished=capture.take) if copy else Host(finished=capture.take)
+
+    def connected(used: Backends) -> None:
+        # In one partition the last record of a group is the last in the topic.
+        used.log.create({_ROWS: 1})
+        if copy is not None:
+            copy(used)
+
+    host = Host(connected=connected, finished=capture.take)
     here = loaded.model_copy(update=_HERE)
     query = Query(Asked(capture.plans, here, feed or {}, on_progress=told.append, host=host,
                         alone=True))  # fmt: skip

@@ -136,7 +136,9 @@ def _encoded(form: Format, row: Value) -> bytes:
         return row.encode()
     if isinstance(form, SchemaFormat):
         return form.records([row])[0]
-    if isinstance(form, Csv | Text) and form.columns:
+    if isinstance(form, Csv | Text) and form.columns and isinstance(row, Mapping):
+        if other := sorted(row.keys() - form.columns.keys()):
+            raise ValueError(f"no column is called {other[0]!r}, but {', '.join(form.columns)}")
         try:
             frame = pl.DataFrame([dict(row)], schema=dict(form.columns))
         except pl.exceptions.PolarsError as error:

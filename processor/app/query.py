@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import threading
@@ -27,6 +28,7 @@ from processor.app import active
 from processor.app.health import Pulse
 from processor.app.host import Host
 from processor.app.run import run
+from processor.clock import SystemClock
 from processor.engine.running.rubbish import left_alone
 from processor.errors import ProcessorError, QueryError, ShutdownError
 from processor.metrics.progress import BatchReport
@@ -37,6 +39,7 @@ State: TypeAlias = Literal["starting", "waiting", "running", "stopping", "stoppe
 RECENT: Final = 100
 # Beyond what a worker may take: log and store are let go of.
 SPARE_S: Final = 15.0
+WAIT_S: Final = 0.2
 _ENDED: Final = ("stopped", "failed")
 
 log_lines = structlog.get_logger("processor")
@@ -228,8 +231,7 @@ class Query:
             active.leave(self)
             raise
         try:
-            with self._changed:
-                self._changed.wait_for(lambda: self._state != "starting")
+            self._until(lambda: self._state != "starting", None)
         except BaseException:  # ^C
             self.stop()
             raise
@@ -316,10 +318,23 @@ class Query:
     def _ended_within(self, timeout_s: float | None) -> bool:
         with self._changed:
             self._awaiting += 1
-            try:
-                return self._changed.wait_for(lambda: self._state in _ENDED, timeout_s)
-            finally:
+        try:
+            return self._until(lambda: self._state in _ENDED, timeout_s)
+        finally:
+            with self._changed:
                 self._awaiting -= 1
+
+    def _until(self, true: Callable[[], bool], timeout_s: float | None) -> bool:
+        """Wait for something, in short steps: a signal may come to another thread than this one."""
+        clock = SystemClock()
+        until_s = math.inf if timeout_s is None else clock.monotonic_s() + timeout_s
+        with self._changed:
+            while not true():
+                left_s = until_s - clock.monotonic_s()
+                if left_s <= 0:
+                    return False
+                self._changed.wait(min(left_s, WAIT_S))
+        return True
 
     def _error(self) -> QueryError | None:
         if self._failure is None:
