@@ -56,7 +56,7 @@ def enter(query: Query) -> None:
                 remedy="start queries before the end of the main thread",
             )
         for other in _here.queries:
-            twice = sorted(query.places & other.places)
+            twice = sorted(query._places & other._places)  # noqa: SLF001 - as below
             if twice:
                 raise SettingsError(
                     f"{twice[0][0]} is already at work in this process",
@@ -91,7 +91,7 @@ def _stop_all() -> None:
         _here.leaving = True
         left = list(_here.queries)
     for query in left:
-        query.ask()
+        query._ask()  # noqa: SLF001 - this module is a part of a query
     for query in left:
         with contextlib.suppress(ProcessorError):  # the query's end is in the log
             query.stop()

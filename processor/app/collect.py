@@ -94,7 +94,7 @@ def collect(
     here = loaded.model_copy(update=_HERE)
     query = Query(Asked(capture.plans, here, feed or {}, on_progress=told.append, host=host,
                         alone=True))  # fmt: skip
-    query.begin()
+    query._begin()  # noqa: SLF001 - who makes a query begins it
     with query:
         query.await_termination()
     _tell(told, plans)
@@ -221,14 +221,11 @@ class _Capture:
         self._columns = columns[id(node)]
         self._kept = Kept(self._columns)
         self._app, self._at = plan.app, sink.at
-        mark = next((one for one in self._behind if isinstance(one, nodes.Watermark)), None)
-        parent = node if mark is None else replace(mark, parent=node)
         mode: nodes.OutputMode = "update" if self._group else "append"
-        kept = nodes.Sink(parent, _ROWS, self._kept, None, mode, sink.at)
+        kept = nodes.Sink(_marked(plan, node), _ROWS, self._kept, None, mode, sink.at)
         self.plans = [
-            replace(one, sinks=(*_read(one, plans), *((kept,) if one is plan else ())))
-            for one in plans
-            if one is plan or _read(one, plans)
+            replace(one, sinks=(kept,) if one is plan else _read(one, plans))
+            for one in _needed(plan, plans)
         ]
         self._values: list[bytes | None] = []
 
@@ -280,10 +277,32 @@ def _group(node: nodes.Node) -> list[str]:
     return [*(("window_start",) if node.window else ()), *node.keys]
 
 
-def _read(plan: nodes.Plan, plans: Sequence[nodes.Plan]) -> list[nodes.Sink]:
+def _marked(plan: nodes.Plan, node: nodes.Node) -> nodes.Node:
+    """The node behind the plan's watermark: what is late for one sink is late for all."""
+    mark = next((one for one in plan.nodes() if isinstance(one, nodes.Watermark)), None)
+    step = node
+    while not isinstance(step, nodes.Source):
+        if step is mark:
+            return node
+        step = step.parent
+    return node if mark is None else replace(mark, parent=node)
+
+
+def _needed(plan: nodes.Plan, plans: Sequence[nodes.Plan]) -> list[nodes.Plan]:
+    """A plan and those that write what it reads, in the order in which they were given."""
+    found = [plan]
+    for one in found:
+        topic = one.source().topic
+        apps = {other.app for other in found}
+        writes = (p for p in plans if topic in {sink.topic for sink in p.sinks})
+        found += [other for other in writes if other.app not in apps]
+    return [one for one in plans if any(one is other for other in found)]
+
+
+def _read(plan: nodes.Plan, plans: Sequence[nodes.Plan]) -> tuple[nodes.Sink, ...]:
     """The sinks of a plan that another one reads."""
     topics = {other.source().topic for other in plans if other is not plan}
-    return [sink for sink in plan.sinks if sink.topic in topics]
+    return tuple(sink for sink in plan.sinks if sink.topic in topics)
 
 
 def _tell(reports: Sequence[BatchReport], plans: Sequence[nodes.Plan]) -> None:

@@ -100,7 +100,7 @@ class Query:
         self._pulses: list[Pulse] = []
         self._own: set[int] = set()
         where = asked.settings.bootstrap_servers or ""
-        self.places = set() if asked.alone else {(plan.app, where) for plan in asked.plans}
+        self._places = set() if asked.alone else {(plan.app, where) for plan in asked.plans}
 
     # What it is.
 
@@ -182,7 +182,7 @@ class Query:
         ``shutdown_timeout``; what else the query has ended by is in `exception`.
         """
         self._here()
-        self.ask()
+        self._ask()
         if threading.get_ident() in self._own:
             return
         limit_s = self._asked.settings.shutdown_timeout.total_seconds() + SPARE_S
@@ -218,7 +218,7 @@ class Query:
 
     # How it runs.
 
-    def begin(self) -> None:
+    def _begin(self) -> None:
         """Start, and return when workers start, or when a server has to be waited for.
 
         Raises what is wrong with the settings, the topologies or the topics.
@@ -243,7 +243,7 @@ class Query:
         if ended:
             self._tell()
 
-    def ask(self) -> None:
+    def _ask(self) -> None:
         """Ask it to stop, and do not wait for that."""
         self._stop.set()
         self._becomes("stopping")

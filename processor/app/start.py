@@ -61,7 +61,7 @@ def start(
     plans = built(topologies, loaded)
     looked_at(plans, loaded)
     query = Query(Asked(plans, loaded, feed or {}, print, on_progress))
-    query.begin()
+    query._begin()  # noqa: SLF001 - who makes a query begins it
     return query
 
 

@@ -188,6 +188,25 @@ def test_the_ride_pipeline_from_trips_to_clusters():
     assert found["window_start"].to_list() == [datetime(2014, 8, 1)]
 
 
+def test_only_what_leads_to_the_sink_is_run():
+    broken = Topology("broken")
+    read = broken.read.kafka("out", format=Json({"absent": pl.Int64}), on_error="fail")
+    read.write.kafka("end")
+    feed = {"rides": [ride(n) for n in (0, 100)]}
+    found = collect(windowed(mode="append"), broken, sink="out", feed=feed)
+    assert found.height == 2
+
+
+def test_what_is_late_for_one_sink_is_late_for_all():
+    topology, frame = rides("two")
+    frame.with_watermark("30 minutes").write.kafka("in-time")
+    frame.write.kafka("plain")
+    feed = {"rides": [ride(n) for n in (0, 100, 1)]}
+    for sink in ("in-time", "plain"):
+        found = topology.collect(sink=sink, feed=feed, create_topics=1)
+        assert found["n"].to_list() == [0, 100]
+
+
 # What is not in the result.
 
 
