@@ -31,6 +31,7 @@ class Host:
         connected: the log and the store are there; nothing was prepared or fed.
         ready: topics are there and fed; the workers start.
         begins: a worker starts, in this thread.
+        ends: that worker has ended, in whatever way.
         on_batch: a worker has committed a batch.
         failed: a worker of this application has ended by this error.
         overdue: a worker hangs, or does not end in its time.
@@ -48,6 +49,7 @@ class Host:
     connected: Callable[[Backends], None] = _nothing
     ready: Callable[[Backends], None] = _nothing
     begins: Callable[[Pulse], None] = _nothing
+    ends: Callable[[Pulse], None] = _nothing
     on_batch: Callable[[BatchReport], None] = _nothing
     failed: Callable[[tuple[str, BaseException]], None] = _nothing
     overdue: Callable[[ProcessorError], None] = end_process

@@ -20,6 +20,7 @@ def to_logging() -> None:
     >>> to_logging()
     >>> structlog.is_configured()
     True
+    >>> structlog.reset_defaults()
     """
     if structlog.is_configured():
         return

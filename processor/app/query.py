@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import math
 import os
-import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self, TypeAlias
 from uuid import uuid4
 
@@ -28,6 +27,7 @@ from processor.app import active
 from processor.app.health import Pulse
 from processor.app.host import Host
 from processor.app.run import run
+from processor.app.sigterm import told_to_end
 from processor.clock import SystemClock
 from processor.engine.running.rubbish import left_alone
 from processor.errors import ProcessorError, QueryError, ShutdownError
@@ -165,7 +165,7 @@ class Query:
                 remedy="call stop() here, and await_termination() in another thread",
             )
         try:
-            with _terminated():
+            with told_to_end():
                 ended = self._ended_within(timeout)
         except (KeyboardInterrupt, SystemExit):
             with suppress(ProcessorError):  # in `exception`, and in the log
@@ -252,8 +252,9 @@ class Query:
         self._own.add(threading.get_ident())
         asked = self._asked
         host = replace(
-            asked.host, line=_log_line, waits=self._waits, ready=self._runs, begins=self._begins,
-            on_batch=self._batch, failed=self._fails, overdue=_let_go, collector=left_alone,
+            asked.host, line=_log_line, waits=self._waits, ready=self._runs,
+            begins=self._begins, ends=self._ends, on_batch=self._batch, failed=self._fails,
+            overdue=_let_go, collector=left_alone,
         )  # fmt: skip
         state: State = "stopped"
         try:
@@ -295,6 +296,11 @@ class Query:
         with self._changed:
             self._own.add(threading.get_ident())
             self._pulses.append(pulse)
+
+    def _ends(self, pulse: Pulse) -> None:
+        with self._changed:
+            self._own.discard(threading.get_ident())
+            self._pulses = [one for one in self._pulses if one is not pulse]
 
     def _batch(self, report: BatchReport) -> None:
         with self._changed:
@@ -376,22 +382,3 @@ def _log_line(text: str) -> None:
 
 def _let_go(_: ProcessorError) -> None:
     """The process is the user's: a worker that hangs is left behind, and the query fails."""
-
-
-@contextmanager
-def _terminated() -> Iterator[None]:
-    """SIGTERM leaves the main thread by ``SystemExit``, if nobody else has asked for it."""
-    free = threading.current_thread() is threading.main_thread()
-    if not free or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield
-        return
-
-    def leave(number: int, frame: FrameType | None) -> NoReturn:
-        del number, frame
-        raise SystemExit(0)
-
-    signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)

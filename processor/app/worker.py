@@ -83,6 +83,7 @@ def run_worker(
         )  # fmt: skip
         pulse.worker, pulse.lookout = worker, lookout
         host.begins(pulse)
+        stack.callback(host.ends, pulse)
         ended = threading.Event()
         leave = Leave(stop, settings.shutdown_timeout.total_seconds(), host.overdue)
         watch = (worker, ended, clock, leave, lookout.tell)

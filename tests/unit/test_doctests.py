@@ -18,7 +18,17 @@ MODULES = sorted(
 MODULES += ["processor.private", "processor.slots", "processor.settings"]
 MODULES += [
     f"processor.app.{name}"
-    for name in ("active", "capture", "collect", "feed", "host", "journal", "query", "start")
+    for name in (
+        "active",
+        "capture",
+        "collect",
+        "feed",
+        "host",
+        "journal",
+        "query",
+        "sigterm",
+        "start",
+    )
 ]
 
 

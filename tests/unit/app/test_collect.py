@@ -8,6 +8,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import structlog
 
 import processor
 from processor import Csv, Json, Text, Topology, TopologyError, collect
@@ -22,7 +23,9 @@ ROOT = Path(__file__).parents[3]
 @pytest.fixture(autouse=True)
 def empty_place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    structlog.reset_defaults()
     yield
+    structlog.reset_defaults()
     assert processor.active() == ()
 
 

@@ -10,6 +10,7 @@ import threading
 
 import polars as pl
 import pytest
+import structlog
 
 import processor
 from processor import Json, Text, Topology
@@ -27,9 +28,11 @@ LIMIT_S = 60.0
 
 @pytest.fixture(autouse=True)
 def nothing_is_left(tmp_path, monkeypatch):
-    """A test in an empty place, whose queries are all stopped behind it."""
+    """A test in an empty place, whose queries are all stopped behind it; the log is not set up."""
     monkeypatch.chdir(tmp_path)
+    structlog.reset_defaults()
     yield
+    structlog.reset_defaults()
     left = processor.active()
     for query in left:
         query.stop()
