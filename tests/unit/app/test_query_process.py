@@ -121,6 +121,22 @@ def test_a_query_of_a_thread_that_outlives_the_main_one_is_stopped_too(tmp_path)
     assert "True" in found.stdout.splitlines()
 
 
+def test_a_worker_that_hangs_does_not_keep_the_interpreter(tmp_path):
+    text = (
+        "import threading, polars as pl\n"
+        "inside = threading.Event()\n"
+        "def hang(_):\n    inside.set()\n    threading.Event().wait()\n"
+        "stuck = Topology('stuck')\n"
+        "rows = stuck.read.kafka('in', format=Text())\n"
+        "rows.select(v=pl.col('value').map_elements(hang, return_dtype=pl.String))"
+        ".write.kafka('out')\n"
+        "query = stuck.start(feed={'in': ['a']}, shutdown_timeout='50ms')\n"
+        "inside.wait()\n"
+    )
+    found = done(tmp_path, text)
+    assert (found.returncode, found.stderr) == (0, "")
+
+
 def test_starting_working_and_ending_warn_of_nothing(tmp_path):
     found = done(tmp_path, START + WAIT + "query.stop()\n", "-W", "error")
     assert (found.returncode, found.stderr) == (0, "")
