@@ -124,7 +124,12 @@ class Threads:
         """Until all have ended; raises the first error of one of them."""
         each = self._settings.workers
         workers = [
-            threading.Thread(target=self._work, args=(part, number), daemon=True)
+            threading.Thread(
+                target=self._work,
+                args=(part, number),
+                name=f"{part.plan.app}-{number}",
+                daemon=True,
+            )  # fmt: skip
             for part in parts
             for number in range(part.index * each, (part.index + 1) * each)
         ]

@@ -289,6 +289,9 @@ def test_a_worker_that_does_not_stop_in_its_time_is_left_behind_and_the_process_
         assert query.status.state == "failed"
     finally:
         gate.set()
+        for thread in threading.enumerate():
+            if thread.name == "copy-0":
+                thread.join(LIMIT_S)
 
 
 # What start refuses.
@@ -393,6 +396,27 @@ def test_a_signal_stops_what_is_awaited_and_goes_on(number, kind):
         query.await_termination(LIMIT_S)
     thread.join(LIMIT_S)
     assert query.status.state == "stopped"
+
+
+def test_an_interrupt_while_it_starts_leaves_nothing_at_work():
+    entered, gate = threading.Event(), threading.Event()
+
+    def slow():
+        entered.set()
+        assert gate.wait(LIMIT_S)
+        yield {"n": 1}
+
+    def interrupt():
+        assert entered.wait(LIMIT_S)
+        os.kill(os.getpid(), signal.SIGINT)
+        gate.set()
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt):
+        copy().start(feed={"in": slow()})
+    thread.join(LIMIT_S)
+    assert processor.active() == ()
 
 
 def test_a_handler_of_the_program_s_own_hears_the_signal():
