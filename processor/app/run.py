@@ -129,7 +129,7 @@ class Threads:
                 args=(part, number),
                 name=f"{part.plan.app}-{number}",
                 daemon=True,
-            )  # fmt: skip
+            )
             for part in parts
             for number in range(part.index * each, (part.index + 1) * each)
         ]
