@@ -15,7 +15,21 @@ MODULES = sorted(
     for path in (ROOT / "processor" / room).rglob("*.py")
     if path.stem != "__init__"
 )
-MODULES += ["processor.private", "processor.slots"]
+MODULES += ["processor.private", "processor.slots", "processor.settings"]
+MODULES += [
+    f"processor.app.{name}"
+    for name in (
+        "active",
+        "capture",
+        "collect",
+        "feed",
+        "host",
+        "journal",
+        "query",
+        "sigterm",
+        "start",
+    )
+]
 
 
 @pytest.mark.parametrize("name", MODULES)
