@@ -27,6 +27,7 @@ PROBES = [
     Probe("killed", "How soon is a dead owner's transaction ended?", takeover.killed),
     Probe("left-alone", "And if nobody ends it?", takeover.left_alone),
     Probe("zombie", "What becomes of an owner that only stood still?", takeover.zombie),
+    Probe("nothing-open", "And with nothing open?", takeover.nothing_open),
     Probe("every-task", "What does fencing cost the owner's other tasks?", takeover.every_task),
     Probe("trimmed", "A topic for ever, trimmed by delete_records?", trimming.trimmed),
     Probe("trimmed-open", "Does a broker trim an open transaction?", trimming.past_open),
