@@ -57,7 +57,7 @@ class Bed:
     """
 
     def __init__(self, servers: str, stack: ExitStack, *, short: bool, broker=None) -> None:
-        self.servers, self.short, self.broker, self._stack = servers, short, broker, stack
+        self.servers, self.short, self.broker, self.stack = servers, short, broker, stack
         self.id = uuid4().hex[:8]
         self.log = self.logged()
 
@@ -67,7 +67,7 @@ class Bed:
             self.servers, extra, session_timeout_ms=SESSION_MS,
             transaction_timeout_ms=transaction_ms,
         )  # fmt: skip
-        self._stack.callback(log.close)
+        self.stack.callback(log.close)
         return log
 
     def name(self, of: str) -> str:
@@ -82,7 +82,7 @@ class Bed:
     def producer(self, name: str | None, log: KafkaLog | None = None, *, start: bool = True):
         """A producer of the processor that has its identity."""
         made = (log or self.log).producer(name and self.name(name))
-        self._stack.callback(made.close)
+        self.stack.callback(made.close)
         if start:
             made.start(LIMIT_S)
         return made
@@ -90,7 +90,7 @@ class Bed:
     def consumer(self, group: str, topic: str, instance: str = "a", log: KafkaLog | None = None):
         """A member of a group that has not polled yet."""
         made = (log or self.log).consumer(self.name(group), instance, [topic])
-        self._stack.callback(made.close, leave=False)
+        self.stack.callback(made.close, leave=False)
         return made
 
     def joined(self, group: str, topic: str, partitions: int, log: KafkaLog | None = None):

@@ -25,6 +25,7 @@ PROBES = [
     Probe("wide-times", "How long does one over 40 or 100 partitions take?", wide.times),
     Probe("large", "Do blocks of 512 KiB arrive?", wide.large),
     Probe("killed", "How soon is a dead owner's transaction ended?", takeover.killed),
+    Probe("killed-committed", "And if it had just committed?", takeover.committed),
     Probe("left-alone", "And if nobody ends it?", takeover.left_alone),
     Probe("zombie", "What becomes of an owner that only stood still?", takeover.zombie),
     Probe("nothing-open", "And with nothing open?", takeover.nothing_open),

@@ -67,7 +67,7 @@ class Owner:
             cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             preexec_fn=_die_with_parent(),  # noqa: PLW1509 - no other thread forks here
         )  # fmt: skip
-        bed._stack.callback(self.end)
+        bed.stack.callback(self.end)
         self.place = TopicPartition(self.topic, 0)
 
     def says(self) -> str:
@@ -179,6 +179,27 @@ def zombie(bed: Bed) -> Iterator[str]:
         f"taken from one that stands still in {1000 * took_s:.0f} ms; what it writes and commits "
         "then is refused, and holds nobody up"
     )
+
+
+def committed(bed: Bed) -> Iterator[str]:
+    """An owner that dies when its commit is taken: who takes its identity undoes nothing."""
+    for number in range(1 if bed.short else 10):
+        owner = Owner(bed, number, LONG_MS)
+        reader = bed.reader(owner.topic, 1, f"behind{number}")
+        same(owner.says(), "open", "the owner's transaction")
+        owner.process.stdin.write("go\n")
+        owner.process.stdin.flush()
+        same(owner.says(), "committed", "what becomes of the owner's commit")
+        owner.end()
+        bed.producer(owner.identity).close()
+        reader.sees(2)
+        same(reader.values, [b"dead", b"late"], "what is read")
+        same(
+            _position(bed, owner),
+            {TopicPartition(owner.source, 0): Committed(9, "dead")},
+            "the position",
+        )
+    yield "killed when its commit is answered: rows and positions are there after the taking"
 
 
 def nothing_open(bed: Bed) -> Iterator[str]:
