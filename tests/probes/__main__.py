@@ -1,6 +1,7 @@
 """``python -m tests.probes``: asks a real broker what stages rest on, and prints what was seen.
 
 Exits 1 when a broker does not behave as the design needs. Figures are of this machine: soft.
+Three times are the least, the median and the most.
 """
 
 from __future__ import annotations
