@@ -13,7 +13,8 @@ from processor.connectors.kafka import KafkaLog
 from processor.model.log import Output, TopicPartition
 
 SESSION_MS = 6_000
-TRANSACTION_MS = 6_000
+# Nothing ends a transaction but what a probe does.
+TRANSACTION_MS = 60_000
 LIMIT_S = 30.0
 
 

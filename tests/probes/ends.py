@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from processor.model.log import Extent, TopicPartition
 from tests.probes.bed import LIMIT_S, Bed, need, put, same, until
 
-HANGS_MS = 2_000
+# Long enough that a busy machine has looked meanwhile.
+HANGS_MS = 5_000
 
 
 def hanging(bed: Bed) -> Iterator[str]:

@@ -17,11 +17,19 @@ from processor.connectors.kafka.consumer import positions_of
 from processor.errors import FencedError
 from processor.model.log import Committed, TopicPartition
 from tests.integration.running import ROOT
-from tests.probes.bed import LIMIT_S, SESSION_MS, Bed, need, put, same, spread, until
+from tests.probes.bed import (
+    LIMIT_S,
+    SESSION_MS,
+    TRANSACTION_MS,
+    Bed,
+    need,
+    put,
+    same,
+    spread,
+    until,
+)
 from tests.services.process import _die_with_parent
 
-# Long enough that nothing but a taker ends it.
-LONG_MS = 60_000
 # The owner of a task, with rows and positions in a transaction that it never ends.
 OWNER = """
 import sys
@@ -87,7 +95,7 @@ def killed(bed: Bed) -> Iterator[str]:
     """The new owner takes the dead worker's identity: what lies behind is seen at once."""
     taking, seeing, position = [], [], []
     for number in range(1 if bed.short else 15):
-        owner = Owner(bed, number, LONG_MS)
+        owner = Owner(bed, number, TRANSACTION_MS)
         reader = bed.reader(owner.topic, 1, f"behind{number}")
         same(owner.says(), "open", "the owner's transaction")
         owner.end()
@@ -148,7 +156,7 @@ def left_alone(bed: Bed) -> Iterator[str]:
 
 def zombie(bed: Bed) -> Iterator[str]:
     """The owner only stood still: its commit is refused, and the identity can be taken again."""
-    owner = Owner(bed, 0, LONG_MS)
+    owner = Owner(bed, 0, TRANSACTION_MS)
     reader = bed.reader(owner.topic)
     same(owner.says(), "open", "the owner's transaction")
     owner.process.send_signal(signal.SIGSTOP)
@@ -184,7 +192,7 @@ def zombie(bed: Bed) -> Iterator[str]:
 def committed(bed: Bed) -> Iterator[str]:
     """An owner that dies when its commit is taken: who takes its identity undoes nothing."""
     for number in range(1 if bed.short else 10):
-        owner = Owner(bed, number, LONG_MS)
+        owner = Owner(bed, number, TRANSACTION_MS)
         reader = bed.reader(owner.topic, 1, f"behind{number}")
         same(owner.says(), "open", "the owner's transaction")
         owner.process.stdin.write("go\n")
