@@ -202,11 +202,11 @@ class KafkaLog:
         ]
         for name, answer in self._client().create_topics(wanted, request_timeout=REQUEST_S).items():
             try:
-                answer.result(REQUEST_S + 1)
-            except KafkaException as problem:
-                error = reason(problem)
+                answered(answer, f"creating topic {name}")
+            except LogError as problem:
+                error = reason(problem.__cause__) if problem.__cause__ is not None else None
                 if error is None or error.code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                    raise classify(problem, f"creating topic {name}") from problem
+                    raise
         retried(lambda: self._appeared(topics))
 
     def _appeared(self, topics: Iterable[str]) -> None:

@@ -250,6 +250,12 @@ def test_topics_are_made_with_the_settings_asked_for_and_those_that_exist_left_a
         log.create({"a": 1})
 
 
+def test_a_broker_that_is_silent_about_a_new_topic_may_be_asked_again(log):
+    log._admin = Admin(create_topics=lambda wanted, request_timeout: {"a": future(TimeoutError())})
+    with pytest.raises(RetriableError, match="creating topic a: no answer"):
+        log.create({"a": 1})
+
+
 def test_a_topic_that_does_not_appear_is_told(log, monkeypatch):
     monkeypatch.setattr(asking, "RETRY_S", 0)
     log._admin = Admin(
