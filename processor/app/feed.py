@@ -14,6 +14,7 @@ from typing import Final
 
 import polars as pl
 
+from processor.app.fed import FEEDER, Fed
 from processor.app.feed_format import check_file, check_records
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
@@ -26,8 +27,14 @@ from processor.plan import nodes
 _CHUNK: Final = 10_000
 
 
-def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
-    """Put a file's records into the topic; raises `SettingsError` for what cannot be fed."""
+def feed(
+    log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path, *, once: bool = False
+) -> bool:
+    """Put a file's records into the topic; raises `SettingsError` for what cannot be fed.
+
+    With ``once``, of a log that is kept, all of them or none, and never a second time: returns
+    whether they were put there now.
+    """
     source = _source(plans, topic, path)
     of_key = set() if source.key_format is None else set(source.key_format.columns or ())
     if not of_key <= set(getattr(source.key_format, "optional", ())):
@@ -72,16 +79,36 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path) -> None:
     keys: list[bytes | None] = []
     if keyed(source) and (many := many_rows(source.format)) is not None:
         values, keys = _by_key(many, values, source)
-    producer = log.producer(None)
-    producer.start(10)
+    note = Fed(log, topic, text) if once else None
+    if note is not None and note.known():
+        return False
+    _put(log, _outputs(topic, values, keys, source), note)
+    return True
+
+
+def _outputs(
+    topic: str, values: list[bytes], keys: list[bytes | None], source: nodes.Source
+) -> Iterator[Output]:
     for start in range(0, len(values), _CHUNK):
         part = values[start : start + _CHUNK]
         if keyed(source):
-            own = keys[start : start + _CHUNK] or _keys(part, source)
-            producer.produce(Output(topic, part, own))
+            yield Output(topic, part, keys[start : start + _CHUNK] or _keys(part, source))
         else:
-            producer.produce(Output(topic, part, partition=0))
+            yield Output(topic, part, partition=0)
+
+
+def _put(log: Log, outputs: Iterator[Output], note: Fed | None) -> None:
+    """Publish, with a note in one transaction."""
+    producer = log.producer(None if note is None else FEEDER)
+    producer.start(10)
+    if note is not None:
+        producer.begin()
+        producer.produce(note.output())
+    for output in outputs:
+        producer.produce(output)
     producer.flush(30)
+    if note is not None:
+        producer.commit(30)
     producer.close()
 
 

@@ -51,7 +51,8 @@ def run_here(
         jobs = app.patiently(settings, stop, prepare, range(settings.workers), apps=apps)
         if jobs is None:
             return
-        stack.enter_context(screen.Screen(used.log, plans, everything=show).shown())
+        kept = settings.data_dir is not None
+        stack.enter_context(screen.Screen(used.log, plans, everything=show, new=kept).shown())
         threads = _Threads(settings, used, stop)
         if not settings.until_caught_up:
             threads.run(jobs)
@@ -182,7 +183,12 @@ def _prepared(
     if settings.on_partitions_raised == "rebuild":
         _rebuild(used, plans, counts, settings)
     for topic, path in feed.items():
-        app.feed(used.log, plans, topic, Path(path))
+        once = settings.data_dir is not None
+        if not app.feed(used.log, plans, topic, Path(path), once=once):
+            log_lines.warning(
+                "a file is in the log already: it is not fed again", topic=topic, file=path,
+                remedy="leave --feed out; to feed it once more, begin in another --data-dir",
+            )  # fmt: skip
     return [
         Job(name, identity(plan), counts[plan.app], i)
         for i, (name, plan) in enumerate(zip(names, plans, strict=True))

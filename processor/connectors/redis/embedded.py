@@ -42,7 +42,8 @@ _SOCKET_PATH_MAX: Final = 100  # the system's limit is 104 to 108 bytes
 _FILES: Final = ("redis.lock", "redis.log", "appendonlydir")
 _REMEDY: Final = (
     "without --redis-url checkpoints are kept on this machine: give the URL of a Redis that runs "
-    "by itself (--redis-url, PROCESSOR_REDIS_URL), or set XDG_STATE_HOME to a directory of yours"
+    "by itself (--redis-url, PROCESSOR_REDIS_URL), or a directory of yours (--data-dir, or "
+    "XDG_STATE_HOME)"
 )
 
 # Asks the kernel for SIGTERM when the starting thread ends, then becomes the server, whose files
@@ -59,8 +60,14 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def state_directory() -> Path:
-    """Where checkpoints are kept that are to be there at the next run."""
+def state_directory(data_dir: Path | None = None) -> Path:
+    """Where checkpoints of a log in Kafka are kept that are to be there at the next run.
+
+    >>> state_directory(Path("/data"))
+    PosixPath('/data/kafka-checkpoints')
+    """
+    if data_dir is not None:
+        return data_dir / "kafka-checkpoints"
     home = os.environ.get("XDG_STATE_HOME")
     if home:
         return Path(home) / "processor"
