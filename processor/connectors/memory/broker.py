@@ -263,8 +263,8 @@ class Broker:
         with self.durably():
             for name in transaction.appended:
                 self.partition(name).finish(transaction, commit=commit)
-            for group, offsets in transaction.offsets.items():
-                self.groups[group].finish(transaction, commit=commit)
-                if commit:
-                    self.noted(group, offsets)
+            for group, offsets in transaction.offsets.items() if commit else ():
+                self.noted(group, offsets)
+        for group in transaction.offsets:
+            self.groups[group].finish(transaction, commit=commit)
         self.changed.notify_all()
