@@ -15,7 +15,9 @@ MODULES = sorted(
     for path in (ROOT / "processor" / room).rglob("*.py")
     if path.stem != "__init__"
 )
-MODULES += ["processor.private", "processor.slots"]
+MODULES += ["processor.private", "processor.slots", "processor.app.fed"]
+MODULES += [f"processor.connectors.sqlite.{name}" for name in ("blocks", "database", "log")]
+MODULES += ["processor.connectors.memory.records", "processor.connectors.redis.embedded"]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -157,12 +157,13 @@ def test_a_full_disk_ends_it_and_what_was_committed_is_there_afterwards(place):
     assert "make room" in caught.value.remedy
     # Memory is ahead of the disk now: nothing is told of it, nor built on it.
     for call in (
-        lambda: log.read("t"), lambda: log.feed("t", [b"x"]), lambda: producer.start(0),
+        lambda: log.read("t"), lambda: log.feed("t", [b"x"]),
         lambda: log.create({"u": 1}), lambda: log.trim(TP0, 2),
         lambda: log.reset("g", {TP0: Committed(5, "")}),
     ):  # fmt: skip
         with pytest.raises(LogError, match="database or disk is full"):
             call()
+    assert log.committed("g", "t", stable=False) == {}
     log.close()
     again = SqliteLog(place)
     assert len(values(again)) == 10
