@@ -42,7 +42,10 @@ CREATE TABLE positions (
     "offset" INTEGER NOT NULL, metadata TEXT NOT NULL, PRIMARY KEY ("group", topic, partition)
 );
 """
-_PLACE: Final = "name a directory of yours with --data-dir (PROCESSOR_DATA_DIR)"
+_PLACE: Final = (
+    "name a directory of yours with --data-dir (PROCESSOR_DATA_DIR) that is not there yet, or "
+    "empty, or that nobody else has rights in (chmod 700)"
+)
 _DAMAGED: Final = (
     "put a copy of the whole directory back, or begin anew in another one (--data-dir)"
 )
