@@ -149,9 +149,8 @@ def _store(settings: Settings, stack: ExitStack, retry_s: float) -> tuple[Store,
         config = {"appendfsync": "always"}
     server = stack.enter_context(EmbeddedRedis(directory, config=config))
     where = directory or "a temporary directory"
-    return RedisStore(
-        server.url, retry_s=retry_s
-    ), f"embedded Redis in {where} (no --redis-url given)"
+    store = RedisStore(server.url, retry_s=retry_s, ended=server.ended)
+    return store, f"embedded Redis in {where} (no --redis-url given)"
 
 
 def patiently(

@@ -101,6 +101,7 @@ class EmbeddedRedis:
         self._lock: int | None = None
         self._cleanup = contextlib.ExitStack()
         self._socket = Path()
+        self._place: Path | None = None
         self._pid = os.getpid()
 
     @property
@@ -126,6 +127,7 @@ class EmbeddedRedis:
     def _start(self) -> None:
         self._pid = os.getpid()
         directory = self._temporary() if self._given is None else _real(self._given)
+        self._place = directory
         with PrivateDirectory(directory, remedy=_REMEDY, tighten=True) as place:
             if place.tighten(_FILES) or place.tightened:
                 logger.warning(
@@ -188,12 +190,23 @@ class EmbeddedRedis:
                     return
                 ended = self._process is None or self._process.poll() is not None
                 if ended or clock.monotonic_s() >= deadline:
-                    lines = log.read_text(errors="replace").splitlines()[-5:]
-                    raise StoreError(
-                        "the embedded Redis " + ("ended at once" if ended else "did not start"),
-                        remedy=f"read {log}; its last lines:\n" + "\n".join(lines),
-                    )
+                    said = "ended at once" if ended else "did not start"
+                    raise StoreError(f"the embedded Redis {said}", remedy=_read(log))
                 time.sleep(0.01)
+
+    def ended(self) -> StoreError | None:
+        """What to say where the server has ended, though nobody told it to; else ``None``.
+
+        It ends when it can no longer write: on a full disk, or when somebody kills it.
+        """
+        if self._process is None or self._process.poll() is None:
+            return None
+        place = self._place or Path()
+        return StoreError(
+            f"the embedded Redis in {place} has ended by itself",
+            remedy="see that its disk has room, and start again: what was committed is there; "
+            + _read(place / "redis.log"),
+        )
 
     def _temporary(self, within: str | None = None) -> Path:
         try:
@@ -243,6 +256,15 @@ def _real(given: Path) -> Path:
     if given.is_symlink() and given.lstat().st_uid not in (0, os.geteuid()):
         raise SettingsError(f"{given} cannot be used: it is a link of another user", remedy=_REMEDY)
     return given.resolve()
+
+
+def _read(log: Path) -> str:
+    """The remedy that is in the server's own words."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()[-5:]
+    except OSError:
+        return f"{log} is gone"
+    return f"read {log}; its last lines:\n" + "\n".join(lines)
 
 
 def _take(directory: PrivateDirectory) -> int:

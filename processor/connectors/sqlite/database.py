@@ -51,7 +51,7 @@ _DAMAGED: Final = (
 )
 _REMEDIES: Final = {
     sqlite3.SQLITE_FULL: "make room on its disk and start again: what was committed is there",
-    sqlite3.SQLITE_IOERR: "see what is wrong with its disk, and start again",
+    sqlite3.SQLITE_IOERR: "see that its disk has room and is sound, and start again",
     sqlite3.SQLITE_READONLY: "see that the directory and its files can be written",
     sqlite3.SQLITE_CANTOPEN: "see that the directory and its files can be written",
     sqlite3.SQLITE_CORRUPT: _DAMAGED,

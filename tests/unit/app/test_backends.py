@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import psutil
 import pytest
 import structlog
 
 from processor import app
 from processor.connectors.redis.embedded import state_directory
 from processor.connectors.sqlite.log import SqliteLog
-from processor.errors import LogError, SettingsError
+from processor.errors import LogError, SettingsError, StoreAwayError, StoreError
 from processor.settings import load
 from tests.unit.others import mode
 
@@ -35,7 +36,7 @@ def test_a_data_directory_keeps_the_log_and_its_checkpoints_and_the_first_line_s
         used.log.create({"rides": 2})
         assert used.log_name == f"embedded, in {place} (no --bootstrap-servers given)"
         assert f"embedded Redis in {place / 'checkpoints'}" in used.line
-        assert used.store._client.config_get("appendfsync") == {"appendfsync": "always"}
+        assert used.store._redis.config_get("appendfsync") == {"appendfsync": "always"}
         assert {mode(path) for path in place.rglob("*") if path.is_dir()} == {0o700}
         files = {path for path in place.rglob("*") if path.is_file()}
         assert {mode(path) for path in files} == {0o600}
@@ -67,3 +68,15 @@ def test_with_kafka_the_directory_is_where_the_embedded_redis_keeps_its_data(tmp
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     assert state_directory(tmp_path / "data") == tmp_path / "data" / "kafka-checkpoints"
     assert state_directory() == tmp_path / "state" / "processor"
+
+
+def test_an_embedded_redis_that_has_ended_is_told_with_its_last_words_and_not_waited_for(tmp_path):
+    with app.backends(load(data_dir=tmp_path / "data"), running=True) as used:
+        (server,) = psutil.Process().children()
+        server.kill()
+        server.wait()
+        with pytest.raises(StoreError, match="has ended by itself") as caught:
+            used.store.ping()
+        assert not isinstance(caught.value, StoreAwayError)
+        assert "see that its disk has room" in caught.value.remedy
+        assert "Ready to accept connections" in caught.value.remedy

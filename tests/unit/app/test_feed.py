@@ -295,7 +295,7 @@ def test_a_kept_log_is_fed_a_file_once_and_another_one_too(tmp_path):
 
 
 def test_of_a_file_that_is_fed_once_there_is_all_or_nothing(tmp_path, monkeypatch):
-    monkeypatch.setattr("processor.app.feed._CHUNK", 2)
+    monkeypatch.setattr(sys.modules["processor.app.feed"], "_CHUNK", 2)
     log = SqliteLog(tmp_path / "data")
     log.create({"in": 1})
     path = tmp_path / "rows"
