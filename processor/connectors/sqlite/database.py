@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from processor.errors import LogError, ProcessorError, SettingsError
-from processor.private import PrivateDirectory
+from processor.private import PrivateDirectory, real
 
 FILE: Final = "log.sqlite"
 VERSION: Final = 1
@@ -24,6 +24,7 @@ _LOCK: Final = "lock"
 # "proc", by which a file that another program has made is told.
 _APPLICATION: Final = 0x70726F63
 _WAL_BYTES: Final = 64 * 1024 * 1024
+_BUSY_S: Final = 1.0
 _CACHE_KIB: Final = 16 * 1024
 
 _SCHEMA: Final = """
@@ -67,7 +68,7 @@ def holds_log(directory: Path) -> bool:
     >>> holds_log(Path("/none"))
     False
     """
-    return (directory / FILE).exists()
+    return FILE in _names(directory)
 
 
 class Database:
@@ -78,10 +79,11 @@ class Database:
     """
 
     def __init__(self, directory: Path) -> None:
+        directory = real(directory, remedy=_PLACE)
         self.path = directory / FILE
         self._failure: LogError | None = None
         self._inside = False
-        tighten = not directory.exists() or holds_log(directory) or not any(_names(directory))
+        tighten = holds_log(directory) or not _names(directory)
         with PrivateDirectory(directory, remedy=_PLACE, tighten=tighten) as place:
             self._lock = _take(place)
             try:
@@ -93,8 +95,12 @@ class Database:
                 raise
 
     def _opened(self, directory: Path) -> sqlite3.Connection:
-        db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        db = sqlite3.connect(
+            self.path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
+        )
         try:
+            # Nobody else is to look on, so there is no shared memory beside it.
+            db.execute("PRAGMA locking_mode = EXCLUSIVE")
             version = db.execute("PRAGMA user_version").fetchone()[0]
             application = db.execute("PRAGMA application_id").fetchone()[0]
             empty = not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
@@ -108,15 +114,15 @@ class Database:
                     f"{self.path} is of version {version}; this processor reads version {VERSION}",
                     remedy="run the processor that wrote it, or begin anew in another directory",
                 )
-            # Nobody else is to look on, so there is no shared memory beside it.
             for name, value in (
-                ("locking_mode", "EXCLUSIVE"), ("journal_mode", "WAL"), ("synchronous", "FULL"),
+                ("journal_mode", "WAL"), ("synchronous", "FULL"),
                 ("journal_size_limit", _WAL_BYTES), ("cache_size", -_CACHE_KIB),
             ):  # fmt: skip
                 db.execute(f"PRAGMA {name} = {value}")
             if empty:
                 _make(db)
-                _sync(directory)
+                for path in (directory, directory.parent):
+                    _sync(path)
         except sqlite3.Error as error:
             db.close()
             raise self._told(error) from None
@@ -221,11 +227,12 @@ def _names(directory: Path) -> list[str]:
 
 def _sync(directory: Path) -> None:
     """See that the directory has its new files after a loss of power too."""
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    with suppress(OSError):  # others' directories may not be ours to open
+        descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _take(place: PrivateDirectory) -> int:

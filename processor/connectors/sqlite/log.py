@@ -31,7 +31,7 @@ class SqliteLog(MemoryLog):
     ) -> None:
         clock = clock or SystemClock()
         super().__init__(clock, session_timeout_s)
-        self._database = Database(directory.absolute())
+        self._database = Database(directory)
         try:
             self._broker = SqliteBroker(self._database, clock, session_timeout_s)
         except BaseException:

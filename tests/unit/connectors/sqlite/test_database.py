@@ -17,7 +17,7 @@ from processor.connectors.sqlite.database import FILE, VERSION, holds_log
 from processor.connectors.sqlite.log import SqliteLog
 from processor.errors import LogError, SettingsError
 from processor.model.log import Committed, Membership, Output, TopicPartition
-from tests.unit.others import mode
+from tests.unit.others import anothers, mode
 
 TP0 = TopicPartition("t", 0)
 ROOT = Path(__file__).parents[4]
@@ -187,6 +187,27 @@ def test_a_log_that_is_closed_says_so_and_closes_twice(place):
     log.close()
     with pytest.raises(LogError, match="is closed"):
         log.read("t")
+
+
+def test_another_program_that_has_the_file_open_is_told(place):
+    other = sqlite3.connect(place / FILE, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(LogError, match="database is locked") as caught:
+        SqliteLog(place)
+    assert "end the program" in caught.value.remedy
+    other.close()
+    SqliteLog(place).close()
+
+
+def test_a_link_of_ones_own_is_followed_and_one_of_anothers_is_not(place, tmp_path, monkeypatch):
+    link = tmp_path / "link"
+    link.symlink_to(place)
+    log = SqliteLog(link)
+    assert len(values(log)) == 10
+    log.close()
+    anothers(link, monkeypatch)
+    with pytest.raises(SettingsError, match="a link of another user"):
+        SqliteLog(link)
 
 
 def test_whether_a_directory_holds_a_log_is_seen_without_opening_it(place, tmp_path):
