@@ -11,8 +11,12 @@ from contextlib import closing, suppress
 
 import psutil
 import pytest
+import structlog
 
+from processor import app
+from processor.cli import supervise
 from processor.connectors.sqlite.log import SqliteLog
+from processor.settings import load
 from tests.integration.running import ROOT, Run
 
 TOPOLOGY = """
@@ -218,3 +222,36 @@ def test_a_dead_letter_is_sent_again_once_and_the_log_keeps_that(shop):
     with closing(SqliteLog(one.place)) as log:
         sent = [m for m in log.read("orders") if m.value() == b"no json"]
         assert len(sent) == 2
+
+
+def test_demos_of_one_directory_do_not_meet(tmp_path):
+    for number in (1, 2):
+        done = subprocess.run(
+            [sys.executable, "-m", "processor", "demo", "--records", "500", "--output",
+             tmp_path / f"out-{number}", "--data-dir", tmp_path / "data"],
+            cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert "topics and applications of this run: demo-" in done.stdout
+    outputs = [sorted((tmp_path / f"out-{n}").iterdir()) for n in (1, 2)]
+    assert [path.name for path in outputs[0]] == [path.name for path in outputs[1]] != []
+    with closing(SqliteLog(tmp_path / "data")) as log:
+        assert len([name for name in log._broker.topics if name.endswith("-trips")]) == 2
+
+
+@pytest.mark.kafka
+def test_with_kafka_it_keeps_the_embedded_redis_alone(kafka, redis_server, tmp_path):
+    place = tmp_path / "data"
+    given = {"bootstrap_servers": kafka.bootstrap_servers, "data_dir": place}
+    with app.backends(load(**given)) as used:
+        assert used.store_name.startswith(f"embedded Redis in {place / 'kafka-checkpoints'}")
+    assert [path.name for path in place.iterdir()] == ["kafka-checkpoints"]
+    with supervise.embedded_redis(load(**given)) as shared:
+        assert shared.redis_url is not None
+        # What is for all workers is not looked for again by each.
+        assert shared.data_dir is None
+    with structlog.testing.capture_logs() as lines:
+        with app.backends(load(**given, redis_url=redis_server.url)):
+            pass
+        assert [line["event"] for line in lines] == [
+            "the data directory is not used: neither the log nor Redis is embedded"
+        ]
