@@ -10,7 +10,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
@@ -103,7 +103,7 @@ class Database:
             db.execute("PRAGMA locking_mode = EXCLUSIVE")
             version = db.execute("PRAGMA user_version").fetchone()[0]
             application = db.execute("PRAGMA application_id").fetchone()[0]
-            empty = not db.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+            empty = not db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
             if not empty and application != _APPLICATION:
                 raise SettingsError(
                     f"{self.path} is no log of the processor's: another program made it",
@@ -154,7 +154,9 @@ class Database:
         finally:
             self._inside = False
 
-    def execute(self, statement: str, values: Sequence[Any] = ()) -> sqlite3.Cursor:
+    def execute(
+        self, statement: str, values: Sequence[Any] | Mapping[str, Any] = ()
+    ) -> sqlite3.Cursor:
         """Run one statement; raises `LogError`, then and ever after, where that cannot be."""
         self._check()
         try:

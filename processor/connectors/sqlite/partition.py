@@ -23,10 +23,10 @@ _INSERT: Final = f"INSERT INTO blocks ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, 
 # From the block that holds the position, wherever that begins, up to an end.
 _READ: Final = (
     f"SELECT {_COLUMNS} FROM blocks "  # noqa: S608 - the names are our own
-    "WHERE id >= coalesce((SELECT max(id) FROM blocks WHERE id BETWEEN ?1 AND ?2), ?2) "
-    "AND id < ?3 AND aborted <= ?4 AND newest_ms >= ?5 ORDER BY id"
+    "WHERE id >= coalesce((SELECT max(id) FROM blocks WHERE id BETWEEN :base AND :at), :at) "
+    "AND id < :end AND aborted <= :aborted AND newest_ms >= :ms ORDER BY id"
 )
-_TRIM: Final = "DELETE FROM blocks WHERE id >= ?1 AND id < ?2 AND id + records <= ?2"
+_TRIM: Final = "DELETE FROM blocks WHERE id >= :base AND id < :low AND id + records <= :low"
 _EVER: Final = -(1 << 62)
 
 
@@ -129,7 +129,10 @@ class SqlitePartition(PartitionLog):
         self, position: int, end: int, *, committed: bool, ms: int
     ) -> Generator[_Run, None, None]:
         base = self._base
-        asked = (base, base + position, base + end, not committed, ms)
+        asked = {
+            "base": base, "at": base + position, "end": base + end,
+            "aborted": not committed, "ms": ms,
+        }  # fmt: skip
         with closing(self._database.execute(_READ, asked)) as rows:
             for row in self._database.rows(rows):
                 block = Block(*row)
@@ -158,5 +161,5 @@ class SqlitePartition(PartitionLog):
     def trim(self, low: int) -> None:
         """Forget what is below ``low``; the file does not shrink, what comes takes the room."""
         self.low = min(max(low, self.low), self._end)
-        self._database.execute(_TRIM, (self._base, self._base + self.low))
+        self._database.execute(_TRIM, {"base": self._base, "low": self._base + self.low})
         self._note()

@@ -123,14 +123,14 @@ def test_it_is_the_log_in_memory_whatever_is_done(tmp_path, monkeypatch, seed, b
     memory, disk = MemoryLog(clock), SqliteLog(tmp_path / "data", clock)
     for log in (memory, disk):
         log.create({"t": 2})
-    if bytes_read != partition.BYTES_READ:  # a reading then ends sooner, and is gone on with
-        monkeypatch.setattr(partition, "BYTES_READ", bytes_read)
-        monkeypatch.setattr("tests.unit.connectors.sqlite.test_partition.same", lasting)
+    # A reading of fewer bytes ends sooner, and is gone on with.
+    check = same if bytes_read == partition.BYTES_READ else lasting
+    monkeypatch.setattr(partition, "BYTES_READ", bytes_read)
     writer = Writer(seed, memory, disk)
     for number in range(120):
         writer.step()
         if number % 6 == 0:
-            same(memory, disk, writer.random)
+            check(memory, disk, writer.random)
     disk.close()
 
 
