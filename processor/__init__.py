@@ -22,7 +22,12 @@ _HOME = {
     "Registry": "processor.formats.registry",
     "Text": "processor.formats.text",
     "ProcessorError": "processor.errors",
+    "Query": "processor.app.query",
+    "QueryError": "processor.errors",
     "TopologyError": "processor.errors",
+    "active": "processor.app.active",
+    "collect": "processor.app.collect",
+    "start": "processor.app.start",
 }
 
 __all__ = [
@@ -37,12 +42,17 @@ __all__ = [
     "JsonSchema",
     "ProcessorError",
     "Protobuf",
+    "Query",
+    "QueryError",
     "Registered",
     "Registry",
     "Text",
     "Topology",
     "TopologyError",
+    "active",
+    "collect",
     "functions",
+    "start",
 ]
 
 

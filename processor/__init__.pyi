@@ -1,7 +1,12 @@
 from processor.api import functions as functions
 from processor.api.frame import Frame as Frame
 from processor.api.topology import Topology as Topology
+from processor.app.active import active as active
+from processor.app.collect import collect as collect
+from processor.app.query import Query as Query
+from processor.app.start import start as start
 from processor.errors import ProcessorError as ProcessorError
+from processor.errors import QueryError as QueryError
 from processor.errors import TopologyError as TopologyError
 from processor.formats.arrow import Arrow as Arrow
 from processor.formats.avro.declared import Avro as Avro

@@ -9,6 +9,7 @@
     ├── StateError
     │   ├── StateLostError          the committed offset names a checkpoint that is not there
     │   └── StateMismatchError      the checkpoint belongs to another topology or partition count
+    ├── QueryError                  a query has ended by another of these: its cause
     ├── ShutdownError               a worker was told to stop, and did not within its time
     ├── InputLostError              the committed offset is no longer in the log
     ├── InputReplacedError          the input topic was deleted and made anew
@@ -90,6 +91,16 @@ class StateMismatchError(StateError):
     """The checkpoint was written by another topology, format or partition count."""
 
     code = "state_mismatch"
+
+
+class QueryError(ProcessorError):
+    """A query has ended by an error: ``__cause__`` is it, ``topology`` the application."""
+
+    code = "query"
+
+    def __init__(self, message: str, *, remedy: str = "", topology: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.topology = topology
 
 
 class ShutdownError(ProcessorError):

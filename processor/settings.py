@@ -20,9 +20,9 @@ import os
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, TypedDict
 
 import orjson
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError
@@ -47,6 +47,41 @@ _OTHERS: Final = frozenset(
     {"CONFIG", "CRASH_AT", "ARCHITECTURE", "ARCHITEW6432", "IDENTIFIER", "LEVEL", "REVISION"}
 )
 _OF_TESTS: Final = "TEST_"
+
+
+class Given(TypedDict, total=False):
+    """The settings that a call in Python takes by keyword, as `processor run` has them as options.
+
+    >>> sorted(Settings.model_fields.keys() - Given.__annotations__.keys())
+    ['log_format', 'log_level']
+    """
+
+    config: Path | str | None
+    bootstrap_servers: str | None
+    redis_url: str | None
+    schema_registry_url: str | None
+    data_dir: Path | str | None
+    interval: str | float | timedelta
+    guarantee: Literal["exactly-once", "at-least-once"]
+    workers: int
+    until_caught_up: bool
+    create_topics: bool | int
+    set: Mapping[str, object]
+    metrics_port: int | None
+    metrics_host: str
+    batch_records_max: int | None
+    batch_bytes_max: int
+    from_: str | datetime
+    on_checkpoint_loss: Literal["stop", "replay", "changelog"]
+    allow_dropped_state: bool
+    on_partitions_raised: Literal["stop", "rebuild"]
+    instance: str | None
+    kafka: Mapping[str, object]
+    schema_registry: Mapping[str, object]
+    session_timeout: str | float | timedelta
+    transaction_timeout: str | float | timedelta
+    give_up_after: str | float | timedelta
+    shutdown_timeout: str | float | timedelta
 
 
 class Settings(BaseSettings):
@@ -101,12 +136,13 @@ class Settings(BaseSettings):
         return (init_settings,)
 
 
-def load(config: Path | None = None, **cli: object) -> Settings:
+def load(config: Path | None = None, *, python: bool = False, **cli: object) -> Settings:
     """Read the settings: options given here, then ``PROCESSOR_*``, then the file.
 
     ``config`` names the file; else ``PROCESSOR_CONFIG`` does; else ``processor.toml`` is read where
-    there is one. An option that is ``None`` was not given. Raises `SettingsError` with one line for
-    each fault.
+    there is one. An option that is ``None`` was not given. With ``python`` the options are
+    arguments of a call, and faults name them so. Raises `SettingsError` with one line for each
+    fault.
 
     >>> load(workers=4, set={"window": "5 minutes"}).set
     {'window': '5 minutes'}
@@ -117,10 +153,11 @@ def load(config: Path | None = None, **cli: object) -> Settings:
     _conceal(given)
     merged: dict[str, Any] = {}
     origins: dict[str, str] = {}
+    own = _argument if python else _option
     for layer, origin in (
         (file, lambda path: f"{name}: {_written(path)}"),
         (_environment(), _variable),
-        (given, _option),
+        (given, own),
     ):
         for field, value in layer.items():
             if field in _TABLES and isinstance(value, Mapping):
@@ -134,9 +171,10 @@ def load(config: Path | None = None, **cli: object) -> Settings:
     try:
         settings = Settings(**merged)
     except ValidationError as error:
-        faults = [_fault(fault, merged, origins) for fault in error.errors()] + faults
+        faults = [_fault(fault, merged, origins, own) for fault in error.errors()] + faults
     if faults:
-        raise SettingsError("\n".join(faults), remedy=_remedy(faults, origins.values()))
+        remedy = _remedy(faults, origins.values())
+        raise SettingsError("\n".join(faults), remedy=_in_python(remedy) if python else remedy)
     return settings
 
 
@@ -304,13 +342,20 @@ def _table_key(field: str, key: str) -> str:
     return key.replace("-", "_") if field == "set" else key.lower().replace("_", ".")
 
 
-def _fault(fault: Any, merged: Mapping[str, Any], origins: Mapping[str, str]) -> str:
+def _fault(
+    fault: Any,
+    merged: Mapping[str, Any],
+    origins: Mapping[str, str],
+    option: Callable[[str], str],
+) -> str:
     """One line: where it stands, what stands there, what is right."""
     field, *rest = (str(part) for part in fault["loc"])
     if fault["type"] == "extra_forbidden":
-        return f"{_option(field)}: there is no such setting{_nearest(field, Settings.model_fields)}"
+        known = dict.fromkeys(Settings.model_fields)
+        near = _nearest(field, known, str if option is _argument else None)
+        return f"{option(field)}: there is no such setting{near}"
     path = ".".join([field, *rest])
-    where = origins.get(path) or origins.get(field) or _option(field)
+    where = origins.get(path) or origins.get(field) or option(field)
     value = merged.get(field)
     shown = "" if field in (*_TABLES, "redis_url", "schema_registry_url") else f" = {value!r}"
     message = str(fault["msg"]).removeprefix("Value error, ")
@@ -335,6 +380,15 @@ def _option(path: str) -> str:
     field, _, key = path.partition(".")
     option = "--" + _written(field).replace("_", "-")
     return f"{option} {key}" if key else option
+
+
+def _argument(path: str) -> str:
+    field, _, key = path.partition(".")
+    return f"{field}[{key!r}]" if key else field
+
+
+def _in_python(remedy: str) -> str:
+    return remedy.replace("`processor run --help` lists them all", "docs/settings.md has them all")
 
 
 def _variable(path: str) -> str:

@@ -12,6 +12,7 @@ import polars as pl
 from processor.api import arguments, ways
 from processor.api.frame import Frame
 from processor.api.location import caller
+from processor.api.running import Runnable
 from processor.errors import TopologyError
 from processor.formats.base import Format
 from processor.plan import nodes
@@ -26,7 +27,7 @@ _WHERE: Final = "`processor run --bootstrap-servers` says where Kafka is"
 _FORMAT: Final = 'format=Json({"user": pl.String}) has the columns and their types'
 
 
-class Topology:
+class Topology(Runnable):
     """One application: it reads a topic, transforms, and writes topics.
 
     Args:
@@ -209,7 +210,7 @@ class Reader:
             raise ways.missing("read", name, ways.READER, ways.public(Reader))
 
 
-class Definition:
+class Definition(Runnable):
     """A topology with parameters.
 
     >>> from processor import Text

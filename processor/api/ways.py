@@ -16,9 +16,12 @@ class NoSuchError(TopologyError, AttributeError):
 
 _ONE_INPUT: Final = "a topology reads one topic: join before it, and write the result to a topic"
 _ROWS: Final = "one row stays one row: let the producer write a record for each element"
-_LOOK: Final = "nothing is computed here: frame.write.console(), then `processor run`"
+_LOOK: Final = (
+    "nothing is computed here: end it in frame.write.console(), and then `processor run`, or "
+    "topology.collect(feed=...)"
+)
 _COLUMNS: Final = "with_columns(name=expression)"
-_STARTS: Final = "a topology is a description: `processor run my_module` starts it"
+_STARTS: Final = "a topology is what starts: topology.start(), or `processor run my_module`"
 _SELECT: Final = 'select("a", "b") names those that stay'
 _ORDER: Final = "rows keep the order of their records; there is no other"
 _ONCE: Final = 'count them in state: group_by("key").agg(n=F.count())'
@@ -133,12 +136,27 @@ AGGREGATE: Final[Mapping[str, str]] = {
                     'compute with the result: agg(s=F.sum("a")).with_columns(y=pl.col("s") / 2)'),
 }  # fmt: skip
 TOPOLOGY: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("run", "start", "execute", "awaitTermination", "main", "stop"), _STARTS),
+    **dict.fromkeys(("run", "execute", "awaitTermination", "main", "stop"), _STARTS),
     **dict.fromkeys(("readStream", "stream", "source", "topic", "input", "from_", "dataframe"),
                     _ONLY_FROM),
     **dict.fromkeys(("write", "sink", "output", "to"),
                     'a frame is written: frame.write.kafka("topic")'),
     **dict.fromkeys(("table", "sql", "agent"), _ONLY_FROM),
+}  # fmt: skip
+_ENDS: Final = "start(until_caught_up=True) works through what is there, and ends"
+_DESCRIBE: Final = "`processor describe my_module` prints the plan"
+QUERY: Final[Mapping[str, str]] = {
+    "isActive": "is_active",
+    "lastProgress": "last_progress",
+    "recentProgress": "recent_progress",
+    "awaitTermination": "await_termination(timeout), in seconds",
+    **dict.fromkeys(("processAllAvailable", "process_all_available"), _ENDS),
+    **dict.fromkeys(("id", "app"), "name; run_id is another one for each start"),
+    "runId": "run_id",
+    "explain": _DESCRIBE,
+    **dict.fromkeys(("join", "wait", "result"), "await_termination(timeout)"),
+    **dict.fromkeys(("close", "cancel", "terminate", "shutdown", "kill"), "stop()"),
+    **dict.fromkeys(("error", "failure"), "exception"),
 }  # fmt: skip
 FUNCTIONS: Final[Mapping[str, str]] = {
     **{name: f"pl.{name}" for name in ("col", "lit", "when", "struct", "concat_str", "coalesce")},

@@ -2,7 +2,10 @@
 
 from processor.app.backends import Backends, backends, patiently, reading
 from processor.app.feed import feed
+from processor.app.host import Host
+from processor.app.preparing import looked_at, prepared
 from processor.app.registries import connect_registries, prepare_schemas, schema_findings
+from processor.app.run import connected, run
 from processor.app.topics import PARTITIONS, ends_of, prepare_topics, topics_of
 from processor.app.topologies import (
     is_there,
@@ -16,20 +19,25 @@ from processor.app.worker import crash_probe, options_of, run_worker
 __all__ = [
     "PARTITIONS",
     "Backends",
+    "Host",
     "backends",
     "connect_registries",
+    "connected",
     "crash_probe",
     "ends_of",
     "feed",
     "is_there",
     "load_topologies",
     "load_topology",
+    "looked_at",
     "options_of",
     "parameters_of",
     "patiently",
     "prepare_schemas",
     "prepare_topics",
+    "prepared",
     "reading",
+    "run",
     "run_worker",
     "schema_findings",
     "taken",

@@ -160,12 +160,13 @@ def patiently(
     numbers: Sequence[int] = (0,),
     *,
     apps: Sequence[str],
+    waits: Callable[[ProcessorError], None] = lambda _: None,
 ) -> Answer | None:
     """What is made of a log, a store and a registry, tried again while one of them is away.
 
     Meanwhile the probes of the workers of these ``numbers`` are answered; the lines of the log name
-    them and the topologies ``apps``. ``None`` when told to stop before; raises what was in the way
-    when that has lasted for ``give_up_after``.
+    them and the topologies ``apps``, and ``waits`` hears of what is away. ``None`` when told to
+    stop before; raises what was in the way when that has lasted for ``give_up_after``.
     """
     who = {
         "topology": ", ".join(apps),
@@ -184,7 +185,8 @@ def patiently(
     )
     try:
         with probes(settings, numbers) as waiting:
-            answer = tries.copy(before_sleep=partial(_tell_try, waiting, told))(make)
+            tell = partial(_tell_try, waiting, waits, told)
+            answer = tries.copy(before_sleep=tell)(make)
     except _AWAY as error:
         if stop.is_set():
             return None
@@ -197,11 +199,17 @@ def patiently(
     return answer
 
 
-def _tell_try(waiting: Probes, who: Mapping[str, object], state: tenacity.RetryCallState) -> None:
+def _tell_try(
+    waiting: Probes,
+    waits: Callable[[ProcessorError], None],
+    who: Mapping[str, object],
+    state: tenacity.RetryCallState,
+) -> None:
     problem = state.outcome.exception() if state.outcome else None
     if isinstance(problem, ProcessorError):
         waiting.wait(problem)
         tell_wait(problem, state.upcoming_sleep, **who)
+        waits(problem)
 
 
 def tell_wait(error: ProcessorError, pause_s: float, **who: object) -> None:

@@ -1,15 +1,17 @@
-"""Which files a log that is kept on disk was fed: each once, whoever is killed meanwhile.
+"""What a log that is kept on disk was fed: each file once, whoever is killed meanwhile.
 
 ::
 
-    processor-fed:   {topic, its id, digest of the file} …     in the transaction of its records
+    processor-fed:   {topic, its id, digest of the records} …     in the transaction of its records
 
-A file is known by what is in it. A topic that was made anew has another id, and is fed anew.
+A file, or values of Python, are known by the records that they make. A topic that was made anew
+has another id, and is fed anew.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import Final
 
 import orjson
@@ -27,18 +29,22 @@ class Fed:
     Args:
         log: where the topic is.
         topic: which the file is for.
-        text: what is in the file.
+        values: the records' values.
 
     >>> from processor.connectors.memory.log import MemoryLog
     >>> log = MemoryLog(); log.create({"rides": 1})
-    >>> Fed(log, "rides", b"a line").known()
+    >>> Fed(log, "rides", [b"a line"]).known()
     False
     """
 
-    def __init__(self, log: Log, topic: str, text: bytes) -> None:
+    def __init__(self, log: Log, topic: str, values: Sequence[bytes]) -> None:
         self._log = log
-        digest = hashlib.sha256(text).hexdigest()
-        told = {"topic": topic, "id": log.identity(topic)(), "sha256": digest}
+        digest = hashlib.sha256()
+        for value in values:
+            digest.update(b"%d:" % len(value))
+            digest.update(value)
+        identity = log.identity(topic)()
+        told = {"topic": topic, "id": identity, "sha256": digest.hexdigest()}
         self._note: bytes = orjson.dumps(told)
 
     def known(self) -> bool:

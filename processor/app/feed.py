@@ -8,19 +8,30 @@ the order of the file.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
+import orjson
 import polars as pl
 
+from processor.api.running import Feed, Value, Values
 from processor.app.fed import FEEDER, Fed
 from processor.app.feed_format import check_file, check_records
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
-from processor.formats.base import MARK, ManyRows, SchemaFormat, headed, many_rows, shown
+from processor.formats.base import (
+    MARK,
+    Format,
+    ManyRows,
+    SchemaFormat,
+    headed,
+    many_rows,
+    shown,
+)
 from processor.formats.csv import Csv
 from processor.formats.registered import Registered
+from processor.formats.text import Text
 from processor.model.log import Output
 from processor.plan import nodes
 
@@ -28,60 +39,33 @@ _CHUNK: Final = 10_000
 
 
 def feed(
-    log: Log, plans: Sequence[nodes.Plan], topic: str, path: Path, *, once: bool = False
+    log: Log, plans: Sequence[nodes.Plan], topic: str, given: Feed, *, once: bool = False
 ) -> bool:
-    """Put a file's records into the topic; raises `SettingsError` for what cannot be fed.
+    """Put records into the topic: those of a file, or values.
 
     With ``once``, of a log that is kept, all of them or none, and never a second time: returns
-    whether they were put there now.
+    whether they were put there now. Raises `SettingsError` for what cannot be fed.
     """
-    source = _source(plans, topic, path)
-    of_key = set() if source.key_format is None else set(source.key_format.columns or ())
-    if not of_key <= set(getattr(source.key_format, "optional", ())):
-        raise SettingsError(
-            f"--feed {topic}={path}: at {source.at} the records' keys are read as "
-            f"{', '.join(source.of_key())}, and a file has values alone",
-            remedy="make the key's columns optional, or write the topic with its keys",
-        )
-    if source.key is not None and source.key in source.partitioned_by:
-        raise SettingsError(
-            f"--feed {topic}={path}: at {source.at} the topic is keyed by its records' own keys "
-            f"({source.key}), and a file has values alone",
-            remedy="write the topic with its keys, as TestDriver.feed(..., key=...) does in a test",
-        )
-    having = headed(source.format)
-    if having is not None and having.reads_headers:
-        raise SettingsError(
-            f"--feed {topic}={path}: at {source.at} a part of each record is in its headers, and a "
-            "file has values alone",
-            remedy='feed whole events: mode="structured"',
-        )
+    told = _told(topic, given)
+    source = _source(plans, topic, told)
+    _check_keys(source, told)
     try:
-        text = path.read_bytes()
-    except OSError as error:
+        values = _values(source, given, told)
+        note = Fed(log, topic, values) if once else None
+        if isinstance(source.format, Registered) and isinstance(given, str | Path):
+            values = source.format.fed(values)
+    except (ValueError, TypeError) as error:
         raise SettingsError(
-            f"--feed {topic}={path}: {error.strerror}", remedy="name a file that can be read"
+            f"{told}: {error}",
+            remedy="give a file of the format that the topology reads it in"
+            if isinstance(given, str | Path)
+            else "give a list of text, bytes or rows as {column: cell}, or a frame",
         ) from error
-    try:
-        form = source.format
-        inner = form.format if isinstance(form, Registered) else form
-        what = f"--feed {topic}={path}"
-        check_file(text, inner, what)
-        values = _without_header(list(records(text, inner)), inner, topic, path)
-        check_records(values, inner, what, source.at)
-        if isinstance(form, Registered):
-            values = form.fed(values)
-    except ValueError as error:
-        raise SettingsError(
-            f"--feed {topic}={path}: {error}",
-            remedy="give a file of the format that the topology reads it in",
-        ) from error
+    if note is not None and note.known():
+        return False
     keys: list[bytes | None] = []
     if keyed(source) and (many := many_rows(source.format)) is not None:
         values, keys = _by_key(many, values, source)
-    note = Fed(log, topic, text) if once else None
-    if note is not None and note.known():
-        return False
     _put(log, _outputs(topic, values, keys, source), note)
     return True
 
@@ -110,6 +94,88 @@ def _put(log: Log, outputs: Iterator[Output], note: Fed | None) -> None:
     if note is not None:
         producer.commit(30)
     producer.close()
+
+
+def _told(topic: str, given: Feed) -> str:
+    """What is fed, as it was given: a file, or values in Python."""
+    return (
+        f"--feed {topic}={given}" if isinstance(given, str | Path) else f"feed={{{topic!r}: ...}}"
+    )
+
+
+def _check_keys(source: nodes.Source, told: str) -> None:
+    """Raise `SettingsError` where a record takes more than a value."""
+    of_key = set() if source.key_format is None else set(source.key_format.columns or ())
+    if not of_key <= set(getattr(source.key_format, "optional", ())):
+        raise SettingsError(
+            f"{told}: at {source.at} the records' keys are read as "
+            f"{', '.join(source.of_key())}, and a file has values alone",
+            remedy="make the key's columns optional, or write the topic with its keys",
+        )
+    if source.key is not None and source.key in source.partitioned_by:
+        raise SettingsError(
+            f"{told}: at {source.at} the topic is keyed by its records' own keys "
+            f"({source.key}), and a file has values alone",
+            remedy="write the topic with its keys, as TestDriver.feed(..., key=...) does in a test",
+        )
+    having = headed(source.format)
+    if having is not None and having.reads_headers:
+        raise SettingsError(
+            f"{told}: at {source.at} a part of each record is in its headers, and a "
+            "file has values alone",
+            remedy='feed whole events: mode="structured"',
+        )
+
+
+def _values(source: nodes.Source, given: Feed, told: str) -> list[bytes]:
+    """The records' values; raises `ValueError` or `TypeError` for what cannot be written."""
+    form = source.format
+    if not isinstance(given, str | Path):
+        return encoded(form, given)
+    path = Path(given)
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(
+            f"{told}: {error.strerror}", remedy="name a file that can be read"
+        ) from error
+    inner = form.format if isinstance(form, Registered) else form
+    check_file(text, inner, told)
+    values = _without_header(list(records(text, inner)), inner, told)
+    check_records(values, inner, told, source.at)
+    return values
+
+
+def encoded(form: Format, given: Values) -> list[bytes]:
+    """Values as a producer of the topic writes them: text and bytes as they are, rows encoded.
+
+    Raises `ValueError` or `TypeError` for what the format cannot write.
+
+    >>> encoded(Csv({"n": pl.Int64, "s": pl.String}), ["1,a", {"n": 2, "s": "b"}])
+    [b'1,a', b'2,b']
+    """
+    rows = given.rows(named=True) if isinstance(given, pl.DataFrame) else given
+    return [_encoded(form, row) for row in rows]
+
+
+def _encoded(form: Format, row: Value) -> bytes:
+    if isinstance(row, bytes):
+        return row
+    if isinstance(row, str):
+        return row.encode()
+    if isinstance(form, SchemaFormat):
+        return form.records([row])[0]
+    if isinstance(form, Csv | Text) and form.columns and isinstance(row, Mapping):
+        if other := sorted(row.keys() - form.columns.keys()):
+            raise ValueError(f"no column is called {other[0]!r}, but {', '.join(form.columns)}")
+        try:
+            frame = pl.DataFrame([dict(row)], schema=dict(form.columns))
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(str(error)) from error
+        return form.encode(frame)[0] or b""
+    if not isinstance(row, Mapping):
+        raise TypeError(f"{shown(row)} is no record")
+    return orjson.dumps(row)
 
 
 def keyed(source: nodes.Source) -> bool:
@@ -145,14 +211,14 @@ def records(text: bytes, form: object) -> Iterator[bytes]:
         at += taken
 
 
-def _without_header(values: list[bytes], form: object, topic: str, path: Path) -> list[bytes]:
+def _without_header(values: list[bytes], form: object, told: str) -> list[bytes]:
     """The records behind the line of names that a file of such a format begins with."""
     if not isinstance(form, Csv) or not form.header or not values:
         return values
     if form.decode(values[:1]).passed:
         return values[1:]
     raise SettingsError(
-        f"--feed {topic}={path}: the file begins with {shown(values[0].decode(errors='replace'))}, "
+        f"{told}: the file begins with {shown(values[0].decode(errors='replace'))}, "
         f"which is not the header {form.separator.join(form.columns)!r} that its format tells of",
         remedy="correct the file's first line, or leave header=True out of the format",
     )
@@ -173,19 +239,19 @@ def _without_end(line: bytes) -> bytes:
     return line.removesuffix(b"\n").removesuffix(b"\r")
 
 
-def _source(plans: Sequence[nodes.Plan], topic: str, path: Path) -> nodes.Source:
+def _source(plans: Sequence[nodes.Plan], topic: str, told: str) -> nodes.Source:
     sources = [plan.source() for plan in plans if plan.source().topic == topic]
     if not sources:
         inputs = ", ".join(dict.fromkeys(plan.source().topic for plan in plans))
         raise SettingsError(
-            f"--feed {topic}={path}: no topology that is run reads {topic!r}",
+            f"{told}: no topology that is run reads {topic!r}",
             remedy=f"they read {inputs}",
         )
     keyed = [source for source in sources if source.partitioned_by]
     for other in keyed[1:]:
         if other.partitioned_by != keyed[0].partitioned_by:
             raise SettingsError(
-                f"--feed {topic}={path}: {topic!r} is partitioned by "
+                f"{told}: {topic!r} is partitioned by "
                 f"{', '.join(keyed[0].partitioned_by)} at {keyed[0].at} and by "
                 f"{', '.join(other.partitioned_by)} at {other.at}",
                 remedy="a topic has one key: run the topologies by themselves",

@@ -14,7 +14,7 @@ from processor import telling
 from processor.app.lookout import BOUND_S, Lookout
 from processor.clock import Clock
 from processor.engine.running.worker import Worker
-from processor.errors import ShutdownError
+from processor.errors import ProcessorError, ShutdownError
 from processor.metrics.catalogue import Metrics
 from processor.metrics.standing import Health, Standing
 from processor.settings import Settings
@@ -111,12 +111,19 @@ class Pulse:
         )  # fmt: skip
 
 
+def end_process(error: ProcessorError) -> None:
+    """End the process, which is the worker's own, by name."""
+    telling.error(error)
+    os._exit(2)
+
+
 @dataclass(frozen=True, slots=True)
 class Leave:
-    """How long a worker may take to stop once ``asked`` is set."""
+    """How long a worker may take to stop once ``asked`` is set, and what ends one that hangs."""
 
     asked: threading.Event
     limit_s: float
+    end: Callable[[ProcessorError], None] = end_process
 
 
 def watchdog(
@@ -130,21 +137,22 @@ def watchdog(
 
     Nothing can stop a step from outside. Its partitions have gone to others long since, or go when
     the process has ended: what was not committed is computed again. ``tell`` is called with every
-    look; returns with ``ended``.
+    look; returns with ``ended``. Where the process is another's, `Leave.end` lets go of the worker
+    instead, and returns.
     """
     asked_s: float | None = None
     while not ended.wait(LOOK_S):
         tell()
         if worker.pace.stuck():
-            telling.error(worker.pace.too_slow())
-            os._exit(2)
+            leave.end(worker.pace.too_slow())
+            return
         if not leave.asked.is_set():
             continue
         now_s = clock.monotonic_s()
         asked_s = now_s if asked_s is None else asked_s
         if now_s - asked_s >= leave.limit_s:
-            telling.error(_overdue(worker, leave.limit_s))
-            os._exit(2)
+            leave.end(_overdue(worker, leave.limit_s))
+            return
 
 
 def _overdue(worker: Worker, limit_s: float) -> ShutdownError:

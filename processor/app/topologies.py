@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib import import_module, invalidate_caches
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -29,7 +29,23 @@ def load_topologies(names: Sequence[str], parameters: Mapping[str, str]) -> list
     there are several topologies in it. Modules are looked for beside the user first. Raises
     `TopologyError` with the line, also for whatever the module itself raises.
     """
-    found = [_found(name) for name in names]
+    return plans_of([(name, _found(name)) for name in names], parameters)
+
+
+def plans_of(
+    named: Sequence[tuple[str | None, Topology | Definition]], parameters: Mapping[str, str]
+) -> list[Plan]:
+    """The plans of topologies that share ``parameters``: each takes those it declares.
+
+    What a module raises is told by its name, if it has one; Python's own callers get it as it is.
+
+    >>> from processor import Text
+    >>> topology = Topology("copy")
+    >>> topology.read.kafka("from", format=Text()).write.kafka("to", format=Text())
+    >>> [plan.app for plan in plans_of([(None, topology)], {})]
+    ['copy']
+    """
+    found = [topology for _, topology in named]
     known = {p for f in found if isinstance(f, Definition) for p in f.parameters}
     unknown = sorted(set(parameters) - known)
     if unknown:
@@ -49,8 +65,7 @@ def load_topologies(names: Sequence[str], parameters: Mapping[str, str]) -> list
                 remedy="run them one by one, each with its own",
             )
     plans = [
-        _plan(name, f, {k: v for k, v in parameters.items() if _takes(f, k)})
-        for name, f in zip(names, found, strict=True)
+        _plan(name, f, {k: v for k, v in parameters.items() if _takes(f, k)}) for name, f in named
     ]
     apps = [plan.app for plan in plans]
     if len(set(apps)) < len(apps):
@@ -87,8 +102,8 @@ def parameters_of(name: str) -> dict[str, tuple[str, str]]:
     return found.describe() if isinstance(found, Definition) else {}
 
 
-def _plan(name: str, found: Topology | Definition, parameters: Mapping[str, str]) -> Plan:
-    with usercode.told(name):
+def _plan(name: str | None, found: Topology | Definition, parameters: Mapping[str, str]) -> Plan:
+    with nullcontext() if name is None else usercode.told(name):
         built = found.build(parameters) if isinstance(found, Definition) else found
         return built.plan()
 

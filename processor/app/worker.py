@@ -8,11 +8,13 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from functools import partial
+from typing import Final
 
 import structlog
 
 from processor.app.backends import Backends, tell_end, tell_wait
 from processor.app.health import Leave, Pulse, metrics_server, watchdog
+from processor.app.host import Host
 from processor.app.listener import listener
 from processor.app.lookout import Lookout
 from processor.app.topics import roles_of
@@ -25,7 +27,6 @@ from processor.engine.running.patience import Patience
 from processor.engine.running.worker import Worker
 from processor.errors import ProcessorError, RegistryAwayError
 from processor.metrics.catalogue import Metrics
-from processor.metrics.progress import BatchReport
 from processor.metrics.standing import Role
 from processor.model.log import TopicPartition
 from processor.plan.nodes import Aggregate, Plan
@@ -37,6 +38,7 @@ RECORDS_MAX = 40_000
 RECORDS_MAX_WITH_STATE = 60_000
 
 log_lines = structlog.get_logger("processor")
+_HOST: Final = Host()
 
 
 def run_worker(
@@ -48,9 +50,12 @@ def run_worker(
     *,
     number: int = 0,
     ends: Mapping[TopicPartition, int] | None = None,
-    on_batch: Callable[[BatchReport], None] = lambda _: None,
+    host: Host = _HOST,
 ) -> None:
-    """One worker, from joining the group to leaving it; blocks until ``stop`` or caught up."""
+    """One worker, from joining the group to leaving it; blocks until ``stop`` or caught up.
+
+    ``host`` hears of its batches, and of a step that does not end.
+    """
     clock, metrics = SystemClock(), Metrics()
     pulse = Pulse(clock, clock.monotonic_s())
     metrics.begin(plan.app)
@@ -69,7 +74,7 @@ def run_worker(
         worker = Worker(
             plan, used.log, used.store, clock, executor, instance=slot.instance,
             partitions=partitions, options=options_of(settings, plan),
-            listener=listener(plan, metrics, on_batch, pulse),
+            listener=listener(plan, metrics, host.on_batch, pulse),
             probe=probe,
         )  # fmt: skip
         lookout = Lookout(
@@ -77,8 +82,10 @@ def run_worker(
             names=(used.log_name, used.store_name), worker=worker,
         )  # fmt: skip
         pulse.worker, pulse.lookout = worker, lookout
+        host.begins(pulse)
+        stack.callback(host.ends, pulse)
         ended = threading.Event()
-        leave = Leave(stop, settings.shutdown_timeout.total_seconds())
+        leave = Leave(stop, settings.shutdown_timeout.total_seconds(), host.overdue)
         watch = (worker, ended, clock, leave, lookout.tell)
         threading.Thread(target=watchdog, args=watch, daemon=True).start()
         stack.callback(ended.set)
@@ -102,7 +109,7 @@ def run_worker(
         )  # fmt: skip
         loop.run(
             worker, clock, patience, stop=stop.is_set, done=caught_up or (lambda: False),
-            alive=partial(pulse.turned, give_up_s),
+            alive=partial(pulse.turned, give_up_s), collector=host.collector,
         )  # fmt: skip
         log_lines.info("worker stopped", **who)
 

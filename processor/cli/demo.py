@@ -218,7 +218,7 @@ class Stages:
         try:
             app.run_worker(
                 plan, settings, self._used, partitions, self._stop,
-                number=number, on_batch=self._batch,
+                number=number, host=app.Host(on_batch=self._batch),
             )  # fmt: skip
             if not self._stop.is_set():
                 raise ProcessorError(f"{plan.app} ended by itself")  # pragma: no cover

@@ -1,4 +1,4 @@
-"""What runs topologies: their preparation, and workers as threads or one at a time."""
+"""What runs topologies: in this process, or one worker's share of it in a process of its own."""
 
 from __future__ import annotations
 
@@ -7,29 +7,20 @@ import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-import structlog
-
 from processor import app, telling
-from processor.cli import screen
 from processor.cli.job import Job
 from processor.connectors.ports import Log
-from processor.engine.commit import changelog
-from processor.engine.offline import rescale
 from processor.errors import ProcessorError, TopologyError
-from processor.plan import order, roles
 from processor.plan.fingerprint import identity
-from processor.plan.nodes import Plan, console_topic
+from processor.plan.nodes import Plan
 from processor.settings import conceal
 
 if TYPE_CHECKING:
     from processor.settings import Settings
 
 Answer = TypeVar("Answer")
-log_lines = structlog.get_logger("processor")
 
 
 def run_here(
@@ -42,26 +33,12 @@ def run_here(
 ) -> None:
     """Run topologies in this process, a thread for each worker; ``show`` prints what comes out."""
     plans = _loaded(names, settings)
-    with ExitStack() as stack:
-        apps = [plan.app for plan in plans]
-        used = _used(settings, stop, stack, range(settings.workers), apps)
-        if used is None:
-            return
-        prepare = partial(_prepared, names, plans, settings, used, feed)
-        jobs = app.patiently(settings, stop, prepare, range(settings.workers), apps=apps)
-        if jobs is None:
-            return
-        kept = settings.data_dir is not None
-        stack.enter_context(screen.Screen(used.log, plans, everything=show, new=kept).shown())
-        threads = _Threads(settings, used, stop)
-        if not settings.until_caught_up:
-            threads.run(jobs)
-            return
-        for job in jobs:  # a later one reads what an earlier one wrote
-            measure = partial(_measured, job, plans[job.index], used.log)
-            measured = app.patiently(settings, stop, measure, apps=[apps[job.index]])
-            if measured is not None:
-                threads.run([measured])
+    named = {plan.app: name for name, plan in zip(names, plans, strict=True)}
+
+    def rebuilt(plan: Plan) -> Plan:
+        return _same(named[plan.app], identity(plan), settings)
+
+    app.run(plans, settings, feed, stop, show=show, host=app.Host(), rebuilt=rebuilt)
 
 
 def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) -> list[Job] | None:
@@ -70,7 +47,11 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
 
     def prepare() -> list[Job]:
         with app.backends(settings) as used:
-            jobs = _prepared(names, plans, settings, used, {})
+            counts = app.prepared(plans, settings, used, {}, telling.line)
+            jobs = [
+                Job(name, identity(plan), counts[plan.app], i)
+                for i, (name, plan) in enumerate(zip(names, plans, strict=True))
+            ]
             if settings.until_caught_up:
                 jobs[0] = _measured(jobs[0], plans[0], used.log)
             return jobs
@@ -81,24 +62,13 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
 
 def _loaded(names: Sequence[str], settings: Settings) -> list[Plan]:
     plans = app.load_topologies(names, settings.set)
-    app.connect_registries(plans, settings)
-    for plan in plans if settings.bootstrap_servers is not None else ():
-        for sink in plan.sinks:
-            if sink.topic == console_topic(plan.app):
-                raise TopologyError(
-                    f"{sink.at}: write.console() shows rows of a run on the embedded log",
-                    remedy='write.kafka("topic") for a run on Kafka, or leave '
-                    "--bootstrap-servers out",
-                )
-    alone = (note for plan in plans for note in order.unordered(plan))
-    for note in (*roles.together(plans), *alone):
-        log_lines.warning("see whether this is right", what=note)
+    app.looked_at(plans, settings)
     return plans
 
 
 def with_ends(job: Job, settings: Settings, stop: threading.Event) -> Job | None:
     """The job, to end where its input ends now; ``None`` when told to stop."""
-    plan = planned(job, settings)
+    plan = _same(job.name, job.plan, settings)
 
     def measure() -> Job:
         with app.backends(settings) as used:
@@ -109,24 +79,11 @@ def with_ends(job: Job, settings: Settings, stop: threading.Event) -> Job | None
 
 def run_one(job: Job, settings: Settings, number: int, stop: threading.Event) -> None:
     """One worker, in this very thread's stead."""
-    plan = planned(job, settings)
+    plan = _same(job.name, job.plan, settings)
     with ExitStack() as stack:
-        used = _used(settings, stop, stack, [number], [plan.app])
+        used = app.connected(settings, stop, stack, [number], apps=[plan.app], host=app.Host())
         if used is not None:
             app.run_worker(plan, settings, used, job.partitions, stop, number=number, ends=job.ends)
-
-
-def _used(
-    settings: Settings,
-    stop: threading.Event,
-    stack: ExitStack,
-    numbers: Sequence[int],
-    apps: Sequence[str],
-) -> app.Backends | None:
-    def connect() -> app.Backends:
-        return stack.enter_context(app.backends(settings, running=True))
-
-    return app.patiently(settings, stop, connect, numbers, apps=apps)
 
 
 def in_child(settings: Settings, make: Callable[[], Answer]) -> Answer:
@@ -154,12 +111,12 @@ def plan_of(name: str, settings: Settings) -> Plan:
     return plans[0]
 
 
-def planned(job: Job, settings: Settings) -> Plan:
-    """The plan of a job, built anew; raises `TopologyError` where that is another one."""
-    plan = plan_of(job.name, settings)
-    if identity(plan) != job.plan:
+def _same(name: str, plan_identity: str, settings: Settings) -> Plan:
+    """The plan, built anew; raises `TopologyError` where that is another one."""
+    plan = plan_of(name, settings)
+    if identity(plan) != plan_identity:
         raise TopologyError(
-            f"{plan.at}: {job.name} is not the topology that this run began with",
+            f"{plan.at}: {name} is not the topology that this run began with",
             remedy="start the run again if it was changed meanwhile; if not, something in it is "
             "another value each time that it is built, as of datetime.now() or a random number: "
             "read it from the records, or make it a parameter (--set)",
@@ -167,96 +124,5 @@ def planned(job: Job, settings: Settings) -> Plan:
     return plan
 
 
-def _prepared(
-    names: Sequence[str],
-    plans: Sequence[Plan],
-    settings: Settings,
-    used: app.Backends,
-    feed: Mapping[str, str],
-) -> list[Job]:
-    app.prepare_schemas(plans)
-    telling.line(used.line)
-    counts = app.prepare_topics(used.log, plans, settings, feed)
-    if settings.on_checkpoint_loss == "changelog":
-        create = bool(settings.create_topics) or settings.bootstrap_servers is None
-        changelog.prepare(used.log, counts, create=create)
-    if settings.on_partitions_raised == "rebuild":
-        _rebuild(used, plans, counts, settings)
-    for topic, path in feed.items():
-        once = settings.data_dir is not None
-        if not app.feed(used.log, plans, topic, Path(path), once=once):
-            log_lines.warning(
-                "a file is in the log already: it is not fed again", topic=topic, file=path,
-                remedy="leave --feed out; to feed it once more, begin in another --data-dir",
-            )  # fmt: skip
-    return [
-        Job(name, identity(plan), counts[plan.app], i)
-        for i, (name, plan) in enumerate(zip(names, plans, strict=True))
-    ]
-
-
-def _rebuild(
-    used: app.Backends, plans: Sequence[Plan], counts: Mapping[str, int], settings: Settings
-) -> None:
-    """Deal out anew the state of each topology whose input was given more partitions."""
-    for plan in plans:
-        topic = None
-        if settings.on_checkpoint_loss == "changelog":
-            timeout_s = settings.transaction_timeout.total_seconds()
-            topic = changelog.Changelog(used.log, plan.app, timeout_s)
-        done = rescale.rescale(
-            plan, used.log, used.store, counts[plan.app], changelog=topic,
-            probe=app.crash_probe(), note=partial(_tell, plan.app),
-        )  # fmt: skip
-        if done is not None:
-            log_lines.warning(
-                "state dealt out anew", topology=plan.app, former=done.former,
-                partitions=done.partitions, groups=done.groups,
-            )  # fmt: skip
-
-
-def _tell(application: str, what: str) -> None:
-    log_lines.warning("state dealt out by another", topology=application, what=what)
-
-
 def _measured(job: Job, plan: Plan, log: Log) -> Job:
     return replace(job, ends=app.ends_of(log, plan))
-
-
-class _Threads:
-    """All workers in this process; a single one in this very thread's stead."""
-
-    def __init__(self, settings: Settings, used: app.Backends, stop: threading.Event) -> None:
-        self._settings = settings
-        self._used = used
-        self._stop = stop
-        self._errors: list[BaseException] = []
-
-    def run(self, jobs: Sequence[Job]) -> None:
-        each = self._settings.workers
-        workers = [
-            threading.Thread(target=self._work, args=(job, number), daemon=True)
-            for job in jobs
-            for number in range(job.index * each, (job.index + 1) * each)
-        ]
-        for worker in workers:
-            worker.start()
-        for worker in workers:
-            while worker.is_alive():
-                worker.join(0.2)  # short, so that the main thread can take signals
-        if self._errors:
-            raise self._errors[0]
-
-    def _work(self, job: Job, number: int) -> None:
-        try:
-            app.run_worker(
-                planned(job, self._settings), self._settings, self._used, job.partitions,
-                self._stop, number=number, ends=job.ends,
-            )  # fmt: skip
-        except BaseException as error:  # noqa: BLE001 - it is raised again in the main thread
-            if not self._stop.is_set():
-                log_lines.warning(
-                    "worker failed: the others stop", worker=number, reason=str(error)
-                )
-            self._errors.append(error)
-            self._stop.set()

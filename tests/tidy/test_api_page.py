@@ -16,6 +16,7 @@ from processor import functions as F
 from processor.api import functions
 from processor.api.frame import Frame, Group, Writer
 from processor.api.topology import Definition, Reader, Topology
+from processor.app.query import Query
 from processor.connectors.memory.records import StoredMessage
 from processor.formats import cloudevents, debezium
 from processor.formats.avro.declared import Avro
@@ -53,6 +54,7 @@ WORDS |= {"OnNan": '"refuse" or "null"', "OnTwice": '"first" or "refuse"'}
 OWNERS: dict[str, type] = {
     "Topology": Topology, "Definition": Definition, "Reading": Reader, "Frame": Frame,
     "Groups": Group, "Writing": Writer, "TestDriver": TestDriver, "Records": StoredMessage,
+    "Query": Query,
 }  # fmt: skip
 MADE: dict[str, type] = {
     "Topology": Topology, "Avro": Avro, "Csv": Csv, "CloudEvents": CloudEvents,
@@ -159,6 +161,14 @@ def test_the_page_of_names_has_what_a_class_is_made_with(heading):
 @pytest.mark.parametrize("name", functions._THERE)
 def test_the_page_of_names_has_each_function(name):
     told(section("Functions"), getattr(F, name), name)
+
+
+@pytest.mark.parametrize("name", ["start", "collect"])
+def test_the_page_of_names_has_what_runs_topologies(name):
+    told(section("Running"), getattr(processor, name), name)
+    method = inspect.signature(getattr(Topology, name)).parameters.values()
+    function = inspect.signature(getattr(processor, name)).parameters.values()
+    assert [str(p) for p in method][1:] == [str(p) for p in function][1:]
 
 
 def test_the_page_of_names_has_each_name_of_the_package():

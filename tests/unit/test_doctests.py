@@ -15,7 +15,22 @@ MODULES = sorted(
     for path in (ROOT / "processor" / room).rglob("*.py")
     if path.stem != "__init__"
 )
-MODULES += ["processor.private", "processor.slots", "processor.app.fed"]
+MODULES += ["processor.private", "processor.slots", "processor.settings"]
+MODULES += [
+    f"processor.app.{name}"
+    for name in (
+        "active",
+        "capture",
+        "collect",
+        "feed",
+        "host",
+        "journal",
+        "query",
+        "sigterm",
+        "start",
+    )
+]
+MODULES += ["processor.app.fed"]
 MODULES += [f"processor.connectors.sqlite.{name}" for name in ("blocks", "database", "log")]
 MODULES += ["processor.connectors.memory.records", "processor.connectors.redis.embedded"]
 

@@ -10,7 +10,7 @@ from typing import Final, NoReturn
 from processor.clock import Clock
 from processor.connectors.ports import Log
 from processor.engine.running.patience import Patience
-from processor.engine.running.rubbish import collected_between_batches
+from processor.engine.running.rubbish import Collector, collected_between_batches
 from processor.engine.running.succession import LOOK_S
 from processor.engine.running.worker import Worker
 from processor.errors import (
@@ -41,6 +41,7 @@ def run(
     stop: Callable[[], bool],
     done: Callable[[], bool] = lambda: False,
     alive: Callable[[], None] = lambda: None,
+    collector: Collector = collected_between_batches,
 ) -> None:
     """Join the group and turn until ``stop`` or ``done``, then leave it.
 
@@ -48,14 +49,15 @@ def run(
     been in no group for `ADRIFT_S`, joins anew; one whose store or schema registry does not answer
     goes on polling and tries again. Both are borne by ``patience``. Who is fenced `FENCED_MAX`
     times within `FENCED_S`, or has lost its identity to another member `TAKEN_MAX` times within
-    `TAKEN_S`, has a twin: that error goes up. ``alive`` is called with every turn.
+    `TAKEN_S`, has a twin: that error goes up. ``alive`` is called with every turn; ``collector``
+    sees to Python's garbage.
     """
     adrift = _Adrift(clock)
     twins = _Twins(clock, worker.instance)
     join: Callable[[], None] | None = worker.start
     with ExitStack() as stack:
         stack.callback(worker.close, leave=True)
-        tidy = stack.enter_context(collected_between_batches(clock))
+        tidy = stack.enter_context(collector(clock))
         while not stop():
             try:
                 if join is not None:

@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Final
+from contextlib import AbstractContextManager, contextmanager
+from typing import Final, TypeAlias
 
 from processor.clock import Clock
 
 EVERY_S: Final = 10.0
+
+Collector: TypeAlias = Callable[[Clock], AbstractContextManager[Callable[[], None]]]
+"""What becomes of the collector while a worker runs; gives what is called between batches."""
 
 
 @contextmanager
@@ -43,3 +46,10 @@ def collected_between_batches(clock: Clock) -> Iterator[Callable[[], None]]:
         if was_on:
             gc.enable()
         gc.unfreeze()
+
+
+@contextmanager
+def left_alone(clock: Clock) -> Iterator[Callable[[], None]]:
+    """The collector stays as it is: the process is another's, and so is its garbage."""
+    del clock
+    yield lambda: None

@@ -181,7 +181,7 @@ def test_a_worker_runs_until_it_has_caught_up_and_reports_its_batches():
     reports = []
     app.run_worker(
         plan, settings, used, counts[plan.app], threading.Event(),
-        ends=app.ends_of(log, plan), on_batch=reports.append,
+        ends=app.ends_of(log, plan), host=app.Host(on_batch=reports.append),
     )  # fmt: skip
     assert sum(report.records_in for report in reports) == 2
     assert sum(report.dead_lettered for report in reports) == 1

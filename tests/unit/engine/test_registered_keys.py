@@ -11,7 +11,7 @@ import pytest
 from processor import Avro, Bytes, Json, JsonSchema, Protobuf, Registered, Topology
 from processor import functions as F
 from processor.app.registries import prepare_schemas
-from processor.cli.screen import Screen
+from processor.app.screen import Screen
 from processor.cli.verify import verified
 from processor.connectors.partitioner import partition as murmur2
 from processor.connectors.registry.client import Client

@@ -254,16 +254,15 @@ def test_who_is_in_no_group_is_adrift_so_long_after_it_last_was_in_one():
         adrift.check(worker)
 
 
-def test_rubbish_is_collected_after_every_turn(monkeypatch):
+def test_rubbish_is_collected_after_every_turn():
     tidied = []
 
     @contextmanager
     def noted(_):
         yield lambda: tidied.append(True)
 
-    monkeypatch.setattr(loop, "collected_between_batches", noted)
     worker = Scripted([None, RetriableError("away"), None])
-    run(worker, stop=lambda: not worker.turns)
+    run(worker, stop=lambda: not worker.turns, collector=noted)
     assert len(tidied) == 3
 
 

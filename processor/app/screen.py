@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from processor import app
+from processor.app.topics import topics_of
 from processor.connectors.ports import Log
 from processor.errors import RegistryError
 from processor.formats.base import Format, SchemaFormat
@@ -37,7 +37,7 @@ class Screen:
     ) -> None:
         self._log = log
         self._consoles = {nodes.console_topic(plan.app) for plan in plans}
-        written = {topic for plan in plans for topic in app.topics_of(plan)[1]}
+        written = {topic for plan in plans for topic in topics_of(plan)[1]}
         self._topics = sorted(written if everything else written & self._consoles)
         sinks = [sink for plan in plans for sink in plan.sinks]
         self._schemed = _schemed({sink.topic: sink.format for sink in sinks})

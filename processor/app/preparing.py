@@ -1,0 +1,93 @@
+"""What happens before workers start: plans are looked at together, topics are seen to and fed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from processor.api.running import Feed
+from processor.app.backends import Backends
+from processor.app.feed import feed
+from processor.app.registries import connect_registries, prepare_schemas
+from processor.app.topics import prepare_topics
+from processor.app.worker import crash_probe
+from processor.engine.commit import changelog
+from processor.engine.offline import rescale
+from processor.errors import TopologyError
+from processor.plan import order, roles
+from processor.plan.nodes import Plan, console_topic
+from processor.settings import Settings
+
+log_lines = structlog.get_logger("processor")
+
+
+def looked_at(plans: Sequence[Plan], settings: Settings) -> None:
+    """Give plans their registries; see that they can run together, where the settings say.
+
+    Raises `TopologyError` where they cannot; what may be a mistake is told in the log.
+    """
+    connect_registries(plans, settings)
+    for plan in plans if settings.bootstrap_servers is not None else ():
+        for sink in plan.sinks:
+            if sink.topic == console_topic(plan.app):
+                raise TopologyError(
+                    f"{sink.at}: write.console() shows rows of a run on the embedded log",
+                    remedy='write.kafka("topic") for a run on Kafka, or leave '
+                    "--bootstrap-servers out",
+                )
+    alone = (note for plan in plans for note in order.unordered(plan))
+    for note in (*roles.together(plans), *alone):
+        log_lines.warning("see whether this is right", what=note)
+
+
+def prepared(
+    plans: Sequence[Plan],
+    settings: Settings,
+    used: Backends,
+    fed: Mapping[str, Feed],
+    line: Callable[[str], None],
+) -> dict[str, int]:
+    """See to schemas, topics and state, and feed; the input's partitions of each application."""
+    prepare_schemas(plans)
+    line(used.line)
+    counts = prepare_topics(used.log, plans, settings, fed)
+    if settings.on_checkpoint_loss == "changelog":
+        create = bool(settings.create_topics) or settings.bootstrap_servers is None
+        changelog.prepare(used.log, counts, create=create)
+    if settings.on_partitions_raised == "rebuild":
+        _rebuild(used, plans, counts, settings)
+    for topic, given in fed.items():
+        if not feed(used.log, plans, topic, given, once=settings.data_dir is not None):
+            log_lines.warning(
+                "a file is in the log already: it is not fed again", topic=topic,
+                file=str(given) if isinstance(given, str | Path) else None,
+                remedy="leave --feed out; to feed it once more, begin in another --data-dir",
+            )  # fmt: skip
+    return counts
+
+
+def _rebuild(
+    used: Backends, plans: Sequence[Plan], counts: Mapping[str, int], settings: Settings
+) -> None:
+    """Deal out anew the state of each topology whose input was given more partitions."""
+    for plan in plans:
+        topic = None
+        if settings.on_checkpoint_loss == "changelog":
+            timeout_s = settings.transaction_timeout.total_seconds()
+            topic = changelog.Changelog(used.log, plan.app, timeout_s)
+        done = rescale.rescale(
+            plan, used.log, used.store, counts[plan.app], changelog=topic,
+            probe=crash_probe(), note=partial(_tell, plan.app),
+        )  # fmt: skip
+        if done is not None:
+            log_lines.warning(
+                "state dealt out anew", topology=plan.app, former=done.former,
+                partitions=done.partitions, groups=done.groups,
+            )  # fmt: skip
+
+
+def _tell(application: str, what: str) -> None:
+    log_lines.warning("state dealt out by another", topology=application, what=what)
