@@ -128,6 +128,20 @@ class PrivateDirectory:
         return SettingsError(f"{path} cannot be used: {why}", remedy=self._remedy)
 
 
+def real(given: Path, *, remedy: str) -> Path:
+    """Where a directory is; a link that leads there may be ours or the system's, no one else's.
+
+    Raises `SettingsError` for a link of another user.
+
+    >>> real(Path("/"), remedy="")
+    PosixPath('/')
+    """
+    given = given.absolute()
+    if given.is_symlink() and given.lstat().st_uid not in (0, os.geteuid()):
+        raise SettingsError(f"{given} cannot be used: it is a link of another user", remedy=remedy)
+    return given.resolve()
+
+
 def _make(path: Path) -> None:
     for each in (*reversed(path.parents), path):
         if not each.exists() and not each.is_symlink():

@@ -30,7 +30,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from processor import masking
 from processor.errors import SettingsError
-from processor.model.given import Duration, Place, Texts, Wait, Whole, create, flat
+from processor.model.given import Directory, Duration, Place, Texts, Wait, Whole, create, flat
 from processor.refusals import addresses
 from processor.refusals import kafka as client
 from processor.refusals import registry as schemas
@@ -60,6 +60,7 @@ class Given(TypedDict, total=False):
     bootstrap_servers: str | None
     redis_url: str | None
     schema_registry_url: str | None
+    data_dir: Path | str | None
     interval: str | float | timedelta
     guarantee: Literal["exactly-once", "at-least-once"]
     workers: int
@@ -95,6 +96,7 @@ class Settings(BaseSettings):
     bootstrap_servers: str | None = None
     redis_url: SecretStr | None = None
     schema_registry_url: SecretStr | None = None
+    data_dir: Directory | None = None
     interval: Duration = timedelta(milliseconds=100)
     guarantee: Literal["exactly-once", "at-least-once"] = "exactly-once"
     workers: Whole = Field(default=1, ge=1, le=1024)

@@ -3,7 +3,9 @@
 ::
 
     bootstrap servers?  yes: KafkaLog          redis URL?  yes: RedisStore
-                        no:  MemoryLog                     no:  embedded valkey-server, AOF on
+                        no:  data directory?               no:  embedded valkey-server, AOF on
+                             yes: SqliteLog
+                             no:  MemoryLog
 """
 
 from __future__ import annotations
@@ -37,6 +39,8 @@ Answer = TypeVar("Answer")
 _AWAY: Final = (RetriableError, StoreAwayError, RegistryAwayError)
 # A command alone waits through a restart of Redis; a worker's loop waits by itself, for longer.
 RETRY_S = 20.0
+# Where checkpoints of the log in a data directory are; those of a log in Kafka are beside them.
+CHECKPOINTS: Final = "checkpoints"
 RETRY_RUNNING_S = 5.0
 
 
@@ -70,10 +74,19 @@ def backends(settings: Settings, *, running: bool = False) -> Iterator[Backends]
 def reading(settings: Settings) -> Log:
     """The log alone, for a command that looks at topics which others have filled."""
     if settings.bootstrap_servers is None:
-        raise SettingsError(
-            "the embedded log is empty when a command starts: there is nothing to look at",
-            remedy="say where Kafka is: --bootstrap-servers",
-        )
+        from processor.connectors.sqlite.database import holds_log
+
+        if settings.data_dir is None:
+            raise SettingsError(
+                "the embedded log is empty when a command starts: there is nothing to look at",
+                remedy="say where Kafka is: --bootstrap-servers; or where a log is kept: "
+                "--data-dir",
+            )
+        if not holds_log(settings.data_dir):
+            raise SettingsError(
+                f"there is no log in {settings.data_dir}",
+                remedy="name the directory that the run was given: --data-dir (PROCESSOR_DATA_DIR)",
+            )
     return _log(settings)[0]
 
 
@@ -89,7 +102,12 @@ def _log(settings: Settings) -> tuple[Log, str]:
                 "settings of the Kafka client are not used: the log is embedded",
                 settings=sorted(settings.kafka), remedy="say where Kafka is: --bootstrap-servers",
             )  # fmt: skip
-        return MemoryLog(), "embedded, in this process (no --bootstrap-servers given)"
+        if settings.data_dir is None:
+            return MemoryLog(), "embedded, in this process (no --bootstrap-servers given)"
+        from processor.connectors.sqlite.log import SqliteLog
+
+        kept = SqliteLog(settings.data_dir)
+        return kept, f"embedded, in {settings.data_dir} (no --bootstrap-servers given)"
     from processor.connectors.kafka.log import KafkaLog
 
     log = KafkaLog(
@@ -99,6 +117,11 @@ def _log(settings: Settings) -> tuple[Log, str]:
         transaction_timeout_ms=round(settings.transaction_timeout.total_seconds() * 1000),
     )
     log.cluster_id()
+    if settings.data_dir is not None and settings.redis_url is not None:
+        log_lines.warning(
+            "the data directory is not used: neither the log nor Redis is embedded",
+            data_dir=str(settings.data_dir), remedy="leave --data-dir out",
+        )  # fmt: skip
     return log, f"Kafka at {settings.bootstrap_servers}"
 
 
@@ -115,13 +138,19 @@ def _store(settings: Settings, stack: ExitStack, retry_s: float) -> tuple[Store,
         return remote, f"Redis at {remote.address}"
     from processor.connectors.redis.embedded import EmbeddedRedis, state_directory
 
-    # Checkpoints are of use only with the log they belong to: an embedded log is gone with us.
-    directory = None if settings.bootstrap_servers is None else state_directory()
-    server = stack.enter_context(EmbeddedRedis(directory))
+    # Checkpoints are of use only with the log they belong to: one in memory is gone with us.
+    directory = None
+    config: dict[str, str] = {}
+    if settings.bootstrap_servers is not None:
+        directory = state_directory(settings.data_dir)
+    elif settings.data_dir is not None:
+        directory = settings.data_dir / CHECKPOINTS
+        # The log is on the disk with each commit, and so is what it names.
+        config = {"appendfsync": "always"}
+    server = stack.enter_context(EmbeddedRedis(directory, config=config))
     where = directory or "a temporary directory"
-    return RedisStore(
-        server.url, retry_s=retry_s
-    ), f"embedded Redis in {where} (no --redis-url given)"
+    store = RedisStore(server.url, retry_s=retry_s, ended=server.ended)
+    return store, f"embedded Redis in {where} (no --redis-url given)"
 
 
 def patiently(

@@ -103,8 +103,8 @@ def collect(
 
 # On the log in memory, where all of it is run again if anything breaks.
 _HERE: Final[Mapping[str, object]] = {
-    "bootstrap_servers": None, "redis_url": None, "until_caught_up": True, "kafka": {},
-    "on_checkpoint_loss": "stop", "on_partitions_raised": "stop", "metrics_port": None,
+    "bootstrap_servers": None, "redis_url": None, "data_dir": None, "until_caught_up": True,
+    "kafka": {}, "on_checkpoint_loss": "stop", "on_partitions_raised": "stop", "metrics_port": None,
 }  # fmt: skip
 
 

@@ -16,6 +16,7 @@ import orjson
 import polars as pl
 
 from processor.api.running import Feed, Value, Values
+from processor.app.fed import FEEDER, Fed
 from processor.app.feed_format import check_file, check_records
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
@@ -37,16 +38,20 @@ from processor.plan import nodes
 _CHUNK: Final = 10_000
 
 
-def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, given: Feed) -> None:
+def feed(
+    log: Log, plans: Sequence[nodes.Plan], topic: str, given: Feed, *, once: bool = False
+) -> bool:
     """Put records into the topic: those of a file, or values.
 
-    Raises `SettingsError` for what cannot be fed.
+    With ``once``, of a log that is kept, all of them or none, and never a second time: returns
+    whether they were put there now. Raises `SettingsError` for what cannot be fed.
     """
     told = _told(topic, given)
     source = _source(plans, topic, told)
     _check_keys(source, told)
     try:
         values = _values(source, given, told)
+        note = Fed(log, topic, values) if once else None
         if isinstance(source.format, Registered) and isinstance(given, str | Path):
             values = source.format.fed(values)
     except (ValueError, TypeError) as error:
@@ -56,19 +61,38 @@ def feed(log: Log, plans: Sequence[nodes.Plan], topic: str, given: Feed) -> None
             if isinstance(given, str | Path)
             else "give a list of text, bytes or rows as {column: cell}, or a frame",
         ) from error
+    if note is not None and note.known():
+        return False
     keys: list[bytes | None] = []
     if keyed(source) and (many := many_rows(source.format)) is not None:
         values, keys = _by_key(many, values, source)
-    producer = log.producer(None)
-    producer.start(10)
+    _put(log, _outputs(topic, values, keys, source), note)
+    return True
+
+
+def _outputs(
+    topic: str, values: list[bytes], keys: list[bytes | None], source: nodes.Source
+) -> Iterator[Output]:
     for start in range(0, len(values), _CHUNK):
         part = values[start : start + _CHUNK]
         if keyed(source):
-            own = keys[start : start + _CHUNK] or _keys(part, source)
-            producer.produce(Output(topic, part, own))
+            yield Output(topic, part, keys[start : start + _CHUNK] or _keys(part, source))
         else:
-            producer.produce(Output(topic, part, partition=0))
+            yield Output(topic, part, partition=0)
+
+
+def _put(log: Log, outputs: Iterator[Output], note: Fed | None) -> None:
+    """Publish, with a note in one transaction."""
+    producer = log.producer(None if note is None else FEEDER)
+    producer.start(10)
+    if note is not None:
+        producer.begin()
+        producer.produce(note.output())
+    for output in outputs:
+        producer.produce(output)
     producer.flush(30)
+    if note is not None:
+        producer.commit(30)
     producer.close()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 
 import structlog
 
@@ -59,7 +60,12 @@ def prepared(
     if settings.on_partitions_raised == "rebuild":
         _rebuild(used, plans, counts, settings)
     for topic, given in fed.items():
-        feed(used.log, plans, topic, given)
+        if not feed(used.log, plans, topic, given, once=settings.data_dir is not None):
+            log_lines.warning(
+                "a file is in the log already: it is not fed again", topic=topic,
+                file=str(given) if isinstance(given, str | Path) else None,
+                remedy="leave --feed out; to feed it once more, begin in another --data-dir",
+            )  # fmt: skip
     return counts
 
 

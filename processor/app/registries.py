@@ -14,14 +14,17 @@ EMBEDDED: Final = "mock://embedded"
 
 
 def connect_registries(plans: Sequence[Plan], settings: Settings) -> None:
-    """Give the formats of plans their registries; on the embedded log there is one in memory."""
+    """Give the formats of plans their registries; on the embedded log there is one in memory.
+
+    Not where that log is on disk: its records would outlive their schemas.
+    """
     from processor.connectors.registry.connect import connect
 
     secret = settings.schema_registry_url
-    embedded = EMBEDDED if settings.bootstrap_servers is None else None
+    memory = settings.bootstrap_servers is None and settings.data_dir is None
+    embedded = EMBEDDED if memory else None
     url = secret.get_secret_value() if secret is not None else embedded
     for plan in plans:
-        memory = settings.bootstrap_servers is None
         connect(plan, url, settings.schema_registry, memory=memory)
 
 

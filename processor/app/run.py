@@ -69,7 +69,8 @@ def run(
         counts = patiently(settings, stop, prepare, numbers, apps=apps, waits=host.waits)
         if counts is None:
             return
-        stack.enter_context(Screen(used.log, plans, everything=show).shown())
+        kept = settings.data_dir is not None
+        stack.enter_context(Screen(used.log, plans, everything=show, new=kept).shown())
         parts = [Part(plan, counts[plan.app], index) for index, plan in enumerate(plans)]
         threads = Threads(settings, used, stop, host, rebuilt)
         host.ready(used)

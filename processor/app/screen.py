@@ -28,10 +28,13 @@ class Screen:
     """Shows the rows that go to ``write.console()``; with ``everything`` all that is published.
 
     A row of the console is its value. Of others topic, key and value are shown, between tabs, of
-    what was set aside the reason, and the headers but for the processor's own.
+    what was set aside the reason, and the headers but for the processor's own. Of a log that is
+    kept on disk only what comes from now on is ``new``.
     """
 
-    def __init__(self, log: Log, plans: Sequence[nodes.Plan], *, everything: bool) -> None:
+    def __init__(
+        self, log: Log, plans: Sequence[nodes.Plan], *, everything: bool, new: bool = False
+    ) -> None:
         self._log = log
         self._consoles = {nodes.console_topic(plan.app) for plan in plans}
         written = {topic for plan in plans for topic in topics_of(plan)[1]}
@@ -40,6 +43,9 @@ class Screen:
         self._schemed = _schemed({sink.topic: sink.format for sink in sinks})
         self._keyed = _schemed({sink.topic: sink.key_format for sink in sinks})
         self._at: dict[TopicPartition, int] = {}
+        for topic, described in log.describe(self._topics if new else []).items():
+            for number, extent in described.extents.items():
+                self._at[TopicPartition(topic, number)] = extent.high
         self._ended = threading.Event()
 
     @contextmanager
@@ -66,7 +72,8 @@ class Screen:
         for topic, described in self._log.describe(self._topics).items():
             for number, extent in described.extents.items():
                 partition = TopicPartition(topic, number)
-                for messages in self._log.scan(partition, self._at.get(partition, 0), extent.high):
+                at = max(self._at.get(partition, 0), extent.low)
+                for messages in self._log.scan(partition, at, extent.high):
                     for message in messages:
                         click.echo(self._line(topic, message))
                 self._at[partition] = extent.high

@@ -149,9 +149,9 @@ def _bundled() -> Path:
 
 
 def _names(settings: Settings) -> dict[str, str]:
-    """Names of this run alone where others may be working too: on a Kafka or Redis of theirs."""
+    """Names of this run alone where others are: on a Kafka or Redis of theirs, or on disk."""
     prefix = ""
-    if settings.bootstrap_servers is not None or settings.redis_url is not None:
+    if (settings.bootstrap_servers, settings.redis_url, settings.data_dir) != (None, None, None):
         prefix = f"demo-{datetime.now().astimezone():%Y%m%d-%H%M%S}-{secrets.token_hex(2)}-"
     plain = (
         "trips", "trips-enriched", "popular-clusters", "trips-dead-letters",

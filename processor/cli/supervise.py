@@ -56,10 +56,11 @@ def embedded_redis(settings: Settings) -> Iterator[Settings]:
         return
     from processor.connectors.redis.embedded import EmbeddedRedis, state_directory
 
-    directory = state_directory()
+    directory = state_directory(settings.data_dir)
     with EmbeddedRedis(directory) as server:
         telling.line(f"checkpoints: embedded Redis in {directory} (no --redis-url given)")
-        yield settings.model_copy(update={"redis_url": SecretStr(server.url)})
+        used = {"redis_url": SecretStr(server.url), "data_dir": None}
+        yield settings.model_copy(update=used)
 
 
 def _started(target: Callable[..., None], *args: Any, daemon: bool = False) -> BaseProcess:

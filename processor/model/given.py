@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Annotated, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field
@@ -72,6 +73,16 @@ def flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, s
             yield prefix + name, text
 
 
+def _directory(value: object) -> object:
+    """A path, in which ~ is the user's home; nothing is no path."""
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("a directory is needed")
+    try:
+        return Path(value).expanduser() if isinstance(value, str | Path) else value
+    except RuntimeError as error:
+        raise ValueError(str(error)) from None
+
+
 def _place(value: object) -> object:
     """An end of the log, or a time; TOML has times of its own."""
     if isinstance(value, datetime):
@@ -90,5 +101,6 @@ def _place(value: object) -> object:
 Place: TypeAlias = Annotated[Literal["earliest", "latest"] | datetime, BeforeValidator(_place)]
 Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0))]
 Wait: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
+Directory: TypeAlias = Annotated[Path, BeforeValidator(_directory)]
 Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
 Texts: TypeAlias = Annotated[dict[str, str], BeforeValidator(_texts)]

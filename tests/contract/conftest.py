@@ -10,16 +10,21 @@ from tests.contract.drive import Bench
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from processor.connectors.ports import Log, Store
 
 
-@pytest.fixture(params=["memory", pytest.param("kafka", marks=pytest.mark.kafka)])
-def log(request: pytest.FixtureRequest) -> Iterator[Log]:
+@pytest.fixture(params=["memory", "sqlite", pytest.param("kafka", marks=pytest.mark.kafka)])
+def log(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Log]:
     if request.param == "memory":
         from processor.connectors.memory.log import MemoryLog
 
         made: Log = MemoryLog()
+    elif request.param == "sqlite":
+        from processor.connectors.sqlite.log import SqliteLog
+
+        made = SqliteLog(tmp_path / "data")
     else:
         from processor.connectors.kafka.log import KafkaLog
 

@@ -30,6 +30,9 @@ MODULES += [
         "start",
     )
 ]
+MODULES += ["processor.app.fed"]
+MODULES += [f"processor.connectors.sqlite.{name}" for name in ("blocks", "database", "log")]
+MODULES += ["processor.connectors.memory.records", "processor.connectors.redis.embedded"]
 
 
 @pytest.mark.parametrize("name", MODULES)

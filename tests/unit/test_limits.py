@@ -10,6 +10,7 @@ from processor import settings, slots
 from processor.api import functions
 from processor.app import worker
 from processor.connectors.kafka.settings import RECORD_BYTES_MAX
+from processor.connectors.sqlite import blocks
 from processor.engine.offline import batches, letters, redrive
 from processor.formats.avro.kinds import LEVELS_MAX
 from processor.formats.avro.nodes import DEPTH_MAX
@@ -40,6 +41,8 @@ WORKERS = settings.Settings.model_json_schema()["properties"]["workers"]["maximu
         ("attempts of a dead letter", redrive.ATTEMPTS),
         ("dead letters of a transaction", batches.MOST),
         ("sorts of errors that `processor dlq ls` tells apart", letters.SORTS_MAX),
+        ("records of a block of the log on disk", blocks.RECORDS_MAX),
+        ("records of a block of the log on disk", blocks.BYTES_MAX),
         ("`--workers`", WORKERS),
         ("workers of an application on one machine", slots._MOST),
         ("a piece of a checkpoint", CHUNK_BYTES_MAX),

@@ -329,3 +329,15 @@ def test_an_address_where_a_registrys_properties_are_due_is_told_where_to_stand(
     with pytest.raises(SettingsError, match="PROCESSOR_SCHEMA_REGISTRY is no JSON") as refused:
         load()
     assert "PROCESSOR_SCHEMA_REGISTRY_URL to say" in refused.value.remedy
+
+
+def test_a_data_directory_is_a_path_in_which_the_users_home_is_known(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    monkeypatch.setenv("PROCESSOR_DATA_DIR", "~/data")
+    assert load().data_dir == Path("/home/ann/data")
+    monkeypatch.delenv("PROCESSOR_DATA_DIR")
+    write('data-dir = "data"')
+    assert load().data_dir == Path("data")
+    for wrong in ("", " ", 5):
+        with pytest.raises(SettingsError, match="--data-dir"):
+            load(data_dir=wrong)

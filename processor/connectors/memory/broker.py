@@ -7,6 +7,7 @@ stable offset; those of an aborted one are never seen but keep their offsets.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from threading import Condition
 from typing import TYPE_CHECKING
@@ -17,6 +18,8 @@ from processor.errors import FencedError, LogError
 from processor.model.log import Committed, Extent, TopicPartition
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from processor.clock import Clock
     from processor.connectors.memory.records import Columns, StoredMessage
 
@@ -79,26 +82,35 @@ class PartitionLog:
         self._entries.append(None)
         del self._open[transaction]
 
-    def read(self, position: int, limit: int) -> tuple[list[StoredMessage], int]:
-        """Up to ``limit`` committed records from ``position`` on, and where to go on."""
-        stable = self.stable
+    def read(
+        self, position: int, limit: int, *, committed: bool = True
+    ) -> tuple[list[StoredMessage], int]:
+        """Up to ``limit`` records from ``position`` on, and where to go on.
+
+        Those that are ``committed``, else those of open and of aborted transactions too.
+        """
+        end = self.stable if committed else self.end
         found: list[StoredMessage] = []
-        while position < stable and len(found) < limit:
-            stop = min(stable, position + limit - len(found))
-            found.extend(filter(None, self._entries[position - self.low : stop - self.low]))
+        while position < end and len(found) < limit:
+            stop = min(end, position + limit - len(found))
+            entries = self._entries[position - self.low : stop - self.low]
+            if not committed and self._aborted:
+                entries = [e or self._aborted.get(at) for at, e in enumerate(entries, position)]
+            found.extend(filter(None, entries))
             position = stop
         return found, position
 
-    def everything(self, start: int, end: int) -> list[StoredMessage]:
-        """All records of a range, of open and of aborted transactions too."""
-        offsets = range(max(start, self.low), min(end, self.end))
-        found = [self._entries[o - self.low] or self._aborted.get(o) for o in offsets]
-        return [*filter(None, found)]
+    def check(self, offset: int) -> None:
+        """Raise `LogError` when the offset is before the first that is held."""
+        if offset < self.low:
+            raise LogError(f"{self.name}: offset {offset} is before its first, {self.low}")
 
     def offset_at(self, ms: int) -> int:
         """The offset of the first record with that timestamp or a later one, or the end."""
-        records = self.everything(self.low, self.stable)
-        return next((r.offset() for r in records if r.timestamp()[1] >= ms), self.stable)
+        stable = self.stable
+        records, _ = self.read(self.low, stable - self.low, committed=False)
+        later = (r.offset() for r in records if r.timestamp()[1] >= ms)
+        return min(next(later, stable), stable)
 
     def trim(self, low: int) -> None:
         """Forget what is below ``low``, as retention does."""
@@ -109,7 +121,11 @@ class PartitionLog:
 
 
 class Broker:
-    """The shared state. Every method is called with `changed` held, unless it says otherwise."""
+    """The shared state. Every method is called with `changed` held, unless it says otherwise.
+
+    One that keeps it on disk as well (`processor.connectors.sqlite`) has its own of `durably`,
+    `made`, `dropped` and `noted`.
+    """
 
     def __init__(self, clock: Clock, session_timeout_s: float) -> None:
         self.clock = clock
@@ -122,17 +138,51 @@ class Broker:
         self.identities: dict[str, Identity] = {}
         self._turn = 0
 
+    def durably(self) -> AbstractContextManager[object]:
+        """A block whose changes become true at one point: in memory there is no other."""
+        return nullcontext()
+
+    def made(self, topic: str, partitions: int) -> list[PartitionLog]:
+        """The partitions of a topic that is new."""
+        return [PartitionLog(TopicPartition(topic, number)) for number in range(partitions)]
+
+    def dropped(self, topic: str) -> None:
+        """A topic is gone with all its records."""
+
+    def noted(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
+        """A group's positions are committed."""
+
     def create(self, topic: str, partitions: int) -> None:
         """Create a topic unless it exists, and hand its partitions out."""
         if topic in self.topics:
             return
         if partitions < 1:
             raise LogError(f"the topic {topic!r} cannot have {partitions} partitions")
-        names = [TopicPartition(topic, number) for number in range(partitions)]
-        self.topics[topic] = [PartitionLog(name) for name in names]
         self.names[topic] = uuid4().hex
+        with self.durably():
+            self.topics[topic] = self.made(topic, partitions)
         for group in self.groups.values():
             group.topics_changed(topic)
+        self.changed.notify_all()
+
+    def make_anew(self, topic: str) -> None:
+        """Delete a topic, and create it again with as many partitions."""
+        with self.durably():
+            partitions = len(self.topics.pop(topic))
+            self.dropped(topic)
+            self.create(topic, partitions)
+
+    def commit(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
+        """Commit positions of a group, outside any transaction."""
+        with self.durably():
+            self.noted(group, offsets)
+        self.group(group).committed.update(offsets)
+
+    def trim(self, name: TopicPartition, low: int) -> None:
+        """Forget what a partition has below ``low``."""
+        found = self.partition(name)
+        with self.durably():
+            found.trim(low)
         self.changed.notify_all()
 
     def topic(self, name: str) -> list[PartitionLog]:
@@ -174,10 +224,15 @@ class Broker:
         partitions = self.topic(topic)
         if not columns.values:
             return
-        self._turn += 1
-        placed = columns.placed(len(partitions), self._turn % len(partitions))
-        for number, part in placed if partition is None else [(partition, columns)]:
-            partitions[number].append(part, transaction)
+        if partition is not None:
+            parts = [(self.partition(TopicPartition(topic, partition)), columns)]
+        else:
+            self._turn += 1
+            placed = columns.placed(len(partitions), self._turn % len(partitions))
+            parts = [(partitions[number], part) for number, part in placed]
+        with self.durably() if transaction is None else nullcontext():
+            for found, part in parts:
+                found.append(part, transaction)
         if transaction is None:
             self.changed.notify_all()
 
@@ -205,8 +260,11 @@ class Broker:
         if transaction is None:
             raise LogError("no transaction is open")
         identity.transaction = None
-        for name in transaction.appended:
-            self.partition(name).finish(transaction, commit=commit)
+        with self.durably():
+            for name in transaction.appended:
+                self.partition(name).finish(transaction, commit=commit)
+            for group, offsets in transaction.offsets.items() if commit else ():
+                self.noted(group, offsets)
         for group in transaction.offsets:
             self.groups[group].finish(transaction, commit=commit)
         self.changed.notify_all()

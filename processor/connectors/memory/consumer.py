@@ -178,7 +178,7 @@ class MemoryConsumer:
             foreign = set(offsets) - self._member.owned
             if refusal or foreign:
                 raise FencedError(refusal or f"not assigned: {sorted(foreign)}")
-            self._group.committed.update(offsets)
+            self._broker.commit(self._group.name, offsets)
 
     def extent(self, partition: TopicPartition, timeout_s: float) -> Extent:  # noqa: ARG002
         """The offsets the partition holds now."""

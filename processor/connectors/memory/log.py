@@ -9,7 +9,7 @@ from processor.connectors.memory.broker import Broker
 from processor.connectors.memory.consumer import MemoryConsumer
 from processor.connectors.memory.producer import MemoryProducer
 from processor.connectors.memory.records import Columns, StoredMessage
-from processor.errors import FencedError, LogError, RetriableError
+from processor.errors import FencedError, RetriableError
 from processor.model.log import (
     Committed,
     Extent,
@@ -152,22 +152,30 @@ class MemoryLog:
             known = self._broker.group(group)
             if known.members:
                 raise FencedError(f"group {group!r} has {len(known.members)} members")
-            known.committed.update(offsets)
+            self._broker.commit(group, offsets)
 
     def scan(
         self, partition: TopicPartition, start: int, end: int, *, committed: bool = True
     ) -> Iterator[list[StoredMessage]]:
         """Records of a partition from ``start`` to before ``end``, outside any group."""
+        yield from self._runs(partition, start, end, committed=committed)
+
+    def _runs(
+        self, partition: TopicPartition, start: int, end: int, *, committed: bool
+    ) -> Iterator[list[StoredMessage]]:
         with self._broker.changed:
             found = self._broker.partition(partition)
-            if start < found.low:
-                raise LogError(f"{partition}: offset {start} is before its first, {found.low}")
-            if committed:
-                records = [m for m in found.read(start, end - start)[0] if m.offset() < end]
-            else:
-                records = found.everything(start, end)
-        for at in range(0, len(records), _SCANNED):
-            yield records[at : at + _SCANNED]
+            found.check(start)
+            end = min(end, found.stable if committed else found.end)
+        while start < end:
+            with self._broker.changed:
+                found.check(start)
+                most = min(_SCANNED, end - start)
+                records, start = found.read(start, most, committed=committed)
+            if records and records[-1].offset() >= end:
+                records = [record for record in records if record.offset() < end]
+            if records:
+                yield records
 
     def close(self) -> None:
         """Nothing to let go of; the records stay."""
@@ -187,12 +195,7 @@ class MemoryLog:
             times = self._broker.clock.now_ms() if timestamps_ms is None else timestamps_ms
             columns = Columns(values, keys, headers, times)
             columns.check()
-            if partition is None:
-                self._broker.append(topic, columns, None)
-            else:
-                name = TopicPartition(topic, partition)
-                self._broker.partition(name).append(columns, None)
-                self._broker.changed.notify_all()
+            self._broker.append(topic, columns, None, partition)
 
     def read(self, topic: str) -> list[StoredMessage]:
         """All committed records of a topic, by partition and offset."""
@@ -200,19 +203,21 @@ class MemoryLog:
             return [
                 message
                 for partition in self._broker.topic(topic)
-                for message in partition.read(partition.low, partition.end)[0]
+                for run in self._runs(
+                    partition.name, partition.low, partition.stable, committed=True
+                )
+                for message in run
             ]
 
     def trim(self, partition: TopicPartition, low: int) -> None:
         """Forget the records below ``low``, as retention does."""
         with self._broker.changed:
-            self._broker.partition(partition).trim(low)
-            self._broker.changed.notify_all()
+            self._broker.trim(partition, low)
 
     def make_anew(self, topic: str) -> None:
         """Delete a topic and create it again at once; groups keep their positions in it."""
         with self._broker.changed:
-            self._broker.create(topic, len(self._broker.topics.pop(topic)))
+            self._broker.make_anew(topic)
 
     def evict(self, instance: str, *, told: bool = True) -> None:
         """End the session of an identity in every group: its next poll tells it `Lost`.

@@ -127,6 +127,20 @@ class Columns:
             rows.setdefault(number, []).append(row)
         return [(number, self._pick(picked)) for number, picked in rows.items()]
 
+    def part(self, start: int, stop: int) -> Columns:
+        """The records from one row to before another.
+
+        >>> Columns([b"a", b"b", b"c"], None, None, [1, 2, 3]).part(1, 9)
+        Columns(values=[b'b', b'c'], keys=None, headers=None, times_ms=[2, 3])
+        """
+        keys, headers, times = self.keys, self.headers, self.times_ms
+        return Columns(
+            self.values[start:stop],
+            None if keys is None else keys[start:stop],
+            None if headers is None else headers[start:stop],
+            times if isinstance(times, int) else times[start:stop],
+        )
+
     def _pick(self, rows: list[int]) -> Columns:
         keys, headers, times = self.keys, self.headers, self.times_ms
         return Columns(

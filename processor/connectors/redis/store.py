@@ -63,6 +63,8 @@ class RedisStore:
     Connections that break, time-outs, a server that is still loading and one that has become a
     replica are tried again for ``retry_s`` seconds, so that a restart or a fail-over of Redis is a
     pause and not a failure. All calls give the same result when made twice, hence it is safe.
+    A server that has ``ended`` for good says so by the error that this returns, and is not waited
+    for.
 
     Example::
 
@@ -78,10 +80,12 @@ class RedisStore:
         timeout_s: float = 5.0,
         retry_s: float = 20.0,
         clock: Clock | None = None,
+        ended: Callable[[], StoreError | None] = lambda: None,
     ) -> None:
         self.address: Final = address(url)
         self._retry_s = retry_s
         self._met = False
+        self._ended = ended
         self._clock = clock or SystemClock()
         # redis-py tries again when it connects and, around that, when it sends: the two multiply.
         # So its client is told not to, and the one loop is here, with a deadline.
@@ -277,6 +281,9 @@ class RedisStore:
             hopeless = not isinstance(error, waits_for) or isinstance(
                 error, redis.AuthenticationError | redis.exceptions.AuthorizationError
             )
+            over = self._ended()
+            if over is not None:
+                raise over from error
             if hopeless or self._clock.monotonic_s() >= deadline:
                 raise error
             if isinstance(error, redis.ReadOnlyError):

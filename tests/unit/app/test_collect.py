@@ -234,3 +234,10 @@ def test_it_runs_beside_a_query_of_the_same_topology():
     with topology.start() as query:
         assert topology.collect(feed={"rides": [ride(1)]}).height == 1
         assert query.is_active
+
+
+def test_what_is_collected_leaves_a_data_directory_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("PROCESSOR_DATA_DIR", str(tmp_path / "data"))
+    for _ in range(2):
+        assert len(stateless().collect(feed={"rides": [ride(n) for n in range(9)]})) == 9
+    assert not (tmp_path / "data").exists()

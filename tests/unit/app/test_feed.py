@@ -16,8 +16,10 @@ from processor import Arrow, Bytes, Csv, Json, Text, Topology
 from processor import functions as F
 from processor.app.feed import feed, records
 from processor.app.topics import prepare_topics
+from processor.connectors.memory.broker import Broker
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.partitioner import partition
+from processor.connectors.sqlite.log import SqliteLog
 from processor.errors import SettingsError
 from processor.settings import Settings
 from processor.testing import TestDriver
@@ -271,3 +273,47 @@ def test_a_file_with_some_that_can_be_read_and_one_of_a_few_records_are_fed(tmp_
     assert len(fed(tmp_path, b"bad\n" * 19 + b'{"n":1}\n' + b"bad\n" * 9, plan(form, by=()))) == 29
     assert len(fed(tmp_path, b"bad\n" * 9, plan(form, by=()))) == 9
     assert len(fed(tmp_path, b"\x1f\x8b\n" * 30, plan(Bytes(), by=()))) == 30
+
+
+def test_a_kept_log_is_fed_a_file_once_and_another_one_too(tmp_path):
+    log = SqliteLog(tmp_path / "data")
+    log.create({"in": 4})
+    path = tmp_path / "rows"
+    path.write_bytes(b"apple,1,a\npear,2,b\n")
+    assert feed(log, [plan()], "in", path, once=True)
+    log.close()
+    log = SqliteLog(tmp_path / "data")
+    assert not feed(log, [plan()], "in", path, once=True)
+    assert sorted(m.value() for m in log.read("in")) == [b"apple,1,a", b"pear,2,b"]
+    path.write_bytes(b"plum,3,c\n")
+    assert feed(log, [plan()], "in", path, once=True)
+    assert len(log.read("in")) == 3
+    log.make_anew("in")  # it has nothing of the file now
+    assert feed(log, [plan()], "in", path, once=True)
+    assert len(log.read("in")) == 1
+    log.close()
+
+
+def test_of_a_file_that_is_fed_once_there_is_all_or_nothing(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.modules["processor.app.feed"], "_CHUNK", 2)
+    log = SqliteLog(tmp_path / "data")
+    log.create({"in": 1})
+    path = tmp_path / "rows"
+    path.write_bytes(b"".join(b"p,%d,x\n" % n for n in range(7)))
+    append, given = Broker.append, []
+
+    def dying(self, topic, columns, *rest):
+        given.append(len(columns.values))
+        if len(given) == 4:
+            raise KeyboardInterrupt
+        append(self, topic, columns, *rest)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(Broker, "append", dying)
+        feed(log, [plan()], "in", path, once=True)
+    log.close()
+    log = SqliteLog(tmp_path / "data")
+    assert log.read("in") == []
+    assert feed(log, [plan()], "in", path, once=True)
+    assert len(log.read("in")) == 7
+    log.close()

@@ -14,6 +14,7 @@ import structlog
 
 import processor
 from processor import Json, Text, Topology
+from processor.connectors.sqlite.log import SqliteLog
 from processor.errors import (
     ProcessorError,
     QueryError,
@@ -458,3 +459,14 @@ def test_a_query_of_another_process_is_not_at_work_here(monkeypatch):
                 with pytest.raises(ProcessorError, match="this is a fork of it"):
                     call()
         assert query.is_active
+
+
+def test_what_a_run_in_python_keeps_on_disk_the_next_one_goes_on_from(tmp_path):
+    place = tmp_path / "data"
+    for fed in (rows(1, 2), rows(1, 2), rows(3)):
+        with copy().start(feed={"in": fed}, data_dir=place, until_caught_up=True) as query:
+            query.await_termination(LIMIT_S)
+    log = SqliteLog(place)
+    # Values that were fed before are there already.
+    assert sorted(m.value() for m in log.read("out")) == [b'{"n":1}', b'{"n":2}', b'{"n":3}']
+    log.close()

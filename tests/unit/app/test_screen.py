@@ -112,3 +112,11 @@ def test_describe_refuses_what_run_would_refuse(run, monkeypatch):
     done = run(command="describe")
     assert done.exit_code == 2
     assert "no topology here has a parameter 'window'" in done.output
+
+
+def test_of_a_log_that_is_kept_only_what_is_new_is_shown(run, tmp_path):
+    args = ("--print", "--data-dir", str(tmp_path / "data"))
+    assert len(run(*args).stdout.splitlines()) == 4
+    again = run(*args)
+    assert again.exit_code == 0, again.output
+    assert again.stdout == ""

@@ -86,9 +86,11 @@ def test_a_reader_that_gets_nothing_ends_with_an_error(monkeypatch):
 
 def test_names_are_plain_where_all_is_embedded_and_of_one_run_elsewhere():
     assert demo._names(Settings())["trips"] == "trips"
-    elsewhere = [Settings(bootstrap_servers="h:1"), Settings(redis_url="redis://h")]
+    elsewhere = [
+        Settings(bootstrap_servers="h:1"), Settings(redis_url="redis://h"), Settings(data_dir="d"),
+    ]  # fmt: skip
     found = [demo._names(settings) for settings in elsewhere * 2]
-    assert len({names["uber-enrich"] for names in found}) == 4
+    assert len({names["uber-enrich"] for names in found}) == 6
     assert all(names["trips"].startswith("demo-") for names in found)
     assert all(len({name.removesuffix(plain) for plain, name in names.items()}) == 1
                for names in found)  # fmt: skip

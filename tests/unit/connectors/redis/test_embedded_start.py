@@ -128,12 +128,12 @@ def test_a_link_is_followed_where_it_is_ours_or_the_systems(
     )
     monkeypatch.setattr(module.os, "geteuid", lambda: us)
     # Whose directory it is, is looked at where it is opened.
-    assert module._real(Path("real")) == tmp_path / "real"
+    assert module.real(Path("real"), remedy="") == tmp_path / "real"
     if followed:
-        assert module._real(Path("link")) == tmp_path / "real"
+        assert module.real(Path("link"), remedy="") == tmp_path / "real"
     else:
         with pytest.raises(SettingsError, match=f"{tmp_path}/link cannot be used"):
-            module._real(Path("link"))
+            module.real(Path("link"), remedy="")
 
 
 class Client:

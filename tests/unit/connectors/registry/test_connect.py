@@ -101,3 +101,13 @@ def test_what_a_sink_writes_is_looked_up_before_the_run_with_its_line(registry):
     connect_registries([later], given)
     with pytest.raises(RegistryAwayError):
         prepare_schemas([later])
+
+
+def test_on_a_log_that_is_kept_a_registry_in_memory_would_forget_what_its_records_need():
+    kept = {"data_dir": "data"}
+    with pytest.raises(SettingsError, match=r"test_connect.py:\d+: 'in' has schemas") as error:
+        connect_registries([plan()], Settings(**kept))
+    assert "--schema-registry-url" in error.value.remedy
+    with pytest.raises(SettingsError, match="no other process sees"):
+        connect_registries([plan(Registry("mock://a"))], Settings(**kept))
+    connect_registries([plan()], Settings(schema_registry_url="http://a:1", **kept))
