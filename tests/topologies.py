@@ -40,6 +40,19 @@ def windowed(
     return topology
 
 
+def dealt(app: str = "dealt", delay: str | None = None, mode: str = "update") -> Topology:
+    """Groups by another column than the topic is keyed by: two stages."""
+    topology, frame = rides(app)
+    rows = frame.with_columns(digit=pl.col("n") % 5)
+    if delay is None:
+        groups = rows.group_by("digit", name="digits").agg(n=F.count(), total=F.sum("n"))
+    else:
+        rows = rows.with_watermark(delay)
+        groups = rows.group_by(F.window("t", "1 hour"), "digit", name="digits").agg(n=F.count())
+    groups.write.kafka("out", key="digit", mode=mode)
+    return topology
+
+
 def ride(number: int, keys: int = 5) -> dict[str, object]:
     """The numbered ride: a minute after the one before."""
     return {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn, cast
 
 import polars as pl
 
@@ -68,6 +68,7 @@ class Frame:
         *,
         late: str | None = None,
         ahead: str | timedelta = nodes.AHEAD,
+        idle: str | timedelta | None = None,
     ) -> Frame:
         """Drop and count records that are behind their partition's largest event time by more.
 
@@ -78,6 +79,10 @@ class Frame:
             ahead: how far ahead of its record's own timestamp an event time may be. A record
                 beyond it is bad, as ``on_error`` says: one clock that is years ahead would make
                 all that follows late.
+            idle: where stages behind wait for the watermark, and all partitions have stood still
+                for so long, it goes on with the clock; so windows close when data stops, and what
+                comes later is late. Left out: a partition that stands still for a minute does not
+                hold back the others, and the watermark goes no further than records do.
         """
         at = caller()
         length = arguments.length(delay, "the watermark's delay", at, '"2 days"')
@@ -87,12 +92,43 @@ class Frame:
         if length < timedelta(0) or bound < timedelta(0):
             name = "the watermark's delay" if length < timedelta(0) else "ahead"
             raise TopologyError(f"{at}: {name} is negative", remedy='say "2 days"')
-        return self._next(nodes.Watermark(self._node, length, at, late, bound))
+        still = None if idle is None else arguments.length(idle, "idle", at, '"30 seconds"')
+        if still is not None and still <= timedelta(0):
+            raise TopologyError(f"{at}: idle is {still}", remedy='say "30 seconds"')
+        return self._next(nodes.Watermark(self._node, length, at, late, bound, still))
 
     @arguments.told('group_by(F.window("dt", "1 hour"), "cluster")')
-    def group_by(self, *keys: str | nodes.Window) -> Group:
-        """Groups by column names and at most one ``F.window(...)``."""
-        return Group(self, keys, caller())
+    def group_by(self, *keys: str | nodes.Window, name: str | None = None) -> Group:
+        """Groups by column names and at most one ``F.window(...)``.
+
+        Where the topic does not keep the rows of a group together, they are dealt out by the keys
+        to a stage of its own, through an internal topic. ``name`` is what that is called, so that
+        it stays the same when keys are renamed; else it derives from them.
+        """
+        if not keys:
+            raise TopologyError(
+                f"{caller()}: group_by takes at least one key", remedy="for one group of all rows: "
+                "rows.agg(n=F.count())",
+            )  # fmt: skip
+        return Group(self, keys, caller(), name)
+
+    @arguments.told('agg(n=F.count(), total=F.sum("amount")): each aggregate has a name')
+    def agg(self, **aggregates: Aggregator) -> Frame:
+        """Aggregates of all rows, in one group: ``agg(trips=F.count())``."""
+        return Group(self, (), caller()).agg(**aggregates)
+
+    def union(self, *others: Frame) -> Frame:
+        """The rows of these frames too, which have the same columns; in no order."""
+        at = caller()
+        for other in others:
+            given: object = other
+            if not isinstance(given, Frame) or given._topology is not self._topology:  # noqa: SLF001 - of one kind
+                raise TopologyError(
+                    f"{at}: union takes frames of one topology", remedy="rows.union(others)"
+                )
+        parents = (self._node, *(other._node for other in others))  # noqa: SLF001
+        # No stage has a union, and so no node that a stage is made of says that there may be one.
+        return self._next(cast("nodes.Node", nodes.Union(parents, at)))
 
     @property
     def write(self) -> Writer:
@@ -118,22 +154,27 @@ class Group:
     """Groups, to be aggregated."""
 
     def __init__(
-        self, frame: Frame, keys: Sequence[str | nodes.Window], at: nodes.Location
+        self,
+        frame: Frame,
+        keys: Sequence[str | nodes.Window],
+        at: nodes.Location,
+        name: str | None = None,
     ) -> None:
         for key in keys:
             if not isinstance(key, nodes.Window):
                 arguments.column(key, "a key of group_by", at)
         windows = [key for key in keys if isinstance(key, nodes.Window)]
         texts = [key for key in keys if isinstance(key, str)]
-        if len(windows) > 1 or not keys or len(windows) + len(texts) != len(keys):
+        if len(windows) > 1 or len(windows) + len(texts) != len(keys):
             raise TopologyError(
-                f"{at}: group_by takes at least one key and at most one window",
+                f"{at}: group_by takes columns and at most one window",
                 remedy='group_by(F.window("dt", "1 hour"), "cluster")',
             )
         self._frame = frame
         self._window = windows[0] if windows else None
         self._keys = tuple(texts)
         self._at = at
+        self._name = name
 
     @arguments.told('agg(n=F.count(), total=F.sum("amount")): each aggregate has a name')
     def agg(self, **aggregates: Aggregator) -> Frame:
@@ -150,7 +191,8 @@ class Group:
                     remedy="say F.count(), F.sum, F.min, F.max or F.mean of a column's name",
                 )
         named = tuple(nodes.Aggregation(n, a.function, a.column) for n, a in aggregates.items())
-        node = nodes.Aggregate(self._frame._node, self._window, self._keys, named, self._at)  # noqa: SLF001 - Group is a part of Frame
+        parent = self._frame._node  # noqa: SLF001 - Group is a part of Frame
+        node = nodes.Aggregate(parent, self._window, self._keys, named, self._at, self._name)
         return self._frame._next(node)  # noqa: SLF001
 
     if not TYPE_CHECKING:  # to a type checker there is no such name

@@ -15,7 +15,8 @@ from processor.api.location import caller
 from processor.api.running import Runnable
 from processor.errors import TopologyError
 from processor.formats.base import Format
-from processor.plan import nodes
+from processor.plan import nodes, stages
+from processor.plan.stages import Stage
 from processor.plan.validate import validate
 
 _TYPES: Mapping[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float, "Path": Path}
@@ -55,18 +56,28 @@ class Topology(Runnable):
         """Where records come from."""
         return Reader(self)
 
-    def plan(self) -> nodes.Plan:
-        """The validated plan; raises `TopologyError` with the line that is wrong.
+    def stages(self) -> tuple[Stage, ...]:
+        """The validated stages, each behind those that it reads from.
+
+        Raises `TopologyError` with the line that is wrong.
 
         >>> from processor import Text
         >>> topology = Topology("copy")
         >>> topology.read.kafka("from", format=Text()).write.kafka("to", format=Text())
-        >>> [sink.topic for sink in topology.plan().sinks]
+        >>> [sink.topic for stage in topology.stages() for sink in stage.plan.sinks]
         ['to']
         """
-        plan = nodes.Plan(self._app, tuple(self._sinks), self._at)
-        validate(plan)
-        return plan
+        found = stages.cut(nodes.Plan(self._app, tuple(self._sinks), self._at))
+        for stage in found:
+            validate(stage.plan)
+        return found
+
+    def plan(self) -> nodes.Plan:
+        """The plan of a topology that is one stage; raises `TopologyError` for one of several."""
+        found = self.stages()
+        if len(found) > 1:
+            raise TopologyError(f"{self._at}: {self._app} has {len(found)} stages, no single plan")
+        return found[0].plan
 
     @staticmethod
     def define(build: Callable[..., Topology]) -> Definition:

@@ -26,7 +26,7 @@ _SELECT: Final = 'select("a", "b") names those that stay'
 _ORDER: Final = "rows keep the order of their records; there is no other"
 _ONCE: Final = 'count them in state: group_by("key").agg(n=F.count())'
 _NULLS: Final = 'filter(pl.col("a").is_not_null()), or with_columns(pl.col("a").fill_null(value))'
-_UNION: Final = "a topology reads one topic: let both producers write to it"
+_UNION: Final = "rows.union(others), with the same columns in both"
 _EXPRESSION: Final = "with_columns(name=expression), with expressions of Polars (pl.col, pl.when)"
 _WINDOWS: Final = 'group_by(F.window("dt", "1 hour"), "key").agg(n=F.count())'
 _AGGREGATE: Final = 'group_by("key").agg(n=F.count()), by keys or F.window("dt", "1 hour")'
@@ -51,7 +51,7 @@ FRAME: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(("drop", "dropColumns"), _SELECT),
     **dict.fromkeys(("groupBy", "groupby", "cube", "rollup", "pivot"), _AGGREGATE),
-    **dict.fromkeys(("agg", "count", "sum", "mean", "min", "max", "reduce", "describe"),
+    **dict.fromkeys(("count", "sum", "mean", "min", "max", "reduce", "describe"),
                     _AGGREGATE),
     **dict.fromkeys(
         ("window", "group_by_dynamic", "rolling", "tumbling_window", "hopping_window",
@@ -69,7 +69,7 @@ FRAME: Final[Mapping[str, str]] = {
          "unique", "deduplicate"), _ONCE,
     ),
     **dict.fromkeys(("dropna", "drop_nulls", "fillna", "fill_null", "na", "fill_nan"), _NULLS),
-    **dict.fromkeys(("union", "unionAll", "unionByName", "concat", "vstack", "merge"), _UNION),
+    **dict.fromkeys(("unionAll", "unionByName", "concat", "vstack", "merge"), _UNION),
     **dict.fromkeys(("intersect", "subtract", "exceptAll", "minus"), _ONE_INPUT),
     **dict.fromkeys(
         ("map", "apply", "map_rows", "map_batches", "mapInPandas", "transform", "pipe", "udf",
@@ -77,8 +77,7 @@ FRAME: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(
         ("repartition", "coalesce", "partitionBy", "key_by", "keyBy", "rekey"),
-        'write.kafka("topic", key="a"), and read that topic with partitioned_by="a" in a '
-        "topology of its own",
+        'group_by("a") deals its rows out by itself; write.kafka("topic", key="a") keys a topic',
     ),
     **dict.fromkeys(
         ("schema", "columns", "dtypes", "printSchema", "explain", "collect_schema"),

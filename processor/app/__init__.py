@@ -8,7 +8,9 @@ from processor.app.registries import connect_registries, prepare_schemas, schema
 from processor.app.run import connected, run
 from processor.app.topics import PARTITIONS, ends_of, prepare_topics, topics_of
 from processor.app.topologies import (
+    Loaded,
     is_there,
+    load_stages,
     load_topologies,
     load_topology,
     parameters_of,
@@ -20,6 +22,7 @@ __all__ = [
     "PARTITIONS",
     "Backends",
     "Host",
+    "Loaded",
     "backends",
     "connect_registries",
     "connected",
@@ -27,6 +30,7 @@ __all__ = [
     "ends_of",
     "feed",
     "is_there",
+    "load_stages",
     "load_topologies",
     "load_topology",
     "looked_at",

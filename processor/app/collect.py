@@ -81,6 +81,9 @@ def collect(
     chosen = _chosen(plans, sink)
     _bounded(plans, loaded, feed)
     capture = _Capture(plans, chosen)
+    # What the sink's rows do not come of need not be run.
+    beside = _inputs(plans) - _inputs(capture.plans)
+    fed = {topic: given for topic, given in (feed or {}).items() if topic not in beside}
     told: list[BatchReport] = []
     copy = _Copy(plans, loaded) if loaded.bootstrap_servers is not None else None
 
@@ -92,7 +95,7 @@ def collect(
 
     host = Host(connected=connected, finished=capture.take)
     here = loaded.model_copy(update=_HERE)
-    query = Query(Asked(capture.plans, here, feed or {}, on_progress=told.append, host=host,
+    query = Query(Asked(capture.plans, here, fed, on_progress=told.append, host=host,
                         alone=True))  # fmt: skip
     query._begin()  # noqa: SLF001 - who makes a query begins it
     with query:
@@ -108,14 +111,17 @@ _HERE: Final[Mapping[str, object]] = {
 }  # fmt: skip
 
 
-def _chosen(plans: Sequence[nodes.Plan], topic: str | None) -> nodes.Sink:
-    """The sink of that topic, or the only one that none of the plans reads."""
+def _chosen(plans: Sequence[nodes.Plan], topic: str | None) -> list[nodes.Sink]:
+    """The sink of that topic, or the only one that none of the plans reads.
+
+    Of streams that are united, each has its own.
+    """
     sinks = [sink for plan in plans for sink in plan.sinks]
     read = {plan.source().topic for plan in plans}
     found = [s for s in sinks if (s.topic not in read if topic is None else s.topic == topic)]
-    if len(found) == 1:
-        return found[0]
-    names = ", ".join(repr(one.topic) for one in found or sinks)
+    if len({sink.topic for sink in found}) == 1:
+        return found
+    names = ", ".join(sorted({repr(one.topic) for one in found or sinks}))
     what = f"there are {len(found)} sinks" if topic is None else f"no sink writes {topic!r}"
     raise TopologyError(f"{plans[0].at}: {what}", remedy=f"say which: sink=..., of {names}")
 
@@ -210,8 +216,12 @@ class _Copy:
 class _Capture:
     """The plans with one sink whose rows are kept, and what becomes of these rows."""
 
-    def __init__(self, plans: Sequence[nodes.Plan], sink: nodes.Sink) -> None:
-        plan = next(one for one in plans if any(s is sink for s in one.sinks))
+    def __init__(self, plans: Sequence[nodes.Plan], sinks: Sequence[nodes.Sink]) -> None:
+        having = {
+            id(one): sink for one in plans for sink in sinks if any(s is sink for s in one.sinks)
+        }
+        sink = sinks[0]
+        plan = next(one for one in plans if having.get(id(one)) is sink)
         columns = schema.columns(plan)
         path = nodes.path(sink)
         places = [n for n, node in enumerate(path) if isinstance(node, nodes.Aggregate)]
@@ -222,10 +232,16 @@ class _Capture:
         self._kept = Kept(self._columns)
         self._app, self._at = plan.app, sink.at
         mode: nodes.OutputMode = "update" if self._group else "append"
-        kept = nodes.Sink(_marked(plan, node), _ROWS, self._kept, None, mode, sink.at)
+
+        def kept(one: nodes.Plan) -> nodes.Sink:
+            rows = node if one is plan else having[id(one)].parent
+            return nodes.Sink(_marked(one, rows), _ROWS, self._kept, None, mode, sink.at)
+
+        needed = [x for one in plans if id(one) in having for x in _needed(one, plans)]
         self.plans = [
-            replace(one, sinks=(kept,) if one is plan else _read(one, plans))
-            for one in _needed(plan, plans)
+            replace(one, sinks=(kept(one),) if id(one) in having else _read(one, plans))
+            for one in plans
+            if any(one is x for x in needed)
         ]
         self._values: list[bytes | None] = []
 

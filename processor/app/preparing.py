@@ -32,7 +32,7 @@ def looked_at(plans: Sequence[Plan], settings: Settings) -> None:
     connect_registries(plans, settings)
     for plan in plans if settings.bootstrap_servers is not None else ():
         for sink in plan.sinks:
-            if sink.topic == console_topic(plan.app):
+            if sink.topic == console_topic(plan.whole()):
                 raise TopologyError(
                     f"{sink.at}: write.console() shows rows of a run on the embedded log",
                     remedy='write.kafka("topic") for a run on Kafka, or leave '

@@ -36,7 +36,7 @@ class Screen:
         self, log: Log, plans: Sequence[nodes.Plan], *, everything: bool, new: bool = False
     ) -> None:
         self._log = log
-        self._consoles = {nodes.console_topic(plan.app) for plan in plans}
+        self._consoles = {nodes.console_topic(plan.whole()) for plan in plans}
         written = {topic for plan in plans for topic in topics_of(plan)[1]}
         self._topics = sorted(written if everything else written & self._consoles)
         sinks = [sink for plan in plans for sink in plan.sinks]

@@ -56,9 +56,10 @@ def prepare_topics(
     Those ``fed`` without keys get one partition, unless a number was asked for: others would stay
     empty, and what their watermarks hold back would never come.
     """
+    internal = {plan.source().topic for plan in plans if plan.source().internal}
     needed = {topic for plan in plans for topic in {topics_of(plan)[0], *topics_of(plan)[1]}}
     have = log.describe(needed)
-    missing = sorted(needed - have.keys())
+    missing = sorted(needed - have.keys() - internal)
     create = settings.create_topics or settings.bootstrap_servers is None
     if missing and not create:
         raise SettingsError(
@@ -70,11 +71,28 @@ def prepare_topics(
         sources = [plan.source() for plan in plans]
         alone = {s.topic for s in sources if s.topic in fed and not keyed(s) and asked is None}
         log.create({topic: 1 if topic in alone else asked or PARTITIONS for topic in missing})
-        have = log.describe(needed)
+    _create_internal(log, plans, internal)
+    have = log.describe(needed)
     compacted = log.compacted({topic for plan in plans for topic in topics_of(plan)[1]})
     for plan in plans:
         without_key.check(plan, compacted)
     return {plan.app: len(have[topics_of(plan)[0]].extents) for plan in plans}
+
+
+def _create_internal(log: Log, plans: Sequence[Plan], internal: Collection[str]) -> None:
+    """Create the topics between stages, each with as many partitions as the largest input there.
+
+    One whose rows all have to be in one place has one. A topic that exists stays as it is.
+    """
+    have = {plan.source().topic: 0 for plan in plans}
+    have |= {t: len(found.extents) for t, found in log.describe(have).items()}
+    topics = {plan.app: plan.source().topic for plan in plans}
+    for plan in plans:  # those that are read from come first
+        source = plan.source()
+        if source.topic in internal and not have[source.topic]:
+            most = max(have[topics[upstream]] for upstream in source.upstreams)
+            have[source.topic] = 1 if source.gathered() else most
+            log.create({source.topic: have[source.topic]}, forever=True)
 
 
 def ends_of(log: Log, plan: Plan) -> dict[TopicPartition, int]:

@@ -6,6 +6,7 @@ import difflib
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 from importlib import import_module, invalidate_caches
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -17,33 +18,59 @@ from processor.errors import TopologyError
 from processor.plan.nodes import Plan
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A stage of a topology: the topology's name, the stage's number in it, and why it is one."""
+
+    name: str
+    number: int
+    plan: Plan
+    why: str = ""
+
+
 def load_topology(name: str, parameters: Mapping[str, str]) -> Plan:
-    """The plan of one topology, named as in `load_topologies`; raises `TopologyError`."""
-    return _plan(name, _found(name), parameters)
+    """The plan of one topology of one stage, named as in `load_topologies`."""
+    (loaded,) = _stages(name, _found(name), parameters)
+    return loaded.plan
 
 
 def load_topologies(names: Sequence[str], parameters: Mapping[str, str]) -> list[Plan]:
-    """The plans of several topologies that share ``parameters``: each takes those it declares.
+    """The plans of all stages of several topologies, as `load_stages` has them."""
+    return [loaded.plan for loaded in load_stages(names, parameters)]
+
+
+def load_stages(names: Sequence[str], parameters: Mapping[str, str]) -> list[Loaded]:
+    """The stages of several topologies that share ``parameters``: each takes those it declares.
+
+    A stage comes behind those of its topology that it reads from.
 
     A name is ``package.module`` or a file, ``./module.py``, with ``:attribute`` behind it where
     there are several topologies in it. Modules are looked for beside the user first. Raises
     `TopologyError` with the line, also for whatever the module itself raises.
     """
-    return plans_of([(name, _found(name)) for name in names], parameters)
+    return stages_of([(name, _found(name)) for name in names], parameters)
 
 
 def plans_of(
     named: Sequence[tuple[str | None, Topology | Definition]], parameters: Mapping[str, str]
 ) -> list[Plan]:
-    """The plans of topologies that share ``parameters``: each takes those it declares.
-
-    What a module raises is told by its name, if it has one; Python's own callers get it as it is.
+    """The plans of all stages of topologies, as `stages_of` has them.
 
     >>> from processor import Text
     >>> topology = Topology("copy")
     >>> topology.read.kafka("from", format=Text()).write.kafka("to", format=Text())
     >>> [plan.app for plan in plans_of([(None, topology)], {})]
     ['copy']
+    """
+    return [loaded.plan for loaded in stages_of(named, parameters)]
+
+
+def stages_of(
+    named: Sequence[tuple[str | None, Topology | Definition]], parameters: Mapping[str, str]
+) -> list[Loaded]:
+    """The stages of topologies that share ``parameters``: each takes those it declares.
+
+    What a module raises is told by its name, if it has one; Python's own callers get it as it is.
     """
     found = [topology for _, topology in named]
     known = {p for f in found if isinstance(f, Definition) for p in f.parameters}
@@ -64,9 +91,12 @@ def plans_of(
                 f"--set {many[0]}=... would be taken by {len(shared[many[0]])} topologies at once",
                 remedy="run them one by one, each with its own",
             )
-    plans = [
-        _plan(name, f, {k: v for k, v in parameters.items() if _takes(f, k)}) for name, f in named
+    stages = [
+        stage
+        for name, f in named
+        for stage in _stages(name, f, {k: v for k, v in parameters.items() if _takes(f, k)})
     ]
+    plans = [stage.plan for stage in stages]
     apps = [plan.app for plan in plans]
     if len(set(apps)) < len(apps):
         twice = next(app for app in apps if apps.count(app) > 1)
@@ -75,7 +105,7 @@ def plans_of(
             f"have one application id, {twice!r}",
             remedy='give each its own: Topology("..."), or --set app=... in runs of their own',
         )
-    return plans
+    return stages
 
 
 _OWN = ("app", "input", "output")
@@ -102,10 +132,15 @@ def parameters_of(name: str) -> dict[str, tuple[str, str]]:
     return found.describe() if isinstance(found, Definition) else {}
 
 
-def _plan(name: str | None, found: Topology | Definition, parameters: Mapping[str, str]) -> Plan:
+def _stages(
+    name: str | None, found: Topology | Definition, parameters: Mapping[str, str]
+) -> list[Loaded]:
     with nullcontext() if name is None else usercode.told(name):
         built = found.build(parameters) if isinstance(found, Definition) else found
-        return built.plan()
+        return [
+            Loaded(name or "", number, stage.plan, stage.why)
+            for number, stage in enumerate(built.stages())
+        ]
 
 
 def _found(name: str) -> Topology | Definition:

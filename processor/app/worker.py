@@ -134,6 +134,7 @@ def options_of(settings: Settings, plan: Plan) -> Options:
         timeout_s=settings.transaction_timeout.total_seconds(),
         on_checkpoint_loss=settings.on_checkpoint_loss,
         allow_dropped_state=settings.allow_dropped_state,
+        bounded=settings.until_caught_up,
     )
 
 

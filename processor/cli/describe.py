@@ -12,11 +12,15 @@ from processor.settings import Settings
 
 def describe(names: Sequence[str], settings: Settings) -> str:
     """Each topology's plan and parameters; raises what `run` would raise before it connects."""
-    plans = app.load_topologies(names, settings.set)
-    texts = []
-    for name, plan in zip(names, plans, strict=True):
-        texts.append("\n".join([plan_text(plan), *_parameters(name, settings.set)]))
-    return "\n".join(texts)
+    lines = []
+    stages = app.load_stages(names, settings.set)
+    for stage, following in zip(stages, [*stages[1:], None], strict=True):
+        why = [f"  a stage of its own: {stage.why}"] * bool(stage.why)
+        first, *others = plan_text(stage.plan).split("\n")
+        lines += [first, *why, *others]
+        if following is None or following.name != stage.name:
+            lines += _parameters(stage.name, settings.set)
+    return "\n".join(lines)
 
 
 def _parameters(name: str, given: Mapping[str, str]) -> list[str]:

@@ -41,7 +41,7 @@ def placed(name: str, settings: Settings, *, is_topic: bool) -> Iterator[Place]:
     """The place that a name means, a topology's or a topic's own."""
     plan = None
     if not is_topic and app.is_there(name):
-        (plan,) = app.load_topologies([name], settings.set)
+        plan, *_ = app.load_topologies([name], settings.set)
     elif settings.set:
         raise SettingsError(
             f"--set is for a topology's parameters, and {name!r} is a topic",

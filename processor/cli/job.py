@@ -10,7 +10,9 @@ from processor.model.log import TopicPartition
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One topology to run: the partitions of its input, its place among the others.
+    """One stage to run: the partitions of its input, its place among the others.
+
+    ``name`` is the topology's, ``stage`` the stage's number in it.
 
     ``plan`` is the identity of the plan that it was made for. ``ends`` is where its input ends, for
     a run that ends there.
@@ -20,4 +22,5 @@ class Job:
     plan: str
     partitions: int
     index: int
+    stage: int = 0
     ends: Mapping[TopicPartition, int] | None = None

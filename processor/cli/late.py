@@ -25,14 +25,19 @@ DELAYS: Final = ("0s", "1m", "5m", "15m", "1h", "6h", "1d", "2d", "7d")
 
 def late(name: str, settings: Settings, delays: str | None, *, as_json: bool) -> None:
     """Look at the input as it is now, and tell."""
-    (plan,) = app.load_topologies([name], settings.set)
-    app.connect_registries([plan], settings)
+    plans = [p for p in app.load_topologies([name], settings.set) if not p.source().internal]
+    app.connect_registries(plans, settings)
     wanted = [_delay(text) for text in (delays.split(",") if delays else DELAYS)]
     log = app.reading(settings)
     try:
-        known, notes = looked_at(plan, log)
+        for plan in plans:
+            _tell(plan, log, wanted, as_json=as_json)
     finally:
         log.close()
+
+
+def _tell(plan: Plan, log: Log, wanted: Sequence[timedelta], *, as_json: bool) -> None:
+    known, notes = looked_at(plan, log)
     present = plan.delay()
     losses = [known.loss(d) for d in sorted({*wanted, *([present] if present else [])})]
     base = known.loss(present or timedelta(0))

@@ -11,7 +11,7 @@ import click
 from processor import app, telling
 from processor.cli import given
 from processor.cli.progress import Progress
-from processor.engine.offline.reset import Step, steps
+from processor.engine.offline.reset import Step, resets
 from processor.engine.offline.reset import reset as carry_out
 from processor.engine.offline.setback import Setback, set_back, setbacks
 from processor.errors import SettingsError, StateMismatchError
@@ -51,32 +51,40 @@ def reset(
         given.time(
             "--to", place, "neither an offset, nor a time, nor a place", "earliest, latest, 1200"
         )
-    (plan,) = app.load_topologies([name], settings.set)
+    plans = app.load_topologies([name], settings.set)
     app.reading(settings).close()
     with app.backends(settings) as used:
         telling.line(used.line)
         if back is None:
-            _begin_anew(plan, used, place, only, sure=sure)
+            _begin_anew(plans, used, place, only, sure=sure)
+        elif len(plans) > 1:
+            raise SettingsError(
+                f"{plans[0].app} has {len(plans)} stages, and each counts on the watermark of the "
+                "one in front",
+                remedy="begin anew: processor reset --to ...",
+            )
         else:
-            _set_back(plan, used, back, only, sure=sure)
+            _set_back(plans[0], used, back, only, sure=sure)
 
 
 def _begin_anew(
-    plan: Plan, used: app.Backends, to: str, only: Collection[int] | None, *, sure: bool
+    plans: Sequence[Plan], used: app.Backends, to: str, only: Collection[int] | None, *, sure: bool
 ) -> None:
-    wanted = steps(plan, used.log, used.store, to, only)
-    click.echo(_text(plan.app, wanted))
+    wanted = resets(plans, used.log, used.store, to, only)
+    for name, one in wanted.items():
+        click.echo(_text(name, one.steps))
     if not sure:
         click.echo(NOTHING)
         return
-    crash, progress = app.crash_probe(), Progress("reset", "partitions", len(wanted))
+    count = sum(len(one.steps) for one in wanted.values())
+    crash, progress = app.crash_probe(), Progress("reset", "partitions", count)
 
     def probe(step: str) -> None:
         crash(step)
         progress.done(step == "after:clear")
 
-    carry_out(plan, used.log, used.store, wanted, probe)
-    click.echo(f"{plan.app} is reset")
+    carry_out(wanted, used.log, used.store, probe)
+    click.echo(f"{plans[0].app} is reset")
 
 
 def _set_back(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Final
@@ -16,6 +16,7 @@ from processor.connectors.ports import Log
 from processor.engine.offline.span import Span
 from processor.engine.offline.verify import Report
 from processor.engine.offline.verify import verify as compare
+from processor.engine.running.idle import raises
 from processor.errors import RetriableError, SettingsError
 from processor.model import moment
 from processor.model.log import Committed, Extent, TopicPartition
@@ -31,22 +32,59 @@ def verify(
     name: str, settings: Settings, from_: str | None, to: str | None, *, as_json: bool
 ) -> int:
     """Compare, tell, and return the exit code: 0 where all is right, 3 where not."""
-    (plan,) = app.load_topologies([name], settings.set)
-    app.connect_registries([plan], settings)
+    plans = app.load_topologies([name], settings.set)
+    app.connect_registries(plans, settings)
     for option, text in (("--from", from_), ("--to", to)):
         if text is not None and not text.isdecimal():
             when(text, f"{option} ")
+    if len(plans) > 1 and (from_ is not None or to is not None):
+        raise SettingsError(
+            f"{plans[0].app} has {len(plans)} stages, and a range of one's input is none of the "
+            "next one's",
+            remedy="leave --from and --to out",
+        )
     log = app.reading(settings)
     try:
-        report = verified(plan, log, from_, to)
+        if len(plans) == 1:
+            reports = [verified(plans[0], log, from_, to)]
+        else:
+            reports = [_staged(plan, log, _shared(plans)) for plan in plans]
     finally:
         log.close()
-    click.echo(_json(report) if as_json else _text(plan, report))
-    return AMISS if report.findings else 0
+    for plan, report in zip(plans, reports, strict=True):
+        click.echo(_json(plan, report) if as_json else _text(plan, report))
+    return AMISS if any(report.findings for report in reports) else 0
 
 
-def verified(plan: Plan, log: Log, from_: str | None = None, to: str | None = None) -> Report:
-    """The comparison, of a range that both ends bound; raises `SettingsError` for a bad one."""
+def _staged(plan: Plan, log: Log, shared: Collection[str]) -> Report:
+    """The comparison of one stage of several; what cannot be recomputed is told, and not judged."""
+    try:
+        return verified(plan, log, shared=shared)
+    except SettingsError as error:
+        if not plan.source().internal:
+            raise
+        return Report(notes=[error.message], judged=False, unjudged=[error.message])
+
+
+def _shared(plans: Sequence[Plan]) -> frozenset[str]:
+    """The topics that several stages write."""
+    topics = [sink.topic for plan in plans for sink in {s.topic: s for s in plan.sinks}.values()]
+    return frozenset(topic for topic in topics if topics.count(topic) > 1)
+
+
+def verified(
+    plan: Plan,
+    log: Log,
+    from_: str | None = None,
+    to: str | None = None,
+    *,
+    shared: Collection[str] = (),
+) -> Report:
+    """The comparison, of a range that both ends bound; raises `SettingsError` for a bad one.
+
+    Those of the topics that are ``shared`` other stages write too. A stage whose input has been
+    trimmed is not judged.
+    """
     topic, written = app.topics_of(plan)
     have = log.describe({topic, *written})
     missing = sorted({topic, *written} - have.keys())
@@ -55,6 +93,9 @@ def verified(plan: Plan, log: Log, from_: str | None = None, to: str | None = No
             f"topics are missing: {', '.join(missing)}",
             remedy="see that Kafka and the topology's names are the right ones (--set)",
         )
+    if plan.source().internal and any(e.low > 0 for e in have[topic].extents.values()):
+        why = f"{topic} has been trimmed: what it began with is read no more"
+        return Report(notes=[why], judged=False, unjudged=[why])
     for _ in range(TRIES):
         before = _positions(log, plan, topic)
         outputs = {name: d.extents for name, d in log.describe(written).items()}
@@ -84,7 +125,13 @@ def verified(plan: Plan, log: Log, from_: str | None = None, to: str | None = No
     total = sum(span.end - span.low for span in spans.values())
     total += sum(e.high - e.low for extents in outputs.values() for e in extents.values())
     progress = Progress("verify", "offsets", total)
-    return compare(plan, partial(progress.scan, log), spans, outputs)
+    report = compare(plan, partial(progress.scan, log), spans, outputs, shared)
+    if any(finding.kind == "missing" for finding in report.findings) and raises(plan):
+        report.notes.append(
+            "watermarks of partitions that stood still go on without records: what came too late "
+            "for that is told as missing here"
+        )
+    return report
 
 
 def _positions(log: Log, plan: Plan, topic: str) -> dict[TopicPartition, Committed]:
@@ -161,8 +208,9 @@ def _counts(report: Report) -> Mapping[str, int]:
     return {kind: sum(f.kind == kind for f in report.findings) for kind in kinds}
 
 
-def _json(report: Report) -> str:
+def _json(plan: Plan, report: Report) -> str:
     told = {
+        "stage": plan.app,
         "right": not report.findings if report.judged or report.findings else None,
         "recomputed": report.recomputed,
         "compared": report.compared,

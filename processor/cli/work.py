@@ -32,25 +32,28 @@ def run_here(
     show: bool = False,
 ) -> None:
     """Run topologies in this process, a thread for each worker; ``show`` prints what comes out."""
-    plans = _loaded(names, settings)
-    named = {plan.app: name for name, plan in zip(names, plans, strict=True)}
+    stages = _loaded(names, settings)
+    plans = [stage.plan for stage in stages]
+    named = {stage.plan.app: stage for stage in stages}
 
     def rebuilt(plan: Plan) -> Plan:
-        return _same(named[plan.app], identity(plan), settings)
+        stage = named[plan.app]
+        return _same(stage.name, stage.number, identity(plan), settings)
 
     app.run(plans, settings, feed, stop, show=show, host=app.Host(), rebuilt=rebuilt)
 
 
 def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) -> list[Job] | None:
     """What is to be run, where it ends is known of the first; ``None`` when told to stop."""
-    plans = _loaded(names, settings)
+    stages = _loaded(names, settings)
+    plans = [stage.plan for stage in stages]
 
     def prepare() -> list[Job]:
         with app.backends(settings) as used:
             counts = app.prepared(plans, settings, used, {}, telling.line)
             jobs = [
-                Job(name, identity(plan), counts[plan.app], i)
-                for i, (name, plan) in enumerate(zip(names, plans, strict=True))
+                Job(stage.name, identity(stage.plan), counts[stage.plan.app], i, stage.number)
+                for i, stage in enumerate(stages)
             ]
             if settings.until_caught_up:
                 jobs[0] = _measured(jobs[0], plans[0], used.log)
@@ -60,15 +63,15 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
     return app.patiently(settings, stop, prepare, range(settings.workers), apps=apps)
 
 
-def _loaded(names: Sequence[str], settings: Settings) -> list[Plan]:
-    plans = app.load_topologies(names, settings.set)
-    app.looked_at(plans, settings)
-    return plans
+def _loaded(names: Sequence[str], settings: Settings) -> list[app.Loaded]:
+    stages = app.load_stages(names, settings.set)
+    app.looked_at([stage.plan for stage in stages], settings)
+    return stages
 
 
 def with_ends(job: Job, settings: Settings, stop: threading.Event) -> Job | None:
     """The job, to end where its input ends now; ``None`` when told to stop."""
-    plan = _same(job.name, job.plan, settings)
+    plan = _same(job.name, job.stage, job.plan, settings)
 
     def measure() -> Job:
         with app.backends(settings) as used:
@@ -79,7 +82,7 @@ def with_ends(job: Job, settings: Settings, stop: threading.Event) -> Job | None
 
 def run_one(job: Job, settings: Settings, number: int, stop: threading.Event) -> None:
     """One worker, in this very thread's stead."""
-    plan = _same(job.name, job.plan, settings)
+    plan = _same(job.name, job.stage, job.plan, settings)
     with ExitStack() as stack:
         used = app.connected(settings, stop, stack, [number], apps=[plan.app], host=app.Host())
         if used is not None:
@@ -104,16 +107,19 @@ def in_child(settings: Settings, make: Callable[[], Answer]) -> Answer:
         sys.exit(1)
 
 
-def plan_of(name: str, settings: Settings) -> Plan:
-    """One topology's plan; parameters that it does not declare are another's."""
+def plan_of(name: str, settings: Settings, stage: int = 0) -> Plan:
+    """A stage's plan; parameters that its topology does not declare are another's.
+
+    Of a topology that has fewer stages than that it is the last one's.
+    """
     plans = app.load_topologies([name], app.taken(name, settings.set))
     app.connect_registries(plans, settings)
-    return plans[0]
+    return plans[min(stage, len(plans) - 1)]
 
 
-def _same(name: str, plan_identity: str, settings: Settings) -> Plan:
+def _same(name: str, stage: int, plan_identity: str, settings: Settings) -> Plan:
     """The plan, built anew; raises `TopologyError` where that is another one."""
-    plan = plan_of(name, settings)
+    plan = plan_of(name, settings, stage)
     if identity(plan) != plan_identity:
         raise TopologyError(
             f"{plan.at}: {name} is not the topology that this run began with",

@@ -244,6 +244,13 @@ class Log(Protocol):
         """
         ...
 
+    def reset_all(self, groups: Mapping[str, Mapping[TopicPartition, Committed]]) -> None:
+        """Commit positions of several groups from outside them: all become true, or none.
+
+        Raises `FencedError`, and changes nothing, while one of them has members.
+        """
+        ...
+
     def scan(
         self, partition: TopicPartition, start: int, end: int, *, committed: bool = True
     ) -> Iterator[Sequence[Message]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import polars as pl
 
-from processor.formats.base import DataType, SchemaFormat, Values, many_rows
+from processor.formats.base import DataType, Format, SchemaFormat, Values, many_rows
 from processor.formats.json import Json
 from processor.formats.nested import changed, mapped
 
 
-def rows_as_json(form: SchemaFormat, values: Values) -> list[list[bytes] | None]:
+def rows_as_json(form: Format, values: Values) -> list[list[bytes] | None]:
     """Records as the JSON objects of their rows; ``None`` for one that cannot be read."""
     decoded = form.decode(values)
     records = range(len(values)) if decoded.records is None else decoded.records.tolist()

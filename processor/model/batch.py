@@ -18,6 +18,7 @@ class Slice:
     ``end`` the one after it. ``event_time_max`` is the
     partition's largest event time before the batch, in microseconds since 1970, ``log_time`` the
     largest of the records' own timestamps that were looked at (`processor.operators.ahead`).
+    ``idle`` says that there is nothing to read, and has not been for some time.
     """
 
     partition: TopicPartition
@@ -27,6 +28,7 @@ class Slice:
     end: int
     event_time_max: int | None
     log_time: int | None = None
+    idle: bool = False
 
 
 @dataclass(frozen=True, slots=True)

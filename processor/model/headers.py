@@ -20,6 +20,9 @@ from typing import Any, Final
 
 from processor.model.log import Headers, Message
 
+STAGE: Final = "processor.stage"
+"""The header that says who set a record aside, or handed a block on."""
+
 UNREADABLE: Final = "processor.headers-unreadable"
 """The header that says that others could not be read, and why."""
 

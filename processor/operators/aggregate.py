@@ -226,18 +226,13 @@ class Aggregate:
         # Rows come by task, and the order of first appearance keeps them so.
         groups = frame.group_by(self._by(), maintain_order=True).agg(partials)
         if self._window and groups.height:
-            # Also one that begins before the first time there is: its beginning has wrapped around.
-            last = int(groups[WINDOW_START].to_physical().max())  # type: ignore[arg-type]
-            if last > NUMBER_MAX - self._size_us:
-                raise OverflowError("the window of the event time has no end that is a Datetime")
+            _check_ends(groups[WINDOW_START].to_physical(), self._size_us)
         return groups.with_columns_seq(self._known) if self._known else groups
 
     def _by(self) -> list[pl.Expr]:
         keys: list[pl.Expr] = [pl.col(TASK)]
         if self._window:
-            time = pl.col(self._window.column).cast(pl.Datetime("us")).to_physical()
-            start = time.floordiv(self._size_us) * self._size_us
-            keys.append(start.cast(pl.Datetime("us")).alias(WINDOW_START))
+            keys.append(_start(self._window).cast(pl.Datetime("us")).alias(WINDOW_START))
         return keys + [pl.col(name) for name in self._others]
 
     def _fold(self, slab: Slab, part: pl.DataFrame) -> Slots:
@@ -301,3 +296,22 @@ class Aggregate:
             end = (pl.col(WINDOW_START) + self._window.size).alias(WINDOW_END)
             keys = keys.select_seq(WINDOW_START, end, *self._others)
         return keys.with_columns_seq(term.output(slab, slots) for term in self._terms)
+
+
+def check_windows(frame: pl.DataFrame, window: Window) -> None:
+    """Raise `OverflowError` where a row's window has no end among the times there are."""
+    if frame.height:
+        _check_ends(frame.select(_start(window)).to_series(), window.size // MICROSECOND)
+
+
+def _check_ends(starts: pl.Series, size_us: int) -> None:
+    # Also of one that begins before the first time there is: its beginning has wrapped around.
+    if int(starts.max()) > NUMBER_MAX - size_us:  # type: ignore[arg-type]
+        raise OverflowError("the window of the event time has no end that is a Datetime")
+
+
+def _start(window: Window) -> pl.Expr:
+    """The first microsecond of a row's window."""
+    size_us = window.size // MICROSECOND
+    time = pl.col(window.column).cast(pl.Datetime("us")).to_physical()
+    return time.floordiv(size_us) * size_us

@@ -32,15 +32,25 @@ class Aside:
     Args:
         app: the application, which headers and errors name with the step.
         topic: the dead-letter topic.
+        internal: whether records are blocks of another stage, of which none may be left out.
     """
 
     app: str
     on_error: OnError
     topic: str
+    internal: bool = False
 
     def records(self, bad: Mapping[int, Refusal], context: Context) -> None:
         """Set rows of the batch aside; raises `RecordError` for the first if told to fail."""
         rows = sorted(bad)
+        if self.internal:
+            (message,) = messages_at(context.slices, rows[:1])
+            raise RecordError(
+                f"{message.topic()}[{message.partition()}] offset {message.offset()}: the block "
+                f"cannot be taken by {self.app}/{bad[rows[0]].step}: {bad[rows[0]].reason}",
+                remedy="let the topology that wrote it read it to its end (--until-caught-up), or "
+                "begin anew with `processor reset`; nobody else may write to this topic",
+            )
         if self.on_error == "skip":
             context.result.counts.skipped += len(rows)
             return

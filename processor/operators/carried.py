@@ -13,7 +13,7 @@ that a restart knows it; like lateness it is a function of the log alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final, TypeAlias
 
 import numpy as np
@@ -42,12 +42,21 @@ class Carried:
         column: the event time. What is told of other columns says nothing of it.
         unit_us: the microseconds that it counts: the watermark is as coarse.
         note: hears once that somebody tells of other columns.
+        upstreams: the applications that write the topic, where it is known: nothing is over before
+            each of them has been heard, and no other counts.
     """
 
     name = WATERMARKS
 
-    def __init__(self, column: str, unit_us: int = 1, note: Note = lambda _: None) -> None:
+    def __init__(
+        self,
+        column: str,
+        unit_us: int = 1,
+        note: Note = lambda _: None,
+        upstreams: Sequence[str] = (),
+    ) -> None:
         self._column, self._unit_us, self._note = column, unit_us, note
+        self._upstreams = frozenset(upstreams)
         self._noted = False
 
     def new_state(self) -> Slab:
@@ -102,7 +111,7 @@ class Carried:
                 was = known.get(writer, _NEVER)
                 known[writer] = told[writer] = max(at, was[0]), max(one.of, was[1])
                 holds = holds or was[0] < watermark + self._unit_us
-            if holds and (least := _least(known)) != LOWEST:
+            if holds and (least := _least(known, self._upstreams)) != LOWEST:
                 least = least // self._unit_us * self._unit_us
                 if least > watermark:
                     watermark = least
@@ -118,11 +127,18 @@ def _known(slab: Slab) -> dict[Writer, tuple[int, int]]:
     return dict(zip(slab.keys(live).iter_rows(), cells, strict=True))
 
 
-def _least(known: Mapping[Writer, tuple[int, int]]) -> int:
-    """The least of all tasks of every application that was heard; `LOWEST` while one is missing."""
-    counts: dict[str, int] = {}
+def _least(known: Mapping[Writer, tuple[int, int]], upstreams: Collection[str]) -> int:
+    """The least of all tasks of every application that counts; `LOWEST` while one is missing.
+
+    Those are ``upstreams``, or without any of them all that were heard.
+    """
+    counts: dict[str, int] = dict.fromkeys(upstreams, 0)
     for by, _ in known:
         counts[by] = counts.get(by, 0) + 1
+    if upstreams:
+        known = {writer: told for writer, told in known.items() if writer[0] in upstreams}
+        if not all(counts[by] for by in upstreams):
+            return LOWEST
     for (by, _), (_, of) in known.items():
         if counts[by] < of:
             return LOWEST

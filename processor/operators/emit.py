@@ -46,6 +46,7 @@ class Emit:
         required: columns of the value in which no reader of the format takes just any cell
             (`required`).
         key_format: makes the keys; one whose columns are all null is none.
+        partition: where rows without a key go; ``None``: anywhere.
     """
 
     topic: str
@@ -56,6 +57,7 @@ class Emit:
     apart: tuple[str, ...] = ()
     required: tuple[str, ...] = ()
     key_format: Format | None = None
+    partition: int | None = None
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """Add the rows to the batch's outputs; nothing goes on.
@@ -69,7 +71,7 @@ class Emit:
             rows = frame.select_seq(pl.exclude(HIDDEN))
             keyless = None if self.key is None else self._keyless(rows)
             if self.key is None:
-                self._add(rows, None, context)
+                self._add(rows, None, context, self.partition)
             elif keyless is None:
                 self._add(rows, self._keys(rows), context)
             else:

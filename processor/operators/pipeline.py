@@ -23,6 +23,7 @@ from processor.operators.carried import Note
 from processor.operators.emit import Emit
 from processor.operators.fit import Fitted
 from processor.operators.search import ROW_ERRORS, StepError, failing, told
+from processor.operators.shuffle import Targets
 from processor.operators.stateless import Filter, Select
 from processor.operators.steps import Step, compiled, stateful
 from processor.plan import nodes
@@ -70,8 +71,9 @@ class Pipeline:
     """A compiled plan: pure, and the same for every task.
 
     ``keys`` looks at some records of each batch, where an aggregate counts on where they lie.
-    ``note`` hears of what a person should see. With ``lenient`` no record is late, and what is bad
-    is skipped, whatever the topology says: that is for who looks on.
+    ``note`` hears of what a person should see. ``targets`` says how many partitions an internal
+    topic has. With ``lenient`` no record is late, and what is bad is skipped, whatever the topology
+    says: that is for who looks on.
 
     >>> from processor import Text, Topology
     >>> topology = Topology("copy")
@@ -86,10 +88,11 @@ class Pipeline:
         plan: nodes.Plan,
         keys: KeyWatch | None = None,
         note: Note = lambda _: None,
+        targets: Targets = lambda _: 1,
         *,
         lenient: bool = False,
     ) -> None:
-        self._decode, self._root = compiled(plan, note)
+        self._decode, self._root = compiled(plan, note, targets)
         if lenient:
             aside = replace(self._decode.aside, on_error="skip")
             self._decode = replace(self._decode, delay_us=None, aside=aside)

@@ -8,6 +8,8 @@ from typing import Final
 
 import polars as pl
 
+from processor.formats.blocks import Blocks
+from processor.model.log import NULL_KEYS
 from processor.operators.aggregate import MICROSECOND, Aggregate, Term
 from processor.operators.aside import Aside
 from processor.operators.base import HIDDEN, Context, Operator, Stateful
@@ -15,6 +17,7 @@ from processor.operators.carried import Carried, Note
 from processor.operators.derived import derived_of
 from processor.operators.emit import Emit, required
 from processor.operators.fit import fit_of
+from processor.operators.shuffle import Shuffle, Targets
 from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
 from processor.plan import beside, nodes, schema
@@ -49,7 +52,9 @@ class Step:
         return pl.DataFrame(schema={**hidden, **self.columns})
 
 
-def compiled(plan: nodes.Plan, note: Note) -> tuple[Decode, list[Step]]:
+def compiled(
+    plan: nodes.Plan, note: Note, targets: Targets = lambda _: 1
+) -> tuple[Decode, list[Step]]:
     """The source and the steps behind it, parents first."""
     source = plan.source()
     delay, ahead = plan.delay(), plan.ahead()
@@ -58,7 +63,7 @@ def compiled(plan: nodes.Plan, note: Note) -> tuple[Decode, list[Step]]:
     columns = schema.columns(plan)
     decode = Decode(
         source.format, source.event_time, delay_us, plan.late(),
-        Aside(plan.app, source.on_error, plan.dead_letters()), tagged,
+        Aside(plan.app, source.on_error, plan.dead_letters(), internal=source.internal), tagged,
         None if ahead is None else ahead // MICROSECOND, source,
         _carried(source, columns, note), derived_of(source),
     )  # fmt: skip
@@ -87,11 +92,18 @@ def compiled(plan: nodes.Plan, note: Note) -> tuple[Decode, list[Step]]:
         children[id(node)] = step.children
     for sink in plan.sinks:
         behind = any(isinstance(node, nodes.Aggregate) for node in nodes.path(sink))
+        if isinstance(sink.format, Blocks):
+            keys = nodes.key_columns(sink.key)
+            shuffle = Shuffle(plan.app, sink.topic, sink.format, keys, sink.window, targets)
+            children[id(sink.parent)].append(Step(shuffle, f"hand on at {sink.at}", behind))
+            continue
         have = columns[id(sink.parent)]
         aside = beside.apart(sink, have)
         emit = Emit(
             sink.topic, sink.format, sink.key, sink.timestamp, sink.headers, aside,
             required(sink.format, [name for name in have if name not in aside]), sink.key_format,
+            # All groups are here: what is published again stays in order in one partition.
+            NULL_KEYS if source.gathered() and sink.mode != "append" else None,
         )  # fmt: skip
         children[id(sink.parent)].append(Step(emit, f"write at {sink.at}", behind))
     return decode, top
@@ -103,7 +115,7 @@ def _carried(source: nodes.Source, columns: schema.Columns, note: Note) -> Carri
     kind = columns[id(source)][source.event_time]
     fine = isinstance(kind, pl.Datetime) and kind.time_unit != "ms"
     unit_us = 1 if fine else 1_000 if isinstance(kind, pl.Datetime) else _DAY_US
-    return Carried(source.event_time, unit_us, note)
+    return Carried(source.event_time, unit_us, note, source.upstreams)
 
 
 def _stateless(

@@ -25,6 +25,10 @@ def describe(plan: nodes.Plan) -> str:
         depth = len(nodes.path(sink)) + 1
         key = f" keyed by {', '.join(nodes.key_columns(sink.key))}" if sink.key else ""
         key += f" as {sink.key_format.describe()}" if sink.key_format else ""
+        if sink.internal:
+            of = ", ".join(nodes.key_columns(sink.key)) or "nothing: all in one place"
+            lines.append("  " * depth + f"hand on to {sink.topic} by {of}")
+            continue
         carries = f", timestamp {sink.timestamp}" if sink.timestamp else ""
         carries += _headers(sink.headers)
         carries += ", carrying the watermark" if sink.watermark else ""

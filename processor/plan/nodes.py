@@ -68,11 +68,21 @@ class Source:
     key_format: Format | None = None
     key_prefix: str = ""
     tombstones: OnTombstone = "bad"
+    upstreams: tuple[str, ...] = ()
 
     def of_key(self) -> dict[str, pl.DataType]:
         """The columns that are read of the key's bytes, in the order of their format."""
         columns = (self.key_format and self.key_format.columns) or {}
         return {self.key_prefix + name: full(kind) for name, kind in columns.items()}
+
+    @property
+    def internal(self) -> bool:
+        """Whether stages of the same topology write the topic, and nobody else."""
+        return bool(self.upstreams)
+
+    def gathered(self) -> bool:
+        """Whether all rows are in one place: a topic of another stage with one partition."""
+        return self.internal and not self.partitioned_by
 
     def keyed_by_format(self) -> bool:
         """Whether the topic is keyed by what is read of its keys: their bytes place a record."""
@@ -132,6 +142,7 @@ class Watermark:
     at: Location
     late: str | None = None
     ahead: timedelta = AHEAD
+    idle: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +171,18 @@ class Aggregate:
     keys: tuple[str, ...]
     aggregations: tuple[Aggregation, ...]
     at: Location
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Union:
+    """The rows of several streams, in no order.
+
+    No stage has one: `processor.plan.stages` lets each stream go its own way up to the next cut.
+    """
+
+    parents: tuple[Node, ...]
+    at: Location
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +190,9 @@ class Sink:
     """Publishes the rows to a topic; its records may carry the ``watermark``.
 
     ``key``, ``timestamp`` and ``headers`` are columns that records have beside their values;
-    ``key_format`` makes the key's bytes of its columns.
+    ``key_format`` makes the key's bytes of its columns. An ``internal`` one hands blocks to another
+    stage: its ``key`` says which rows belong together, and without one all do. ``window`` is that
+    of the aggregate which they go to.
     """
 
     parent: Node
@@ -180,6 +205,8 @@ class Sink:
     timestamp: str | None = None
     headers: Headers | None = None
     key_format: Format | None = None
+    internal: bool = False
+    window: Window | None = None
 
 
 Node: TypeAlias = Source | Select | Extend | Filter | Watermark | Aggregate
@@ -187,11 +214,19 @@ Node: TypeAlias = Source | Select | Extend | Filter | Watermark | Aggregate
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A whole topology: its application id and its sinks; all else is reached from them."""
+    """A topology or a stage of it: application id and sinks; all else is reached from them.
+
+    ``topology`` is the application of the whole, where this is a stage of several.
+    """
 
     app: str
     sinks: tuple[Sink, ...]
     at: Location = field(compare=False)
+    topology: str = ""
+
+    def whole(self) -> str:
+        """The application of the topology that this is, or is a stage of."""
+        return self.topology or self.app
 
     def source(self) -> Source:
         """The source that every path begins with (`validate` has seen that there is one)."""
@@ -216,7 +251,8 @@ class Plan:
 
     def ahead(self) -> timedelta | None:
         """How far ahead of its record an event time may be; ``None`` without a watermark."""
-        none = None if self.source().watermark is None else AHEAD
+        source = self.source()
+        none = None if source.watermark is None or source.internal else AHEAD
         return next((node.ahead for node in self.nodes() if isinstance(node, Watermark)), none)
 
     def late(self) -> str | None:
@@ -225,7 +261,7 @@ class Plan:
 
     def dead_letters(self) -> str:
         """The topic for records that cannot be read, whether or not any are sent."""
-        return self.source().dead_letters or f"{self.app}-dead-letters"
+        return self.source().dead_letters or f"{self.whole()}-dead-letters"
 
 
 def header_columns(headers: Headers | None) -> tuple[str, ...]:
@@ -255,10 +291,22 @@ def console_topic(app: str) -> str:
 
 def path(sink: Sink) -> list[Node]:
     """The nodes from the source to the sink's parent."""
-    nodes: list[Node] = [sink.parent]
-    while not isinstance(nodes[-1], Source):
-        nodes.append(nodes[-1].parent)
-    return nodes[::-1]
+    return way(sink.parent)
+
+
+def way(node: Node) -> list[Node]:
+    """The nodes from the source to this one, with both."""
+    found = [node]
+    while not isinstance(found[-1], Source):
+        found.append(found[-1].parent)
+    return found[::-1]
+
+
+def source_of(node: Node) -> Source:
+    """The source that a node's rows come from."""
+    while not isinstance(node, Source):
+        node = node.parent
+    return node
 
 
 def expressions(node: Node) -> tuple[pl.Expr, ...]:

@@ -24,7 +24,9 @@ def unordered(plan: nodes.Plan) -> Iterator[str]:
     """
     for sink in plan.sinks:
         # What is shown on the screen comes in the order of the run.
-        if sink.mode == "append" or sink.topic == nodes.console_topic(plan.app):
+        if sink.mode == "append" or sink.topic == nodes.console_topic(plan.whole()):
+            continue
+        if sink.key is None and plan.source().gathered():
             continue
         aggregate = next((n for n in nodes.path(sink) if isinstance(n, nodes.Aggregate)), None)
         if aggregate is None or is_fixed(plan, sink, aggregate):

@@ -28,16 +28,7 @@ def check(plan: nodes.Plan) -> None:
             f"{source.at}: {source.topic!r} is read and written by one topology, without end",
             remedy="write to another topic",
         )
-    seen: dict[str, nodes.Sink] = {}
-    for sink in plan.sinks:
-        if sink.topic in seen:
-            raise TopologyError(
-                f"{sink.at}: {sink.topic!r} is written a second time, first at "
-                f"{seen[sink.topic].at}: its readers could not tell whose a record is, nor which "
-                "of a key is the last",
-                remedy=_OWN,
-            )
-        seen[sink.topic] = sink
+    seen = {sink.topic: sink for sink in plan.sinks}
     if source.on_error == "dead_letter" and plan.dead_letters() in outputs:
         raise TopologyError(
             f"{source.at}: {plan.dead_letters()!r} takes the dead letters of {plan.app!r} and the "
@@ -53,6 +44,20 @@ def check(plan: nodes.Plan) -> None:
         )
 
 
+def once(plan: nodes.Plan) -> None:
+    """Raise `TopologyError` for a topic that a topology writes in two places."""
+    seen: dict[str, nodes.Sink] = {}
+    for sink in plan.sinks:
+        if sink.topic in seen:
+            raise TopologyError(
+                f"{sink.at}: {sink.topic!r} is written a second time, first at "
+                f"{seen[sink.topic].at}: its readers could not tell whose a record is, nor which "
+                "of a key is the last",
+                remedy=_OWN,
+            )
+        seen[sink.topic] = sink
+
+
 def together(plans: Sequence[nodes.Plan]) -> Iterator[str]:
     """What may be a mistake where several topologies run: a sentence for each.
 
@@ -61,7 +66,7 @@ def together(plans: Sequence[nodes.Plan]) -> Iterator[str]:
     """
     for one in plans:
         for other in plans:
-            if one is not other:
+            if one.whole() != other.whole():
                 yield from _between(one, other)
     _acyclic(plans)
 

@@ -12,6 +12,7 @@ import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats.declared import full
+from processor.formats.text import Text
 from processor.plan import nodes, rowwise
 
 Columns: TypeAlias = dict[int, dict[str, pl.DataType]]
@@ -39,16 +40,33 @@ def columns(plan: nodes.Plan) -> Columns:
     >>> columns(plan)[id(plan.source())]
     {'value': String}
     """
-    for known, found in tuple(_known):
-        if known is plan:
-            return found
-    found = _columns(plan)
-    _known.append((plan, found))
-    return found
+    frames: dict[int, pl.DataFrame] = {}
+    for node in plan.nodes():
+        frames[id(node)] = _known_frame(node, frames)
+    return {key: dict(frame.schema) for key, frame in frames.items()}
 
 
-_known: Final[deque[tuple[nodes.Plan, Columns]]] = deque(maxlen=8)
-"""Of the plans looked at last: a function of the user's may take long on no rows too."""
+def columns_at(node: nodes.Node) -> Columns:
+    """The columns of a node and of all before it."""
+    nothing = nodes.Sink(node, "", Text(), None, "append", node.at)
+    return columns(nodes.Plan("", (nothing,), node.at))
+
+
+def kept(node: nodes.Node, wanted: set[str], columns: Columns) -> set[str]:
+    """Those of the source's columns that a node has as they were read."""
+    left, step = set(wanted), node
+    while not isinstance(step, nodes.Source):
+        if isinstance(step, nodes.Select | nodes.Extend):
+            have = columns[id(step.parent)]
+            for expression in step.expressions:
+                if not expression.meta.is_column_selection():
+                    left -= set(names(expression, have))
+        step = step.parent
+    return left & set(columns[id(node)])
+
+
+_known: Final[deque[tuple[nodes.Node, pl.DataFrame]]] = deque(maxlen=256)
+"""Of the nodes looked at last: a function of the user's may take long on no rows too."""
 
 
 def names(expression: pl.Expr, have: Mapping[str, pl.DataType]) -> list[str]:
@@ -60,25 +78,27 @@ def names(expression: pl.Expr, have: Mapping[str, pl.DataType]) -> list[str]:
     return pl.LazyFrame(schema=dict(have)).select(expression).collect_schema().names()
 
 
-def _columns(plan: nodes.Plan) -> Columns:
-    frames: dict[int, pl.DataFrame] = {}
-    for node in plan.nodes():
-        try:
-            frames[id(node)] = _frame(node, frames)
-        except TopologyError:
-            raise
-        # An expression may run the user's own functions, and those may raise anything.
-        except (Exception, pl.exceptions.PanicException) as error:
-            have = before(node, {key: frame.schema for key, frame in frames.items()})
-            for expression in nodes.expressions(node):
-                with contextlib.suppress(pl.exceptions.PolarsError, pl.exceptions.PanicException):
-                    rowwise.look(node.at, expression, have)
-            said = str(error).strip().partition("\n")[0] or type(error).__name__
-            raise TopologyError(
-                f"{node.at}: {_WORDS[type(node)]} cannot be computed: {said}",
-                remedy=_remedy(node, said, have),
-            ) from error
-    return {key: dict(frame.schema) for key, frame in frames.items()}
+def _known_frame(node: nodes.Node, frames: dict[int, pl.DataFrame]) -> pl.DataFrame:
+    for known, frame in tuple(_known):
+        if known is node:
+            return frame
+    try:
+        frame = _frame(node, frames)
+    except TopologyError:
+        raise
+    # An expression may run the user's own functions, and those may raise anything.
+    except (Exception, pl.exceptions.PanicException) as error:
+        have = before(node, {key: frame.schema for key, frame in frames.items()})
+        for expression in nodes.expressions(node):
+            with contextlib.suppress(pl.exceptions.PolarsError, pl.exceptions.PanicException):
+                rowwise.look(node.at, expression, have)
+        said = str(error).strip().partition("\n")[0] or type(error).__name__
+        raise TopologyError(
+            f"{node.at}: {_WORDS[type(node)]} cannot be computed: {said}",
+            remedy=_remedy(node, said, have),
+        ) from error
+    _known.append((node, frame))
+    return frame
 
 
 def _remedy(node: nodes.Node, said: str, have: Mapping[str, pl.DataType]) -> str:

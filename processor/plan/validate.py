@@ -45,7 +45,6 @@ def validate(plan: nodes.Plan) -> None:
             f"{plan.at}: topology {plan.app!r} writes nowhere",
             remedy="end it in frame.write.kafka(topic)",
         )
-    _one_source(plan)
     columns = schema.columns(plan)
     _source(plan, columns)
     _watermark(plan)
@@ -54,22 +53,17 @@ def validate(plan: nodes.Plan) -> None:
         if isinstance(node, nodes.Aggregate):
             _aggregate(plan, node, columns)
     for sink in plan.sinks:
+        if sink.internal:
+            _closing(plan, sink)
+            continue
         _sink(plan, sink, columns)
+        _closing(plan, sink)
         have = columns[id(sink.parent)]
         aside = beside.apart(sink, have)
         value = {name: kind for name, kind in have.items() if name not in aside}
         outputs.check(sink, value)
         written.check(sink, value)
     roles.check(plan)
-
-
-def _one_source(plan: nodes.Plan) -> None:
-    sources = [node for node in plan.nodes() if isinstance(node, nodes.Source)]
-    if len({id(source) for source in sources}) > 1:
-        raise TopologyError(
-            f"{sources[1].at}: a second source; a topology reads one topic",
-            remedy="make a topology of its own for each input topic",
-        )
 
 
 def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
@@ -243,21 +237,12 @@ def _aggregate(plan: nodes.Plan, node: nodes.Aggregate, columns: schema.Columns)
             f"{node.at}: the window is over {node.window.column!r}, not over the event time",
             remedy=_as_window(node.window.column, have.get(node.window.column), source),
         )
-    if node.window and not _kept(node, {node.window.column}, columns):
+    if node.window and not schema.kept(node.parent, {node.window.column}, columns):
         raise TopologyError(
             f"{node.at}: the event time {node.window.column!r} was computed anew on the way, so "
             "lateness and windows would not agree",
             remedy="keep the column as it was read, and give the new one another name",
         )
-    behind = node.parent
-    while not isinstance(behind, nodes.Source):
-        if isinstance(behind, nodes.Aggregate):
-            raise TopologyError(
-                f"{node.at}: an aggregate of an aggregate ({behind.at})",
-                remedy="write the first to a topic and read that in a topology of its own",
-            )
-        behind = behind.parent
-    _partitioning(node, source, columns)
     modes = {sink.mode for sink in plan.sinks if any(n is node for n in nodes.path(sink))}
     if len(modes) > 1:
         raise TopologyError(
@@ -284,43 +269,6 @@ def _names(node: nodes.Aggregate) -> None:
         )
 
 
-def _kept(node: nodes.Aggregate, names: set[str], columns: schema.Columns) -> set[str]:
-    """Those of the source's columns that come to the node as they were read."""
-    kept = set(names)
-    step = node.parent
-    while not isinstance(step, nodes.Source):
-        if isinstance(step, nodes.Select | nodes.Extend):
-            before = columns[id(step.parent)]
-            for expression in step.expressions:
-                if not expression.meta.is_column_selection():
-                    kept -= set(schema.names(expression, before))
-        step = step.parent
-    return kept & set(columns[id(node.parent)])
-
-
-def _partitioning(node: nodes.Aggregate, source: nodes.Source, columns: schema.Columns) -> None:
-    """All rows of a group must be in one partition: nothing is moved between workers here.
-
-    Equal values of all of ``partitioned_by`` lie in one partition, so all of them must be keys.
-    """
-    names = set(source.partitioned_by)
-    kept = _kept(node, names, columns)
-    if made := sorted(names & set(node.keys) - kept):
-        raise TopologyError(
-            f"{node.at}: {made[0]!r} was computed anew on the way, so rows of one group may lie in "
-            f"different partitions of {source.topic!r}",
-            remedy="group by the column as it was read, and give the new one another name; or read "
-            'the record\'s key: read.kafka(..., key="k", partitioned_by="k")',
-        )
-    if not names or kept != names or not names <= set(node.keys):
-        raise TopologyError(
-            f"{node.at}: rows of one group may lie in different partitions of {source.topic!r}",
-            remedy=f"say which column the topic is keyed by at {source.at} "
-            f'(partitioned_by="...") and group by it; a topic keyed otherwise has to be '
-            "written keyed by it first, by a topology of its own",
-        )
-
-
 def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
     have = columns[id(sink.parent)]
     _topic(sink.topic, sink.at)
@@ -337,6 +285,11 @@ def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
         )
     if sink.watermark is not None:
         carried.check(plan, sink, columns)
+
+
+def _closing(plan: nodes.Plan, sink: nodes.Sink) -> None:
+    """Append of an aggregate publishes what is over: there has to be an end."""
+    aggregates = [node for node in nodes.path(sink) if isinstance(node, nodes.Aggregate)]
     closing = plan.delay() is not None and aggregates and aggregates[0].window is not None
     if sink.mode == "append" and aggregates and not closing:
         path = nodes.path(sink)

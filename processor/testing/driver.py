@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import Executor, Future
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 
@@ -30,17 +29,22 @@ from processor.engine.running.batcher import Limits
 from processor.engine.running.options import Guarantee, Listener, Options
 from processor.engine.running.worker import Worker
 from processor.errors import FencedError, ProcessorError, RetriableError, StandbyError
-from processor.formats.base import Format, SchemaFormat
 from processor.formats.registered import Registered
 from processor.formats.registry import Schemas
 from processor.metrics.progress import BatchReport
 from processor.model.log import Committed, TopicPartition
+from processor.plan.nodes import Plan
+from processor.testing.inline import Inline, as_bytes, encoded
 
 _QUIET_ROUNDS = 4
 # In 2096: no event time of a test is ahead of when its record was written.
 START_MS = 4_000_000_000_000
 # So many rounds without a record in a committed batch: something goes round in circles.
 _IDLE_ROUNDS = 300
+
+
+Who: TypeAlias = int | tuple[str, int]
+"""A worker: its number in the first stage, or the name of another stage and its number there."""
 
 
 class Crash(BaseException):
@@ -54,7 +58,7 @@ class TestDriver:
         topology: a topology, or a definition with parameters.
         parameters: the definition's parameters, as text.
         partitions: of the input topic, and of every output topic.
-        workers: members of the consumer group, from the start.
+        workers: members of each stage's consumer group, from the start.
         batch_records_max: the largest batch.
         on_checkpoint_loss: what to do when the store has lost checkpoints.
         allow_dropped_state: let go of state that a changed topology has no operator for.
@@ -89,15 +93,16 @@ class TestDriver:
         registry: Schemas | None = None,
     ) -> None:
         built = topology.build(parameters) if isinstance(topology, Definition) else topology
-        self.plan = built.plan()
-        self.registry = registry or in_memory(self.plan)
+        self.plans = [stage.plan for stage in built.stages()]
+        self.plan = self.plans[0]
+        self.registry = registry or next(filter(None, map(in_memory, self.plans)), None)
         if self.registry is not None:
-            connect_to(self.plan, self.registry)
+            for plan in self.plans:
+                connect_to(plan, self.registry)
         self.clock = ManualClock(START_MS)
         self.log = log or MemoryLog(self.clock)
         self.store = store or MemoryStore()
         self.reports: list[BatchReport] = []
-        self._partitions = partitions
         limits = Limits(interval_s, batch_records_max, wait_s=0.0)
         self.undone: list[Verdict] = []
         self.noted: list[str] = []
@@ -108,21 +113,29 @@ class TestDriver:
             on_checkpoint_loss=on_checkpoint_loss, heal_step_s=0.0,
             allow_dropped_state=allow_dropped_state,
         )  # fmt: skip
-        source = self.plan.source()
         self._dead_letters = self.plan.dead_letters()
-        topics = [source.topic, self._dead_letters, *(sink.topic for sink in self.plan.sinks)]
-        if (late := self.plan.late()) is not None:
-            topics.append(late)
-        if on_checkpoint_loss == "changelog":
-            topics.append(changelog.topic_of(self.plan.app))
-        self.log.create(dict.fromkeys(topics, partitions))
-        self._crashes: dict[int, list[str]] = {}
-        self._pauses: dict[int, list[tuple[str, Callable[[], None]]]] = {}
+        self.log.create(self._topics(partitions))
+        self._crashes: dict[Who, list[str]] = {}
+        self._pauses: dict[Who, list[tuple[str, Callable[[], None]]]] = {}
         self.steps: list[str] = []
-        self._turning: int | None = None
-        self._workers: dict[int, Worker] = {}
-        for number in range(workers):
-            self.restart(number)
+        self._turning: Who | None = None
+        self._workers: dict[Who, Worker] = {}
+        for plan in self.plans:
+            for number in range(workers):
+                self.restart(number if plan is self.plan else (self._name(plan), number))
+
+    def _topics(self, partitions: int) -> dict[str, int]:
+        topics: dict[str, int] = {}
+        for plan in self.plans:
+            source = plan.source()
+            topics[source.topic] = 1 if source.gathered() else partitions
+            others = [plan.dead_letters(), plan.late(), *(s.topic for s in plan.sinks)]
+            if self._options.on_checkpoint_loss == "changelog":
+                topics[changelog.topic_of(plan.app)] = topics[source.topic]
+            for topic in filter(None, others):
+                topics.setdefault(topic, partitions)
+        # An internal topic is a sink's before it is a source's.
+        return topics
 
     # Input and time.
 
@@ -130,25 +143,28 @@ class TestDriver:
         self,
         values: Iterable[str | bytes | Mapping[str, Any] | None],
         *,
+        topic: str | None = None,
         key: str | bytes | Mapping[str, Any] | None = None,
         partition: int | None = None,
         headers: Mapping[str, str | bytes] | None = None,
     ) -> None:
         """Append records to the input topic: text, bytes, or mappings that become JSON.
 
+        ``topic`` says which, where the topology reads several.
         ``None`` is a record without a value. Where the topic's format has a schema, mappings become
         its records, of what a column's type takes: a datetime, Decimal or bytes, no text of them
         (Avro; Arrow, a record for each); of Protobuf what a message is made of; JSON as it is.
         All have the same ``key`` and the same ``headers``; a mapping becomes a key as
         the topic's format of keys has it.
         """
-        source = self.plan.source()
-        encoded = [_encoded(source.format, value) for value in values]
-        keys = None if key is None else [_encoded(source.key_format, key)] * len(encoded)
-        pairs = [(name, _bytes(value)) for name, value in (headers or {}).items()]
+        sources = [plan.source() for plan in self.plans]
+        source = next(s for s in sources if topic is None or s.topic == topic)
+        records = [encoded(source.format, value) for value in values]
+        keys = None if key is None else [encoded(source.key_format, key)] * len(records)
+        pairs = [(name, as_bytes(value)) for name, value in (headers or {}).items()]
         self.log.feed(
-            source.topic, encoded, keys=keys, partition=partition,
-            headers=[pairs] * len(encoded) if pairs else None,
+            source.topic, records, keys=keys, partition=partition,
+            headers=[pairs] * len(records) if pairs else None,
         )  # fmt: skip
 
     def advance(self, seconds: float) -> None:
@@ -157,14 +173,14 @@ class TestDriver:
 
     # Running.
 
-    def turn(self, worker: int = 0) -> bool:
+    def turn(self, worker: Who = 0) -> bool:
         """One round of a worker's loop; true when it committed a batch.
 
         Raises `Crash` where `crash_at` said so; the worker is dead then.
         """
         return self._in(worker, Worker.turn)
 
-    def _in(self, worker: int, do: Callable[[Worker], bool]) -> bool:
+    def _in(self, worker: Who, do: Callable[[Worker], bool]) -> bool:
         running = self._workers[worker]
         outer, self._turning = self._turning, worker
         try:
@@ -184,12 +200,12 @@ class TestDriver:
         finally:
             self._turning = outer
 
-    def caught_up(self, worker: int = 0) -> bool:
+    def caught_up(self, worker: Who = 0) -> bool:
         """Whether a worker has committed all that its partitions hold now; it passes their marks.
 
         Raises `Crash` where `crash_at` said so.
         """
-        topic = self.plan.source().topic
+        topic = self._plan_of(worker).source().topic
         extents = self.log.describe([topic])[topic].extents
         ends = {TopicPartition(topic, number): extent.high for number, extent in extents.items()}
         return self._in(worker, lambda running: running.caught_up(ends))
@@ -204,11 +220,30 @@ class TestDriver:
             before, reports = len(self.steps), len(self.reports)
             if (idle := idle + 1) > _IDLE_ROUNDS:
                 raise ProcessorError(f"{self.plan.app} does not come to rest: {self.steps[-20:]}")
-            worked = [self.turn(worker) for worker in sorted(self._workers)]
+            worked = [self.turn(worker) for worker in self.running()]
             self.clock.advance(self._options.limits.interval_s or 0.001)
             quiet = 0 if any(worked) or len(self.steps) > before else quiet + 1
             if any(report.records_in for report in self.reports[reports:]):
                 idle = 0
+
+    def running(self) -> list[Who]:
+        """The workers that are alive, stage by stage."""
+        apps = [plan.app for plan in self.plans]
+        return sorted(
+            self._workers, key=lambda who: (apps.index(self._plan_of(who).app), _number(who))
+        )
+
+    def _plan_of(self, who: Who) -> Plan:
+        if isinstance(who, int):
+            return self.plan
+        return next(plan for plan in self.plans if self._name(plan) == who[0])
+
+    def _name(self, plan: Plan) -> str:
+        return plan.app.removeprefix(f"{self.plan.app}.")
+
+    def stages(self) -> list[str]:
+        """The names of the stages, each behind those that it reads from."""
+        return [self._name(plan) for plan in self.plans]
 
     def redrive(self, *, error: str = "", step: str = "", attempts: int = 3) -> Redriven:
         """Send the dead letters to the input again, each once, as ``processor dlq redrive`` does.
@@ -221,26 +256,26 @@ class TestDriver:
 
     # Faults.
 
-    def crash_at(self, step: str, worker: int = 0) -> None:
+    def crash_at(self, step: str, worker: Who = 0) -> None:
         """Kill the worker the next time it comes to a step: ``before:commit``, ``after:stage``."""
         self._crashes.setdefault(worker, []).append(step)
 
-    def pause_at(self, step: str, worker: int, meanwhile: Callable[[], None]) -> None:
+    def pause_at(self, step: str, worker: Who, meanwhile: Callable[[], None]) -> None:
         """Stall the worker the next time it comes to a step, and do something else meanwhile."""
         self._pauses.setdefault(worker, []).append((step, meanwhile))
 
-    def evict(self, worker: int = 0, *, told: bool = True) -> None:
+    def evict(self, worker: Who = 0, *, told: bool = True) -> None:
         """A worker's session times out, its transaction does not: it may be a zombie.
 
         One that is not ``told`` what it lost joins anew with nothing, when it next polls.
         """
         self.log.evict(self._instance(worker), told=told)
 
-    def kill(self, worker: int = 0) -> None:
+    def kill(self, worker: Who = 0) -> None:
         """Kill the worker now, between two turns."""
         del self._workers[worker]
 
-    def drop(self, worker: int = 0) -> None:
+    def drop(self, worker: Who = 0) -> None:
         """The worker's process has ended by itself: as `kill`, and no harm if it is gone."""
         self._workers.pop(worker, None)
 
@@ -249,18 +284,18 @@ class TestDriver:
         self._crashes.clear()
         self._pauses.clear()
 
-    def stop(self, worker: int = 0) -> None:
+    def stop(self, worker: Who = 0) -> None:
         """Stop the worker in good order: it leaves the group."""
         self._workers.pop(worker).close(leave=True)
 
-    def restart(self, worker: int = 0) -> None:
+    def restart(self, worker: Who = 0) -> None:
         """Start a worker, or a dead one again under the same identity."""
         self._workers[worker] = self._start(worker)
 
-    def expire(self, worker: int = 0) -> None:
+    def expire(self, worker: Who = 0) -> None:
         """A dead worker's session and transaction time out: the others get its partitions."""
         instance = self._instance(worker)
-        self.log.expire(transactional_id(self.plan.app, instance))
+        self.log.expire(transactional_id(self._plan_of(worker).app, instance))
         self.log.evict(instance)
 
     # What came of it.
@@ -278,7 +313,8 @@ class TestDriver:
 
         Raises `ProcessorError` if no sink with columns in its format writes the topic.
         """
-        forms = [sink.format for sink in self.plan.sinks if sink.topic == topic]
+        sinks = [sink for plan in self.plans for sink in plan.sinks]
+        forms = [sink.format for sink in sinks if sink.topic == topic]
         if not forms or not forms[0].columns:
             raise ProcessorError(f"{topic!r} is written by no format with columns")
         form = forms[0].bare if isinstance(forms[0], Registered) else forms[0]
@@ -303,24 +339,26 @@ class TestDriver:
                 found[partition] = {name: slab.dump() for name, slab in task.state.items()}
         return found
 
-    def owned(self, worker: int = 0) -> set[TopicPartition]:
+    def owned(self, worker: Who = 0) -> set[TopicPartition]:
         """The partitions that a worker has loaded."""
         return set(self._workers[worker].tasks)
 
-    def committed(self) -> dict[TopicPartition, Committed]:
-        """The group's committed positions with their manifests."""
-        return self.log.committed(self.plan.app, self.plan.source().topic)
+    def committed(self, stage: int = 0) -> dict[TopicPartition, Committed]:
+        """A stage's committed positions with their manifests."""
+        plan = self.plans[stage]
+        return self.log.committed(plan.app, plan.source().topic)
 
-    def task(self, partition: int = 0) -> str:
-        """What the store calls the task of an input partition."""
-        return task_name(self.plan.app, TopicPartition(self.plan.source().topic, partition))
+    def task(self, partition: int = 0, stage: int = 0) -> str:
+        """What the store calls the task of an input partition of a stage."""
+        plan = self.plans[stage]
+        return task_name(plan.app, TopicPartition(plan.source().topic, partition))
 
     def passes(self, step: str) -> None:
         """The worker that is turning comes to a step: what was asked for there happens."""
         if self._turning is not None:
             self._passes(self._turning, step)
 
-    def _passes(self, worker: int, step: str) -> None:
+    def _passes(self, worker: Who, step: str) -> None:
         self.steps.append(step)
         for pause in [p for p in self._pauses.get(worker, ()) if p[0] == step]:
             self._pauses[worker].remove(pause)
@@ -329,15 +367,17 @@ class TestDriver:
             self._crashes[worker].remove(step)
             raise Crash(f"worker {worker} at {step}")
 
-    def _start(self, worker: int) -> Worker:
+    def _start(self, worker: Who) -> Worker:
+        plan = self._plan_of(worker)
+        topic = plan.source().topic
         started = Worker(
-            self.plan,
+            plan,
             self.log,
             self.store,
             self.clock,
             Inline(),
             instance=self._instance(worker),
-            partitions=self._partitions,
+            partitions=len(self.log.describe([topic])[topic].extents),
             options=self._options,
             listener=Listener(
                 batch=self.reports.append,
@@ -352,30 +392,9 @@ class TestDriver:
             started.start()
         return started
 
-    def _instance(self, worker: int) -> str:
-        return f"{self.plan.app}.{worker}"
+    def _instance(self, worker: Who) -> str:
+        return f"{self._plan_of(worker).app}.{_number(worker)}"
 
 
-class Inline(Executor):
-    """Runs what is submitted at once, in the caller's thread."""
-
-    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Call, and return the finished future."""
-        future: Future[Any] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - a future carries whatever was raised
-            future.set_exception(error)
-        return future
-
-
-def _encoded(form: Format | None, value: str | bytes | Mapping[str, Any] | None) -> bytes | None:
-    if isinstance(form, SchemaFormat) and isinstance(value, Mapping):
-        return form.records([value])[0]
-    return None if value is None else _bytes(value)
-
-
-def _bytes(value: str | bytes | Mapping[str, Any]) -> bytes:
-    if isinstance(value, bytes):
-        return value
-    return value.encode() if isinstance(value, str) else orjson.dumps(value)
+def _number(who: Who) -> int:
+    return who if isinstance(who, int) else who[1]

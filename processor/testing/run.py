@@ -10,7 +10,7 @@ from processor.api.topology import Topology
 from processor.engine.restore.heal import Policy
 from processor.engine.running.options import Guarantee
 from processor.errors import ProcessorError
-from processor.testing.driver import TestDriver
+from processor.testing.driver import TestDriver, Who
 from processor.testing.faults import FaultyLog
 
 Feed = Callable[[random.Random], tuple[str, bytes]]
@@ -28,6 +28,7 @@ class Scenario:
         updates: whether the last record of a key counts (``update``), or every record once.
         identity: the output's columns that make up a key, for ``updates``.
         on_checkpoint_loss: what the workers do; unless they stop, the store loses checkpoints.
+        begin: records that are there before anything else.
     """
 
     topology: Callable[[], Topology]
@@ -38,6 +39,7 @@ class Scenario:
     workers: int = 3
     actions: int = 60
     on_checkpoint_loss: Policy = "stop"
+    begin: Sequence[tuple[str, bytes]] = ()
 
 
 class SimulationError(ProcessorError):
@@ -56,8 +58,8 @@ class Run:
     random: random.Random
     driver: TestDriver
     log: FaultyLog
-    alive: set[int]
-    stalled: set[int] = field(default_factory=set)
+    alive: set[Who]
+    stalled: set[Who] = field(default_factory=set)
     zombie: bool = False
     script: list[str] = field(default_factory=list)
 

@@ -26,7 +26,8 @@ from processor.errors import (
     OutcomeUnknownError,
     StoreAwayError,
 )
-from processor.testing.driver import START_MS, Crash, TestDriver
+from processor.model.log import TopicPartition
+from processor.testing.driver import START_MS, Crash, TestDriver, Who
 from processor.testing.faults import FaultyLog, SteppedStore
 from processor.testing.judge import compare
 from processor.testing.run import Run, Scenario, SimulationError
@@ -83,8 +84,11 @@ def simulate(scenario: Scenario, seed: int, guarantee: Guarantee = "exactly-once
     store.step = driver.passes
     run = Run(scenario, seed, guarantee, random.Random(seed), driver, log, set())
     try:
+        for key, value in scenario.begin:
+            driver.feed([value], key=key)
         _feed(run)
-        _start(run, 0)
+        for worker in _everyone(run)[:: scenario.workers]:
+            _start(run, worker)
         for _ in range(scenario.actions):
             _act(run)
         _rest(run)
@@ -110,9 +114,28 @@ def _act(run: Run) -> None:
     action(run)
 
 
-def _free(run: Run) -> list[int]:
+def _everyone(run: Run) -> list[Who]:
+    """All workers that there may be, stage by stage."""
+    _, *others = run.driver.stages()
+    numbers = range(run.scenario.workers)
+    return [*numbers, *((name, number) for name in others for number in numbers)]
+
+
+def _task(run: Run) -> str:
+    """Any task of any stage."""
+    stage = run.random.randrange(len(run.driver.plans)) if len(run.driver.plans) > 1 else 0
+    topic = run.driver.plans[stage].source().topic
+    count = len(run.log.describe([topic])[topic].extents)
+    return run.driver.task(run.random.randrange(count), stage)
+
+
+def _sorted(workers: set[Who]) -> list[Who]:
+    return sorted(workers, key=lambda who: ("", who) if isinstance(who, int) else who)
+
+
+def _free(run: Run) -> list[Who]:
     """The workers that can be turned: alive, and not in the middle of a step."""
-    return sorted(run.alive - run.stalled)
+    return _sorted(run.alive - run.stalled)
 
 
 def _turn(run: Run) -> None:
@@ -133,7 +156,7 @@ def _catch_up(run: Run) -> None:
         _one_turn(run, worker, run.driver.caught_up)
 
 
-def _one_turn(run: Run, worker: int, turn: Callable[[int], bool] | None = None) -> None:
+def _one_turn(run: Run, worker: Who, turn: Callable[[Who], bool] | None = None) -> None:
     """A turn; an error that ends a process ends the worker."""
     undone = len(run.driver.undone)
     try:
@@ -160,7 +183,7 @@ def _feed(run: Run) -> None:
 
 def _crash_at(run: Run) -> None:
     if run.alive:
-        worker, step = run.random.choice(sorted(run.alive)), _step(run)
+        worker, step = run.random.choice(_sorted(run.alive)), _step(run)
         run.tell(f"worker {worker}: to crash at {step}")
         run.driver.crash_at(step, worker)
 
@@ -213,12 +236,12 @@ def _kill(run: Run) -> None:
 
 
 def _come(run: Run) -> None:
-    dead = sorted(set(range(run.scenario.workers)) - run.alive)
+    dead = _sorted(set(_everyone(run)) - run.alive)
     if dead:
         _start(run, run.random.choice(dead))
 
 
-def _start(run: Run, worker: int) -> None:
+def _start(run: Run, worker: Who) -> None:
     run.tell(f"worker {worker}: started")
     try:
         run.driver.restart(worker)
@@ -229,7 +252,7 @@ def _start(run: Run, worker: int) -> None:
 
 def _expire(run: Run) -> None:
     """The session of any worker ends: of a dead one, or of one that becomes a zombie."""
-    worker = run.random.randrange(run.scenario.workers)
+    worker = run.random.choice(_everyone(run))
     run.tell(f"worker {worker}: session and transaction expire")
     run.driver.expire(worker)
 
@@ -260,7 +283,7 @@ def _lose_all(run: Run) -> None:
 
 def _lose_some(run: Run) -> None:
     """Some of the newest, or some of all."""
-    task = run.driver.task(run.random.randrange(run.scenario.partitions))
+    task = _task(run)
     epochs = run.driver.store.blobs(task)
     since = run.random.choice([0, max(epochs.values(), default=0) - run.random.randrange(3)])
     gone = [k for k in epochs if epochs[k] >= since and run.random.random() < 0.7]
@@ -269,7 +292,7 @@ def _lose_some(run: Run) -> None:
 
 
 def _damage(run: Run) -> None:
-    task = run.driver.task(run.random.randrange(run.scenario.partitions))
+    task = _task(run)
     keys = [*run.driver.store.blobs(task)]
     if keys:
         run.tell(f"a bit of {task} flips in the store")
@@ -278,7 +301,7 @@ def _damage(run: Run) -> None:
 
 def _disown(run: Run) -> None:
     """Anything is written into an owner's record: safety must not rest on it."""
-    task = run.driver.task(run.random.randrange(run.scenario.partitions))
+    task = _task(run)
     other = f"{run.driver.plan.app}.{run.random.randrange(run.scenario.workers)}"
     generation = run.random.choice([-1, 0, 1, 5, 1_000_000])
     token = run.random.choice(["", f"{other};{generation}", "anybody"])
@@ -295,7 +318,7 @@ def _disown_at(run: Run) -> None:
 
 
 def _no_index(run: Run) -> None:
-    task = run.driver.task(run.random.randrange(run.scenario.partitions))
+    task = _task(run)
     run.tell(f"the index of {task} is lost")
     run.driver.store.drop_index(task)
 
@@ -319,14 +342,16 @@ def _rest(run: Run) -> None:
     run.tell("heal, and run to rest")
     run.log.heal()
     run.driver.spare()
-    for worker in range(run.scenario.workers):
+    for worker in _everyone(run):
         run.driver.expire(worker)
         if worker not in run.alive:
             run.driver.restart(worker)
     run.driver.run()
-    committed = run.driver.committed()
-    topic = run.driver.plan.source().topic
-    for number, extent in run.log.describe([topic])[topic].extents.items():
-        at = next((c.offset for p, c in committed.items() if p.partition == number), 0)
-        if at < extent.high:
-            raise run.failure(f"{topic}[{number}] stands at {at} of {extent.high}")
+    for stage, plan in enumerate(run.driver.plans):
+        committed, topic = run.driver.committed(stage), plan.source().topic
+        for number, extent in run.log.describe([topic])[topic].extents.items():
+            at = next((c.offset for p, c in committed.items() if p.partition == number), 0)
+            # What a transaction leaves behind its last record is no record.
+            left = run.log.scan(TopicPartition(topic, number), at, extent.high)
+            if any(left):
+                raise run.failure(f"{topic}[{number}] stands at {at} of {extent.high}")

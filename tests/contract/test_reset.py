@@ -52,3 +52,26 @@ def test_a_group_with_members_keeps_its_positions(bench: Bench):
         bench.log.reset(bench.group, {TopicPartition(topic, 0): Committed(0, "here")})
     assert bench.log.committed(bench.group, topic) == {}
     reader.turn()
+
+
+def test_positions_of_several_groups_become_true_together(bench: Bench):
+    topic, other = bench.topic(2), bench.topic(1)
+    groups = [unique("first"), unique("second")]
+    wanted = [
+        {TopicPartition(topic, 0): Committed(0, "a;1"), TopicPartition(topic, 1): Committed(3, "")},
+        {TopicPartition(other, 0): Committed(7, "m" * 300)},
+    ]
+    bench.log.reset_all(dict(zip(groups, wanted, strict=True)))
+    bench.log.reset_all(dict(zip(groups, wanted, strict=True)))  # again, as after a kill
+    assert bench.log.committed(groups[0], topic) == wanted[0]
+    assert bench.log.committed(groups[1], other) == wanted[1]
+
+
+def test_a_group_with_members_keeps_the_others_positions_too(bench: Bench):
+    topic, other = bench.topic(1), unique("other")
+    reader = bench.reader(topic).own(1)
+    here = {TopicPartition(topic, 0): Committed(0, "here")}
+    with pytest.raises(FencedError):
+        bench.log.reset_all({other: here, bench.group: here})
+    assert bench.log.committed(bench.group, topic) == bench.log.committed(other, topic) == {}
+    reader.turn()

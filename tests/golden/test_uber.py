@@ -10,6 +10,7 @@ import pytest
 from processor.testing.driver import TestDriver
 from tests.golden.data import by_hour, centroids, enriched, final, parsed, uber
 from topologies.uber.enrich import enrich
+from topologies.uber.pipeline import pipeline
 from topologies.uber.popular import popular
 
 PARTITIONS, WORKERS = 4, 2
@@ -72,6 +73,35 @@ def test_final_counts_are_a_plain_group_by(august):
     for row in rows:
         start, end = (datetime.fromisoformat(row[f"window_{side}"]) for side in ("start", "end"))
         assert end - start == timedelta(hours=1)
+
+
+def test_both_stages_in_one_topology_come_to_what_two_topologies_come_to(august):
+    lines = uber("uber-2014-08.csv").read_bytes().splitlines()
+    driver = TestDriver(
+        pipeline, {"centroids": str(uber("centroids.json"))},
+        partitions=PARTITIONS, workers=WORKERS, batch_records_max=10_000,
+    )  # fmt: skip
+    for start in range(0, len(lines), 1_000):
+        driver.log.feed("trips", lines[start : start + 1_000])
+    driver.run()
+    values = driver.values("trips-enriched")
+    assert Counter(values) == Counter(august.values("trips-enriched"))
+    assert final(driver.json("popular-clusters")) == dict(by_hour(map(parsed, values)))
+    assert sum(report.late for report in driver.reports) == 0
+
+
+def test_ordered_trips_lose_none_with_a_watermark_of_minutes(august):
+    lines = sorted(uber("uber-2014-08.csv").read_bytes().splitlines())
+    told = {"centroids": str(uber("centroids.json")), "watermark": "2 minutes"}
+    driver = TestDriver(
+        pipeline, told, partitions=PARTITIONS, workers=WORKERS, batch_records_max=3_000
+    )
+    for number in range(PARTITIONS):
+        driver.log.feed("trips", lines[number::PARTITIONS], partition=number)
+    driver.run()
+    assert sum(report.late for report in driver.reports) == 0
+    trips = map(parsed, august.values("trips-enriched"))
+    assert final(driver.json("popular-clusters")) == dict(by_hour(trips))
 
 
 def test_counts_of_the_published_trips_are_a_plain_group_by():

@@ -4,8 +4,10 @@ import argparse
 import sys
 import time
 from concurrent.futures import ProcessPoolExecutor
+from datetime import timedelta
 
 from processor.engine.commit import checkpoint
+from processor.engine.running import idle
 from processor.testing.simulator import simulate
 from tests.simulation.scenarios import SCENARIOS
 from tests.simulation.variants import LARGE_STATES, VARIANTS
@@ -13,6 +15,7 @@ from tests.simulation.variants import LARGE_STATES, VARIANTS
 
 def one(seed: int) -> None:
     checkpoint.CHAIN_LENGTH_MAX = 3
+    idle.TIMEOUT = timedelta(days=1000)  # type: ignore[misc]
     names = sorted(SCENARIOS)
     name = names[seed % len(names)]
     repeats = not name.startswith("append") and seed // len(names) % 5 == 4

@@ -5,7 +5,7 @@ import random
 import orjson
 
 from processor.testing.simulator import Scenario
-from tests.topologies import stateless, totals, windowed
+from tests.topologies import dealt, stateless, totals, windowed
 
 
 def drawn(dice: random.Random) -> tuple[str, bytes]:
@@ -21,6 +21,11 @@ def drawn(dice: random.Random) -> tuple[str, bytes]:
     }
     return key, orjson.dumps(ride)
 
+
+BEGIN = [
+    (f"k{n}", orjson.dumps({"k": f"k{n}", "t": "2024-01-01T00:00:00", "n": 1})) for n in range(7)
+]
+"""One record in each partition: one that never had any would hold nothing back, and be late."""
 
 SCENARIOS = {
     "stateless": Scenario(stateless, drawn, updates=False),
@@ -40,5 +45,15 @@ SCENARIOS = {
         drawn,
         updates=False,
         on_checkpoint_loss="replay",
+    ),
+    "dealt": Scenario(dealt, drawn, updates=True, identity=["digit"]),
+    "dealt-windows": Scenario(
+        lambda: dealt(delay="5 hours", mode="append"), drawn, updates=False, begin=BEGIN
+    ),
+    "dealt-lost": Scenario(
+        dealt, drawn, updates=True, identity=["digit"], on_checkpoint_loss="replay"
+    ),
+    "dealt-logged": Scenario(
+        dealt, drawn, updates=True, identity=["digit"], on_checkpoint_loss="changelog"
     ),
 }

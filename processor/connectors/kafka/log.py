@@ -19,6 +19,7 @@ from confluent_kafka import (
 )
 from confluent_kafka import admin as untyped_admin
 
+from processor.connectors.kafka import together
 from processor.connectors.kafka.asking import REQUEST_S, answered, retried
 from processor.connectors.kafka.consumer import KafkaConsumer, positions_of
 from processor.connectors.kafka.errors import classify, reason
@@ -30,6 +31,7 @@ from processor.connectors.kafka.reader import scan
 from processor.connectors.kafka.seen import settings_of
 from processor.connectors.kafka.settings import (
     RECORD_BYTES_MAX,
+    SEGMENT_BYTES,
     Connection,
     admin_settings,
     reader_settings,
@@ -196,6 +198,8 @@ class KafkaLog:
         config = {"max.message.bytes": str(RECORD_BYTES_MAX)}
         if forever:
             config |= {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
+            # Trimming frees whole segments only.
+            config["segment.bytes"] = str(SEGMENT_BYTES)
         wanted = [
             admin.NewTopic(name, count, replication_factor=-1, config=config)
             for name, count in topics.items()
@@ -306,6 +310,17 @@ class KafkaLog:
         ]
         # The coordinator of a group that is new on a new broker is found, but not ready yet.
         retried(lambda: self._reset(group, wanted))
+
+    def reset_all(self, groups: Mapping[str, Mapping[Partition, Committed]]) -> None:
+        """Commit positions of several groups, all or none."""
+        for group in groups:
+            if self.members(group):
+                raise FencedError(f"group {group!r} has members", remedy="stop them first")
+        producer = self.producer(f"{min(groups)}:reset")
+        try:
+            together.commit(self._connection, producer, groups, lambda _: None)
+        finally:
+            producer.close()
 
     def _reset(self, group: str, wanted: list[Any]) -> None:
         doing = f"resetting positions of {group}"

@@ -56,6 +56,8 @@ CLIENT_LOG = ClientLog()
 ROLES = ("consumer", "producer", "admin")
 # What a topic that the processor makes takes, so that a large record fits into its dead letters.
 RECORD_BYTES_MAX = 10 * 1024 * 1024
+# Of topics that are trimmed: the broker deletes whole segments.
+SEGMENT_BYTES = 64 * 1024 * 1024
 
 
 # How properties begin that one kind of client has alone (the column C/P of CONFIGURATION.md).

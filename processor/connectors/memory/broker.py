@@ -174,9 +174,15 @@ class Broker:
 
     def commit(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
         """Commit positions of a group, outside any transaction."""
+        self.commit_all({group: offsets})
+
+    def commit_all(self, groups: Mapping[str, Mapping[TopicPartition, Committed]]) -> None:
+        """Commit positions of several groups, all at one point."""
         with self.durably():
-            self.noted(group, offsets)
-        self.group(group).committed.update(offsets)
+            for group, offsets in groups.items():
+                self.noted(group, offsets)
+        for group, offsets in groups.items():
+            self.group(group).committed.update(offsets)
 
     def trim(self, name: TopicPartition, low: int) -> None:
         """Forget what a partition has below ``low``."""

@@ -154,6 +154,14 @@ class MemoryLog:
                 raise FencedError(f"group {group!r} has {len(known.members)} members")
             self._broker.commit(group, offsets)
 
+    def reset_all(self, groups: Mapping[str, Mapping[TopicPartition, Committed]]) -> None:
+        """Commit positions of several groups, all or none."""
+        with self._broker.changed:
+            for group in groups:
+                if self._broker.group(group).members:
+                    raise FencedError(f"group {group!r} has members")
+            self._broker.commit_all(groups)
+
     def scan(
         self, partition: TopicPartition, start: int, end: int, *, committed: bool = True
     ) -> Iterator[list[StoredMessage]]:

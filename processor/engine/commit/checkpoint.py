@@ -148,7 +148,7 @@ class Checkpointer:
         manifest = Manifest(
             epoch, attempt, digest, link.snapshot, event_time_max, self._fingerprint,
             self._partitions, self._transactional_id, link.origin, link.trail,
-            *self._group(), part.end, self.begun(), log_time, link.rewound,
+            *self._group(), part.end, self.begun(), log_time, link.rewound, part.idle,
         )  # fmt: skip
         return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, texts)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from processor.formats.base import SchemaFormat, many_rows
+from processor.formats.blocks import Blocks
 from processor.formats.legible import rows_as_json
 from processor.model.batch import Result, Slice
 from processor.model.headers import headers_of
@@ -59,7 +60,7 @@ class ByRow(Pipeline):
         self._forms = {
             sink.topic: sink.format
             for sink in plan.sinks
-            if isinstance(sink.format, SchemaFormat) and many_rows(sink.format)
+            if isinstance(sink.format, SchemaFormat | Blocks) and many_rows(sink.format)
         }
 
     def run(

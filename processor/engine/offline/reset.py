@@ -50,6 +50,34 @@ class Step:
     of: int
 
 
+@dataclass(frozen=True, slots=True)
+class Reset:
+    """What a reset does to a stage."""
+
+    plan: Plan
+    steps: Sequence[Step]
+
+
+def resets(
+    plans: Sequence[Plan], log: Log, store: Store, to: str, only: Collection[int] | None = None
+) -> dict[str, Reset]:
+    """What a reset would do to the stages of a topology, by application; as `steps` for each.
+
+    A stage that reads another one begins behind what that has handed on: it gets all of it again.
+    """
+    if only is not None and len(plans) > 1:
+        raise SettingsError(
+            f"{plans[0].app} has {len(plans)} stages, whose rows are not those of one partition",
+            remedy="leave --partitions out: all of it begins anew",
+        )
+    return {
+        plan.app: Reset(
+            plan, steps(plan, log, store, "latest" if plan.source().internal else to, only)
+        )
+        for plan in plans
+    }
+
+
 def steps(
     plan: Plan, log: Log, store: Store, to: str, only: Collection[int] | None = None
 ) -> list[Step]:
@@ -146,32 +174,54 @@ def _places(
 
 
 def reset(
-    plan: Plan,
+    resets: Mapping[str, Reset],
     log: Log,
     store: Store,
-    wanted: Sequence[Step],
     probe: Callable[[str], None] = lambda _: None,
 ) -> None:
-    """Carry the steps out; safe to be killed anywhere, and to be done again.
+    """Carry out the resets of all stages, by application; safe to be killed, and to be done again.
 
-    Raises `FencedError`, having changed nothing, when a member has come in the meantime.
+    The offsets of all become true at once. Raises `FencedError`, having changed nothing, when a
+    member has come in the meantime.
     """
-    me = f"{plan.app}.reset"
-    owner = Owner(f"{me};{secrets.token_hex(4)}", me, 0)
+    owners = {app: _owner(app) for app in resets}
+    probe("before:offsets")
+    for app, one in resets.items():
+        store.acquire({step.task: owners[app] for step in one.steps})
+        store.begin({s.task: min(s.offset, s.to) for s in one.steps if s.offset is not None})
+    probe("after:note")
+    heads = {app: _heads(one, owners[app], store) for app, one in resets.items()}
+    if len(heads) == 1:
+        ((app, offsets),) = heads.items()
+        log.reset(app, offsets)
+    else:
+        log.reset_all(heads)
+    probe("after:offsets")
+    for app, one in resets.items():
+        for step in one.steps:
+            store.clear(step.task, owners[app])
+            store.begin({step.task: step.to})
+            probe("after:clear")
+
+
+def _owner(app: str) -> Owner:
+    me = f"{app}.reset"
+    return Owner(f"{me};{secrets.token_hex(4)}", me, 0)
+
+
+def _heads(one: Reset, owner: Owner, store: Store) -> dict[TopicPartition, Committed]:
+    """Positions whose manifests name no state."""
+    plan, wanted = one.plan, one.steps
     with ThreadPoolExecutor(1) as executor:
         pin = Checkpointer(
-            store, executor, fingerprint(plan), wanted[0].of, me, plan=identity(plan)
+            store,
+            executor,
+            fingerprint(plan),
+            wanted[0].of,
+            owner.transactional_id,
+            plan=identity(plan),
         ).pin
-        probe("before:offsets")
-        store.acquire({step.task: owner for step in wanted})
-        store.begin({s.task: min(s.offset, s.to) for s in wanted if s.offset is not None})
-        probe("after:note")
-        log.reset(plan.app, {step.partition: pin(step.to) for step in wanted})
-    probe("after:offsets")
-    for step in wanted:
-        store.clear(step.task, owner)
-        store.begin({step.task: step.to})
-        probe("after:clear")
+        return {step.partition: pin(step.to) for step in wanted}
 
 
 def check_idle(app: str, log: Log) -> None:

@@ -19,14 +19,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal, TypeAlias
+from typing import Final
 
 from processor.connectors.ports import Consumer, Former, Log, Owner, Store
 from processor.engine.commit.checkpoint import Checkpointer
 from processor.engine.commit.task import Task, task_name
 from processor.engine.restore.heal import Broken, Healer, restore
+from processor.engine.restore.identity import Identity
 from processor.engine.restore.lineage import Lineage
 from processor.engine.restore.traces import filled, trace
 from processor.engine.restore.upgrade import Upgrader
@@ -45,9 +45,6 @@ from processor.model.manifest import Manifest
 from processor.operators.pipeline import Pipeline
 from processor.state import chain
 
-Start: TypeAlias = Literal["earliest", "latest"] | datetime
-"""Where a new group begins: an end of the log, or its first records of a time or a later one."""
-
 STABLE_S: Final = 1.0
 # The transaction of a worker that was killed is ended by who takes over; others time out.
 UNSTABLE_S: Final = 30.0
@@ -62,26 +59,6 @@ RAISED: Final = (
     "is exact; or copy the input to a new topic, written by key, and read that under another "
     "application id (--set app=... --set input=...)"
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Identity:
-    """Who the worker is and what it runs.
-
-    ``layout`` is the fingerprint that earlier versions of the processor wrote for the same state.
-    ``outputs`` are the topics of its sinks, ``set_aside`` those of dead letters and late records,
-    ``changelog`` is its own: they may tell of a former life.
-    """
-
-    app: str
-    transactional_id: str
-    fingerprint: str
-    partitions: int
-    start_from: Start
-    layout: str = ""
-    outputs: tuple[str, ...] = ()
-    set_aside: tuple[str, ...] = ()
-    changelog: str | None = None
 
 
 class _GoneError(Exception):
@@ -277,7 +254,8 @@ class Recovery:
         What is not sure is told by what is returned.
         """
         identity = self._identity
-        found = trace(self._log, identity.app, topic, identity.set_aside, identity.changelog)
+        own = identity.set_aside, identity.changelog
+        found = trace(self._log, identity.app, topic, *own, internal=identity.internal)
         # What another worker of the group has written since is told together with its position.
         if found and not self._log.committed(identity.app, topic):
             raise StateMismatchError(

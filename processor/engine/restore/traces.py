@@ -11,30 +11,38 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from processor.connectors.ports import Log
-from processor.model.headers import headers_of
+from processor.model.headers import STAGE, headers_of
 from processor.model.log import Extent, TopicPartition
 
 LOOKED_AT: Final = 1_000
 
 
 def trace(
-    log: Log, app: str, source: str, set_aside: Collection[str], changelog: str | None
+    log: Log,
+    app: str,
+    source: str,
+    set_aside: Collection[str],
+    changelog: str | None,
+    *,
+    internal: Collection[str] = (),
 ) -> str | None:
     """Where there is a record of an application's former life; ``None``: nowhere.
 
     Looked at are the latest `LOOKED_AT` records of each partition of the topics ``set_aside``,
-    which take what cannot be processed of ``source``, and whether ``changelog`` holds anything.
+    which take what cannot be processed of ``source``, and of those ``internal`` ones that the
+    application writes, and whether ``changelog`` holds anything.
     """
     own = [changelog] if changelog else []
     for where, extent in _filled(log, own):
         return f"{where} offset {extent.low}"
-    for where, extent in _filled(log, set_aside):
+    for where, extent in _filled(log, [*set_aside, *internal]):
         for run in log.scan(where, max(extent.low, extent.high - LOOKED_AT), extent.high):
             for message in run:
                 told = dict(headers_of(message))
-                stage = told.get("processor.stage") or b""
+                stage = told.get(STAGE) or b""
                 topic = told.get("processor.topic") or b""
-                if stage.startswith(f"{app}/".encode()) and topic == source.encode():
+                aside = stage.startswith(f"{app}/".encode()) and topic == source.encode()
+                if aside or (stage == app.encode() and where.topic in internal):
                     return f"{where} offset {message.offset()}"
     return None
 

@@ -203,6 +203,14 @@ class Batcher:
         opening = self._openings.get(partition)
         return opening.end if opening else None
 
+    def emptied(self) -> dict[TopicPartition, int]:
+        """The partitions of which all that can be seen is committed, and the position behind it."""
+        return {
+            partition: max(opening.end, opening.position)
+            for partition, opening in self._openings.items()
+            if opening.end is not None and opening.given == opening.taken
+        }
+
     def passed(self, partition: TopicPartition, base: int) -> int:
         """How far ``base``, the committed position, reaches: behind the marks that follow it.
 

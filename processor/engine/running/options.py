@@ -10,7 +10,8 @@ from processor.engine.commit.checkpoint import Piece
 from processor.engine.commit.newest import DOUBTS
 from processor.engine.commit.protocol import Verdict
 from processor.engine.restore.heal import STEP_S, Healed, Policy
-from processor.engine.restore.recovery import STABLE_S, Start
+from processor.engine.restore.identity import Start
+from processor.engine.restore.recovery import STABLE_S
 from processor.engine.restore.upgrade import Upgraded
 from processor.engine.running.batcher import Limits
 from processor.errors import ProcessorError
@@ -38,7 +39,7 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a worker runs."""
+    """How a worker runs; ``bounded``: it ends where its input ends."""
 
     guarantee: Guarantee = "exactly-once"
     start_from: Start = "earliest"
@@ -49,3 +50,4 @@ class Options:
     on_checkpoint_loss: Policy = "stop"
     allow_dropped_state: bool = False
     heal_step_s: float = STEP_S
+    bounded: bool = False

@@ -13,30 +13,30 @@ from dataclasses import replace
 from typing import Final
 
 from processor.clock import Clock
-from processor.connectors.ports import Consumer, Log, Producer, Store
-from processor.engine.commit.changelog import Changelog, topic_of
+from processor.connectors.ports import Consumer, Log, Store
+from processor.engine.commit.changelog import Changelog
 from processor.engine.commit.checkpoint import Checkpointer, Prepared
-from processor.engine.commit.committer import Commit, Committer, Probe, Work
-from processor.engine.commit.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, Verdict
+from processor.engine.commit.committer import Commit, Probe, Work
+from processor.engine.commit.protocol import Verdict
 from processor.engine.commit.task import Task, transactional_id
-from processor.engine.restore.heal import Healer
 from processor.engine.restore.lineage import Lineage
-from processor.engine.restore.recovery import Identity, Recovery
-from processor.engine.restore.upgrade import Upgrader
 from processor.engine.running import redo
 from processor.engine.running.batcher import Batcher, Share
 from processor.engine.running.carry import Carry
+from processor.engine.running.idle import idle_of
 from processor.engine.running.keys import Keys
+from processor.engine.running.making import Parts, identity_of
 from processor.engine.running.options import Listener, Options
 from processor.engine.running.pace import OverdueError, Pace
 from processor.engine.running.report import phases_of, report_of, standing_of
 from processor.engine.running.succession import Succession
+from processor.engine.running.trim import Trimmer
 from processor.errors import LogError, RegistryAwayError, RetriableError, StoreAwayError
 from processor.metrics.standing import Standing
 from processor.model.batch import Slice
 from processor.model.log import Assigned, Output, Rebalance, TopicPartition
 from processor.operators.pipeline import Pipeline
-from processor.plan.fingerprint import describe, fingerprint, identity, layout
+from processor.plan.fingerprint import describe, identity
 from processor.plan.nodes import Plan
 
 AUDIT_S: Final = 5.0
@@ -75,15 +75,13 @@ class Worker:
         self._listener = listener or Listener()
         self._probe = probe
         note = self._listener.noted
-        self._pipeline = Pipeline(plan, Keys(plan, partitions, note), note)
-        set_aside = filter(None, (plan.dead_letters(), plan.late()))
-        own = topic_of(plan.app) if options.on_checkpoint_loss == "changelog" else None
-        self._identity = Identity(
-            plan.app, self.transactional_id, fingerprint(plan), partitions, options.start_from,
-            layout(plan),
-            tuple(sink.topic for sink in plan.sinks), tuple(set_aside), own,
-        )  # fmt: skip
         self._carry = Carry(plan, log, partitions)
+        keys = None if plan.source().internal else Keys(plan, partitions, note)
+        self._pipeline = Pipeline(plan, keys, note, self._carry.count)
+        self._identity = identity_of(plan, options, self.transactional_id, partitions)
+        self._idle = idle_of(plan, log, clock, partitions=partitions, bounded=options.bounded)
+        trims = plan.source().internal and options.on_checkpoint_loss != "replay"
+        self._trimmer = Trimmer(log if trims else None)
         self._description = describe(plan)
         self._lineage = Lineage(log, self._topic)
         self._succession = Succession(
@@ -99,6 +97,11 @@ class Worker:
             plan=identity(plan), lineage=lambda: self._lineage.identity,
             doubts=options.doubts, begun=lambda: self._succession.begun,
             probe=probe, unsaved=self._listener.unsaved,
+        )  # fmt: skip
+        self._parts = Parts(
+            log, store, clock, self._pipeline, self._checkpointer, self._changelog,
+            self._identity, self._lineage, self._description, options, self._listener, probe,
+            blocks=any(sink.internal for sink in plan.sinks),
         )  # fmt: skip
         self.pace = Pace(clock, records_max=options.limits.records_max, limit_s=math.inf)
         self._batches = 0
@@ -125,24 +128,14 @@ class Worker:
         self.standby = True
         self._succession.check_start()
         self.standby = False
-        producer = self._new_producer()
+        producer = self._parts.producer()
         try:
             self._consumer: Consumer = self._log.consumer(self._app, self.instance, [self._topic])
         except BaseException:
             producer.close()
             raise
-        exactly_once = self._options.guarantee == "exactly-once"
-        self._committer = Committer(
-            EXACTLY_ONCE if exactly_once else AT_LEAST_ONCE,
-            self._consumer, producer, self._store, self._clock,
-            renew=self._new_producer, probe=self._probe, timeout_s=self._options.timeout_s,
-        )  # fmt: skip
-        self._recovery = Recovery(
-            self._log, self._consumer, self._store, self._pipeline,
-            checkpointer=self._checkpointer, healer=self._healer(), upgrader=self._upgrader(),
-            identity=self._identity, lineage=self._lineage, timeout_s=self._options.timeout_s,
-            stable_s=self._options.stable_s, probe=self._probe, note=self._listener.noted,
-        )  # fmt: skip
+        self._committer = self._parts.committer(self._consumer, producer)
+        self._recovery = self._parts.recovery(self._consumer)
         self._batcher = Batcher(self._consumer, self._topic, self._clock, self._options.limits)
         self.pace.waits(self._consumer.poll_interval_s)
         self._batcher.records_max = self.pace.records_max
@@ -167,6 +160,8 @@ class Worker:
         if self._pending:
             self._load()
         committed = self._batcher.due() and self._run(self._batcher.take())
+        if not committed and self._idle is not None and not self._options.bounded:
+            self._raise(self._idle.raised(self.tasks, self._batcher.emptied()))
         # In the second turn as a member it knows what it was assigned.
         self.settled = self.member
         self.member = committed or self._consumer.membership().generation >= 0
@@ -184,7 +179,19 @@ class Worker:
         marks = [p for p in behind if (self._batcher.end(p) or 0) >= ends[p]]
         if marks:
             self._run(self._batcher.nothing(marks))
-        return all(task.base.offset >= ends.get(p, 0) for p, task in self.tasks.items())
+        if not all(task.base.offset >= ends.get(p, 0) for p, task in self.tasks.items()):
+            return False
+        if self._idle is None:
+            return True
+        self._raise(
+            self._idle.raised(self.tasks, {p: t.base.offset for p, t in self.tasks.items()})
+        )
+        return self._idle.levelled(self.tasks)
+
+    def _raise(self, raised: Mapping[TopicPartition, int | None]) -> None:
+        """Let the watermarks of partitions that stand still go on."""
+        if raised:
+            self._run(self._batcher.nothing(raised), raised)
 
     def rejoin(self) -> None:
         """Forget everything, close the clients, and join the group anew."""
@@ -221,32 +228,6 @@ class Worker:
         tasks = dict(self.tasks)
         return {p: self._batcher.passed(p, task.base.offset) for p, task in tasks.items()}
 
-    def _new_producer(self) -> Producer:
-        exactly_once = self._options.guarantee == "exactly-once"
-        producer = self._log.producer(self.transactional_id if exactly_once else None)
-        try:
-            producer.start(self._options.timeout_s)
-        except BaseException:
-            producer.close()
-            raise
-        return producer
-
-    def _healer(self) -> Healer:
-        options = self._options
-        return Healer(
-            options.on_checkpoint_loss, self._log, self._store, self._pipeline,
-            checkpointer=self._checkpointer, clock=self._clock, changelog=self._changelog,
-            records_max=options.limits.records_max, tell=self._listener.healed,
-            probe=self._probe, step_s=options.heal_step_s,
-        )  # fmt: skip
-
-    def _upgrader(self) -> Upgrader:
-        return Upgrader(
-            self._store, self._pipeline, self._checkpointer, self._description,
-            allow_dropped=self._options.allow_dropped_state, tell=self._listener.upgraded,
-            probe=self._probe,
-        )  # fmt: skip
-
     def _apply(self, change: Rebalance) -> None:
         # Also what is assigned is forgotten first: told twice of one, the worker loads it again.
         self._forget(change.partitions)
@@ -263,6 +244,7 @@ class Worker:
             self._lost.discard(partition)
             self._checkpointer.forget(partition)
             self._recovery.healer.forget(partition)
+            self._trimmer.forget(partition)
 
     def _load(self) -> None:
         tasks = self._recovery.load(self._pending)
@@ -298,11 +280,15 @@ class Worker:
         if mended and self._run(self._batcher.nothing(lost)):
             self._lost -= set(lost)
 
-    def _run(self, shares: Mapping[TopicPartition, Share]) -> bool:
-        """One batch: compute, prepare, commit."""
+    def _run(
+        self,
+        shares: Mapping[TopicPartition, Share],
+        raised: Mapping[TopicPartition, int | None] | None = None,
+    ) -> bool:
+        """One batch: compute, prepare, commit. Idle partitions have their watermark ``raised``."""
         started_s, poll_s = self._clock.monotonic_s(), self._batcher.fetched_s
         started_ms = self._clock.now_ms() - round(poll_s * 1000)
-        slices = [self._slice(p, shares[p]) for p in sorted(shares)]
+        slices = [self._slice(p, shares[p], raised) for p in sorted(shares)]
         tasks = [self.tasks[part.partition] for part in slices]
         self._probe("before:process")
         self._lineage.ask()
@@ -348,7 +334,7 @@ class Worker:
             self._checkpointer.adopt(part)
         self._probe("after:adopt")
         self._redone, self._refusal = 0, None
-        snapshot_bytes = sum(self._checkpointer.tidy(task) for task in tasks)
+        snapshot_bytes = sum(map(self._tidy, tasks))
         self._batches += 1
         phases = phases_of(poll_s, process_s, commit.seconds)
         report = report_of(result, work, self.tasks, delay=self._delay)
@@ -361,17 +347,31 @@ class Worker:
         )  # fmt: skip
         return True
 
+    def _tidy(self, task: Task) -> int:
+        """After a commit: collect, begin a snapshot when it is time, and trim; its bytes."""
+        self._trimmer.committed(task)
+        size = self._checkpointer.tidy(task)
+        if size:
+            self._trimmer.begun(task)
+        return size
+
     def _logged(self, prepared: Sequence[Prepared]) -> Iterator[Output]:
         if self._changelog:
             for part in prepared:
                 yield from self._changelog.outputs(part.task.partition.partition, part.blobs)
 
-    def _slice(self, partition: TopicPartition, share: Share) -> Slice:
+    def _slice(
+        self,
+        partition: TopicPartition,
+        share: Share,
+        raised: Mapping[TopicPartition, int | None] | None,
+    ) -> Slice:
         task = self.tasks[partition]
         share.check(partition, task.base.offset)
+        largest = task.event_time_max if raised is None else raised[partition]
         return Slice(
             partition, share.messages, share.values, task.base.offset, share.end(),
-            task.event_time_max, task.log_time,
+            largest, task.log_time, idle=raised is not None,
         )  # fmt: skip
 
     def _undo(self, tasks: list[Task], commit: Commit) -> None:

@@ -93,9 +93,10 @@ TOPOLOGIES = [
          ".write.kafka('o')",
          "column 'k', which is Array(Binary, shape=(1,)), cannot be written to 'o' as json"),
     line("rows.write.kafka('out', mode='update')", "without an aggregate"),
-    line("rows.with_columns(pl.col('user').str.to_lowercase()).group_by('user')"
-         ".agg(c=F.count()).write.kafka('o', mode='update')",
-         "'user' was computed anew on the way", "group by the column as it was read"),
+    line("rows.group_by('user').agg(c=F.count()).group_by('c').agg(n=F.count())"
+         ".write.kafka('o', mode='update')", "groups that may still change", "with_watermark"),
+    line("rows.union(1).write.kafka('o')", "frames of one topology", "rows.union(others)"),
+    line("rows.group_by().agg(c=F.count()).write.kafka('o')", "at least one key", "rows.agg"),
     line("rows.write.parquet('out')", "write has no 'parquet'", "rows go to Kafka"),
     line("rows.select('nope').write.kafka('out')", 'unable to find column "nope"', "user, n, x"),
     line("rows.select(n='user').write.kafka('out')", "n='user' is no Polars", 'n=pl.col("user")'),
@@ -121,8 +122,6 @@ TOPOLOGIES = [
          "sum of 'user' is not possible: it is String"),
     line("rows.group_by('nope').agg(c=F.count()).write.kafka('o', mode='update')",
          "agg cannot be computed", "user, n, x, dt"),
-    line("rows.group_by('n').agg(c=F.count()).write.kafka('o', mode='update')",
-         "may lie in different partitions", "partitioned_by"),
     line("rows.group_by('user').agg(c=F.count()).write.kafka('o')", "windows that close"),
     line("F.window('dt', '1 hour', slide='5 minutes')", "'slide'", "windows are tumbling"),
     line("F.avg('n')", "F has no 'avg'", "F.mean"),

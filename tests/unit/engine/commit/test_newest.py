@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from processor.engine.commit.newest import DOUBTS, Newest
-from processor.engine.offline.reset import reset, steps
+from processor.engine.offline.reset import reset, resets
 from processor.errors import RetriableError, StateMismatchError
 from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest
@@ -143,7 +143,7 @@ def test_a_group_that_was_reset_begins_where_it_was_told_to():
     driver.run()
     newest = driver._workers[0]._checkpointer.newest
     driver.stop()
-    reset(driver.plan, driver.log, driver.store, steps(driver.plan, driver.log, driver.store, "4"))
+    reset(resets(driver.plans, driver.log, driver.store, "4"), driver.log, driver.store)
     newest.check(driver.committed())
 
 

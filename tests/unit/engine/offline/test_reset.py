@@ -8,7 +8,7 @@ import pytest
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.store import MemoryStore
 from processor.connectors.ports import Owner
-from processor.engine.offline.reset import reset, steps
+from processor.engine.offline.reset import Reset, reset, steps
 from processor.errors import FencedError, LogError, SettingsError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
@@ -46,7 +46,8 @@ def carried_out(driver, to="earliest", crash=""):
         if step == crash:
             raise Crash(step)
 
-    reset(driver.plan, driver.log, driver.store, planned(driver, to), probe)
+    one = Reset(driver.plan, planned(driver, to))
+    reset({driver.plan.app: one}, driver.log, driver.store, probe)
 
 
 def test_a_plan_tells_what_is_there_and_changes_nothing():
@@ -187,7 +188,7 @@ def test_a_worker_that_comes_in_between_stops_it_before_anything_is_changed():
     driver.restart()
     driver.run()
     with pytest.raises(FencedError):
-        reset(driver.plan, driver.log, driver.store, wanted)
+        reset({driver.plan.app: Reset(driver.plan, wanted)}, driver.log, driver.store)
     assert driver.committed() == before
     assert all(driver.store.blobs(step.task) for step in wanted)
 
@@ -258,7 +259,7 @@ def test_some_partitions_are_reset_and_the_others_are_left_as_they_are():
     blobs = driver.store.blobs(driver.task(1))
     wanted = steps(driver.plan, driver.log, driver.store, "4", [2, 0])
     assert [step.partition.partition for step in wanted] == [0, 2]
-    reset(driver.plan, driver.log, driver.store, wanted)
+    reset({driver.plan.app: Reset(driver.plan, wanted)}, driver.log, driver.store)
     after = driver.committed()
     assert {p.partition: head.offset for p, head in after.items()} == {0: 4, 1: 10, 2: 4}
     assert after[TopicPartition("rides", 1)] == before[TopicPartition("rides", 1)]

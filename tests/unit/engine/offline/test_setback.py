@@ -7,7 +7,7 @@ import pytest
 from processor import functions as F
 from processor.cli.verify import verified
 from processor.engine.commit import checkpoint
-from processor.engine.offline.reset import reset, steps
+from processor.engine.offline.reset import reset, resets
 from processor.engine.offline.setback import set_back, setbacks
 from processor.errors import (
     FencedError,
@@ -378,7 +378,7 @@ def test_a_partition_that_is_not_there_is_refused():
 def test_a_reset_after_it_begins_anew_with_nothing_of_it():
     driver = ahead()
     carried_out(driver)
-    reset(driver.plan, driver.log, driver.store, steps(driver.plan, driver.log, driver.store, "0"))
+    reset(resets(driver.plans, driver.log, driver.store, "0"), driver.log, driver.store)
     assert manifests(driver)[0].rewound == 0
     assert manifests(driver)[0].origin == 0
 

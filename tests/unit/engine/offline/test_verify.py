@@ -15,7 +15,7 @@ from processor.cli.verify import verified
 from processor.connectors.partitioner import partition as partition_of
 from processor.engine.offline import span, verify
 from processor.engine.offline.reset import reset as carry_out
-from processor.engine.offline.reset import steps
+from processor.engine.offline.reset import resets
 from processor.errors import SettingsError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
@@ -226,9 +226,8 @@ def test_state_is_recomputed_from_the_beginning_or_not_at_all():
 def test_state_that_did_not_begin_with_the_first_record_is_not_judged():
     driver = ran(totals(), partitions=1)
     driver.stop()
-    carry_out(
-        driver.plan, driver.log, driver.store, steps(driver.plan, driver.log, driver.store, "20")
-    )
+    wanted = resets(driver.plans, driver.log, driver.store, "20")
+    carry_out(wanted, driver.log, driver.store)
     driver.restart()
     driver.run()
     with pytest.raises(SettingsError, match="began with nothing at offset 20"):

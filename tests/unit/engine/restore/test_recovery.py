@@ -5,7 +5,7 @@ import orjson
 import pytest
 
 from processor.connectors.ports import Owner
-from processor.engine.offline.reset import reset, steps
+from processor.engine.offline.reset import reset, resets
 from processor.engine.restore.recovery import UNSTABLE_S
 from processor.engine.running.worker import AUDIT_S
 from processor.errors import InputLostError, RetriableError, StateLostError, StateMismatchError
@@ -390,7 +390,7 @@ def test_after_a_reset_a_group_that_had_lost_its_offsets_goes_on():
     forgotten(driver, store=True)
     driver.kill()
     driver.expire()
-    reset(driver.plan, driver.log, driver.store, steps(driver.plan, driver.log, driver.store, "5"))
+    reset(resets(driver.plans, driver.log, driver.store, "5"), driver.log, driver.store)
     driver.restart()
     driver.run()
     assert len(driver.values("out")) == 5

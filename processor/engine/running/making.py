@@ -1,0 +1,100 @@
+"""Puts together what a worker commits with, and what brings its tasks back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from processor.clock import Clock
+from processor.connectors.ports import Consumer, Log, Producer, Store
+from processor.engine.commit.changelog import Changelog, topic_of
+from processor.engine.commit.checkpoint import Checkpointer
+from processor.engine.commit.committer import Committer, Probe
+from processor.engine.commit.protocol import AT_LEAST_ONCE, EXACTLY_ONCE
+from processor.engine.restore.heal import Healer
+from processor.engine.restore.identity import Identity
+from processor.engine.restore.lineage import Lineage
+from processor.engine.restore.recovery import Recovery
+from processor.engine.restore.upgrade import Upgrader
+from processor.engine.running.options import Listener, Options
+from processor.operators.pipeline import Pipeline
+from processor.plan.fingerprint import Description, fingerprint, layout
+from processor.plan.nodes import Plan
+
+
+def identity_of(plan: Plan, options: Options, transactional_id: str, partitions: int) -> Identity:
+    """Who a worker is and what it runs."""
+    set_aside = filter(None, (plan.dead_letters(), plan.late()))
+    changelog = topic_of(plan.app) if options.on_checkpoint_loss == "changelog" else None
+    return Identity(
+        plan.app, transactional_id, fingerprint(plan), partitions,
+        # What another stage has handed on is read from its beginning, wherever that one began.
+        "earliest" if plan.source().internal else options.start_from,
+        layout(plan), tuple(sink.topic for sink in plan.sinks if not sink.internal),
+        tuple(set_aside), changelog, tuple(sink.topic for sink in plan.sinks if sink.internal),
+    )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What those share that a membership of one worker begins with.
+
+    ``blocks``: whether it writes for another stage.
+    """
+
+    log: Log
+    store: Store
+    clock: Clock
+    pipeline: Pipeline
+    checkpointer: Checkpointer
+    changelog: Changelog | None
+    identity: Identity
+    lineage: Lineage
+    description: Description
+    options: Options
+    listener: Listener
+    probe: Probe
+    blocks: bool
+
+    def producer(self) -> Producer:
+        """A producer that has begun: with it, what an earlier holder left open is ended."""
+        producer = self.log.producer(
+            self.identity.transactional_id if self._exactly_once() else None
+        )
+        try:
+            producer.start(self.options.timeout_s)
+        except BaseException:
+            producer.close()
+            raise
+        return producer
+
+    def committer(self, consumer: Consumer, producer: Producer) -> Committer:
+        """Of a membership that begins."""
+        return Committer(
+            EXACTLY_ONCE if self._exactly_once() else AT_LEAST_ONCE,
+            consumer, producer, self.store, self.clock,
+            renew=self.producer, probe=self.probe, timeout_s=self.options.timeout_s,
+        )  # fmt: skip
+
+    def _exactly_once(self) -> bool:
+        # What is handed on to another stage is handed on once, whatever may become of outputs.
+        return self.blocks or self.options.guarantee == "exactly-once"
+
+    def recovery(self, consumer: Consumer) -> Recovery:
+        """Of a membership that begins."""
+        options, listener = self.options, self.listener
+        healer = Healer(
+            options.on_checkpoint_loss, self.log, self.store, self.pipeline,
+            checkpointer=self.checkpointer, clock=self.clock, changelog=self.changelog,
+            records_max=options.limits.records_max, tell=listener.healed,
+            probe=self.probe, step_s=options.heal_step_s,
+        )  # fmt: skip
+        upgrader = Upgrader(
+            self.store, self.pipeline, self.checkpointer, self.description,
+            allow_dropped=options.allow_dropped_state, tell=listener.upgraded, probe=self.probe,
+        )  # fmt: skip
+        return Recovery(
+            self.log, consumer, self.store, self.pipeline,
+            checkpointer=self.checkpointer, healer=healer, upgrader=upgrader,
+            identity=self.identity, lineage=self.lineage, timeout_s=options.timeout_s,
+            stable_s=options.stable_s, probe=self.probe, note=listener.noted,
+        )  # fmt: skip

@@ -1,0 +1,208 @@
+"""Topologies of several stages on a real broker, with workers as processes."""
+
+from __future__ import annotations
+
+import datetime as dt
+import random
+import subprocess
+import sys
+
+import orjson
+import psutil
+import pytest
+
+from tests.integration.running import ROOT, bench, until
+
+__all__ = ["bench"]
+pytestmark = [pytest.mark.kafka, pytest.mark.redis]
+
+BEGIN = dt.datetime(2026, 8, 1)
+TOPOLOGY = """
+import polars as pl
+from processor import Json, Topology, functions as F
+
+ROW = Json({"user": pl.String, "shop": pl.String, "n": pl.Int64, "ts": pl.Datetime("us")})
+
+
+@Topology.define
+def spend(
+    *, app: str = "spend", source: str = "rows", output: str = "spend", idle: str = "",
+    mode: str = "update", dead_letters: str = "dead",
+) -> Topology:
+    topology = Topology(app)
+    rows = topology.read.kafka(
+        source, format=ROW, event_time="ts", partitioned_by="shop", dead_letters=dead_letters
+    )
+    rows = rows.with_watermark("5 minutes", idle=idle or None)
+    by_user = rows.group_by(F.window("ts", "10 minutes"), "user").agg(
+        n=F.count(), spent=F.sum("n")
+    )
+    by_user.write.kafka(output, key="user", mode=mode)
+    return topology
+"""
+
+
+def rows(count):
+    """In order of time, two a second, of 50 users, in shops that say nothing of the users."""
+    for number in range(count):
+        time = BEGIN + dt.timedelta(seconds=number / 2)
+        yield {
+            "user": f"u{number * 7 % 50}", "shop": f"s{number % 13}", "n": number % 10,
+            "ts": time.isoformat(),
+        }  # fmt: skip
+
+
+def expected(count):
+    """Count and sum by user and ten minutes."""
+    groups = {}
+    for row in rows(count):
+        time = dt.datetime.fromisoformat(row["ts"])
+        start = time.replace(minute=time.minute // 10 * 10, second=0, microsecond=0)
+        n, spent = groups.get((row["user"], start.isoformat()), (0, 0))
+        groups[row["user"], start.isoformat()] = n + 1, spent + row["n"]
+    return groups
+
+
+def last(messages):
+    found = {}
+    for message in messages:
+        row = orjson.loads(message.value())
+        found[row["user"], row["window_start"]] = row["n"], row["spent"]
+    return found
+
+
+class Staged:
+    """The re-keyed spend, with topics of its own."""
+
+    def __init__(self, bench, count, partitions=4):
+        self.bench, self.count = bench, count
+        self.app = f"spend-{bench.id}"
+        self.source, self.output = f"rows-{bench.id}", f"out-{bench.id}"
+        (bench.directory / "spend.py").write_text(TOPOLOGY)
+        bench.topics.create(self.source, self.output, f"dead-{bench.id}", partitions=partitions)
+        values = [orjson.dumps(row) for row in rows(count)]
+        for number in range(partitions):
+            mine = [v for i, v in enumerate(values) if i % 13 % partitions == number]
+            bench.topics.fill(self.source, mine, partition=number)
+
+    def names(self):
+        bench = self.bench
+        sets = {
+            "app": self.app, "source": self.source, "output": self.output,
+            "dead_letters": f"dead-{bench.id}",
+        }  # fmt: skip
+        return [part for k, v in sets.items() for part in ("--set", f"{k}={v}")]
+
+    def run(self, *args, env=None):
+        bench = self.bench
+        return bench.start(
+            f"{bench.directory}/spend.py", "--bootstrap-servers", bench.servers, "--redis-url",
+            bench.redis_url, "--session-timeout", "6s", *self.names(), *map(str, args), env=env,
+        )  # fmt: skip
+
+    def command(self, word, *args, code=0):
+        """A command that is not a run, and what it prints."""
+        bench = self.bench
+        redis = [] if word == "verify" else ["--redis-url", bench.redis_url]
+        done = subprocess.run(
+            [sys.executable, "-m", "processor", word, f"{bench.directory}/spend.py",
+             "--bootstrap-servers", bench.servers, *redis, *self.names(), *args],
+            cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout
+
+    def found(self):
+        return last(self.bench.topics.read(self.output))
+
+
+def workers_of(run):
+    """The processes that are workers, of whatever stage."""
+    found = []
+    for child in psutil.Process(run.process.pid).children():
+        try:
+            if "spawn_main" in " ".join(child.cmdline()):
+                found.append(child)
+        except psutil.Error:
+            continue
+    return found
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_what_is_dealt_out_anew_comes_to_a_plain_group_by_and_nothing_is_late(bench, workers):
+    staged = Staged(bench, 20_000)
+    done = staged.run("--workers", workers, "--until-caught-up")
+    done.succeeds()
+    assert staged.found() == expected(20_000)
+    assert sum(batch.get("late", 0) for batch in done.events("batch")) == 0
+    told = staged.command("verify")
+    assert told.count("all is right") == 2
+
+
+def test_workers_of_any_stage_are_killed_twenty_times_and_each_row_counts_once(bench):
+    count, made = 30_000, random.Random(7)
+    staged = Staged(bench, count)
+    run = staged.run("--workers", 2, "--batch-records-max", 400, "--interval", "20ms")
+    killed = 0
+    while killed < 20:
+        before = len(run.events("batch"))
+        run.until(lambda _, b=before: len(run.events("batch")) > b + 3, "it goes on", 90)
+        run.until(lambda _: workers_of(run), "there are workers")
+        victim = made.choice(workers_of(run))
+        victim.kill()
+        killed += 1
+    until(lambda: staged.found() == expected(count), "all is counted, and once", 150, 0.5)
+    run.terminate()
+    run.succeeds()
+    assert staged.found() == expected(count)
+    assert "all is right" in staged.command("verify")
+
+
+@pytest.mark.parametrize(
+    "step", ["before:produce", "after:produce", "after:send-offsets", "before:commit",
+             "after:commit", "after:stage", "after:adopt"]
+)  # fmt: skip
+def test_a_crash_at_a_step_of_both_stages_changes_nothing(bench, step):
+    staged = Staged(bench, 4_000, partitions=2)
+    args = ("--batch-records-max", 300, "--until-caught-up")
+    first = staged.run(*args, env={"PROCESSOR_CRASH_AT": f"{step}#4"})
+    first.exit_code()
+    second = staged.run(*args)
+    second.succeeds()
+    assert staged.found() == expected(4_000)
+
+
+def test_windows_close_when_data_stops_and_what_comes_then_is_late(bench):
+    staged = Staged(bench, 3_000)
+    run = staged.run("--set", "idle=3s", "--set", "mode=append")
+    closed = {key: value for key, value in expected(3_000).items() if key[1] < "2026-08-01T00:10"}
+    until(lambda: closed.items() <= staged.found().items(), "the first windows are closed", 60, 0.3)
+    everything = expected(3_000)
+    early = {"user": "u1", "shop": "s1", "n": 1, "ts": BEGIN.isoformat()}
+    bench.topics.fill(staged.source, [orjson.dumps(early)], partition=1)
+    run.until(lambda _: any(b.get("late") for b in run.events("batch")), "it is late")
+    run.terminate()
+    run.succeeds()
+    assert staged.found().items() <= everything.items()
+
+
+def test_a_reset_begins_all_stages_anew(bench):
+    staged = Staged(bench, 5_000)
+    staged.run("--until-caught-up").succeeds()
+    told = staged.command("reset", "--yes")
+    assert f"{staged.app} is reset" in told
+    assert f"{staged.app}.by-user" in told
+    staged.run("--until-caught-up").succeeds()
+    found = bench.topics.read(staged.output)
+    assert last(found) == expected(5_000)
+    assert "duplicate" in staged.command("verify", code=3)
+
+
+def test_an_internal_topic_that_others_write_to_stops_the_stage_by_name(bench):
+    staged = Staged(bench, 500, partitions=1)
+    staged.run("--until-caught-up").succeeds()
+    bench.topics.fill(f"{staged.app}.by-user", [b"hello"], partition=0)
+    again = staged.run("--until-caught-up")
+    assert again.exit_code() == 2
+    assert f"{staged.app}.by-user[0] offset" in again.text()
+    assert "no block" in again.text()
