@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from processor.app.feed import keyed
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
 from processor.metrics.standing import Role
 from processor.model.log import TopicPartition
+from processor.model.manifest import Manifest
 from processor.plan import compacted as without_key
 from processor.plan.nodes import Plan
 from processor.settings import Settings
@@ -71,7 +72,7 @@ def prepare_topics(
         sources = [plan.source() for plan in plans]
         alone = {s.topic for s in sources if s.topic in fed and not keyed(s) and asked is None}
         log.create({topic: 1 if topic in alone else asked or PARTITIONS for topic in missing})
-    _create_internal(log, plans, internal)
+    _create_internal(log, plans, internal, allow_dropped=settings.allow_dropped_state)
     have = log.describe(needed)
     compacted = log.compacted({topic for plan in plans for topic in topics_of(plan)[1]})
     for plan in plans:
@@ -79,10 +80,13 @@ def prepare_topics(
     return {plan.app: len(have[topics_of(plan)[0]].extents) for plan in plans}
 
 
-def _create_internal(log: Log, plans: Sequence[Plan], internal: Collection[str]) -> None:
+def _create_internal(
+    log: Log, plans: Sequence[Plan], internal: Collection[str], *, allow_dropped: bool
+) -> None:
     """Create the topics between stages, each with as many partitions as the largest input there.
 
-    One whose rows all have to be in one place has one. A topic that exists stays as it is.
+    One whose rows all have to be in one place has one. A topic that exists stays as it is. Raises
+    `SettingsError` for one that does not, and that would begin in the middle of its input.
     """
     have = {plan.source().topic: 0 for plan in plans}
     have |= {t: len(found.extents) for t, found in log.describe(have).items()}
@@ -90,9 +94,26 @@ def _create_internal(log: Log, plans: Sequence[Plan], internal: Collection[str])
     for plan in plans:  # those that are read from come first
         source = plan.source()
         if source.topic in internal and not have[source.topic]:
+            if not allow_dropped:
+                _check_beginning(log, plan, topics)
             most = max(have[topics[upstream]] for upstream in source.upstreams)
             have[source.topic] = 1 if source.gathered() else most
             log.create({source.topic: have[source.topic]}, forever=True)
+
+
+def _check_beginning(log: Log, plan: Plan, topics: Mapping[str, str]) -> None:
+    """Raise `SettingsError` if stages in front have been at work: a stage would miss their rows."""
+    source = plan.source()
+    for upstream in source.upstreams:
+        heads = log.committed(upstream, topics[upstream]).values()
+        if any(Manifest.parse(head.metadata).epoch for head in heads):
+            raise SettingsError(
+                f"{source.at}: the stage {plan.app} is new, or its topic was deleted, and "
+                f"{upstream} has been at work: what that has read already would not come to it",
+                remedy="give the stage its former name: group_by(..., name=...); or begin anew "
+                "with `processor reset`; or start with --allow-dropped-state, to count from here "
+                "on",
+            )
 
 
 def ends_of(log: Log, plan: Plan) -> dict[TopicPartition, int]:
