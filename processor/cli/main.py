@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import click
 
@@ -143,14 +143,22 @@ def run(
 @cli.command()
 @click.argument("topologies", nargs=-1, required=True, metavar="TOPOLOGY...")
 @options.taking(*options.CONNECTIONS, options.SET)
+@click.option(
+    "--as", "form", type=click.Choice(["text", "mermaid", "json"]), default="text",
+    help="Text with all steps; stages and topics as a Mermaid flow chart, or as JSON.",
+)  # fmt: skip
 def describe(
-    topologies: tuple[str, ...], config: Path | None, set_: dict[str, str] | None, **given: Any
+    topologies: tuple[str, ...],
+    config: Path | None,
+    set_: dict[str, str] | None,
+    form: Literal["text", "mermaid", "json"],
+    **given: Any,
 ) -> None:
     """Check topologies and print their plans, as `run` with the same settings would run them."""
     from processor.cli import describe as command
 
     loaded = _loaded(config, "warning", set=set_, **given)
-    click.echo(command.describe(topologies, loaded))
+    click.echo(command.describe(topologies, loaded, form))
 
 
 @cli.command()
