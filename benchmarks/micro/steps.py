@@ -15,6 +15,7 @@ import polars as pl
 
 from benchmarks.micro.every import every_steps
 from benchmarks.micro.formats import format_steps, names
+from benchmarks.micro.hop import hop_steps
 from benchmarks.micro.schemas import schema_steps
 from benchmarks.work import MALFORMED, START_MS, work
 from processor import Avro, Csv, Json
@@ -70,6 +71,7 @@ def groups(records: int, batches: int) -> dict[str, Callable[[], Iterable[tuple[
         "schemas": lambda: schema_steps(records),
         "numbers": lambda: _number_steps(records),
         "state": lambda: _state_steps(records, cut.frames()),
+        "hop": lambda: hop_steps(cut.frames()),
         "operators": lambda: _operators(cut),
         "fuzzed": lambda: every_steps(records),
     }
