@@ -65,7 +65,7 @@ def run_worker(
         stack.callback(slot.close)
         executor = stack.enter_context(ThreadPoolExecutor(1, f"{plan.app}-snapshots"))
         stack.enter_context(metrics_server(settings, metrics, pulse, number))
-        crash = crash_probe()
+        crash = crash_probe(plan.app)
 
         def probe(step: str) -> None:
             pulse.beat()
@@ -138,10 +138,14 @@ def options_of(settings: Settings, plan: Plan) -> Options:
     )
 
 
-def crash_probe() -> Callable[[str], None]:
-    """Die at a step, where the environment asks for it: ``PROCESSOR_CRASH_AT=before:commit#3``."""
-    wanted, _, count = os.environ.get("PROCESSOR_CRASH_AT", "").partition("#")
-    if not wanted:
+def crash_probe(app: str = "") -> Callable[[str], None]:
+    """Die at a step, where the environment asks for it: ``PROCESSOR_CRASH_AT=before:commit#3``.
+
+    With ``@APP`` behind it only workers of that application do.
+    """
+    asked, _, of = os.environ.get("PROCESSOR_CRASH_AT", "").partition("@")
+    wanted, _, count = asked.partition("#")
+    if not wanted or of not in ("", app):
         return lambda _: None
     left = int(count or 1)
 
