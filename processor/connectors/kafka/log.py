@@ -30,8 +30,8 @@ from processor.connectors.kafka.reach import Heard
 from processor.connectors.kafka.reader import scan
 from processor.connectors.kafka.seen import settings_of
 from processor.connectors.kafka.settings import (
+    FOREVER,
     RECORD_BYTES_MAX,
-    SEGMENT_BYTES,
     Connection,
     admin_settings,
     reader_settings,
@@ -197,9 +197,7 @@ class KafkaLog:
         # -1: as many replicas as the brokers are set to give.
         config = {"max.message.bytes": str(RECORD_BYTES_MAX)}
         if forever:
-            config |= {"retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete"}
-            # Trimming frees whole segments only.
-            config["segment.bytes"] = str(SEGMENT_BYTES)
+            config |= FOREVER
         wanted = [
             admin.NewTopic(name, count, replication_factor=-1, config=config)
             for name, count in topics.items()

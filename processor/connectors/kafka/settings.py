@@ -56,8 +56,11 @@ CLIENT_LOG = ClientLog()
 ROLES = ("consumer", "producer", "admin")
 # What a topic that the processor makes takes, so that a large record fits into its dead letters.
 RECORD_BYTES_MAX = 10 * 1024 * 1024
-# Of topics that are trimmed: the broker deletes whole segments.
-SEGMENT_BYTES = 64 * 1024 * 1024
+# Of topics that are trimmed by us alone; the broker frees whole segments.
+FOREVER = {
+    "retention.ms": "-1", "retention.bytes": "-1", "cleanup.policy": "delete",
+    "segment.bytes": str(64 * 1024 * 1024),
+}  # fmt: skip
 
 
 # How properties begin that one kind of client has alone (the column C/P of CONFIGURATION.md).

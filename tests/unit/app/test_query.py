@@ -32,7 +32,10 @@ def nothing_is_left(tmp_path, monkeypatch):
     """A test in an empty place, whose queries are all stopped behind it; the log is not set up."""
     monkeypatch.chdir(tmp_path)
     structlog.reset_defaults()
+    # A shell that starts tests in the background has them ignore it.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
+    signal.signal(signal.SIGINT, before)
     structlog.reset_defaults()
     left = processor.active()
     for query in left:

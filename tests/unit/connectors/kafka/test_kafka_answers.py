@@ -240,7 +240,7 @@ def test_topics_are_made_with_the_settings_asked_for_and_those_that_exist_left_a
     (wanted,) = log._admin.of("create_topics")[1][0]
     assert wanted[0].config == {
         "max.message.bytes": "10485760", "retention.ms": "-1", "retention.bytes": "-1",
-        "cleanup.policy": "delete",
+        "cleanup.policy": "delete", "segment.bytes": "67108864",
     }  # fmt: skip
     log._admin = Admin()
     log.create({})
