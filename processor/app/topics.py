@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 
 from processor.app.feed import keyed
 from processor.connectors.ports import Log
@@ -57,6 +57,9 @@ def prepare_topics(
     Those ``fed`` without keys get one partition, unless a number was asked for: others would stay
     empty, and what their watermarks hold back would never come.
     """
+    if not settings.allow_dropped_state:
+        for plan in plans:
+            _check_stages(log, plan)
     internal = {plan.source().topic for plan in plans if plan.source().internal}
     needed = {topic for plan in plans for topic in {topics_of(plan)[0], *topics_of(plan)[1]}}
     have = log.describe(needed)
@@ -72,7 +75,7 @@ def prepare_topics(
         sources = [plan.source() for plan in plans]
         alone = {s.topic for s in sources if s.topic in fed and not keyed(s) and asked is None}
         log.create({topic: 1 if topic in alone else asked or PARTITIONS for topic in missing})
-    _create_internal(log, plans, internal, allow_dropped=settings.allow_dropped_state)
+    _create_internal(log, plans, internal)
     have = log.describe(needed)
     compacted = log.compacted({topic for plan in plans for topic in topics_of(plan)[1]})
     for plan in plans:
@@ -80,13 +83,10 @@ def prepare_topics(
     return {plan.app: len(have[topics_of(plan)[0]].extents) for plan in plans}
 
 
-def _create_internal(
-    log: Log, plans: Sequence[Plan], internal: Collection[str], *, allow_dropped: bool
-) -> None:
+def _create_internal(log: Log, plans: Sequence[Plan], internal: Collection[str]) -> None:
     """Create the topics between stages, each with as many partitions as the largest input there.
 
-    One whose rows all have to be in one place has one. A topic that exists stays as it is. Raises
-    `SettingsError` for one that does not, and that would begin in the middle of its input.
+    One whose rows all have to be in one place has one. A topic that exists stays as it is.
     """
     have = {plan.source().topic: 0 for plan in plans}
     have |= {t: len(found.extents) for t, found in log.describe(have).items()}
@@ -94,25 +94,34 @@ def _create_internal(
     for plan in plans:  # those that are read from come first
         source = plan.source()
         if source.topic in internal and not have[source.topic]:
-            if not allow_dropped:
-                _check_beginning(log, plan, topics)
             most = max(have[topics[upstream]] for upstream in source.upstreams)
             have[source.topic] = 1 if source.gathered() else most
             log.create({source.topic: have[source.topic]}, forever=True)
 
 
-def _check_beginning(log: Log, plan: Plan, topics: Mapping[str, str]) -> None:
-    """Raise `SettingsError` if stages in front have been at work: a stage would miss their rows."""
-    source = plan.source()
-    for upstream in source.upstreams:
-        heads = log.committed(upstream, topics[upstream]).values()
-        if any(Manifest.parse(head.metadata).epoch for head in heads):
+def _check_stages(log: Log, plan: Plan) -> None:
+    """Raise `SettingsError` for a stage that would be left out, or begin in the middle.
+
+    The manifests of the stage in front tell which ones it has handed its rows on to.
+    """
+    found = log.committed(plan.app, plan.source().topic).values()
+    heads = [head for head in (Manifest.parse(c.metadata) for c in found) if head.epoch]
+    had = {stage for head in heads for stage in head.stages}
+    now = {sink.topic: sink.at for sink in plan.sinks if sink.internal}
+    name = "give the stage its former name: group_by(..., name=...)"
+    for stage in sorted(had - now.keys()):
+        raise SettingsError(
+            f"{plan.at}: the stage {stage} is no more in the topology, and its state would be left "
+            "behind",
+            remedy=f"{name}; or put it back; or start with --allow-dropped-state",
+        )
+    for stage, at in now.items() if heads else ():
+        if stage not in had:
             raise SettingsError(
-                f"{source.at}: the stage {plan.app} is new, or its topic was deleted, and "
-                f"{upstream} has been at work: what that has read already would not come to it",
-                remedy="give the stage its former name: group_by(..., name=...); or begin anew "
-                "with `processor reset`; or start with --allow-dropped-state, to count from here "
-                "on",
+                f"{at}: the stage {stage} is new, and {plan.app} has been at work: what that has "
+                "read already would not come to it",
+                remedy=f"{name}; or begin anew with `processor reset`; or start with "
+                "--allow-dropped-state, to count from here on",
             )
 
 

@@ -316,7 +316,11 @@ class Mapped:
 
     def read(self, values: list[Any], rows: Rows, place: str, bad: dict[int, str]) -> pl.Series:
         """Each record's entries; sorted, since the library has them in any order."""
-        found = [[(key, value[key]) for key in sorted(value)] for value in values]
+        read = [_entries(value) for value in values]
+        wrong = [n for n, pairs in enumerate(read) if pairs is None]
+        reason = "text that is not UTF-8"
+        set_aside(bad, rows, wrong, f"{place}[].key", [reason] * len(values))
+        found = [pairs or [] for pairs in read]
         lengths = np.fromiter(map(len, found), np.int64, len(found))
         inside = np.repeat(rows, lengths)
         keys = [key for pairs in found for key, _ in pairs]
@@ -339,6 +343,20 @@ class Mapped:
                 raise WriteError(f"column {place!r} has the key {shown(entry['key'])} twice")
             made[entry["key"]] = self.value.write(entry["value"], f"{place}[].value")
         return made
+
+
+def _entries(value: Any) -> list[tuple[Any, Any]] | None:
+    """A map's entries in order; ``None`` for one with a key that is not UTF-8.
+
+    Where the file's syntax is old the library has such a key as bytes, or fails to read it.
+    """
+    try:
+        keys = list(value)
+    except UnicodeDecodeError:
+        return None
+    if any(isinstance(key, bytes) for key in keys):
+        return None
+    return [(key, value[key]) for key in sorted(keys)]
 
 
 def _lists(flat: pl.Series, lengths: Rows) -> pl.Series:

@@ -16,7 +16,7 @@ FORMAT: Final = "1"
 LENGTH_MAX: Final = 4_095
 _NONE: Final = "-"
 _TRAIL_MAX: Final = 32
-_FIELDS: Final = (9, 11, 16, 17, 18)
+_FIELDS: Final = (9, 11, 16, 17, 18, 19)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,8 @@ class Manifest:
     largest timestamp of a record that was looked at. Earlier manifests have none of these.
     ``rewound`` is the epoch at which the watermark was set back, 0 for never: no state up to it can
     be gone on from with the input, since it was made with another watermark. ``idle`` says that the
-    partition stands still, and that its watermark is not only its own records'.
+    partition stands still, and that its watermark is not only its own records'. ``stages`` are
+    those that it has handed its rows on to.
 
     >>> m = Manifest(
     ...     7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0", 0, ("6:b:cc",),
@@ -63,6 +64,7 @@ class Manifest:
     log_time: int | None = None
     rewound: int = 0
     idle: bool = False
+    stages: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         time = _NONE if self.event_time_max is None else str(self.event_time_max)
@@ -84,8 +86,9 @@ class Manifest:
             str(self.begun),
             _NONE if self.log_time is None else str(self.log_time),
             # Seldom there, and not known to earlier versions.
-            *([str(self.rewound)] if self.rewound or self.idle else ()),
-            *(["1"] if self.idle else ()),
+            *([str(self.rewound)] if self.rewound or self.idle or self.stages else ()),
+            *([str(int(self.idle))] if self.idle or self.stages else ()),
+            *([",".join(self.stages)] if self.stages else ()),
         )
         return ";".join(fields)
 
@@ -101,7 +104,7 @@ class Manifest:
             )
         _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, owner = fields[:9]
         fields += [_NONE] * (_FIELDS[-1] - len(fields))
-        origin, trail, log, plan, end, begun, log_time, rewound, idle = fields[9:]
+        origin, trail, log, plan, end, begun, log_time, rewound, idle, stages = fields[9:]
         try:
             return cls(
                 int(epoch),
@@ -121,6 +124,7 @@ class Manifest:
                 None if log_time == _NONE else int(log_time),
                 0 if rewound == _NONE else int(rewound),
                 idle == "1",
+                tuple(stages.split(",")) if stages != _NONE else (),
             )
         except ValueError as error:
             raise StateMismatchError(

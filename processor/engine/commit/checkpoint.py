@@ -91,7 +91,9 @@ class Checkpointer:
         doubts: int = 0,
         probe: Callable[[str], None] = lambda _: None,
         unsaved: Callable[[Piece, ProcessorError], None] = lambda _, __: None,
+        stages: tuple[str, ...] = (),
     ) -> None:
+        self._stages = stages
         self._probe, self._unsaved = probe, unsaved
         self._changelog = changelog
         self._description = description
@@ -149,6 +151,7 @@ class Checkpointer:
             epoch, attempt, digest, link.snapshot, event_time_max, self._fingerprint,
             self._partitions, self._transactional_id, link.origin, link.trail,
             *self._group(), part.end, self.begun(), log_time, link.rewound, part.idle,
+            self._stages,
         )  # fmt: skip
         return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, texts)
 

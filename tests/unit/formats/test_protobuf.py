@@ -112,6 +112,23 @@ def test_text_of_an_older_file_that_is_not_utf_8_is_bad_too():
     assert decoded.frame["name"][1] == "a"
 
 
+def test_a_key_of_an_older_files_map_that_is_not_utf_8_is_bad_too():
+    file = file_of(syntax="proto2")
+    made = file.message_type.add(name="Old")
+    entry = made.nested_type.add(name="NamesEntry")
+    entry.options.map_entry = True
+    field(entry, 1, "string", "key")
+    field(entry, 2, "string", "value")
+    many = made.field.add(name="names", number=1, label=3, type=11)
+    many.type_name = ".shop.Old.NamesEntry"
+    form = Protobuf(class_of(file, "shop.Old"))
+    good, wrong, other = (b"\x0a\x06\x0a\x01%s\x12\x01v" % key for key in (b"a", b"\xff", b"\xfe"))
+    decoded = form.decode([good, wrong, good + wrong, wrong + other, good])
+    assert set(decoded.bad) == {1, 2, 3}
+    assert "names[].key" in decoded.bad[1]
+    assert decoded.frame["names"][4].to_list() == [{"key": "a", "value": "v"}]
+
+
 def test_a_number_that_the_enumeration_has_not_is_bad(order):
     decoded = Protobuf(order).decode([order(state=7).SerializeToString(), b""])
     assert decoded.bad == {0: "column 'state': 7 is no number of the enumeration"}

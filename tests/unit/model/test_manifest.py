@@ -27,7 +27,7 @@ def test_a_manifest_fits_where_kafka_keeps_it() -> None:
     assert len(str(longest)) < LENGTH_MAX
 
 
-@pytest.mark.parametrize("text", ["", "hello", "2;" + str(FULL)[2:], str(FULL) + ";1;1;x", "1;2"])
+@pytest.mark.parametrize("text", ["", "hello", "2;" + str(FULL)[2:], str(FULL) + ";1;1;x;y", "1;2"])
 def test_what_is_no_manifest_of_this_format_is_refused(text: str) -> None:
     with pytest.raises(StateMismatchError, match="no manifest of format 1") as caught:
         Manifest.parse(text)
@@ -47,7 +47,14 @@ def test_that_the_watermark_was_set_back_comes_back_as_it_went_and_is_told_only_
     assert str(back) == f"{manifest};7"
     assert Manifest.parse(str(back)) == back
     with pytest.raises(StateMismatchError):
-        Manifest.parse(f"{back};1;1")
+        Manifest.parse(f"{back};1;1;1")
+
+
+def test_the_stages_that_rows_were_handed_on_to_come_back_and_are_told_only_where_there_are_some():
+    manifest = Manifest(7, "a1b2", "cafe", "", 5, "f00d", 4, "rides.0")
+    handed = replace(manifest, stages=("rides.by-user", "rides.all"))
+    assert str(handed) == f"{manifest};0;0;rides.by-user,rides.all"
+    assert Manifest.parse(str(handed)) == handed
 
 
 def test_that_a_partition_is_idle_comes_back_as_it_went_and_is_told_only_then() -> None:
