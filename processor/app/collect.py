@@ -26,7 +26,7 @@ from processor.app.capture import Kept
 from processor.app.host import Host
 from processor.app.preparing import looked_at
 from processor.app.query import Asked, Query
-from processor.app.start import built, settings_of
+from processor.app.start import built, check_feed, settings_of
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.ports import Log
 from processor.errors import SettingsError, TopologyError
@@ -76,6 +76,11 @@ def collect(
     [('ann', 3), ('bob', 5)]
     """
     loaded = settings_of(settings)
+    check_feed(feed)
+    if loaded.kafka:
+        from processor.connectors.kafka import making
+
+        making.check(loaded.kafka)
     plans = built(topologies, loaded)
     looked_at(plans, loaded)
     chosen = _chosen(plans, sink)

@@ -150,6 +150,10 @@ class Threads:
                 self._rebuilt(part.plan), self._settings, self._used, part.partitions,
                 self._stop, number=number, ends=part.ends, host=host,
             )  # fmt: skip
+        except KeyboardInterrupt:
+            # The column engine ends a computation of any thread at an interrupt: the batch is not
+            # committed, and the run stops as it does for the main thread's.
+            self._stop.set()
         except BaseException as error:  # noqa: BLE001 - it is raised again by `run`
             if not self._stop.is_set():
                 log_lines.warning(

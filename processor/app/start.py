@@ -51,6 +51,12 @@ def start(
     >>> query.stop()
     """
     loaded = settings_of(settings)
+    check_feed(feed)
+    told: object = on_progress
+    if told is not None and not callable(told):
+        raise SettingsError(
+            f"on_progress={told!r} is no function", remedy="give one that takes a report"
+        )
     for what, given in (("feed", feed), ("print", print)):
         if given and loaded.bootstrap_servers is not None:
             raise SettingsError(
@@ -63,6 +69,21 @@ def start(
     query = Query(Asked(plans, loaded, feed or {}, print, on_progress))
     query._begin()  # noqa: SLF001 - who makes a query begins it
     return query
+
+
+def check_feed(feed: object) -> None:
+    """Raise `SettingsError` for what is no mapping of topics to files or records."""
+    way = 'give it by topic: feed={"payments": [...]}, a file\'s name or a list of records'
+    if feed is not None and not isinstance(feed, Mapping):
+        raise SettingsError(f"feed={_short(feed)} names no topic", remedy=way)
+    for topic, given in (feed or {}).items():
+        if isinstance(given, Mapping):
+            raise SettingsError(f"feed={{{topic!r}: ...}} is one record, and no list", remedy=way)
+
+
+def _short(given: object) -> str:
+    text = repr(given)
+    return text if len(text) <= 60 else f"{text[:60]}…"
 
 
 def settings_of(given: Given) -> Settings:

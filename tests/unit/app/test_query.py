@@ -473,3 +473,35 @@ def test_what_a_run_in_python_keeps_on_disk_the_next_one_goes_on_from(tmp_path):
     # Values that were fed before are there already.
     assert sorted(m.value() for m in log.read("out")) == [b'{"n":1}', b'{"n":2}', b'{"n":3}']
     log.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"feed": [{"n": 1}]}, "names no topic"),
+        ({"feed": "in"}, "names no topic"),
+        ({"feed": {"in": {"n": 1}}}, "is one record, and no list"),
+        ({"on_progress": 5}, "on_progress=5 is no function"),
+    ],
+)
+def test_what_cannot_be_fed_or_called_is_told_before_anything_starts(given, words):
+    with pytest.raises(SettingsError, match=words) as caught:
+        copy().start(**given)
+    assert caught.value.remedy
+    if "feed" in given:
+        with pytest.raises(SettingsError, match=words):
+            copy().collect(**given)
+
+
+def test_an_interrupt_out_of_the_column_engine_stops_and_is_no_failure():
+    def interrupted(n):
+        raise KeyboardInterrupt
+
+    query = copy(compute=interrupted).start(feed={"in": rows(1)})
+    assert query.await_termination(LIMIT_S)
+    assert query.exception is None
+
+
+def test_settings_of_the_client_are_looked_at_where_the_log_is_embedded_too():
+    with pytest.raises(ProcessorError, match="linger"):
+        copy().collect(feed={"in": rows(1)}, kafka={"linger.mss": "5"})
