@@ -26,7 +26,11 @@ _BITS: Final = 8
 # The places of fields in Arrow's tables, and the kinds of a message's header.
 _HEADER_KIND, _HEADER, _BUFFERS, _COMPRESSION, _OF_DICTIONARY = 1, 2, 2, 3, 1
 _DICTIONARY, _BATCH = 2, 3
+# The places of the lists of blocks in a file's footer.
+_DICTIONARIES, _BATCHES = 2, 3
 _BUFFER: Final = struct.Struct("<qq")
+_LENGTH: Final = struct.Struct("<i")
+_BLOCK: Final = struct.Struct("<qi4xq")
 
 
 def library(at: Location | str) -> Any:
@@ -41,12 +45,12 @@ def table(pa: Any, value: bytes) -> Any:
     if not value.endswith(FILE if of_file else _END):
         # Without its end a stream that was cut behind a batch reads as a shorter one.
         raise ValueError("no Arrow stream or file: it does not end as one")
-    stream = value[_FILE_HEAD:] if of_file else value
-    most = _ROOM + _TIMES * len(stream)
-    claimed = _tried(pa, lambda: sum(_sizes(pa, stream)))
+    most = _ROOM + _TIMES * len(value)
+    sizes = _file_sizes if of_file else _sizes
+    claimed = _tried(pa, lambda: sum(sizes(pa, value)))
     if claimed > most:
         raise ValueError(f"{len(value)} bytes become {claimed}, more than {most}")
-    found = _tried(pa, lambda: _read(pa, stream))
+    found = _tried(pa, lambda: _read(pa, value, of_file=of_file))
     if found.num_rows > most * _BITS:
         raise ValueError(f"{len(value)} bytes become {found.num_rows} rows")
     return found
@@ -62,8 +66,8 @@ def _tried(pa: Any, read: Callable[[], Any]) -> Any:
         raise ValueError(f"no Arrow stream: {type(error).__name__}") from error
 
 
-def _read(pa: Any, stream: bytes) -> Any:
-    found = pa.ipc.open_stream(stream).read_all()
+def _read(pa: Any, value: bytes, *, of_file: bool) -> Any:
+    found = (pa.ipc.open_file if of_file else pa.ipc.open_stream)(pa.py_buffer(value)).read_all()
     found.validate(full=True)
     return found
 
@@ -78,6 +82,31 @@ def _sizes(pa: Any, stream: bytes) -> Iterator[int]:
             return
         if message.body is not None:
             yield _size(message.metadata.to_pybytes(), memoryview(message.body))
+
+
+def _file_sizes(pa: Any, value: bytes) -> Iterator[int]:
+    """The same of a file, whose footer says where its batches are: not all have them in a row."""
+    del pa
+    end = len(value) - len(FILE) - _LENGTH.size
+    (length,) = _LENGTH.unpack_from(value, max(end, 0))
+    if not 0 < length <= end - _FILE_HEAD:
+        raise ValueError("its footer has no length")
+    footer = value[end - length : end]
+    (root,) = struct.unpack_from("<I", footer)
+    for field in (_DICTIONARIES, _BATCHES):
+        blocks = _child(footer, root, field)
+        (count,) = (0,) if blocks is None else struct.unpack_from("<I", footer, blocks)
+        for number in range(count):
+            at, head, size = _BLOCK.unpack_from(footer, (blocks or 0) + 4 + number * _BLOCK.size)
+            if not 0 <= at <= at + head <= at + head + size <= end:
+                raise ValueError("a block that is not in the file")
+            yield _size(_without_prefix(value[at : at + head]),
+                        memoryview(value)[at + head : at + head + size])  # fmt: skip
+
+
+def _without_prefix(head: bytes) -> bytes:
+    """A message's header without its length, which newer writers put behind a mark."""
+    return head[8:] if head.startswith(b"\xff\xff\xff\xff") else head[4:]
 
 
 def _size(head: bytes, body: memoryview) -> int:

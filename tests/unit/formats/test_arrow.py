@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import random
 from datetime import UTC, date, datetime
 from decimal import Decimal
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pyarrow.ipc
@@ -207,6 +209,39 @@ def test_a_file_that_is_fed_becomes_records_as_a_sink_writes_them():
         == [[1, 2], [3]]  # fmt: skip
     with pytest.raises(ValueError, match="no Arrow stream or file"):
         form.of_file(b"id\n1\n")
+
+
+def polars_file(frame, compression):
+    out = io.BytesIO()
+    frame.write_ipc(out, compression=compression)
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("compression", ["uncompressed", "lz4", "zstd"])
+def test_a_file_of_the_column_engine_is_read_as_one_of_arrows_own_library(compression):
+    rows = pl.DataFrame({"id": [1, 2, 3], "name": ["a", None, "ß"]})
+    value = polars_file(rows, compression)
+    decoded = FORM.decode([value, b"x", value])
+    assert decoded.frame.select("id", "name")[:3].rows() == rows.rows()
+    assert len(decoded.bad) == 1
+    assert [FORM.decode([one]).frame.height for one in FORM.of_file(value)] == [3]
+
+
+def test_a_small_file_that_becomes_a_large_one_is_bad():
+    value = polars_file(pl.DataFrame({"id": np.zeros(2_000_000, np.int64)}), "zstd")
+    assert "bytes become 16000000, more than " in Arrow({"id": pl.Int64}).decode([value]).bad[0]
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_file_with_bytes_changed_at_random_harms_no_other(seed):
+    made = random.Random(seed)
+    good = polars_file(pl.DataFrame({"id": [1, 2], "name": ["a", "b"]}), "lz4")
+    for _ in range(60):
+        broken = bytearray(good[: made.randrange(1, len(good) + 1)])
+        for _ in range(made.randrange(4)):
+            broken[made.randrange(len(broken))] ^= made.randrange(1, 256)
+        decoded = FORM.decode([bytes(broken), good])
+        assert decoded.frame["id"][-2:].to_list() == [1, 2]
 
 
 def test_a_record_is_shown_as_the_list_of_its_rows():
