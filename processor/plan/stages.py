@@ -57,9 +57,9 @@ def cut(plan: nodes.Plan) -> tuple[Stage, ...]:
     for sink in plan.sinks:
         for place in cutter.places(sink.parent):
             cutter.add(sink if place is sink.parent else replace(sink, parent=place))
-    if len(cutter.stages) < 2:
-        return (Stage(plan),)
-    return tuple(cutter.made())
+    made = tuple(cutter.made())
+    # What needs no cut stays the plan that the user wrote.
+    return made if len(made) > 1 or (made and made[0].plan.sinks != plan.sinks) else (Stage(plan),)
 
 
 class _Cutter:
@@ -91,7 +91,8 @@ class _Cutter:
 
     def _placed(self, node: Above) -> list[nodes.Node]:
         if isinstance(node, nodes.Source):
-            self._begin(node, node.topic if self.stages else "")
+            app = self._plan.app
+            self._begin(node, self._free(f"{app}.{node.topic}") if self.stages else app)
             return [node]
         if isinstance(node, nodes.Union):
             return [place for parent in node.parents for place in self.places(parent)]
@@ -102,16 +103,17 @@ class _Cutter:
             return [replace(node, parent=self._behind(node, node.keys, before, why))]
         return [node if place is node.parent else replace(node, parent=place) for place in before]
 
-    def _begin(self, source: nodes.Source, name: str) -> str:
-        """A stage of this source; its application is that of the topology for the first."""
-        taken, number = {*self._apps.values()}, 1
-        app = wanted = f"{self._plan.app}.{name}" if name else self._plan.app
-        while app in taken:
-            number += 1
-            app = f"{wanted}-{number}"
+    def _begin(self, source: nodes.Source, app: str) -> None:
+        """A stage of this source."""
         self.stages[id(source)] = source
         self._apps[id(source)] = app
-        return app
+
+    def _free(self, wanted: str) -> str:
+        """This name, or one with a number behind it: no stage has it, and no topic of the user's."""
+        read = (source.topic for source in self.stages.values())
+        taken = {*self._apps.values(), *read, *(sink.topic for sink in self._plan.sinks)}
+        numbered = (f"{wanted}-{number}" for number in itertools.count(2))
+        return next(name for name in itertools.chain([wanted], numbered) if name not in taken)
 
     def _total(self, node: nodes.Aggregate, before: Sequence[nodes.Node]) -> nodes.Node:
         """One group of all rows: they are given a key, the same for all, and lose it again."""
@@ -137,14 +139,14 @@ class _Cutter:
         roots = [nodes.source_of(place) for place in before]
         apps = dict.fromkeys(self._apps[id(root)] for root in roots)
         timed = _timed(node, before)
+        # The topic is called as the group that reads it.
+        app = self._free(f"{self._plan.app}.{node.name or _name(node)}")
         source = nodes.Source(
-            "", layout, node.window.column if node.window else None, keys, first.on_error,
+            app, layout, node.window.column if node.window else None, keys, first.on_error,
             first.dead_letters or f"{self._plan.app}-dead-letters", node.at,
             watermark="carried" if timed and node.window else None, upstreams=tuple(apps),
         )  # fmt: skip
-        app = self._begin(source, node.name or _name(node))
-        # The topic is called as the group that reads it.
-        object.__setattr__(source, "topic", app)
+        self._begin(source, app)
         self.cuts[id(source)] = why
         for place in before:
             rows = nodes.Select(place, tuple(pl.col(name) for name in names), node.at)

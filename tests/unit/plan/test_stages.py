@@ -10,6 +10,7 @@ import pytest
 from processor import Json, Topology, TopologyError
 from processor import functions as F
 from processor.plan.fingerprint import fingerprint, identity
+from processor.testing import TestDriver
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -88,6 +89,26 @@ def test_stages_are_called_by_their_keys_or_by_their_names_and_no_two_alike() ->
         "app", "app.by-city", "app.by-city-2", "app.by-city-n", "app.towns", "app.all",
         "app.by-a-b",
     ]  # fmt: skip
+
+
+def test_a_stage_is_not_called_as_a_topic_of_the_users() -> None:
+    def build(app: Topology) -> None:
+        read(app).group_by("city").agg(c=F.count()).write.kafka("app.by-city", mode="update")
+
+    assert [name for name, _, _ in stages(build)] == ["app", "app.by-city-2"]
+
+
+def test_streams_that_come_from_one_topic_are_one_stage_and_each_has_its_way_to_the_sink() -> None:
+    app = Topology("app")
+    rows = read(app)
+    few, many = rows.filter(pl.col("n") < 3), rows.filter(pl.col("n") >= 2)
+    few.union(many).select("user", "n").write.kafka("out")
+    assert len(app.plan().sinks) == 2
+    driver = TestDriver(app)
+    at = "2024-01-01T00:00:00"
+    driver.feed([{"dt": at, "user": "a", "city": "x", "n": n, "x": 0.5} for n in range(5)])
+    driver.run()
+    assert sorted(row["n"] for row in driver.json("out")) == [0, 1, 2, 2, 3, 4]
 
 
 def test_only_the_columns_that_are_needed_go_from_stage_to_stage() -> None:
