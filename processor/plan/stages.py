@@ -56,10 +56,10 @@ def cut(plan: nodes.Plan) -> tuple[Stage, ...]:
     cutter = _Cutter(plan)
     for sink in plan.sinks:
         for place in cutter.places(sink.parent):
-            cutter.add(sink if place is sink.parent else replace(sink, parent=place))
-    made = tuple(cutter.made())
-    # What needs no cut stays the plan that the user wrote.
-    return made if len(made) > 1 or (made and made[0].plan.sinks != plan.sinks) else (Stage(plan),)
+            cutter.place(sink, place)
+    if cutter.as_it_was:
+        return (Stage(plan),)
+    return tuple(cutter.made())
 
 
 class _Cutter:
@@ -71,12 +71,23 @@ class _Cutter:
         self._apps: dict[int, str] = {}
         self._sinks: dict[int, list[nodes.Sink]] = {}
         self.cuts: dict[int, str] = {}
+        self._moved = False
 
     def made(self) -> Iterable[Stage]:
         for key in self.stages:
             sinks = tuple(self._sinks.get(key, ()))
             made = nodes.Plan(self._apps[key], sinks, self._plan.at, self._plan.app)
             yield Stage(made, self.cuts.get(key, ""))
+
+    @property
+    def as_it_was(self) -> bool:
+        """Whether there is one stage, of what the user wrote."""
+        return len(self.stages) < 2 and not self._moved
+
+    def place(self, sink: nodes.Sink, place: nodes.Node) -> None:
+        """A sink of the user's, behind what stands for its rows."""
+        self._moved = self._moved or place is not sink.parent
+        self.add(sink if place is sink.parent else replace(sink, parent=place))
 
     def add(self, sink: nodes.Sink) -> None:
         """A sink of the stage whose rows it gets."""
@@ -109,7 +120,7 @@ class _Cutter:
         self._apps[id(source)] = app
 
     def _free(self, wanted: str) -> str:
-        """This name, or one with a number behind it: no stage has it, and no topic of the user's."""
+        """This name, or one with a number behind it, which no stage and no topic has."""
         read = (source.topic for source in self.stages.values())
         taken = {*self._apps.values(), *read, *(sink.topic for sink in self._plan.sinks)}
         numbered = (f"{wanted}-{number}" for number in itertools.count(2))
