@@ -30,6 +30,7 @@ _DICTIONARY, _BATCH = 2, 3
 _DICTIONARIES, _BATCHES = 2, 3
 _BUFFER: Final = struct.Struct("<qq")
 _LENGTH: Final = struct.Struct("<i")
+_GAP: Final = 64
 _BLOCK: Final = struct.Struct("<qi4xq")
 
 
@@ -67,7 +68,10 @@ def _tried(pa: Any, read: Callable[[], Any]) -> Any:
 
 
 def _read(pa: Any, value: bytes, *, of_file: bool) -> Any:
-    found = (pa.ipc.open_file if of_file else pa.ipc.open_stream)(pa.py_buffer(value)).read_all()
+    source = pa.BufferReader(value)
+    found = (pa.ipc.open_file if of_file else pa.ipc.open_stream)(source).read_all()
+    if not of_file and source.tell() != len(value):
+        raise ValueError(f"{len(value) - source.tell()} bytes behind the end of the stream")
     found.validate(full=True)
     return found
 
@@ -91,7 +95,7 @@ def _file_sizes(pa: Any, value: bytes) -> Iterator[int]:
     (length,) = _LENGTH.unpack_from(value, max(end, 0))
     if not 0 < length <= end - _FILE_HEAD:
         raise ValueError("its footer has no length")
-    footer = value[end - length : end]
+    footer, last = value[end - length : end], 0
     (root,) = struct.unpack_from("<I", footer)
     for field in (_DICTIONARIES, _BATCHES):
         blocks = _child(footer, root, field)
@@ -100,8 +104,11 @@ def _file_sizes(pa: Any, value: bytes) -> Iterator[int]:
             at, head, size = _BLOCK.unpack_from(footer, (blocks or 0) + 4 + number * _BLOCK.size)
             if not 0 <= at <= at + head <= at + head + size <= end:
                 raise ValueError("a block that is not in the file")
-            yield _size(_without_prefix(value[at : at + head]),
-                        memoryview(value)[at + head : at + head + size])  # fmt: skip
+            last = max(last, at + head + size)
+            body = memoryview(value)[at + head : at + head + size]
+            yield _size(_without_prefix(value[at : at + head]), body)
+    if last and end - length - last > _GAP:
+        raise ValueError("bytes that belong to none of its batches: several files in one")
 
 
 def _without_prefix(head: bytes) -> bytes:

@@ -25,6 +25,9 @@ _SIZE: Final = 5
 _GUID: Final = 17
 
 
+NUMBER_MAX: Final = 2**31 - 1
+
+
 def number_of(text: bytes) -> int | None:
     """The number of a schema that stands before a record, if one does.
 
@@ -34,7 +37,8 @@ def number_of(text: bytes) -> int | None:
     (7, None, None)
     """
     there = text[:1] == b"\0" and len(text) > _SIZE
-    return (int.from_bytes(text[1:_SIZE]) or None) if there else None
+    number = int.from_bytes(text[1:_SIZE]) if there else 0
+    return number if 0 < number <= NUMBER_MAX else None
 
 
 @dataclass(frozen=True)
@@ -121,6 +125,14 @@ def _by_prefix(
     if not len(rows):
         return
     numbers = column.bin.slice(1, 4).bin.reinterpret(dtype=pl.UInt32, endianness="big").to_numpy()
+    if numbers.max() > NUMBER_MAX:
+        # A registry cannot even be asked for one: it answers as if there were no such page.
+        over = numbers > NUMBER_MAX
+        for row, number in zip(rows[over].tolist(), numbers[over].tolist(), strict=True):
+            bad[row] = f"its schema's number is {number}, and {NUMBER_MAX} is the largest there is"
+        rows, numbers = rows[~over], numbers[~over]
+        if not len(rows):
+            return
     if numbers.min() == numbers.max():
         found.setdefault(int(numbers[0]), []).append(rows)
         return

@@ -89,7 +89,10 @@ class Idle:
         self._since = {p: since for p, since in self._since.items() if p in ends}
         still = {
             p for p, for_s in stood.items()
-            if for_s >= self._timeout_s or tasks[p].event_time_max is None
+            # One that was idle, and has had no record since, is so at once.
+            if for_s >= self._timeout_s
+            or tasks[p].event_time_max is None
+            or Manifest.parse(tasks[p].base.metadata).idle
         }  # fmt: skip
         if not still or (now_s < self._look_at_s and not self._bounded):
             return {}
