@@ -28,6 +28,8 @@ class _Active:
         self.queries: list[Query] = []
         self.registered = False
         self.leaving = False
+        # A fork of a process that has run queries: the column engine's threads are not there.
+        self.spoilt = False
 
 
 _here = _Active()
@@ -46,10 +48,15 @@ def active() -> tuple[Query, ...]:
 def enter(query: Query) -> None:
     """Note a query that is about to start.
 
-    Raises `SettingsError` where another one of its applications is at work in the same place, or
-    the interpreter ends.
+    Raises `SettingsError` where another one of its applications is at work in the same place, the
+    interpreter ends, or this is a fork of a process that has run some.
     """
     with _here.lock:
+        if _here.spoilt:
+            raise SettingsError(
+                f"{query.name} cannot be started in a fork of a process that has run queries",
+                remedy='start processes with spawn: multiprocessing.get_context("spawn")',
+            )
         if _here.leaving:
             raise SettingsError(
                 f"{query.name} cannot be started: the interpreter ends",
@@ -100,7 +107,9 @@ def _stop_all() -> None:
 def _forked() -> None:
     """No thread has come along: nothing runs in the child."""
     global _here  # noqa: PLW0603 - the lock may be held by a thread that is not there
+    spoilt = _here.registered or _here.spoilt
     _here = _Active()
+    _here.spoilt = spoilt
 
 
 os.register_at_fork(after_in_child=_forked)

@@ -16,6 +16,7 @@ from processor.formats import declared
 from processor.formats.arguments import check_options
 from processor.formats.avro.codec import AvroReader, AvroWriter
 from processor.formats.avro.container import bare
+from processor.formats.avro.given import as_cell
 from processor.formats.avro.kinds import nullable
 from processor.formats.avro.names import check_names
 from processor.formats.avro.schema import Field, SchemaError, Type, canonical, parse
@@ -156,10 +157,15 @@ class Avro(SchemaFormat):
         for name in told:
             if name not in encoder.columns:
                 raise ValueError(f"the schema has no field {name!r}")
-        columns = [
-            pl.Series(name, [row.get(name) for row in rows], dtype=kind)
-            for name, kind in encoder.columns.items()
-        ]
+        schema, known = self.written, set(encoder.columns)
+        cells = [as_cell(schema, {k: row[k] for k in row if k in known}) for row in rows]
+        try:
+            columns = [
+                pl.Series(name, [row.get(name) for row in cells], dtype=kind)
+                for name, kind in encoder.columns.items()
+            ]
+        except pl.exceptions.PolarsError as error:
+            raise ValueError(str(error)) from error
         return encoder.encode(pl.DataFrame(columns))
 
     def of_file(self, data: bytes) -> list[bytes]:
