@@ -12,6 +12,7 @@ from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
 from processor.plan import compacted as without_key
 from processor.plan.nodes import Plan
+from processor.plan.stages import handed
 from processor.settings import Settings
 
 PARTITIONS = 4
@@ -106,7 +107,8 @@ def _check_stages(log: Log, plan: Plan) -> None:
     """
     found = log.committed(plan.app, plan.source().topic).values()
     heads = [head for head in (Manifest.parse(c.metadata) for c in found) if head.epoch]
-    had = {stage for head in heads for stage in head.stages}
+    told = {stage for head in heads for stage in head.stages}
+    had = {stage.partition("=")[0] for stage in told}
     now = {sink.topic: sink.at for sink in plan.sinks if sink.internal}
     name = "give the stage its former name: group_by(..., name=...)"
     for stage in sorted(had - now.keys()):
@@ -115,6 +117,14 @@ def _check_stages(log: Log, plan: Plan) -> None:
             "behind",
             remedy=f"{name}; or put it back; or start with --allow-dropped-state",
         )
+    for stage in sorted(set(handed(plan)) - told):
+        if (topic := stage.partition("=")[0]) in had:
+            raise SettingsError(
+                f"{now[topic]}: the rows that {plan.app} hands on to the stage {topic} have other "
+                "columns than before, and what is there already could not be read beside them",
+                remedy="begin anew with `processor reset`, or give the changed topology another "
+                "application id (--set app=...)",
+            )
     for stage, at in now.items() if heads else ():
         if stage not in had:
             raise SettingsError(

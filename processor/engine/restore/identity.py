@@ -17,7 +17,8 @@ class Identity:
     ``layout`` is the fingerprint that earlier versions of the processor wrote for the same state.
     ``outputs`` are the topics of its sinks, ``internal`` those in which it hands on to a stage,
     ``set_aside`` those of dead letters and late records, ``changelog`` is its own: they may tell of
-    a former life.
+    a former life. ``handed`` names each internal topic with the layout of its blocks; ``behind``
+    says that it reads one itself.
     """
 
     app: str
@@ -30,3 +31,5 @@ class Identity:
     set_aside: tuple[str, ...] = ()
     changelog: str | None = None
     internal: tuple[str, ...] = ()
+    handed: tuple[str, ...] = ()
+    behind: bool = False

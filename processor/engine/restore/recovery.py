@@ -54,6 +54,14 @@ LOST_OFFSETS: Final = (
     "anew with `processor reset`, which publishes again what it reads again; or give another "
     "application id. Offsets that another tool sets do not name their checkpoint"
 )
+DELETED: Final = (
+    "begin anew with `processor reset`; nobody but the stage itself may delete what is in the "
+    "topic, which has retention.ms=-1"
+)
+BEHIND: Final = (
+    "begin anew with `processor reset`: rows are dealt out to as many partitions as there are; "
+    "nobody may give the topic more of them"
+)
 RAISED: Final = (
     "start with --on-partitions-raised rebuild, which deals the state out anew by key where that "
     "is exact; or copy the input to a new topic, written by key, and read that under another "
@@ -221,6 +229,12 @@ class Recovery:
             self._check_known(partition)
             self._check_first(partition, begun=has_begun or partition.partition < known)
             extent = self._consumer.extent(partition, self._timeout_s)
+            if self._identity.behind and extent.low > 0:
+                raise InputLostError(
+                    f"{partition}: the records before offset {extent.low} were deleted, and "
+                    f"{self._identity.app} has read none of them",
+                    remedy=DELETED,
+                )
             # Of a partition that was added while the group was at work, nothing was read yet.
             added = bool(manifests) and partition.partition >= former
             at = extent.high if self._identity.start_from == "latest" else extent.low
@@ -341,7 +355,7 @@ class Recovery:
             raise StateMismatchError(
                 f"{partition}: the topic has {identity.partitions} partitions, the state was "
                 f"written with {manifest.partitions}: keys now lie elsewhere",
-                remedy=RAISED,
+                remedy=BEHIND if self._identity.behind else RAISED,
             )
 
     def _check_known(self, partition: TopicPartition) -> None:
@@ -350,7 +364,7 @@ class Recovery:
             raise StateMismatchError(
                 f"{partition}: the topic had {self._identity.partitions} partitions when the "
                 "worker started, and was given more: keys now lie elsewhere",
-                remedy=RAISED,
+                remedy=BEHIND if self._identity.behind else RAISED,
             )
 
 

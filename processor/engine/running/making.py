@@ -17,6 +17,7 @@ from processor.engine.restore.recovery import Recovery
 from processor.engine.restore.upgrade import Upgrader
 from processor.engine.running.options import Listener, Options
 from processor.operators.pipeline import Pipeline
+from processor.plan import stages
 from processor.plan.fingerprint import Description, fingerprint, layout
 from processor.plan.nodes import Plan
 
@@ -31,6 +32,7 @@ def identity_of(plan: Plan, options: Options, transactional_id: str, partitions:
         "earliest" if plan.source().internal else options.start_from,
         layout(plan), tuple(sink.topic for sink in plan.sinks if not sink.internal),
         tuple(set_aside), changelog, tuple(sink.topic for sink in plan.sinks if sink.internal),
+        stages.handed(plan), plan.source().internal,
     )  # fmt: skip
 
 

@@ -96,7 +96,7 @@ class Worker:
             changelog=self._changelog, description=str(self._description),
             plan=identity(plan), lineage=lambda: self._lineage.identity,
             doubts=options.doubts, begun=lambda: self._succession.begun,
-            probe=probe, unsaved=self._listener.unsaved, stages=self._identity.internal,
+            probe=probe, unsaved=self._listener.unsaved, stages=self._identity.handed,
         )  # fmt: skip
         self._parts = Parts(
             log, store, clock, self._pipeline, self._checkpointer, self._changelog,

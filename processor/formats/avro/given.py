@@ -19,23 +19,28 @@ def as_cell(schema: Any, value: Any, named: dict[str, Any] | None = None) -> Any
         known = named.get(schema)
         return value if known is None or value is None else as_cell(known, value, named)
     if isinstance(schema, list):
-        others = [one for one in schema if one != "null"]
-        if value is None or not others:
-            return value
-        if len(others) > 1 and not isinstance(value, Mapping):
-            raise ValueError(f"{value!r} is of a union of several types: name its member")
-        return as_cell(others[0], value, named) if len(others) == 1 else value
-    kind = schema.get("type")
-    if kind in ("record", "error", "enum", "fixed") and "name" in schema:
+        return _of_union([one for one in schema if one != "null"], value, named)
+    if "name" in schema:
         named[schema["name"]] = schema
-    if value is None:
-        return None
+    return None if value is None else _of(schema, value, named)
+
+
+def _of_union(others: list[Any], value: Any, named: dict[str, Any]) -> Any:
+    if len(others) == 1 and value is not None:
+        return as_cell(others[0], value, named)
+    if len(others) > 1 and value is not None and not isinstance(value, Mapping):
+        raise ValueError(f"{value!r} is of a union of several types: name its member")
+    return value
+
+
+def _of(schema: Mapping[str, Any], value: Any, named: dict[str, Any]) -> Any:
+    kind = schema.get("type")
     if kind == "map" and isinstance(value, Mapping):
-        entries = value.items()
-        return [{"key": key, "value": as_cell(schema["values"], v, named)} for key, v in entries]
+        of = schema["values"]
+        return [{"key": k, "value": as_cell(of, v, named)} for k, v in value.items()]
     if kind == "array" and isinstance(value, list | tuple):
         return [as_cell(schema["items"], one, named) for one in value]
     if kind == "record" and isinstance(value, Mapping):
-        of = {field["name"]: field["type"] for field in schema["fields"]}
-        return {k: as_cell(of[k], v, named) if k in of else v for k, v in value.items()}
+        fields = {field["name"]: field["type"] for field in schema["fields"]}
+        return {k: as_cell(fields[k], v, named) if k in fields else v for k, v in value.items()}
     return as_cell(kind, value, named) if isinstance(kind, dict | list) else value

@@ -205,3 +205,21 @@ def test_loading_the_names_of_a_topology_loads_nothing_that_runs_it(tmp_path):
         text=True, timeout=LIMIT_S, check=True,
     )  # fmt: skip
     assert json.loads(found.stdout) == []
+
+
+def test_a_fork_of_a_program_that_has_run_a_query_is_told_that_nothing_can_run_in_it(tmp_path):
+    text = """
+import os
+print(topology.collect(feed={"in": ["a"]}).height, flush=True)
+if not os.fork():
+    try:
+        topology.collect(feed={"in": ["a"]})
+    except processor.errors.SettingsError as error:
+        print(error.message, error.remedy, flush=True)
+    os._exit(0)
+os.wait()
+"""
+    said = done(tmp_path, text).stdout
+    assert said.startswith("1\n")
+    assert "copy cannot be started in a fork" in said
+    assert "spawn" in said

@@ -99,6 +99,25 @@ def test_a_stage_that_is_new_left_out_or_called_otherwise_is_refused(before, aft
     prepare_topics(driver.log, plans_of(after()), Settings(allow_dropped_state=True))
 
 
+def with_a_sum():
+    topology, frame = rides("dealt")
+    rows = frame.with_columns(digit=pl.col("n") % 5, ten=pl.col("n") // 10)
+    groups = rows.group_by("digit", name="digits").agg(n=F.count(), total=F.sum("ten"))
+    groups.write.kafka("of-digit", key="digit", mode="update")
+    return topology
+
+
+def test_other_columns_are_refused_before_any_block_of_them_is_written():
+    driver = worked(only_digits())
+    before = len(driver.read("dealt.digits"))
+    with pytest.raises(SettingsError, match=r"hands on to the stage dealt\.digits have other"):
+        prepare_topics(driver.log, plans_of(with_a_sum()), Settings())
+    assert len(driver.read("dealt.digits")) == before
+    worked_on = TestDriver(only_digits(), partitions=2, log=driver.log, store=driver.store)
+    worked_on.feed([ride(n) for n in range(4)])
+    worked_on.run()  # the former topology goes on
+
+
 def test_a_stage_that_was_left_out_and_is_put_back_is_new():
     driver = worked(one_more(), only_digits())
     with pytest.raises(SettingsError, match=r"dealt\.tens is new"):

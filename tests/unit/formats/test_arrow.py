@@ -227,6 +227,14 @@ def test_a_file_of_the_column_engine_is_read_as_one_of_arrows_own_library(compre
     assert [FORM.decode([one]).frame.height for one in FORM.of_file(value)] == [3]
 
 
+def test_several_streams_or_files_in_one_record_are_bad_and_not_cut_short():
+    ((_, one),) = FORM.pack(pl.DataFrame({"id": [1], "name": ["a"]}))
+    value = polars_file(pl.DataFrame({"id": [1], "name": ["a"]}), "lz4")
+    decoded = FORM.decode([one + one, value + value, one, value])
+    assert set(decoded.bad) == {0, 1}
+    assert decoded.frame["id"].to_list() == [None, None, 1, 1]
+
+
 def test_a_small_file_that_becomes_a_large_one_is_bad():
     value = polars_file(pl.DataFrame({"id": np.zeros(2_000_000, np.int64)}), "zstd")
     assert "bytes become 16000000, more than " in Arrow({"id": pl.Int64}).decode([value]).bad[0]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import fastavro
 import polars as pl
 import pytest
 
@@ -309,3 +311,28 @@ def test_values_that_are_no_records_are_read_as_the_field_value_of_one():
         assert Avro(row, writer=theirs).decode([b"\x02a"]).bad == {}
     with pytest.raises(TopologyError, match="the writer's schema is string, no record"):
         Avro(_record([{"name": "other", "type": "string"}]), writer='{"type": "string"}')
+
+
+MAPS = {
+    "type": "record", "name": "R", "fields": [
+        {"name": "m", "type": {"type": "map", "values": ["null", "string"]}},
+        {"name": "l", "type": ["null", {"type": "array", "items": {
+            "type": "record", "name": "In", "fields": [
+                {"name": "of", "type": {"type": "map", "values": "long"}},
+            ]}}]},
+        {"name": "again", "type": ["null", "In"]},
+        {"name": "u", "type": ["null", "string", "long"]},
+    ],
+}  # fmt: skip
+
+
+def test_a_map_that_is_fed_is_what_avros_library_writes_of_it():
+    row = {
+        "m": {"k": "v", "q": None}, "l": [{"of": {"a": 1, "b": 2}}, {"of": {}}],
+        "again": {"of": {"z": -1}}, "u": None,
+    }  # fmt: skip
+    out = io.BytesIO()
+    fastavro.schemaless_writer(out, fastavro.parse_schema(MAPS), row)
+    assert Avro(MAPS).records([row]) == [out.getvalue()]
+    with pytest.raises(ValueError, match="name its member"):
+        Avro(MAPS).records([row | {"u": "v"}])

@@ -76,6 +76,17 @@ def test_each_bad_record_has_its_reason_and_touches_no_neighbour(client):
     assert decoded.frame.schema == form.columns
 
 
+def test_a_number_that_no_registry_can_be_asked_for_makes_its_record_bad_and_no_other(client):
+    number = put(client, V1)
+    form = registered(client, JsonSchema(V1))
+    good = framed(number, b'{"id":1}')
+    far = [b"\0\xff\xff\xff\xff", b"\0\x80\0\0\0{}", b"\0\x7f\xff\xff\xff{}"]
+    decoded = form.decode([good, *far, good])
+    assert set(decoded.bad) == {1, 2, 3}
+    assert "4294967295, and 2147483647 is the largest there is" in decoded.bad[1]
+    assert set(form.decode(far[:2]).bad) == {0, 1}
+
+
 def test_no_records_and_only_bad_ones_have_the_columns(client):
     form = registered(client, JsonSchema(V1))
     assert form.decode([]).frame.schema == form.columns

@@ -128,6 +128,24 @@ def test_what_the_clock_has_done_is_kept_across_a_crash():
     assert heads(driver)[0].event_time_max == raised
 
 
+@pytest.mark.parametrize("again", [False, True])
+def test_an_empty_partition_follows_the_others_and_holds_nothing_back(again):
+    driver = TestDriver(hours(), partitions=3)
+    fed(driver, 0, 5, 70)
+    fed(driver, 1, 7, 75)
+    driver.run()
+    waited(driver, 3)
+    for hour in range(2, 6):
+        fed(driver, 0, 60 * hour + 15)
+        fed(driver, 1, 60 * hour + 15)
+        driver.run()
+        if again:
+            driver.kill()
+            driver.restart()
+        waited(driver, 3)
+        assert max(starts(driver)) == hour - 1
+
+
 def open_transaction(driver: TestDriver, partition: int) -> Producer:
     """Somebody writes, and has not committed."""
     producer = driver.log.producer("somebody")

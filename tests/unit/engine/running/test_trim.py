@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from processor.engine.commit.checkpoint import CHAIN_LENGTH_MAX
+from processor.errors import InputLostError
 from processor.model.log import TopicPartition
 from processor.testing import TestDriver
 from tests.staged import CASES, as_json, input_of
@@ -51,3 +52,19 @@ def test_the_users_own_topic_is_never_touched():
     extent = driver.log.describe(["in"])["in"].extents[0]
     assert extent.low == 0
     assert driver.committed()[TopicPartition("in", 0)].offset == extent.high
+
+
+def test_a_topic_that_others_have_trimmed_before_anything_was_read_stops_the_stage_by_name():
+    driver = TestDriver(CASE.build(), partitions=1)
+    driver.stop(("by-user", 0))
+    topics = input_of(1, CASE.topics, 1, 20)
+    driver.feed(map(as_json, topics["in"][0]))
+    for _ in range(4):
+        driver.turn()
+    driver.log.reset("app.by-user", {})
+    driver.log._broker.group("app.by-user").committed.clear()  # it has never been at work
+    driver.log.trim(TopicPartition("app.by-user", 0), 1)
+    with pytest.raises(InputLostError, match=r"app\.by-user has read none of them"):
+        for _ in range(4):
+            driver.restart(("by-user", 0))
+            driver.turn(("by-user", 0))
