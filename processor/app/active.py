@@ -45,18 +45,22 @@ def active() -> tuple[Query, ...]:
         return tuple(_here.queries)
 
 
+def check_fork() -> None:
+    """Raise `SettingsError` in a fork of a process that has run queries: a plan would hang."""
+    if _here.spoilt:
+        raise SettingsError(
+            "nothing can be started in a fork of a process that has run queries",
+            remedy='start processes with spawn: multiprocessing.get_context("spawn")',
+        )
+
+
 def enter(query: Query) -> None:
     """Note a query that is about to start.
 
-    Raises `SettingsError` where another one of its applications is at work in the same place, the
-    interpreter ends, or this is a fork of a process that has run some.
+    Raises `SettingsError` where another one of its applications is at work in the same place, or
+    the interpreter ends.
     """
     with _here.lock:
-        if _here.spoilt:
-            raise SettingsError(
-                f"{query.name} cannot be started in a fork of a process that has run queries",
-                remedy='start processes with spawn: multiprocessing.get_context("spawn")',
-            )
         if _here.leaving:
             raise SettingsError(
                 f"{query.name} cannot be started: the interpreter ends",

@@ -21,6 +21,7 @@ import polars as pl
 import structlog
 
 from processor.api.running import Feed, Runnable
+from processor.app.active import check_fork
 from processor.app.backends import Backends, reading
 from processor.app.capture import Kept
 from processor.app.host import Host
@@ -75,6 +76,7 @@ def collect(
     >>> collect(topology, feed=fed).sort("user").rows()
     [('ann', 3), ('bob', 5)]
     """
+    check_fork()
     loaded = settings_of(settings)
     check_feed(feed)
     if loaded.kafka:

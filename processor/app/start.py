@@ -7,6 +7,7 @@ from typing import Any, Final, Unpack
 
 from processor.api.running import Feed, Runnable
 from processor.api.topology import Definition, Topology
+from processor.app.active import check_fork
 from processor.app.journal import to_logging
 from processor.app.preparing import looked_at
 from processor.app.query import Asked, Query
@@ -50,6 +51,7 @@ def start(
     ('copy', True)
     >>> query.stop()
     """
+    check_fork()
     loaded = settings_of(settings)
     check_feed(feed)
     told: object = on_progress

@@ -220,6 +220,6 @@ if not os.fork():
 os.wait()
 """
     said = done(tmp_path, text).stdout
-    assert said.startswith("1\n")
-    assert "copy cannot be started in a fork" in said
+    assert "1" in said.splitlines()
+    assert "nothing can be started in a fork" in said
     assert "spawn" in said
