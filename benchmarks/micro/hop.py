@@ -26,15 +26,19 @@ def hop_steps(frames: Sequence[pl.DataFrame]) -> Mapping[str, Step]:
         )
     }
     for count in TARGETS:
-        shuffle = Shuffle("app", "to", form, ("user",), None, lambda _, count=count: count)
-        blocks = _dealt(shuffle, frames[0])
-        steps |= {
-            f"hop: dealt out and written, {count} targets": lambda i, shuffle=shuffle: _dealt(
-                shuffle, frames[i % len(frames)]
-            ),
-            f"hop: read, of {count} targets": lambda _, blocks=blocks: form.decode(blocks),
-        }
+        steps |= _of(count, form, frames)
     return steps
+
+
+def _of(count: int, form: Blocks, frames: Sequence[pl.DataFrame]) -> dict[str, Step]:
+    shuffle = Shuffle("app", "to", form, ("user",), None, lambda _: count)
+    blocks = _dealt(shuffle, frames[0])
+    return {
+        f"hop: dealt out and written, {count} targets": lambda i: _dealt(
+            shuffle, frames[i % len(frames)]
+        ),
+        f"hop: read, of {count} targets": lambda _: form.decode(blocks),
+    }
 
 
 def _dealt(shuffle: Shuffle, frame: pl.DataFrame) -> list[bytes | None]:

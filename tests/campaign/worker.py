@@ -36,8 +36,8 @@ def _plant_steps(counts: Counts) -> None:
 
     crash = app.crash_probe
 
-    def make():
-        inner = crash()
+    def make(of: str = ""):
+        inner = crash(of)
 
         def probe(step: str) -> None:
             inner(step)

@@ -47,8 +47,8 @@ def _shift(clock):
 def _plant():
     faults, crash = list(_faults()), worker.crash_probe
 
-    def make():
-        probes = [crash(), *faults]
+    def make(of=""):
+        probes = [crash(of), *faults]
 
         def probe(step):
             for each in probes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 import random
 import subprocess
 import sys
@@ -139,12 +140,13 @@ def test_what_is_dealt_out_anew_comes_to_a_plain_group_by_and_nothing_is_late(be
     assert told.count("all is right") == 2
 
 
-def test_workers_of_any_stage_are_killed_twenty_times_and_each_row_counts_once(bench):
+def test_workers_of_any_stage_are_killed_again_and_again_and_each_row_counts_once(bench):
     count, made = 30_000, random.Random(7)
+    kills = int(os.environ.get("STAGES_KILLS", "6"))  # twenty in the nightly form
     staged = Staged(bench, count)
     run = staged.run("--workers", 2, "--batch-records-max", 400, "--interval", "20ms")
     killed = 0
-    while killed < 20:
+    while killed < kills:
         before = len(run.events("batch"))
         run.until(lambda _, b=before: len(run.events("batch")) > b + 3, "it goes on", 90)
         run.until(lambda _: workers_of(run), "there are workers")
@@ -159,7 +161,7 @@ def test_workers_of_any_stage_are_killed_twenty_times_and_each_row_counts_once(b
 
 
 @pytest.mark.parametrize(
-    "step", ["before:produce", "after:send-offsets", "before:commit", "after:commit", "after:stage"]
+    "step", ["after:send-offsets", "before:commit", "after:commit"]
 )  # fmt: skip
 def test_a_crash_at_a_step_of_each_stage_changes_nothing(bench, step):
     staged = Staged(bench, 4_000, partitions=2)

@@ -121,7 +121,7 @@ def plant_disowning(disown: Disowned) -> None:
                     change_owner(client, key, disown.how, disown.app)
             print(DISOWNED, flush=True)  # noqa: T201 - the sweep reads it
 
-    worker.crash_probe = lambda: probe
+    worker.crash_probe = lambda app="": probe
 
 
 def change_owner(client: redis.Redis, key: bytes, how: Disown, app: str) -> None:

@@ -34,8 +34,10 @@ def nothing_is_left(tmp_path, monkeypatch):
     structlog.reset_defaults()
     # A shell that starts tests in the background has them ignore it.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    ended = signal.signal(signal.SIGTERM, signal.SIG_DFL)  # whatever other tests have left
     yield
     signal.signal(signal.SIGINT, before)
+    signal.signal(signal.SIGTERM, ended)
     structlog.reset_defaults()
     left = processor.active()
     for query in left:
