@@ -122,7 +122,10 @@ def _rows(block: bytes | None, wanted: pl.Schema) -> pl.DataFrame:
     stream = memoryview(block)[_HEAD.size :]
     if mark != _MARK or told != zlib.crc32(stream):
         raise ValueError("no block that was written by a stage, or its bytes have been changed")
-    rows = pl.read_ipc_stream(io.BytesIO(stream))
+    try:
+        rows = pl.read_ipc_stream(io.BytesIO(stream))
+    except pl.exceptions.PolarsError as error:
+        raise ValueError(f"no block that can be read: {error}") from error
     if rows.schema != wanted:
         raise ValueError(
             f"its columns are {describe_columns(rows.schema)}, not {describe_columns(wanted)}"

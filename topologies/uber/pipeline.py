@@ -11,6 +11,7 @@ from processor import Json, Topology
 from processor import functions as F  # noqa: N812 - as Spark's users write it
 from topologies.uber.enrich import CENTROIDS, ENRICHED, TRIP
 from topologies.uber.formats import chosen
+from topologies.uber.popular import counted
 
 
 @Topology.define
@@ -34,13 +35,9 @@ def pipeline(
     )
     clustered = trips.with_columns(cluster=F.nearest("lat", "lon", F.centroids(centroids)))
     clustered.write.kafka(output, key="cluster", format=chosen(format, ENRICHED, "trip.avsc"))
-    counts = (
-        clustered.with_watermark(watermark)
-        .with_columns(pl.col("cluster").cast(pl.Int64))
-        .group_by(F.window("dt", window), "cluster")
-        .agg(trips=F.count())
-        .select("cluster", "window_start", "window_end", "trips")
-    )
+    # As stage 2 reads them of JSON: whole numbers of 64 bits.
+    numbered = clustered.with_columns(pl.col("cluster").cast(pl.Int64))
+    counts = counted(numbered, window, watermark)
     written = chosen(format, Json(), "count.avsc")
     counts.write.kafka(popular, key="cluster", mode="update", format=written)
     return topology

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from processor import Json, Topology
+from processor import Frame, Json, Topology
 from processor import functions as F  # noqa: N812 - as Spark's users write it
 from topologies.uber.formats import chosen
 
@@ -31,12 +31,17 @@ def popular(
         on_error=on_error,
         dead_letters=dead_letters,
     )
-    counts = (
+    counts = counted(trips, window, watermark)
+    written = chosen(format, Json(), "count.avsc")
+    counts.write.kafka(output, key="cluster", mode="update", format=written)
+    return topology
+
+
+def counted(trips: Frame, window: str, watermark: str) -> Frame:
+    """The number of trips by cluster and window."""
+    return (
         trips.with_watermark(watermark)
         .group_by(F.window("dt", window), "cluster")
         .agg(trips=F.count())
         .select("cluster", "window_start", "window_end", "trips")
     )
-    written = chosen(format, Json(), "count.avsc")
-    counts.write.kafka(output, key="cluster", mode="update", format=written)
-    return topology

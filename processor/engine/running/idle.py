@@ -87,6 +87,8 @@ class Idle:
         now_s = self._clock.monotonic_s()
         stood = {p: self._stood_s(p, tasks[p].base.offset, now_s) for p in ends}
         self._since = {p: since for p, since in self._since.items() if p in ends}
+        if now_s < self._look_at_s and not self._bounded:
+            return {}
         still = {
             p for p, for_s in stood.items()
             # One that was idle, and has had no record since, is so at once.
@@ -94,7 +96,7 @@ class Idle:
             or tasks[p].event_time_max is None
             or Manifest.parse(tasks[p].base.metadata).idle
         }  # fmt: skip
-        if not still or (now_s < self._look_at_s and not self._bounded):
+        if not still:
             return {}
         self._look_at_s = now_s + LOOK_S
         try:
@@ -152,7 +154,8 @@ class Idle:
     def _others(self, tasks: Mapping[TopicPartition, Task]) -> dict[TopicPartition, _Level]:
         if len(tasks) >= self._partitions:
             return {}
-        heads = self._log.committed(self._app, self._topic)
+        # Others commit all the time: what they had before a transaction that is open will do.
+        heads = self._log.committed(self._app, self._topic, stable=False)
         found = {}
         for number in range(self._partitions):
             partition = TopicPartition(self._topic, number)
