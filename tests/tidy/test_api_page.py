@@ -14,8 +14,11 @@ import processor
 from processor import errors
 from processor import functions as F
 from processor.api import functions
-from processor.api.frame import Frame, Group, Writer
-from processor.api.topology import Definition, Reader, Topology
+from processor.api.frame import Frame
+from processor.api.group import Group
+from processor.api.reader import Reader
+from processor.api.topology import Definition, Topology
+from processor.api.writer import Writer
 from processor.app.query import Query
 from processor.connectors.memory.records import StoredMessage
 from processor.formats import cloudevents, debezium

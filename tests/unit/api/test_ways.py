@@ -12,8 +12,10 @@ import pytest
 from processor import Csv, Json, Text, Topology, TopologyError
 from processor import functions as F
 from processor.api import ways
-from processor.api.frame import Frame, Group, Writer
-from processor.api.topology import Reader
+from processor.api.frame import Frame
+from processor.api.group import Group
+from processor.api.reader import Reader
+from processor.api.writer import Writer
 
 COLUMNS = {"dt": pl.Datetime("us"), "user": pl.String, "n": pl.Int64}
 
