@@ -54,7 +54,7 @@ class Growing:
         self.process_s.append(processed - started)
         self.bytes.append(prepared.bytes)
         for name, slab in self.task.state.items():
-            slab.commit(prepared.texts[name])
+            slab.commit(prepared.saved[name])
 
 
 def _filled(keys: int, executor: ThreadPoolExecutor) -> Growing:

@@ -26,7 +26,8 @@ from processor.connectors.redis.store import RedisStore
 from processor.engine.restore.heal import restore
 from processor.model.manifest import Manifest
 from processor.state import chain, codec
-from processor.state.slab import Cell, Slab
+from processor.state.cells import Cell
+from processor.state.slab import Slab
 
 BATCH: Final = 50_000
 START: Final = datetime(2014, 8, 1)  # noqa: DTZ001 - event times have no zone
@@ -58,7 +59,7 @@ def batches(keys: int) -> Iterator[tuple[pl.DataFrame, dict[str, Any]]]:
 def fill(slab: Slab, keys: int) -> None:
     for frame, partials in batches(keys):
         slab.fold(frame, partials)
-        slab.commit({})
+        slab.commit()
 
 
 def measure(keys: int, url: str) -> dict[str, float]:

@@ -29,9 +29,10 @@ from processor.operators.pipeline import Pipeline
 from processor.operators.stateless import Extend
 from processor.plan.nodes import Location
 from processor.state import codec
+from processor.state.cells import Cell
 from processor.state.index import Index
 from processor.state.keys import KeyCodec
-from processor.state.slab import Cell, Slab
+from processor.state.slab import Slab
 from topologies.spend.totals import PAYMENT, spend
 from topologies.uber.enrich import ENRICHED, TRIP, enrich
 from topologies.uber.formats import SCHEMAS
@@ -290,7 +291,7 @@ def _fill(slab: Slab) -> None:
             }
         ).with_columns(pl.col("window_start").cast(pl.Datetime("us")))
         slab.fold(frame, {"sum": np.ones(size), "count": np.ones(size, np.int64)})
-        slab.commit({})
+        slab.commit()
 
 
 def _pipeline(plan: Any, batches: list[list[bytes]]) -> Step:

@@ -23,10 +23,11 @@ import numpy as np
 import polars as pl
 
 from processor.operators import sums
-from processor.operators.base import TASK, Context
+from processor.operators.base import TASK, Context, slab_of
 from processor.plan.nodes import Aggregation, OutputMode, Window
+from processor.state.cells import Cell, Column
 from processor.state.index import Slots
-from processor.state.slab import NUMBER_MAX, Cell, Column, Slab
+from processor.state.slab import NUMBER_MAX, Slab
 
 WINDOW_START: Final = "window_start"
 WINDOW_END: Final = "window_end"
@@ -204,7 +205,7 @@ class Aggregate:
         parts: list[pl.DataFrame] = []
         reaches = [term.reach(frame) for term in self._totals]
         for i, state in enumerate(context.states):
-            slab = state[self.name]
+            slab = slab_of(state, self.name)
             part = groups[int(starts[i]) : int(starts[i + 1])]
             slots = self._fold(slab, part)
             for term, reach in zip(self._totals, reaches, strict=True):

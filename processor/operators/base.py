@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from processor.model.batch import Result, Sample, Slice
+from processor.state.base import State, TaskState
 from processor.state.slab import Slab
 
 TASK: Final = "__task"
@@ -21,9 +22,6 @@ ROW: Final = "__row"
 
 HIDDEN: Final = (TASK, ROW)
 """Columns of the processor's own, which no expression of a user's sees."""
-
-TaskState: TypeAlias = dict[str, Slab]
-"""A task's state by operator name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,21 +75,29 @@ class KeyWatch(Protocol):
 
 
 class Operator(Protocol):
-    """One step: rows in, rows out. It may keep state in the context's slabs and nowhere else."""
+    """One step: rows in, rows out. It may keep state in the context's states and nowhere else."""
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """The rows that go on to the next step."""
         ...
 
 
-class Stateful(Operator, Protocol):
-    """An operator with state: one slab for each task."""
+class Keeps(Protocol):
+    """What has a state of its own in each task."""
 
     @property
     def name(self) -> str:
         """Its name in checkpoints."""
         ...
 
-    def new_state(self) -> Slab:
+    def new_state(self) -> State:
         """The state of a task that has seen nothing."""
         ...
+
+
+def slab_of(state: TaskState, name: str) -> Slab:
+    """The aggregates of an operator that keeps such."""
+    found = state[name]
+    if not isinstance(found, Slab):
+        raise TypeError(f"{name} keeps no aggregates: {type(found).__name__}")
+    return found

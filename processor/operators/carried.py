@@ -22,9 +22,11 @@ import polars as pl
 from processor.model.batch import Slice
 from processor.model.headers import headers_of
 from processor.model.watermark import HEADER, Told
-from processor.operators.base import Heard, TaskState
+from processor.operators.base import Heard, slab_of
 from processor.plan.fingerprint import WATERMARKS
-from processor.state.slab import Cell, Slab
+from processor.state.base import TaskState
+from processor.state.cells import Cell
+from processor.state.slab import Slab
 
 LOWEST: Final = np.iinfo(np.int64).min
 
@@ -66,7 +68,8 @@ class Carried:
     def hear(self, slices: Sequence[Slice], states: Sequence[TaskState]) -> list[Heard]:
         """The watermarks of a batch, a `Heard` for each slice; state is left alone."""
         return [
-            self._heard(part, state[self.name]) for part, state in zip(slices, states, strict=True)
+            self._heard(part, slab_of(state, self.name))
+            for part, state in zip(slices, states, strict=True)
         ]
 
     def fold(self, heard: Sequence[Heard], states: Sequence[TaskState]) -> None:
@@ -77,7 +80,7 @@ class Carried:
                 at, of = zip(*one.told.values(), strict=True)
                 keys = pl.DataFrame({"by": by, "task": tasks}, schema=dict(_KEYS))
                 cells = {"at": np.array(at, np.int64), "of": np.array(of, np.int64)}
-                state[self.name].fold(keys, cells)
+                slab_of(state, self.name).fold(keys, cells)
 
     def _told(self, part: Slice) -> list[tuple[int, Told]]:
         """The rows whose records tell something of the event time, and what."""

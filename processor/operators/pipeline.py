@@ -18,7 +18,7 @@ from processor.model.batch import Result, Slice
 from processor.operators import many
 from processor.operators.aggregate import Aggregate, SumError
 from processor.operators.aside import messages_at
-from processor.operators.base import ROW, Context, KeyWatch, Refusal, TaskState
+from processor.operators.base import ROW, Context, KeyWatch, Refusal
 from processor.operators.carried import Note
 from processor.operators.emit import Emit
 from processor.operators.fit import Fitted
@@ -27,6 +27,7 @@ from processor.operators.shuffle import Targets
 from processor.operators.stateless import Filter, Select
 from processor.operators.steps import Step, compiled, stateful
 from processor.plan import nodes
+from processor.state.base import TaskState
 
 
 class ConservationError(ProcessorError):
@@ -121,8 +122,8 @@ class Pipeline:
     ) -> Result:
         """One batch: a slice per partition, and the state of each slice's task.
 
-        State is changed but not committed: `Slab.commit` or `Slab.rollback` comes next. ``begins``
-        is told of every step each time that it is done, before, as in ``filter at rides.py:12``.
+        State is changed but not committed: its commit or rollback comes next. ``begins`` is told
+        of every step each time that it is done, before, as in ``filter at rides.py:12``.
         Without ``publishes``, for who wants the state alone, nothing is computed of groups.
 
         Raises:
@@ -146,9 +147,9 @@ class Pipeline:
                 self._descend(self._root, frame, context)
                 break
             except _RowsError as error:
-                for state in states:
-                    for slab in state.values():
-                        slab.rollback()
+                for task in states:
+                    for state in task.values():
+                        state.rollback()
                 refused |= self._refused(error, decoded, refused, context)
             except _TotalError as error:
                 raise self._told(error, decoded, refused, context) from error.cause

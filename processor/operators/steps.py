@@ -12,7 +12,7 @@ from processor.formats.blocks import Blocks
 from processor.model.log import NULL_KEYS
 from processor.operators.aggregate import MICROSECOND, Aggregate, Term
 from processor.operators.aside import Aside
-from processor.operators.base import HIDDEN, Context, Operator, Stateful
+from processor.operators.base import HIDDEN, Context, Keeps, Operator
 from processor.operators.carried import Carried, Note
 from processor.operators.derived import derived_of
 from processor.operators.emit import Emit, required
@@ -162,7 +162,7 @@ def _behind_aggregate(node: nodes.Node) -> bool:
     return False
 
 
-def stateful(steps: Iterable[Step]) -> Iterable[Stateful]:
+def stateful(steps: Iterable[Step]) -> Iterable[Keeps]:
     """The operators that keep state, in the order of the plan."""
     for step in steps:
         if isinstance(step.operator, Aggregate):

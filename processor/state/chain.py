@@ -22,7 +22,7 @@ import orjson
 from processor.errors import StateLostError
 from processor.model.manifest import Manifest
 from processor.state import codec
-from processor.state.slab import Rows
+from processor.state.base import Saved
 
 CHUNK_BYTES_MAX: Final = 8 * 1024 * 1024
 REMEDY: Final = (
@@ -80,7 +80,7 @@ class Delta:
 class Loaded:
     """A chain, oldest state first, and the link that the next delta continues."""
 
-    states: Sequence[Mapping[str, Rows]]
+    states: Sequence[Mapping[str, Saved]]
     link: Link
 
 
@@ -92,7 +92,7 @@ class Ancestor:
     after any of them.
     """
 
-    states: Iterable[Mapping[str, Rows]]
+    states: Iterable[Mapping[str, Saved]]
     offset: int
     event_time_max: int | None
     log_time: int | None = None
@@ -112,7 +112,7 @@ class Walk:
         self._snapshot_bytes = 0
         self._chunks: list[str] = []
 
-    def states(self) -> Iterator[Mapping[str, Rows]]:
+    def states(self) -> Iterator[Mapping[str, Saved]]:
         """Oldest first; no more than one is held here. Raises `StateLostError` in between."""
         for blob in self._snapshot():
             self._snapshot_bytes += len(blob)
@@ -214,7 +214,7 @@ def _snapshot_ancestor(task: str, name: str, loader: Loader) -> Ancestor:
     return _ancestor(states, header)
 
 
-def _ancestor(states: Iterable[Mapping[str, Rows]], header: codec.Header) -> Ancestor:
+def _ancestor(states: Iterable[Mapping[str, Saved]], header: codec.Header) -> Ancestor:
     journal = header.journal
     times = journal["event_time_max"], journal.get("log_time")
     return Ancestor(states, header.offset_to, *times)
@@ -247,11 +247,11 @@ def _walk(task: str, head: str, link: Link, loader: Loader) -> Walk:
 
 
 def encode_delta(
-    header: codec.Header, state: Mapping[str, Rows]
+    header: codec.Header, state: Mapping[str, Saved]
 ) -> tuple[str, str, dict[str, bytes]]:
     """The delta's key, its digest, and its blobs: pieces first, the delta itself last."""
     key = delta_key(header.epoch, header.attempt)
-    if sum(map(codec.size, state.values())) <= CHUNK_BYTES_MAX:
+    if sum(saved.size() for saved in state.values()) <= CHUNK_BYTES_MAX:
         data = codec.encode(header, state)
         return key, codec.digest(data), {key: data}
     blobs = dict(_chunks(key, header, state))
@@ -260,7 +260,9 @@ def encode_delta(
     return key, codec.digest(data), {**blobs, key: data}
 
 
-def encode_snapshot(header: codec.Header, state: Mapping[str, Rows]) -> Iterator[tuple[str, bytes]]:
+def encode_snapshot(
+    header: codec.Header, state: Mapping[str, Saved]
+) -> Iterator[tuple[str, bytes]]:
     """The snapshot's blobs by key, one at a time: chunks first, the list of them last."""
     key = snapshot_key(header.epoch, header.attempt)
     listing: list[tuple[str, str]] = []
@@ -271,11 +273,11 @@ def encode_snapshot(header: codec.Header, state: Mapping[str, Rows]) -> Iterator
 
 
 def _chunks(
-    key: str, header: codec.Header, state: Mapping[str, Rows]
+    key: str, header: codec.Header, state: Mapping[str, Saved]
 ) -> Iterator[tuple[str, bytes]]:
     number = 0
-    for name, rows in state.items():
-        for chunk in codec.split(rows, CHUNK_BYTES_MAX):
+    for name, saved in state.items():
+        for chunk in saved.split(CHUNK_BYTES_MAX):
             yield f"{key}:{number}", codec.encode(header, {name: chunk})
             number += 1
 

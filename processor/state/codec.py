@@ -5,8 +5,9 @@ compressed by column with zstd::
 
     "PCP2" | header length, 4 bytes little-endian | header | table | table | …
 
-Of each operator there are three tables: rows that are kept, keys that are gone, long texts. Blobs
-of the former format, which had the texts in the header, are read too.
+How many tables an operator has, and what is in them, its kind of state says: a slab's are rows that
+are kept, keys that are gone, long texts. The header names each kind but the slab's. Blobs of the
+former format, which had the texts in the header, are read too.
 
 Values in a delta are absolute, not increments: applying one twice does no harm, and neither does
 the order of its pieces. Nothing in a blob can run code when it is read.
@@ -15,22 +16,23 @@ the order of its pieces. Nothing in a blob can run code when it is read.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
-import numpy as np
 import orjson
 import polars as pl
 
 from processor.errors import StateMismatchError
-from processor.state.keys import Layout, Words
-from processor.state.slab import Column, Rows
+from processor.state import cells
+from processor.state.base import Saved, Table
 
 MAGIC: Final = b"PCP2"
 FORMER: Final = b"PCP1"
-_TEXT_BYTES: Final = 16  # what a long text takes besides its bytes
+
+Reader: TypeAlias = Callable[[Mapping[str, Any], Sequence[pl.DataFrame | None]], Saved]
+_READERS: Final[Mapping[str, Reader]] = {"": cells.read}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +64,8 @@ def digest(data: bytes) -> str:
     return blake2b(data, digest_size=16).hexdigest()
 
 
-def encode(header: Header, state: Mapping[str, Rows]) -> bytes:
-    """A blob of the header and each operator's rows by the operator's name.
+def encode(header: Header, state: Mapping[str, Saved]) -> bytes:
+    """A blob of the header and each operator's state by the operator's name.
 
     >>> header, state = decode(encode(Header(1, "a", "", "", 0, 10), {}))
     >>> header.offset_to, state
@@ -71,16 +73,12 @@ def encode(header: Header, state: Mapping[str, Rows]) -> bytes:
     """
     tables: list[bytes] = []
     operators: list[dict[str, Any]] = []
-    for name, rows in state.items():
-        parts = [_write(_kept(rows)), _write(_columns("w", rows.gone)), _write(_texts(rows))]
+    for name, saved in state.items():
+        parts = [_write(table) for table in saved.tables()]
         tables += parts
-        operators.append({
-            "name": name,
-            "widths": rows.layout.widths,
-            "nulls": rows.layout.nulls,
-            "cells": {cell: column.dtype.str for cell, column in rows.cells.items()},
-            "sizes": [len(part) for part in parts],
-        })  # fmt: skip
+        kind = {"kind": saved.kind} if saved.kind else {}
+        sizes = [len(part) for part in parts]
+        operators.append({"name": name, **kind, **saved.told(), "sizes": sizes})
     told = {
         "epoch": header.epoch, "attempt": header.attempt, "parent": header.parent,
         "parent_digest": header.parent_digest, "from": header.offset_from,
@@ -97,25 +95,26 @@ def header(data: bytes) -> Header:
     return _header(_head(data)[0])
 
 
-def decode(data: bytes) -> tuple[Header, dict[str, Rows]]:
-    """The header and the rows of a blob; raises `StateMismatchError` for another format."""
+def decode(data: bytes) -> tuple[Header, dict[str, Saved]]:
+    """The header and the state of a blob; raises `StateMismatchError` for another format."""
     head, start = _head(data)
-    state: dict[str, Rows] = {}
+    state: dict[str, Saved] = {}
     for operator in head["operators"]:
         tables: list[pl.DataFrame | None] = []
         for size in operator["sizes"]:
             tables.append(_read(data[start : start + size]))
             start += size
-        kept, gone, *texts = tables
-        layout = Layout(list(operator["widths"]), operator["nulls"])
-        state[operator["name"]] = Rows(
-            layout,
-            _words(kept, layout.words()),
-            _cells(kept, operator["cells"]),
-            _words(gone, layout.words()),
-            _texts_of(texts[0]) if texts else _former_texts(operator["texts"]),
-        )
+        state[operator["name"]] = _reader(operator.get("kind", ""))(operator, tables)
     return _header(head), state
+
+
+def _reader(kind: str) -> Reader:
+    if kind not in _READERS:
+        raise StateMismatchError(
+            f"a checkpoint holds state of the kind {kind!r}, which this version does not know",
+            remedy="it was written by another version: run that one, or use another application id",
+        )
+    return _READERS[kind]
 
 
 def _head(data: bytes) -> tuple[dict[str, Any], int]:
@@ -137,74 +136,7 @@ def _header(head: Mapping[str, Any]) -> Header:
     )  # fmt: skip
 
 
-def size(rows: Rows) -> int:
-    """Bytes of rows before compression."""
-    texts = sum(map(len, rows.texts.values())) + _TEXT_BYTES * len(rows.texts)
-    return len(rows.words) * _row_bytes(rows) + rows.gone.nbytes + texts
-
-
-def split(rows: Rows, bytes_max: int) -> Iterator[Rows]:
-    """The rows in chunks of at most so many bytes before compression; at least one.
-
-    A single row or text that is larger is a chunk of its own.
-    """
-    if size(rows) <= bytes_max:
-        yield rows
-        return
-    nothing = replace(
-        rows, words=rows.words[:0], gone=rows.gone[:0], texts={},
-        cells={name: column[:0] for name, column in rows.cells.items()},
-    )  # fmt: skip
-    texts: dict[int, bytes] = {}
-    filled = 0
-    for number, text in rows.texts.items():
-        if texts and filled + len(text) + _TEXT_BYTES > bytes_max:
-            yield replace(nothing, texts=texts)
-            texts, filled = {}, 0
-        texts[number] = text
-        filled += len(text) + _TEXT_BYTES
-    if texts:
-        yield replace(nothing, texts=texts)
-    step = max(1, bytes_max // max(1, 8 * rows.layout.words()))
-    for i in range(0, len(rows.gone), step):
-        yield replace(nothing, gone=rows.gone[i : i + step])
-    step = max(1, bytes_max // max(1, _row_bytes(rows)))
-    for i in range(0, len(rows.words), step):
-        cells = {name: column[i : i + step] for name, column in rows.cells.items()}
-        yield replace(nothing, words=rows.words[i : i + step], cells=cells)
-
-
-def _row_bytes(rows: Rows) -> int:
-    return 8 * (rows.layout.words() + len(rows.cells))
-
-
-def _texts(rows: Rows) -> dict[str, pl.Series]:
-    numbers, texts = list(rows.texts), list(rows.texts.values())
-    return {"n": pl.Series(numbers, dtype=pl.Int64), "t": pl.Series(texts, dtype=pl.Binary)}
-
-
-def _texts_of(table: pl.DataFrame | None) -> dict[int, bytes]:
-    return (
-        {} if table is None else dict(zip(table["n"].to_list(), table["t"].to_list(), strict=True))
-    )
-
-
-def _former_texts(texts: Sequence[tuple[int, str]]) -> dict[int, bytes]:
-    return {number: bytes.fromhex(text) for number, text in texts}
-
-
-def _kept(rows: Rows) -> dict[str, pl.Series]:
-    cells = {f"c_{name}": pl.Series(column) for name, column in rows.cells.items()}
-    return _columns("w", rows.words) | cells
-
-
-def _columns(prefix: str, words: Words) -> dict[str, pl.Series]:
-    return {
-        f"{prefix}{i}": pl.Series(np.ascontiguousarray(words[:, i])) for i in range(words.shape[1])
-    }
-
-
-def _write(columns: Mapping[str, pl.Series]) -> bytes:
+def _write(columns: Table) -> bytes:
     if not columns or not len(next(iter(columns.values()))):
         return b""
     buffer = io.BytesIO()
@@ -214,18 +146,3 @@ def _write(columns: Mapping[str, pl.Series]) -> bytes:
 
 def _read(data: bytes) -> pl.DataFrame | None:
     return pl.read_ipc(io.BytesIO(data)) if data else None
-
-
-def _words(table: pl.DataFrame | None, count: int) -> Words:
-    if table is None:
-        return np.zeros((0, count), np.uint64)
-    words = np.empty((table.height, count), np.uint64)
-    for i in range(count):
-        words[:, i] = table[f"w{i}"].to_numpy()
-    return words
-
-
-def _cells(table: pl.DataFrame | None, types: Mapping[str, str]) -> dict[str, Column]:
-    if table is None:
-        return {name: np.zeros(0, kind) for name, kind in types.items()}
-    return {name: table[f"c_{name}"].to_numpy() for name in types}

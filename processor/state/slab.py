@@ -11,58 +11,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from processor.errors import StateMismatchError
+from processor.state.base import Saved
+from processor.state.cells import Cell, Column, Rows
 from processor.state.index import Index, Slots
 from processor.state.keys import KeyCodec, Layout, Words
 
-Column: TypeAlias = npt.NDArray[Any]
-Fold: TypeAlias = Literal["add", "min", "max"]
 _ROWS_MIN: Final = 64
 NUMBER_MIN: Final = -(2**63)
 NUMBER_MAX: Final = 2**63 - 1
-
-
-@dataclass(frozen=True, slots=True)
-class Cell:
-    """One stored column: its type and how partial values are folded in.
-
-    ``tells`` names the cell of which this one says whether it holds a value (1) or none yet (0):
-    the value that folding leaves alone may be one of the data's own.
-
-    >>> Cell("n", "<i8", "add").identity(), Cell("low", "<f8", "min").identity()
-    (0, inf)
-    """
-
-    name: str
-    dtype: Literal["<i8", "<f8", "|u1"]
-    fold: Fold
-    tells: str | None = None
-
-    def identity(self) -> float | int:
-        """The value that folding leaves alone."""
-        if self.fold == "add" or self.dtype == "|u1":
-            return 0
-        if self.dtype == "<f8":
-            return np.inf if self.fold == "min" else -np.inf
-        bounds = np.iinfo(np.int64)
-        return int(bounds.max if self.fold == "min" else bounds.min)
-
-
-@dataclass(slots=True)
-class Rows:
-    """Rows of state as a checkpoint holds them."""
-
-    layout: Layout
-    words: Words
-    cells: dict[str, Column]
-    gone: Words
-    texts: dict[int, bytes]
 
 
 @dataclass(slots=True)
@@ -205,10 +168,11 @@ class Slab:
 
         return rows
 
-    def commit(self, saved: Mapping[int, bytes]) -> None:
-        """The batch is part of the base; ``saved`` are the long texts its checkpoint holds."""
+    def commit(self, saved: Saved | None = None) -> None:
+        """The batch is part of the base; what is ``saved`` has its long texts."""
         self._drop(np.unique(_joined(self._changes.freed)))
-        self._codec.saved(saved)
+        if isinstance(saved, Rows):
+            self._codec.saved(saved.texts)
         self._changes = _Changes()
 
     def rollback(self) -> None:
@@ -221,12 +185,13 @@ class Slab:
         self._changes = _Changes()
         self.low = NUMBER_MIN
 
-    def restore(self, rows: Rows) -> None:
+    def restore(self, saved: Saved) -> None:
         """Apply a checkpoint's rows on top of what is there.
 
         Raises `StateMismatchError` for rows of other keys or other columns. In a checkpoint of an
         earlier version, which had no cells that tell of others, what folding leaves alone was none.
         """
+        rows = _of_slab(saved)
         told = {cell.name for cell in self._cells if cell.tells is not None}
         if not self._columns.keys() - told <= rows.cells.keys() <= self._columns.keys():
             raise StateMismatchError(
@@ -325,6 +290,15 @@ class Slab:
         # Taken from the end: what is done again after a rollback gets the same slots.
         self._free.extend(slots[::-1].tolist())
         self._count -= len(slots)
+
+
+def _of_slab(saved: Saved) -> Rows:
+    if isinstance(saved, Rows):
+        return saved
+    raise StateMismatchError(
+        f"the checkpoint holds state of the kind {saved.kind!r}, and the operator keeps aggregates",
+        remedy="run the topology that wrote it, or use another application id",
+    )
 
 
 def _joined(parts: Sequence[Slots]) -> Slots:

@@ -72,7 +72,7 @@ def test_whole_numbers_are_exact_or_the_first_record_that_has_no_room_is_named(
             return
         result = pipeline.run([piece(part, start=at)], [state])
         for slab in state.values():
-            slab.commit(slab.changed().texts)
+            slab.commit(slab.changed())
         blobs, state = saved(state), pipeline.new_state()
         for name, blob in blobs.items():
             state[name].restore(codec.decode(blob)[1][name])
@@ -109,7 +109,7 @@ def aggregated(function: str, kind: pl.DataType, batches: list[list]) -> object:
         ).with_columns(physical.cast(kind))
         context = Context([piece([])], [{"a": slab}], Result(event_times_max=[None]))
         out = operator.process(frame, context)
-        slab.commit(slab.changed().texts)
+        slab.commit(slab.changed())
         blob = saved({"a": slab})["a"]
         slab = operator.new_state()
         slab.restore(codec.decode(blob)[1]["a"])

@@ -100,7 +100,7 @@ class Run:
             rows = {name: slab.changed() for name, slab in state.items()}
             self.deltas[i].append(codec.encode(codec.Header(1, "a", "", "", 0, 0), rows))
             for name, slab in state.items():
-                slab.commit(rows[name].texts)
+                slab.commit(rows[name])
         self.times = result.event_times_max
         for name in self.counts:
             self.counts[name] += getattr(result.counts, name)

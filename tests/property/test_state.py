@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from processor.state import codec
-from processor.state.keys import KeyCodec
-from processor.state.slab import Cell, Slab
+from processor.state.cells import Cell, Rows
+from processor.state.keys import KeyCodec, Layout
+from processor.state.slab import Slab
 from tests.property.profile import QUICK
 
 KEYS = {"s": pl.String(), "n": pl.Int64()}
@@ -37,7 +38,7 @@ def test_keys_come_back_and_equal_keys_have_equal_words(batches: list[list[tuple
     seen: dict[tuple, bytes] = {}
     for rows in batches:
         frame = pl.DataFrame(rows, schema=KINDS, orient="row")
-        layout = codec.Layout([*keys.layout.widths], keys.layout.nulls)
+        layout = Layout([*keys.layout.widths], keys.layout.nulls)
         words = keys.encode(frame)
         assert keys.decode(words).equals(frame)
         if layout != keys.layout:
@@ -58,7 +59,7 @@ class SlabAgainstDict(RuleBasedStateMachine):
         self.freed: set[tuple] = set()
         self.blobs: list[bytes] = []
 
-    def blob(self, rows: codec.Rows) -> bytes:
+    def blob(self, rows: Rows) -> bytes:
         return codec.encode(codec.Header(1, "a", "", "", 0, 0), {"op": rows})
 
     @rule(batch=st.dictionaries(key, st.integers(-5, 5), max_size=8))
@@ -86,7 +87,7 @@ class SlabAgainstDict(RuleBasedStateMachine):
     def commit(self) -> None:
         rows = self.slab.changed()
         self.blobs.append(self.blob(rows))
-        self.slab.commit(rows.texts)
+        self.slab.commit(rows)
         self.base = self.now = {k: v for k, v in self.now.items() if k not in self.freed}
         self.now = dict(self.now)
         self.freed = set()

@@ -173,7 +173,7 @@ def lost_revoke(m):
 
 
 def double_fold(m):
-    m.setattr(Slab, "rollback", lambda self: self.commit({}))
+    m.setattr(Slab, "rollback", lambda self: self.commit())
 
 
 def dead_letters_outside_the_transaction(m):

@@ -23,7 +23,7 @@ from processor.model.batch import Slice
 from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest, trailed
 from processor.state import chain, codec
-from processor.state.slab import Rows
+from processor.state.base import Saved
 
 Piece: TypeAlias = Literal["delta", "snapshot"]
 
@@ -40,7 +40,7 @@ class Prepared:
     manifest: Manifest
     blobs: Sequence[Blob]
     link: chain.Link
-    texts: Mapping[str, Mapping[int, bytes]]
+    saved: Mapping[str, Saved]
 
     @property
     def bytes(self) -> int:
@@ -48,7 +48,7 @@ class Prepared:
         return sum(len(blob.data) for blob in self.blobs)
 
 
-Frozen: TypeAlias = Mapping[str, Callable[[], Rows]]
+Frozen: TypeAlias = Mapping[str, Callable[[], Saved]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +129,16 @@ class Checkpointer:
         attempt = secrets.token_hex(4)
         epoch, link = task.epoch + 1, task.link
         blobs: list[Blob] = []
-        texts: dict[str, Mapping[int, bytes]] = {}
+        saved: dict[str, Saved] = {}
         digest = ""
         if task.state:
-            rows = {name: slab.changed() for name, slab in task.state.items()}
-            texts = {name: changed.texts for name, changed in rows.items()}
+            saved = {name: state.changed() for name, state in task.state.items()}
             header = codec.Header(
                 epoch, attempt, link.key, link.digest, part.start, part.end,
                 {"event_time_max": event_time_max, "log_time": log_time,
                  "snapshot": link.snapshot, "topology": self._description},
             )  # fmt: skip
-            key, digest, pieces = chain.encode_delta(header, rows)
+            key, digest, pieces = chain.encode_delta(header, saved)
             parent = f"{link.key.removeprefix('d:')}:{link.digest}" if link.key else ""
             blobs = [Blob(name, data, epoch, link.parents()) for name, data in pieces.items()]
             link = replace(
@@ -153,7 +152,7 @@ class Checkpointer:
             *self._group(), part.end, self.begun(), log_time, link.rewound, part.idle,
             self._stages,
         )  # fmt: skip
-        return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, texts)
+        return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, saved)
 
     def adopt(self, prepared: Prepared) -> None:
         """The head is committed: it is the base now. Only memory is touched; nothing can fail."""
@@ -164,8 +163,8 @@ class Checkpointer:
         self.newest.saw(task.partition, task.base.offset)
         task.epoch = manifest.epoch
         task.event_time_max, task.log_time = manifest.event_time_max, manifest.log_time
-        for name, slab in task.state.items():
-            slab.commit(prepared.texts[name])
+        for name, state in task.state.items():
+            state.commit(prepared.saved[name])
 
     def tidy(self, task: Task) -> int:
         """After `adopt`: collect, and begin a snapshot when it is time; returns its bytes.
@@ -282,9 +281,9 @@ class Checkpointer:
 
 
 def _frozen(task: Task) -> Frozen:
-    for slab in task.state.values():
-        slab.prune()
-    return {name: slab.frozen() for name, slab in task.state.items()}
+    for state in task.state.values():
+        state.prune()
+    return {name: state.frozen() for name, state in task.state.items()}
 
 
 def _snapshot_header(task: Task, attempt: str) -> codec.Header:

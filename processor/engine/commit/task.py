@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from processor.connectors.ports import Owner
 from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest
-from processor.operators.base import TaskState
+from processor.state.base import TaskState
 from processor.state.chain import Link
 
 
@@ -40,12 +40,12 @@ class Task:
         return self.link.snapshot not in ("", Manifest.parse(self.base.metadata).snapshot)
 
     def rows(self) -> int:
-        """Keys in state."""
-        return sum(slab.rows() for slab in self.state.values())
+        """Rows in state."""
+        return sum(state.rows() for state in self.state.values())
 
     def memory_bytes(self) -> int:
         """Bytes of state."""
-        return sum(slab.memory_bytes() for slab in self.state.values())
+        return sum(state.memory_bytes() for state in self.state.values())
 
 
 def transactional_id(app: str, instance: str) -> str:

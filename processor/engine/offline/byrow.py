@@ -11,9 +11,10 @@ from processor.formats.legible import rows_as_json
 from processor.model.batch import Result, Slice
 from processor.model.headers import headers_of
 from processor.model.log import Headers, Message, Output
-from processor.operators.base import KeyWatch, TaskState
+from processor.operators.base import KeyWatch
 from processor.operators.pipeline import Pipeline
 from processor.plan import nodes
+from processor.state.base import TaskState
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,11 +44,13 @@ from processor.model.batch import Slice
 from processor.model.log import NULL_KEYS, Committed, Extent, Message, TopicPartition
 from processor.model.manifest import Manifest
 from processor.operators import many, own
-from processor.operators.base import TaskState
+from processor.operators.base import slab_of
 from processor.operators.pipeline import Pipeline
 from processor.plan.fingerprint import describe, fingerprint, identity
 from processor.plan.nodes import Plan
 from processor.state import chain
+from processor.state.base import TaskState
+from processor.state.slab import Slab
 
 LOOKED_AT: Final = 20_000
 OTHERWISE: Final = (
@@ -224,7 +226,7 @@ def _deal(
 ) -> dict[TopicPartition, TaskState]:
     """All former state, each group in the partition that its key belongs to."""
     new = {partition: pipeline.new_state() for partition in partitions}
-    for name, slab in [item for state in old for item in state.items()]:
+    for name, slab in [item for state in old for item in _slabs(state).items()]:
         live = slab.live()
         keys = slab.keys(live)
         cells = {cell: slab.gather(cell, live) for cell in slab.changed().cells}
@@ -234,10 +236,22 @@ def _deal(
             ours = numbers == partition.partition
             if ours.any():
                 part = {cell: values[ours] for cell, values in cells.items()}
-                state[name].fold(keys.filter(pl.Series(ours)), part)
-    for slab in [slab for state in new.values() for slab in state.values()]:
-        slab.commit(slab.changed().texts)
+                slab_of(state, name).fold(keys.filter(pl.Series(ours)), part)
+    for kept in [kept for state in new.values() for kept in state.values()]:
+        kept.commit(kept.changed())
     return new
+
+
+def _slabs(state: TaskState) -> dict[str, Slab]:
+    """The state, which is of aggregates; raises `StateMismatchError` where it is not."""
+    for name, kept in state.items():
+        if not isinstance(kept, Slab):
+            raise StateMismatchError(
+                f"the state of {name} is no aggregate: which rows belong to which partition of the "
+                "input, its keys do not say",
+                remedy=OTHERWISE,
+            )
+    return {name: slab_of(state, name) for name in state}
 
 
 def _belongs(key: bytes | None, count: int) -> int:
@@ -307,7 +321,7 @@ class _Keys:
     def check_state(self, old: Mapping[TopicPartition, TaskState]) -> None:
         """Every group lies in the partition of its key, by the former count."""
         for partition, state in old.items():
-            for slab in state.values():
+            for slab in _slabs(state).values():
                 for key in self.bytes.of(slab.keys(slab.live())):
                     self._check(key, partition, self._former, "a group of state")
 

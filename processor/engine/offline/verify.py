@@ -31,9 +31,9 @@ from processor.engine.offline.span import Span, check, edited
 from processor.engine.running.keys import Keys
 from processor.model.batch import Slice
 from processor.model.log import Extent, Message, Output, TopicPartition
-from processor.operators.base import TaskState
 from processor.operators.pipeline import Pipeline
 from processor.plan import beside, nodes, order, schema
+from processor.state.base import TaskState
 
 Scan: TypeAlias = Callable[[TopicPartition, int, int], Iterator[Sequence[Message]]]
 LOCATED_MAX = 20
@@ -146,8 +146,8 @@ def _run(
         piece.log_time,
     )  # fmt: skip
     result = pipeline.run([part], [state])
-    for slab in state.values():
-        slab.commit(slab.changed().texts)
+    for kept in state.values():
+        kept.commit(kept.changed())
     return result.outputs, (result.event_times_max[0], result.log_times[0])
 
 

@@ -34,10 +34,9 @@ from processor.errors import (
 from processor.model.batch import Slice
 from processor.model.log import Committed, Message, TopicPartition
 from processor.model.manifest import Manifest
-from processor.operators.base import TaskState
 from processor.operators.pipeline import Pipeline
 from processor.state import chain
-from processor.state.slab import Rows
+from processor.state.base import Saved, State, TaskState
 
 Policy: TypeAlias = Literal["stop", "replay", "changelog"]
 How: TypeAlias = Literal["replay", "changelog", "memory"]
@@ -236,11 +235,11 @@ class Healer:
         self._tell(Healed(task.name, "memory", 0, task.base.offset, task.base.offset))
 
 
-def restore(state: TaskState, chained: Iterable[Mapping[str, Rows]]) -> None:
+def restore(state: Mapping[str, State], chained: Iterable[Mapping[str, Saved]]) -> None:
     """Apply a chain to an empty state, oldest first."""
-    for rows_by_operator in chained:
-        for operator, rows in rows_by_operator.items():
-            state[operator].restore(rows)
+    for by_operator in chained:
+        for operator, saved in by_operator.items():
+            state[operator].restore(saved)
 
 
 class _Replay:
@@ -262,7 +261,7 @@ class _Replay:
         self.event_time_max: int | None = None
         self._log_time: int | None = None
         self._new_state, self._ancestors = new_state, ancestors
-        self._pieces: Iterator[Mapping[str, Rows]] | None = None
+        self._pieces: Iterator[Mapping[str, Saved]] | None = None
         self._log = log
         self._runs: Iterator[Sequence[Message]] | None = None
         self._waiting: Sequence[Message] = ()
@@ -290,7 +289,7 @@ class _Replay:
         """The next batch is larger or smaller: in between the worker polls, or it is out."""
         self._size = self._size * _FACTOR if fast else max(1, self._size // _FACTOR)
 
-    def _begin(self, ancestor: chain.Ancestor | None) -> Iterator[Mapping[str, Rows]]:
+    def _begin(self, ancestor: chain.Ancestor | None) -> Iterator[Mapping[str, Saved]]:
         if ancestor is None:
             self.broken.error.remedy = CHANGED
             raise self.broken.error
@@ -327,16 +326,16 @@ class _Replay:
         )  # fmt: skip
         result = pipeline.run([part], [self.state], publishes=False)
         (self.event_time_max,), (self._log_time,) = result.event_times_max, result.log_times
-        for slab in self.state.values():
-            slab.commit(slab.changed().texts)
+        for state in self.state.values():
+            state.commit(state.changed())
         self._position = end
         self.records += len(messages)
         return False
 
     def undo(self) -> None:
         """Back to where the last batch ended: the next step reads on from there."""
-        for slab in self.state.values():
-            slab.rollback()
+        for state in self.state.values():
+            state.rollback()
         self.close()
 
     def close(self) -> None:

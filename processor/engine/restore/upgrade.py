@@ -27,13 +27,13 @@ from processor.engine.restore.heal import restore
 from processor.errors import StateLostError, StateMismatchError
 from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest
-from processor.operators.base import TaskState
 from processor.operators.pipeline import Pipeline
 from processor.plan.compare import Comparison, Finding, Verdict, compare, table
 from processor.plan.fingerprint import Description
 from processor.state import chain, codec
+from processor.state.base import Saved, TaskState
+from processor.state.cells import Rows
 from processor.state.keys import Layout, Words
-from processor.state.slab import Rows
 
 BEGIN_ANEW = (
     "`processor reset` begins anew, offsets and state together (it only tells what it would do "
@@ -161,7 +161,7 @@ class Upgrader:
         )
 
 
-def migrated(state: Mapping[str, Rows], findings: Sequence[Finding]) -> dict[str, Rows]:
+def migrated(state: Mapping[str, Saved], findings: Sequence[Finding]) -> dict[str, Saved]:
     """A checkpoint's rows as the new operators call and order them; what is dropped is left out."""
     return {
         finding.new: _rows(state[finding.old], finding)
@@ -170,7 +170,9 @@ def migrated(state: Mapping[str, Rows], findings: Sequence[Finding]) -> dict[str
     }
 
 
-def _rows(rows: Rows, finding: Finding) -> Rows:
+def _rows(rows: Saved, finding: Finding) -> Saved:
+    if not isinstance(rows, Rows):
+        return rows  # of a kind that is kept as it is, or refused
     window = len(rows.layout.widths) - len(finding.keys)
     order = [*range(window), *(window + at for at in finding.keys)]
     cells = {

@@ -395,6 +395,6 @@ class Worker:
     def _go_back(self, tasks: Sequence[Task]) -> None:
         """To what is committed: the state, and the place in the log."""
         for task in tasks:
-            for slab in task.state.values():
-                slab.rollback()
+            for state in task.state.values():
+                state.rollback()
         self._batcher.open({task.partition: task.base.offset for task in tasks})

@@ -54,7 +54,7 @@ class Tasks:
 
     def commit(self) -> None:
         for state in self.states:
-            state["a"].commit({})
+            state["a"].commit()
 
 
 @pytest.mark.parametrize("mode", ["update", "append", "complete"])
@@ -321,7 +321,7 @@ def test_a_count_that_leaves_its_type_is_found_at_the_record(column: str | None,
     )  # fmt: skip
     slab = aggregate.new_state()
     slab.fold(pl.DataFrame({"k": ["a"]}), {"n": np.array([HIGH - 1])})
-    slab.commit({})
+    slab.commit()
     frame = pl.DataFrame(
         {TASK: [0] * 4, "k": ["a"] * 4, "v": [5, None, 6, 7]}, schema_overrides={TASK: pl.UInt32}
     )

@@ -285,7 +285,7 @@ def test_results_are_as_if_the_records_had_not_been_there_however_batches_are_cu
         result = pipeline.run([piece(batch, start=at, event_time_max=time)], [state])
         assert result.counts.balanced()
         for slab in state.values():
-            slab.commit(slab.changed().texts)
+            slab.commit(slab.changed())
         (time,) = result.event_times_max
         dead += found(result, "a-dead-letters")
         for row in map(json.loads, found(result, "out")):

@@ -115,7 +115,7 @@ def test_a_sum_that_has_no_room_ends_the_run_and_names_group_record_and_line(
             part = piece(values[at : at + size], partition=3, start=100 + at)
             pipeline.run([part], [state])
             for slab in state.values():
-                slab.commit({})
+                slab.commit()
     told = rf"in\[3\] offset 106: step n/agg at {re.escape(str(Path(__file__)))}:\d+ .*'sum'.*k=a"
     assert re.match(told, error.value.message), error.value.message
     assert "Int64" in error.value.message
@@ -176,7 +176,7 @@ def test_a_count_that_has_no_room_is_named() -> None:
     pipeline.run([piece([record("a", v=1)])], [state])
     for slab in state.values():
         slab._columns["some"][:] = HIGH - 1
-        slab.commit({})
+        slab.commit()
     with pytest.raises(RecordError, match=r"offset 3: .*'some', the count of the group k=a"):
         pipeline.run([piece([record("a", v=1), record("a"), record("a", v=1)], start=1)], [state])
 
@@ -195,4 +195,4 @@ def test_what_a_division_by_nothing_gives_is_added_as_ieee_754_has_it() -> None:
         assert [row["s"] for row in rows_] == [np.inf, pytest.approx(np.nan, nan_ok=True)]
         assert [row["m.count"] for row in rows_] == [number + 1] * 2
         for slab in state.values():
-            slab.commit({})
+            slab.commit()

@@ -9,7 +9,8 @@ import pytest
 from processor.errors import StateLostError
 from processor.model.manifest import Manifest
 from processor.state import chain, codec
-from processor.state.slab import Cell, Slab
+from processor.state.cells import Cell
+from processor.state.slab import Slab
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +31,7 @@ class Task:
             data = codec.encode(header, {"op": rows})
             parent, parent_digest = chain.delta_key(epoch, "aa"), codec.digest(data)
             self.blobs[parent] = data
-            self.slab.commit(rows.texts)
+            self.slab.commit(rows)
             if epoch == snapshot_at:
                 blobs = dict(chain.encode_snapshot(header, {"op": self.slab.all()}))
                 self.blobs |= blobs
@@ -175,7 +176,7 @@ class Past(Task):
             data = codec.encode(header, {"op": rows})
             parent, parent_digest = chain.delta_key(epoch, "aa"), codec.digest(data)
             self.blobs[parent] = data
-            self.slab.commit(rows.texts)
+            self.slab.commit(rows)
             if epoch in (2, 5):
                 trail.insert(0, f"{epoch}:aa:{parent_digest}")
             if epoch == snapshot_at:

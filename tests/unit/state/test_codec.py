@@ -7,7 +7,8 @@ import pytest
 
 from processor.errors import StateMismatchError
 from processor.state import codec
-from processor.state.slab import Cell, Rows, Slab
+from processor.state.cells import Cell, Rows
+from processor.state.slab import Slab
 
 HEADER = codec.Header(7, "a1", "d:6:b2", "cafe", 100, 200, {"event_time_max": None})
 CELLS = [Cell("n", "<i8", "add"), Cell("low", "<f8", "min")]
@@ -46,7 +47,7 @@ def test_rows_come_back_as_they_went(names: tuple) -> None:
 
 def test_keys_that_are_gone_come_back_without_rows_beside_them() -> None:
     made = slab("a", "b")
-    made.commit({})
+    made.commit()
     made.free(made.live())
     rows = made.changed()
     back = codec.decode(codec.encode(HEADER, {"one": rows}))[1]["one"]
@@ -83,7 +84,7 @@ def test_another_format_is_refused() -> None:
 @pytest.mark.parametrize("size", [1, 100, 10**9])
 def test_chunks_together_are_the_whole_in_any_order(size: int) -> None:
     whole = slab(*(f"name {i}" for i in range(20)), "x" * 99)
-    chunks = list(codec.split(whole.all(), size))
+    chunks = list(whole.all().split(size))
     assert (len(chunks) > 1) == (size < 10**9)
     for ordered in (chunks, chunks[::-1]):
         other = slab()
@@ -95,24 +96,24 @@ def test_chunks_together_are_the_whole_in_any_order(size: int) -> None:
 @pytest.mark.parametrize("size", [1, 500, 2_000])
 def test_a_chunk_has_at_most_so_many_bytes_or_is_a_single_row_or_text(size: int) -> None:
     made = slab(*(f"{i:02}" * (50 + i) for i in range(40)), *(f"n{i}" for i in range(40)))
-    made.commit({})
+    made.commit()
     made.free(made.live()[:30])
-    for chunk in codec.split(made.changed(), size):
+    for chunk in made.changed().split(size):
         things = len(chunk.words) + len(chunk.gone) + len(chunk.texts)
-        assert codec.size(chunk) <= size or things == 1
+        assert chunk.size() <= size or things == 1
 
 
 def test_keys_that_are_gone_are_split_too() -> None:
     made = slab(*(f"name {i}" for i in range(100)))
-    made.commit({})
+    made.commit()
     made.free(made.live())
-    chunks = list(codec.split(made.changed(), 200))  # 25 keys of 8 bytes
+    chunks = list(made.changed().split(200))  # 25 keys of 8 bytes
     assert sum(len(chunk.gone) for chunk in chunks) == 100
     assert len(chunks) == 4
 
 
 def test_nothing_is_one_empty_chunk() -> None:
-    assert len(list(codec.split(slab().all(), 100))) == 1
+    assert len(list(slab().all().split(100))) == 1
 
 
 def test_blobs_of_the_former_format_are_read() -> None:
@@ -135,15 +136,15 @@ def test_the_size_is_that_of_words_cells_keys_that_are_gone_and_texts() -> None:
     made.free(made.live()[:1])
     rows = made.changed()
     width = rows.layout.words()
-    assert codec.size(rows) == 2 * 8 * (width + 2) + 8 * width + (60 + 16) + (70 + 16)
+    assert rows.size() == 2 * 8 * (width + 2) + 8 * width + (60 + 16) + (70 + 16)
 
 
 def test_chunks_are_as_full_as_they_may_be_and_each_is_written_and_read_by_itself() -> None:
     made = slab(*(f"{i}" * 60 for i in range(8)))
     whole = made.all()
-    row = codec.size(whole) // 8 - 76
+    row = whole.size() // 8 - 76
     for limit, texts in ((2 * 76, 2), (2 * 76 - 1, 1), (3 * 76, 3)):
-        chunks = list(codec.split(whole, limit))
+        chunks = list(whole.split(limit))
         held = [len(chunk.texts) for chunk in chunks if chunk.texts]
         assert held[:-1] == [texts] * (len(held) - 1)
         assert sum(held) == 8
@@ -155,6 +156,6 @@ def test_chunks_are_as_full_as_they_may_be_and_each_is_written_and_read_by_itsel
             same(state["op"], chunk)
             other.restore(state["op"])
         assert sorted(map(str, other.dump())) == sorted(map(str, made.dump()))
-    assert len(list(codec.split(whole, codec.size(whole)))) == 1
-    single = codec.split(whole, 1)
+    assert len(list(whole.split(whole.size()))) == 1
+    single = whole.split(1)
     assert {len(chunk.words) + len(chunk.texts) for chunk in single} == {1}

@@ -6,7 +6,8 @@ import pytest
 
 from processor.errors import StateMismatchError
 from processor.state import index
-from processor.state.slab import NUMBER_MAX, NUMBER_MIN, Cell, Slab
+from processor.state.cells import Cell
+from processor.state.slab import NUMBER_MAX, NUMBER_MIN, Slab
 
 KEYS = {"s": pl.String(), "n": pl.Int64()}
 CELLS = [Cell("sum", "<i8", "add"), Cell("low", "<f8", "min"), Cell("high", "<i8", "max")]
@@ -30,7 +31,7 @@ def slab() -> Slab:
 
 
 def commit(slab: Slab) -> None:
-    slab.commit(slab.changed().texts)
+    slab.commit(slab.changed())
 
 
 def test_an_empty_slab_has_no_rows_and_takes_an_empty_batch(slab: Slab) -> None:
@@ -88,7 +89,7 @@ def test_freed_keys_stay_until_the_commit_and_their_slots_are_used_again(slab: S
     assert slab.rows() == 2
     changed = slab.changed()
     assert (len(changed.words), len(changed.gone)) == (0, 1)
-    slab.commit(changed.texts)
+    slab.commit(changed)
     assert content(slab) == {("b", 1): (7, 7.0, 7)}
     assert fold(slab, {("c", 1): 1}).tolist() == [0]
     assert content(slab) == {("b", 1): (7, 7.0, 7), ("c", 1): (1, 1.0, 1)}
@@ -143,7 +144,7 @@ def test_deltas_of_growing_layouts_restore_in_order(slab: Slab) -> None:
         if len(deltas) == 1:
             slab.free(slab.live()[1:2])
         deltas.append(slab.changed())
-        slab.commit(deltas[-1].texts)
+        slab.commit(deltas[-1])
     other = Slab(KEYS, CELLS)
     for delta in deltas:
         other.restore(delta)
@@ -191,7 +192,7 @@ def test_long_texts_of_keys_survive_rollback_and_restart(slab: Slab) -> None:
     first, second, third = "a" * 60, "b" * 60, "c" * 60
     fold(slab, {(first, 1): 1})
     deltas = [slab.changed()]
-    slab.commit(deltas[0].texts)
+    slab.commit(deltas[0])
     # A batch that was staged and did not happen: its checkpoint is nobody's, texts and all.
     fold(slab, {(second, 1): 2})
     assert list(slab.changed().texts.values()) == [second.encode()]
@@ -200,7 +201,7 @@ def test_long_texts_of_keys_survive_rollback_and_restart(slab: Slab) -> None:
     fold(slab, {(second, 1): 3, (third, 1): 4})
     deltas.append(slab.changed())
     assert sorted(deltas[1].texts.values()) == [second.encode(), third.encode()]
-    slab.commit(deltas[1].texts)
+    slab.commit(deltas[1])
     assert slab.changed().texts == {}
     again = Slab(KEYS, CELLS)
     for delta in deltas:
@@ -222,9 +223,9 @@ def test_long_texts_of_keys_survive_rollback_and_restart(slab: Slab) -> None:
 
 def test_only_the_long_texts_that_a_checkpoint_holds_are_saved_by_it(slab: Slab) -> None:
     fold(slab, {("a" * 60, 1): 1})
-    texts = slab.changed().texts
+    saved = slab.changed()
     fold(slab, {("b" * 60, 1): 1})
-    slab.commit(texts)
+    slab.commit(saved)
     assert list(slab.changed().texts.values()) == [b"b" * 60]
 
 
