@@ -53,14 +53,28 @@ def _fold(group: dict[str, Any], number: int | None) -> None:
     group["max"] = number if group["max"] is None else max(group["max"], number)
 
 
+def windows_of(time: int, size: int | None, slide: int | None, first: int) -> list[int | None]:
+    """The beginnings of the windows that a time is in; one that is ``None`` without windows."""
+    if size is None:
+        return [None]
+    slide = slide or size
+    last = (time - first) // slide * slide + first
+    return [start for start in range(last, time - size, -slide) if start <= time < start + size]
+
+
 def interpret(
     values: list[bytes | None],
     *,
     window: int | None,
     delay: int | None,
     at_least: int | None = None,
+    slide: int | None = None,
+    first: int = 0,
 ) -> Outcome:
-    """One partition from beginning to end; times in seconds, ``at_least`` filters by ``v``."""
+    """One partition from beginning to end; times in seconds, ``at_least`` filters by ``v``.
+
+    Windows that begin each ``slide`` overlap; one begins at ``first``.
+    """
     out = Outcome()
     for offset, value in enumerate(values):
         out.read += 1
@@ -76,12 +90,12 @@ def interpret(
         if at_least is not None and (number is None or number < at_least):
             out.filtered += 1
             continue
-        start = None if window is None else time // window * window
-        new = {"n": 0, "values": 0, "sum": 0, "min": None, "max": None}
-        group = out.groups.setdefault((start, key), new)
-        _fold(group, number)
-        if out.leaves is None and not -(2**63) <= group["sum"] < 2**63:
-            out.leaves = offset
+        for start in windows_of(time, window, slide, first):
+            new = {"n": 0, "values": 0, "sum": 0, "min": None, "max": None}
+            group = out.groups.setdefault((start, key), new)
+            _fold(group, number)
+            if out.leaves is None and not -(2**63) <= group["sum"] < 2**63:
+                out.leaves = offset
     for group in out.groups.values():
         group["mean"] = group["sum"] / group["values"] if group["values"] else None
     if window is not None and delay is not None and out.time_max is not None:

@@ -36,13 +36,15 @@ END = 100_000
 class Case:
     """``build`` makes the topology, ``expected`` the rows of each output, as sorted tuples.
 
-    ``keys`` are an output's columns whose last row counts; none: each row once.
+    ``keys`` are an output's columns whose last row counts; none: each row once. A ``brief`` one is
+    like others in most, and tried less often.
     """
 
     build: Callable[[], Topology]
     expected: Callable[[Topics], Mapping[str, Sequence[tuple[Any, ...]]]]
     keys: Mapping[str, tuple[str, ...]]
     topics: tuple[str, ...] = ("in",)
+    brief: bool = False
 
 
 def read(app: Topology, topic: str = "in", **options: Any) -> Frame:
@@ -88,9 +90,25 @@ def summed(
     return [(*name, *folded([r["n"] for r in of])) for name, of in found.items()]
 
 
+def shown(minutes: int) -> str:
+    return (EPOCH + timedelta(minutes=minutes)).replace(tzinfo=None).isoformat()
+
+
 def start(minutes: int, size: int = 60) -> str:
-    moment = EPOCH + timedelta(minutes=minutes // size * size)
-    return moment.replace(tzinfo=None).isoformat()
+    return shown(minutes // size * size)
+
+
+def sliding(
+    records: Sequence[Record], size: int, slide: int, first: int, *names: str
+) -> list[tuple[Any, ...]]:
+    """Groups by windows that begin each ``slide``, one of them at ``first``; all in minutes."""
+    copies = [
+        {**record, "w": begin}
+        for record in records
+        for begin in range(first - 10 * size, record["t"] + 1, slide)
+        if begin <= record["t"] < begin + size
+    ]
+    return summed(copies, lambda r: (shown(r["w"]), *(r[name] for name in names)))
 
 
 AGGREGATES: dict[str, Any] = {
@@ -216,6 +234,37 @@ def _one_place() -> Topology:
     return app
 
 
+def _sliding(*window: str, mode: Any = "append") -> Topology:
+    app = Topology("app")
+    rows = _marked(read(app)).group_by(F.window("at", *window), "user").agg(**AGGREGATES)
+    key = None if mode == "append" else "user"
+    rows.select("window_start", "user", *FOLDED).write.kafka("out", mode=mode, key=key)
+    return app
+
+
+def _sliding_chain() -> Topology:
+    app = Topology("app")
+    per = _marked(read(app)).group_by(F.window("at", "1 hour", "20 minutes"), "user", "shop")
+    sums = per.agg(n=F.sum("n"))
+    sums.select("window_start", "user", "shop", "n").write.kafka("each")
+    sums.group_by(F.window("window_start", "4 hours"), "user").agg(**AGGREGATES).select(
+        "window_start", "user", *FOLDED
+    ).write.kafka("out")
+    return app
+
+
+def _expected_sliding_chain(topics: Topics) -> dict[str, list[tuple[Any, ...]]]:
+    hours = sliding(_timely_of(topics), 60, 20, 0, "user", "shop")
+    each = [(begin, user, shop, row[1]) for begin, user, shop, *row in hours]
+    # 2024-01-01T00:00 is a whole multiple of four hours since 1970.
+    sums = [{"t": minutes(begin), "user": user, "n": n} for begin, user, _, n in each]
+    return {"each": each, "out": summed(sums, lambda r: (start(r["t"], 240), r["user"]))}
+
+
+def minutes(text: str) -> int:
+    return (datetime.fromisoformat(text).replace(tzinfo=UTC) - EPOCH) // timedelta(minutes=1)
+
+
 def _hourly(records: Sequence[Record], *names: str) -> list[tuple[Any, ...]]:
     return summed(records, lambda r: (start(r["t"]), *(r[name] for name in names)))
 
@@ -303,6 +352,24 @@ CASES: dict[str, Case] = {
         ("in", "other"),
     ),
     "all in one place twice": Case(_one_place, _expected_one_place, {"out": ()}),
+    "windows that slide": Case(
+        lambda: _sliding("1 hour", "10 minutes"),
+        lambda t: {"out": sliding(_timely_of(t), 60, 10, 0, "user")},
+        {"out": ()}, brief=True,
+    ),
+    "windows that slide, updated": Case(
+        lambda: _sliding("50 minutes", "20 minutes", "5 minutes", mode="update"),
+        lambda t: {"out": sliding(_timely_of(t), 50, 20, 5, "user")},
+        {"out": ("window_start", "user")}, brief=True,
+    ),
+    "windows that slide, complete": Case(
+        lambda: _sliding("90 minutes", "1 hour", mode="complete"),
+        lambda t: {"out": sliding(_timely_of(t), 90, 60, 0, "user")},
+        {"out": ("window_start", "user")}, brief=True,
+    ),
+    "windows that slide, then tumble": Case(
+        _sliding_chain, _expected_sliding_chain, {"each": (), "out": ()}, brief=True
+    ),
 }  # fmt: skip
 
 

@@ -17,6 +17,7 @@ from benchmarks.micro.every import every_steps
 from benchmarks.micro.formats import format_steps, names
 from benchmarks.micro.hop import hop_steps
 from benchmarks.micro.schemas import schema_steps
+from benchmarks.micro.windows import window_steps
 from benchmarks.work import MALFORMED, START_MS, work
 from processor import Avro, Csv, Json
 from processor.connectors.partitioner import partition as partition_of
@@ -74,6 +75,7 @@ def groups(records: int, batches: int) -> dict[str, Callable[[], Iterable[tuple[
         "state": lambda: _state_steps(records, cut.frames()),
         "hop": lambda: hop_steps(cut.frames()),
         "operators": lambda: _operators(cut),
+        "windows": lambda: window_steps(cut.stage(3)),
         "fuzzed": lambda: every_steps(records),
     }
     tables = {name: partial(format_steps, name, records) for name in names()}

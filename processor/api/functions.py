@@ -18,10 +18,11 @@ import polars as pl
 from processor.api import arguments, ways
 from processor.api.location import caller
 from processor.errors import TopologyError
-from processor.plan.nodes import Function, Location, Window
+from processor.plan.nodes import NOTHING, Function, Location, Window
 
 _SIZE_MAX: Final = timedelta(days=365_000)
-_TUMBLING: Final = "windows are tumbling: leave it out, and count by smaller windows instead"
+_SLIDES: Final = 'windows that overlap have a slide: window("at", "1 hour", "10 minutes")'
+_NO_GAP: Final = "there are no sessions: windows have a size, and may slide"
 _THERE: Final = ["centroids", "count", "max", "mean", "min", "nearest", "sum", "window"]
 
 
@@ -45,33 +46,60 @@ class Aggregator:
 
 
 @arguments.told(
-    'window("dt", "1 hour"): windows are tumbling, and none slides',
-    **dict.fromkeys(("slide", "slideDuration", "every", "hop", "step", "advance"), _TUMBLING),
-    **dict.fromkeys(("gap", "session"), f"{_TUMBLING}; there are no sessions"),
-    **dict.fromkeys(
-        ("offset", "start", "startTime"), "windows begin at whole multiples since 1970"
-    ),
+    'window("dt", "1 hour"), or window("dt", "1 hour", "10 minutes") for one that slides',
+    **dict.fromkeys(("slideDuration", "every", "hop", "step", "advance"), _SLIDES),
+    **dict.fromkeys(("gap", "session"), _NO_GAP),
+    **dict.fromkeys(("offset", "startTime"), "it is called start"),
     **dict.fromkeys(("windowDuration", "duration", "length"), "it is called size"),
     grace="records are waited for by with_watermark(delay)",
 )
-def window(column: str, size: str | timedelta) -> Window:
-    """A tumbling window of event time.
+def window(
+    column: str,
+    size: str | timedelta,
+    slide: str | timedelta | None = None,
+    start: str | timedelta = NOTHING,
+) -> Window:
+    """A window of event time: tumbling, or with a ``slide`` one of several that overlap.
 
     Args:
         column: the event-time column.
         size: its length: ``"1 hour"``, ``"90s"``, or a timedelta of at least one microsecond.
+        slide: from one window's beginning to the next one's, no longer than the size. Left out,
+            one begins where the former ends.
+        start: windows begin at this and whole multiples of the slide since 1970 in UTC. Less than
+            the slide either way.
 
-    Raises `TopologyError` that names the line for a size that is none.
+    Raises `TopologyError` that names the line for what is none, or out of bounds.
 
     >>> window("dt", "1 hour").size
     datetime.timedelta(seconds=3600)
+    >>> window("dt", "1 hour", "10 minutes").every
+    datetime.timedelta(seconds=600)
     """
     at = caller()
     arguments.column(column, "the window's column", at)
     length = arguments.length(size, "window size", at, '"1 hour" or "90s"')
     if not timedelta(0) < length <= _SIZE_MAX:
         raise TopologyError(f"{at}: window size {size!r} is out of bounds", remedy='say "1 hour"')
-    return Window(column, length)
+    every = length
+    if slide is not None:
+        every = arguments.length(slide, "the window's slide", at, '"10 minutes"')
+    if not timedelta(0) < every <= length:
+        raise TopologyError(
+            f"{at}: the window's slide {slide!r} is "
+            + ("longer than its size: rows between would be in none" if every > length
+               else "out of bounds"),
+            remedy='say up to the size, as in F.window("dt", "1 hour", "10 minutes"); to look at a '
+            "part of the rows alone, filter them",
+        )  # fmt: skip
+    first = arguments.length(start, "the window's start", at, '"15 minutes"')
+    if not -every < first < every:
+        raise TopologyError(
+            f"{at}: the window's start {start!r} is not less than "
+            f"{'the slide' if slide is not None else 'the size'}",
+            remedy='windows begin at whole multiples of it, moved by the start: "15 minutes"',
+        )
+    return Window(column, length, None if every == length else every, first % every)
 
 
 @arguments.told("F.count()")

@@ -29,6 +29,10 @@ _NULLS: Final = 'filter(pl.col("a").is_not_null()), or with_columns(pl.col("a").
 _UNION: Final = "rows.union(others), with the same columns in both"
 _EXPRESSION: Final = "with_columns(name=expression), with expressions of Polars (pl.col, pl.when)"
 _WINDOWS: Final = 'group_by(F.window("dt", "1 hour"), "key").agg(n=F.count())'
+_SLIDING: Final = (
+    'F.window("dt", "1 hour"), or F.window("dt", "1 hour", "10 minutes") for windows that slide; '
+    "there are no sessions"
+)
 _AGGREGATE: Final = 'group_by("key").agg(n=F.count()), by keys or F.window("dt", "1 hour")'
 _ONLY_KAFKA: Final = 'rows go to Kafka: write.kafka("topic", format=Json()); read it from there'
 _ONLY_FROM: Final = 'records come from Kafka: read.kafka("topic", format=Json({"a": pl.String}))'
@@ -170,7 +174,7 @@ FUNCTIONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(
         ("session_window", "sliding_window", "hopping_window", "tumbling_window", "session",
          "sliding", "hopping", "tumbling"),
-        'windows are tumbling: F.window("dt", "1 hour")',
+        _SLIDING,
     ),
     **dict.fromkeys(("explode", "explode_outer", "posexplode", "flatten"), _ROWS),
     **dict.fromkeys(("from_json", "from_csv", "from_avro", "schema_of_json"),

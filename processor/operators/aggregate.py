@@ -14,16 +14,16 @@ that are over can be freed; only ``complete``, which promises all groups for eve
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
-from typing import Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 
 from processor.operators import sums
 from processor.operators.base import TASK, Context, slab_of
+from processor.operators.windows import Panes
 from processor.plan.nodes import Aggregation, OutputMode, Window
 from processor.state.cells import Cell, Column
 from processor.state.index import Slots
@@ -31,15 +31,19 @@ from processor.state.slab import NUMBER_MAX, Slab
 
 WINDOW_START: Final = "window_start"
 WINDOW_END: Final = "window_end"
-MICROSECOND: Final = timedelta(microseconds=1)
+Gather: TypeAlias = Callable[[str], Column]
+"""The values of a stored column, of the groups that are asked for."""
 _AT: Final = "__at"
 _VALUE: Final = "__value"
 
 
 class SumError(Exception):
-    """A record takes a sum out of its type; ``row`` is its place among the rows of the step."""
+    """A record takes a sum out of its type; ``row`` is its place among the rows of the step.
 
-    def __init__(self, message: str, row: int) -> None:
+    ``None``: no single record does, but several that are added up.
+    """
+
+    def __init__(self, message: str, row: int | None) -> None:
         super().__init__(message)
         self.row = row
 
@@ -123,18 +127,17 @@ class Term:
             return given.cast(pl.Int64)
         return self._numbers()
 
-    def output(self, slab: Slab, slots: Slots) -> pl.Series:
-        """The aggregate's values now."""
+    def output(self, gather: Gather) -> pl.Series:
+        """The aggregate's values, of what is stored."""
         name, function = self.aggregation.name, self.aggregation.function
         if function == "mean":
-            totals, counts = slab.gather(f"{name}.sum", slots), slab.gather(f"{name}.count", slots)
+            totals, counts = gather(f"{name}.sum"), gather(f"{name}.count")
             none = counts == 0
             means = pl.Series(name, totals / np.where(none, 1, counts))
             return means.set(pl.Series(none), None) if none.any() else means
-        column: Column = slab.gather(name, slots)
-        values = pl.Series(name, column)
+        values = pl.Series(name, gather(name))
         if function in ("min", "max"):
-            known = slab.gather(f"{name}.known", slots) != 0
+            known = gather(f"{name}.known") != 0
             if not known.all():
                 values = values.set(pl.Series(~known), None)
             values = values.cast(self.kind)
@@ -161,7 +164,7 @@ class Aggregate:
 
     Args:
         name: the operator's name in checkpoints.
-        window: the tumbling window; its column holds no null.
+        window: the window; its column holds no null. What is kept is of its panes.
         keys: key columns with their types, without the window's.
         mode: what goes on downstream: changed groups, closed windows, or all groups.
         terms: the aggregates.
@@ -180,7 +183,8 @@ class Aggregate:
     ) -> None:
         self.name = name
         self._window = window
-        self._size_us = window.size // MICROSECOND if window else 0
+        self._panes = Panes(window) if window else None
+        self._size_us = self._panes.size_us if self._panes else 0
         self._others = list(keys)
         self._keys = ({WINDOW_START: pl.Datetime("us")} if window else {}) | keys
         self._terms = tuple(terms)
@@ -211,8 +215,7 @@ class Aggregate:
             for term, reach in zip(self._totals, reaches, strict=True):
                 if len(slots):
                     self._look(term, reach, frame, slab, slots, first=int(starts[i]))
-            closed = self._closed(slab, part, context.result.event_times_max[i])
-            rows = self._emit(slab, part, slots, closed)
+            closed, rows = self._through(slab, part, slots, i, context)
             parts.append(rows.with_columns_seq(pl.lit(i, pl.UInt32).alias(TASK)))
             if len(closed):
                 slab.free(closed)
@@ -226,14 +229,14 @@ class Aggregate:
         partials = [expression for term in self._terms for expression in term.partials()]
         # Rows come by task, and the order of first appearance keeps them so.
         groups = frame.group_by(self._by(), maintain_order=True).agg(partials)
-        if self._window and groups.height:
-            _check_ends(groups[WINDOW_START].to_physical(), self._size_us)
+        if self._panes and groups.height:
+            self._panes.check(groups[WINDOW_START].to_physical())
         return groups.with_columns_seq(self._known) if self._known else groups
 
     def _by(self) -> list[pl.Expr]:
         keys: list[pl.Expr] = [pl.col(TASK)]
-        if self._window:
-            keys.append(_start(self._window).cast(pl.Datetime("us")).alias(WINDOW_START))
+        if self._panes:
+            keys.append(self._panes.pane().cast(pl.Datetime("us")).alias(WINDOW_START))
         return keys + [pl.col(name) for name in self._others]
 
     def _fold(self, slab: Slab, part: pl.DataFrame) -> Slots:
@@ -272,6 +275,13 @@ class Aggregate:
         called, function = term.aggregation.name, term.aggregation.function
         return f"it takes {called!r}, the {function} of the group {of}, out of {dtype}"
 
+    def _through(
+        self, slab: Slab, part: pl.DataFrame, slots: Slots, number: int, context: Context
+    ) -> tuple[Slots, pl.DataFrame]:
+        """The slots that are to be given up, and the groups that go on, of one task."""
+        closed = self._closed(slab, part, context.result.event_times_max[number])
+        return closed, self._emit(slab, part, slots, closed)
+
     def _closed(self, slab: Slab, part: pl.DataFrame, event_time_max: int | None) -> Slots:
         """The slots whose window the watermark has passed."""
         if not self._window or self._delay_us is None:
@@ -293,26 +303,10 @@ class Aggregate:
         else:
             slots = closed if self._mode == "append" else slab.live()
             keys = slab.keys(slots)
+        return self._rows(keys, lambda name: slab.gather(name, slots))
+
+    def _rows(self, keys: pl.DataFrame, gather: Gather) -> pl.DataFrame:
         if self._window:
             end = (pl.col(WINDOW_START) + self._window.size).alias(WINDOW_END)
             keys = keys.select_seq(WINDOW_START, end, *self._others)
-        return keys.with_columns_seq(term.output(slab, slots) for term in self._terms)
-
-
-def check_windows(frame: pl.DataFrame, window: Window) -> None:
-    """Raise `OverflowError` where a row's window has no end among the times there are."""
-    if frame.height:
-        _check_ends(frame.select(_start(window)).to_series(), window.size // MICROSECOND)
-
-
-def _check_ends(starts: pl.Series, size_us: int) -> None:
-    # Also of one that begins before the first time there is: its beginning has wrapped around.
-    if int(starts.max()) > NUMBER_MAX - size_us:  # type: ignore[arg-type]
-        raise OverflowError("the window of the event time has no end that is a Datetime")
-
-
-def _start(window: Window) -> pl.Expr:
-    """The first microsecond of a row's window."""
-    size_us = window.size // MICROSECOND
-    time = pl.col(window.column).cast(pl.Datetime("us")).to_physical()
-    return time.floordiv(size_us) * size_us
+        return keys.with_columns_seq(term.output(gather) for term in self._terms)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -279,13 +280,18 @@ class Pipeline:
         running: Context,
     ) -> RecordError:
         """The error with the record at which it comes."""
+        if error.cause.row is None:
+            return RecordError(
+                f"step {self._decode.aside.app}/{error.step.name} cannot add up a window's panes: "
+                f"{error.cause}",
+                remedy=_ROOM,
+            )
         frame = self._numbered(error.step, decoded, refused, _aside(running))
         (message,) = messages_at(running.slices, [frame[ROW][error.cause.row]])
         return RecordError(
             f"{message.topic()}[{message.partition()}] offset {message.offset()}: step "
             f"{self._decode.aside.app}/{error.step.name} cannot add the record: {error.cause}",
-            remedy="filter such records out before the step, or add up numbers that have room: "
-            "pl.col(...).cast(pl.Float64), or a larger unit",
+            remedy=_ROOM,
         )
 
     def _without_refused(self, step: Step, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
@@ -296,6 +302,12 @@ class Pipeline:
         good = np.ones(frame.height, np.bool_)
         good[list(bad)] = False
         return step.process(frame.filter(pl.Series(good)), context)
+
+
+_ROOM: Final = (
+    "filter such records out before the step, or add up numbers that have room: "
+    "pl.col(...).cast(pl.Float64), or a larger unit"
+)
 
 
 def _aside(running: Context) -> Context:

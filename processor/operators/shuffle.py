@@ -14,8 +14,8 @@ from processor.formats import placing
 from processor.formats.blocks import Blocks
 from processor.model.headers import STAGE
 from processor.model.log import Headers, Output
-from processor.operators.aggregate import check_windows
 from processor.operators.base import Context
+from processor.operators.windows import check_windows
 from processor.plan.nodes import Window
 
 Targets: TypeAlias = Callable[[str], int]

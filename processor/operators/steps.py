@@ -10,16 +10,18 @@ import polars as pl
 
 from processor.formats.blocks import Blocks
 from processor.model.log import NULL_KEYS
-from processor.operators.aggregate import MICROSECOND, Aggregate, Term
+from processor.operators.aggregate import Aggregate, Term
 from processor.operators.aside import Aside
 from processor.operators.base import HIDDEN, Context, Keeps, Operator
 from processor.operators.carried import Carried, Note
 from processor.operators.derived import derived_of
 from processor.operators.emit import Emit, required
 from processor.operators.fit import fit_of
+from processor.operators.hopping import Hopping
 from processor.operators.shuffle import Shuffle, Targets
 from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
+from processor.operators.windows import MICROSECOND
 from processor.plan import beside, nodes, schema
 
 _DAY_US: Final = 86_400_000_000
@@ -144,14 +146,12 @@ def _aggregate(
         Term(a, pl.Int64() if a.column is None else before[a.column]) for a in node.aggregations
     ]
     keys = {key: before[key] for key in node.keys}
-    return Aggregate(
-        f"aggregate-{number}",
-        window=node.window,
-        keys=keys,
-        terms=terms,
-        mode=mode,
-        delay_us=delay_us,
-    )
+    name, window = f"aggregate-{number}", node.window
+    if window is not None and window.every != window.size:
+        return Hopping(
+            name, window=window, keys=keys, terms=terms, mode=mode, delay_us=delay_us
+        )  # fmt: skip
+    return Aggregate(name, window=window, keys=keys, terms=terms, mode=mode, delay_us=delay_us)
 
 
 def _behind_aggregate(node: nodes.Node) -> bool:

@@ -24,6 +24,7 @@ from processor.plan.fingerprint import (
     Content,
     Description,
     Operator,
+    Windowed,
 )
 
 
@@ -96,7 +97,7 @@ def compare(old: Description, new: Description) -> Comparison:
     if all(heard):
         pairs += zip(*heard, strict=True)
     fresh += [] if heard[0] else heard[1]
-    source, watermark_us = _source(old, new, used=bool(pairs))
+    source, watermark_us = _source(old, new, used=[now for _, now in pairs])
     found = [_operator(before, now) for before, now in pairs]
     found += [Finding(_label(o), Verdict.NEW, new=o.name) for o in fresh]
     found.sort(key=lambda finding: str(finding.new))
@@ -120,7 +121,9 @@ def table(findings: Sequence[Finding]) -> str:
     return "\n".join(lines)
 
 
-def _source(old: Description, new: Description, *, used: bool) -> tuple[Finding, int | None]:
+def _source(
+    old: Description, new: Description, *, used: Sequence[Operator]
+) -> tuple[Finding, int | None]:
     """The verdict on the source; what it hands on matters where state of the past is ``used``."""
     found: list[str] = []
     verdict, shift = Verdict.KEPT, 0
@@ -147,8 +150,18 @@ def _source(old: Description, new: Description, *, used: bool) -> tuple[Finding,
         if old.delay_us is not None and (new.delay_us or 0) > old.delay_us:
             shift = (new.delay_us or 0) - old.delay_us
             told += ", the watermark does not go back"
+        elif old.delay_us is not None and new.delay_us is not None and any(map(_slides, used)):
+            # What it would pass over at once would be windows that nobody has published.
+            shift = new.delay_us - old.delay_us
+            told += ", the watermark goes on from where it is"
         found.append(told)
     return Finding("source", verdict, tuple(found)), shift
+
+
+def _slides(operator: Operator) -> bool:
+    """Whether its windows overlap."""
+    window = operator.window
+    return window is not None and len(window) == 4 and window[1] != window[2]
 
 
 def _counting(description: Description) -> list[Operator]:
@@ -276,8 +289,13 @@ def _keys(operator: Operator) -> str:
     return ", ".join(f"{name}: {kind}" for name, kind in operator.keys)
 
 
-def _window(window: tuple[str, int] | None) -> str:
-    return "none" if window is None else f"{_time(window[1])} of {window[0]}"
+def _window(window: Windowed | None) -> str:
+    if window is None:
+        return "none"
+    if len(window) == 2:
+        return f"{_time(window[1])} of {window[0]}"
+    column, size, slide, start = window
+    return f"{_time(size)} of {column} every {_time(slide)} from {_time(start)} on"
 
 
 def _time(microseconds: int | None) -> str:

@@ -72,9 +72,14 @@ def _line(node: nodes.Node) -> str:
     if isinstance(node, nodes.Watermark):
         return f"watermark {node.delay}" + (f", late records to {node.late}" if node.late else "")
     if isinstance(node, nodes.Aggregate):
-        window = f"window of {node.window.size}, " if node.window else ""
+        window = f"{_window(node.window)}, " if node.window else ""
         aggregates = ", ".join(
             f"{a.name}={a.function}({a.column or ''})" for a in node.aggregations
         )
         return f"group by {window}{', '.join(node.keys)}: {aggregates}"
     return f"read {node.topic}"
+
+
+def _window(window: nodes.Window) -> str:
+    every = "" if window.every == window.size else f" every {window.every}"
+    return f"window of {window.size}{every}" + (f" from {window.start} on" if window.start else "")

@@ -26,6 +26,11 @@ KNOWN: Final = " is known"
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
+Windowed: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+"""A window's column and size; where it slides or begins elsewhere, also its slide and start.
+
+All but the column in microseconds.
+"""
 Content: TypeAlias = tuple[str, str | None, str, str]
 """What a stored column holds: its function, of which column, of which type, stored as which."""
 
@@ -63,7 +68,7 @@ class Operator:
 
     name: str
     sinks: tuple[str, ...]
-    window: tuple[str, int] | None
+    window: Windowed | None
     keys: tuple[tuple[str, str], ...]
     cells: tuple[Cell, ...]
     frees: bool
@@ -192,7 +197,7 @@ def _operator(
     plan: nodes.Plan, node: nodes.Aggregate, number: int, have: dict[str, pl.DataType]
 ) -> Operator:
     sinks = [sink for sink in plan.sinks if any(step is node for step in nodes.path(sink))]
-    window = (node.window.column, node.window.size // _MICROSECOND) if node.window else None
+    window = None if node.window is None else _windowed(node.window)
     closing = window is not None and plan.delay() is not None
     return Operator(
         f"aggregate-{number}",
@@ -203,6 +208,13 @@ def _operator(
         closing and sinks[0].mode != "complete",
         _digest("\n".join(_steps(node))),
     )
+
+
+def _windowed(window: nodes.Window) -> Windowed:
+    size = window.size // _MICROSECOND
+    if window.plain:
+        return window.column, size
+    return window.column, size, window.every // _MICROSECOND, window.start // _MICROSECOND
 
 
 def _cells(aggregation: nodes.Aggregation, have: dict[str, pl.DataType]) -> list[Cell]:
@@ -249,6 +261,8 @@ def _own(source: nodes.Source) -> list[str]:
 
 def _layout(node: nodes.Aggregate, have: dict[str, pl.DataType]) -> str:
     window = f"{node.window.column}/{node.window.size}" if node.window else "-"
+    if node.window and not node.window.plain:
+        window += f"/{node.window.every}/{node.window.start}"
     keys = ",".join(f"{key}:{have[key]}" for key in node.keys)
     cells = ",".join(
         f"{a.name}={a.function}({a.column}:{have[a.column] if a.column else ''})"

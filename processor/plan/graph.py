@@ -41,6 +41,8 @@ def _stage(stage: Stage) -> dict[str, Any]:
         "groups": [
             {
                 "window_s": node.window.size.total_seconds() if node.window else None,
+                "slide_s": node.window.every.total_seconds() if node.window else None,
+                "start_s": node.window.start.total_seconds() if node.window else None,
                 "keys": list(node.keys),
                 "aggregates": {
                     a.name: f"{a.function}({a.column or ''})" for a in node.aggregations

@@ -147,10 +147,26 @@ class Watermark:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A tumbling window of event time: [k·size, (k+1)·size) since 1970 in UTC."""
+    """A window of event time: [start + k·slide, start + k·slide + size) since 1970 in UTC.
+
+    Without a ``slide`` one begins where the former ends: windows are tumbling. Otherwise a row is
+    in several; ``start`` is less than the slide and not negative.
+    """
 
     column: str
     size: timedelta
+    slide: timedelta | None = None
+    start: timedelta = NOTHING
+
+    @property
+    def every(self) -> timedelta:
+        """From one window's beginning to the next one's."""
+        return self.slide or self.size
+
+    @property
+    def plain(self) -> bool:
+        """Whether it is tumbling, and begins at whole multiples of its size."""
+        return self.every == self.size and not self.start
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +298,12 @@ def key_columns(key: Key | None) -> tuple[str, ...]:
     (('user',), ('shop', 'user'), ())
     """
     return (key,) if isinstance(key, str) else key or ()
+
+
+def slides(sink: Sink) -> bool:
+    """Whether what comes to a sink is of windows that overlap."""
+    windows = [node.window for node in path(sink) if isinstance(node, Aggregate)]
+    return any(window is not None and window.every != window.size for window in windows)
 
 
 def console_topic(app: str) -> str:

@@ -123,14 +123,27 @@ class Slab:
 
         Raises ``KeyError`` for a name that is no key.
         """
+        numbers: npt.NDArray[np.int64] = self._words[slots, self._place(name)].view(np.int64)
+        return numbers
+
+    def _place(self, name: str) -> int:
+        """Where among the words a key column begins."""
         layout = self._codec.layout
         at = int(layout.nulls)
         for column, width in zip(self._codec.columns, layout.widths, strict=True):
             if column == name:
-                numbers: npt.NDArray[np.int64] = self._words[slots, at].view(np.int64)
-                return numbers
+                return at
             at += width
         raise KeyError(name)
+
+    def beside(self, slots: Slots, name: str, numbers: npt.NDArray[np.int64]) -> Slots:
+        """The slots of keys that are as those of ``slots``, but for a column of numbers or times.
+
+        -1 where there is none. Raises ``KeyError`` for a name that is no key.
+        """
+        words = self._words.take(slots, axis=0)
+        words[:, self._place(name)] = numbers.view(np.uint64)
+        return self._index.find(words, self._words)
 
     def free(self, slots: Slots) -> None:
         """Give slots up, once the batch is committed."""

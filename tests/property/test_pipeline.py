@@ -189,6 +189,13 @@ def test_any_batching_agrees_with_one_record_at_a_time(
 
 
 def check(run: Run, outcomes: list[Outcome], mode: str) -> None:
+    agrees(run, outcomes, mode)
+    live = sum(slab.rows() for state in run.states for slab in state.values())
+    kept = sum(len(o.groups) - (len(o.closed) if mode != "complete" else 0) for o in outcomes)
+    assert live == kept
+
+
+def agrees(run: Run, outcomes: list[Outcome], mode: str) -> None:
     assert run.counts["read"] == sum(o.read for o in outcomes)
     assert run.counts["skipped"] == sum(o.bad for o in outcomes)
     assert run.counts["late"] == sum(o.late for o in outcomes)
@@ -203,6 +210,3 @@ def check(run: Run, outcomes: list[Outcome], mode: str) -> None:
     if mode == "append":
         assert len(run.rows) == len(expected), "a closed window goes out once"
     assert last(run.rows) == expected
-    live = sum(slab.rows() for state in run.states for slab in state.values())
-    kept = sum(len(o.groups) - (len(o.closed) if mode != "complete" else 0) for o in outcomes)
-    assert live == kept

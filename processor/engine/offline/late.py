@@ -19,10 +19,11 @@ import polars as pl
 from processor.errors import SettingsError
 from processor.model.batch import Result, Slice
 from processor.model.log import Extent, Message, TopicPartition
-from processor.operators.aggregate import MICROSECOND, WINDOW_START
+from processor.operators.aggregate import WINDOW_START
 from processor.operators.base import TASK, Context
 from processor.operators.pipeline import Looked, Pipeline
 from processor.operators.stateless import Extend, Filter, Select
+from processor.operators.windows import MICROSECOND, Panes
 from processor.plan import nodes
 
 Scan: TypeAlias = Callable[[TopicPartition, int, int], Iterator[Sequence[Message]]]
@@ -144,7 +145,7 @@ def _grouped(plan: nodes.Plan) -> nodes.Aggregate | None:
 def _windows(
     aggregate: nodes.Aggregate, frame: pl.DataFrame, behind: npt.NDArray[np.int64]
 ) -> pl.DataFrame:
-    """The group of each row that comes as far as the aggregate, and how far behind it is."""
+    """The groups of each row that comes as far as the aggregate, and how far behind it is."""
     # The tag says which row it was: steps carry it along.
     rows = frame.with_columns(pl.Series(TASK, np.arange(len(behind), dtype=np.uint32)))
     path: list[nodes.Node] = [aggregate.parent]
@@ -160,11 +161,12 @@ def _windows(
             rows = Filter(node.predicate, counted=False).process(rows, context)
     if aggregate.window is None:
         raise AssertionError
-    size = aggregate.window.size // MICROSECOND
-    time = pl.col(aggregate.window.column).cast(pl.Datetime("us")).to_physical()
+    panes = Panes(aggregate.window)
     numbers = behind[rows[TASK].to_numpy()]
-    return rows.select(
-        time.floordiv(size).alias(WINDOW_START),
+    of = rows.select(panes.pane()).to_series().to_numpy()
+    places, starts = panes.spread(of, _LOWEST, np.iinfo(np.int64).max)
+    return rows[places].select(
+        pl.Series(WINDOW_START, starts),
         *(pl.col(key) for key in aggregate.keys),
-        pl.Series(_BEHIND, numbers, dtype=pl.Int64),
+        pl.Series(_BEHIND, numbers[places], dtype=pl.Int64),
     )

@@ -47,7 +47,7 @@ from processor.operators import many, own
 from processor.operators.base import slab_of
 from processor.operators.pipeline import Pipeline
 from processor.plan.fingerprint import describe, fingerprint, identity
-from processor.plan.nodes import Plan
+from processor.plan.nodes import Plan, slides
 from processor.state import chain
 from processor.state.base import TaskState
 from processor.state.slab import Slab
@@ -135,6 +135,7 @@ def _attempt(  # noqa: PLR0917 - what `rescale` was given
     if not counts or counts == {partitions}:
         return None
     former = _check(plan, manifests, partitions)
+    _check_windows(plan, manifests)
     probe("before:idle")
     check_idle(plan.app, log)
     extents = {TopicPartition(topic, p): e for p, e in log.describe([topic])[topic].extents.items()}
@@ -193,6 +194,17 @@ def _check(plan: Plan, manifests: Mapping[TopicPartition, Manifest], partitions:
             remedy="rebuild with the topology that wrote the state, and change it then",
         )
     return counts[0]
+
+
+def _check_windows(plan: Plan, manifests: Mapping[TopicPartition, Manifest]) -> None:
+    """Which windows have been published, where they overlap, a partition's watermark tells."""
+    times = {manifest.event_time_max for manifest in manifests.values()}
+    if len(times) > 1 and any(slides(sink) and sink.mode == "append" for sink in plan.sinks):
+        raise StateMismatchError(
+            f"{plan.app}: windows that slide are published once, and the partitions' watermarks "
+            "stand at different times: in one task it could not be told which were",
+            remedy=OTHERWISE,
+        )
 
 
 def _load(

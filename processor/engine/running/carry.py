@@ -20,7 +20,7 @@ from processor.engine.commit.task import Task
 from processor.model.batch import Result, Slice
 from processor.model.log import NULL_KEYS, Output, TopicPartition
 from processor.model.watermark import HEADER, Told
-from processor.operators.aggregate import MICROSECOND
+from processor.operators.windows import MICROSECOND
 from processor.plan import nodes, schema
 from processor.plan.carried import times
 

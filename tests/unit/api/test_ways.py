@@ -68,7 +68,14 @@ def test_to_python_it_is_an_attribute_that_is_missing() -> None:
 
 
 ARGUMENTS: list[tuple[Any, str, str]] = [
-    (lambda: F.window("dt", "1 hour", slide="5 minutes"), "slide", "windows are tumbling"),
+    (lambda: F.window("dt", "1 hour", slideDuration="5 minutes"), "slideDuration",
+     "windows that overlap have a slide"),
+    (lambda: F.window("dt", "1 hour", "2 hours"), "longer than its size", "filter"),
+    (lambda: F.window("dt", "1 hour", "0 s"), "out of bounds", "10 minutes"),
+    (lambda: F.window("dt", "1 hour", 5), "the window's slide is 5 (int)", "10 minutes"),
+    (lambda: F.window("dt", "1 hour", "20 minutes", "20 minutes"), "not less than the slide",
+     "moved by the start"),
+    (lambda: F.window("dt", "1 hour", start="1 hour"), "not less than the size", "multiples"),
     (lambda: F.window("dt", "1 hour", "5 minutes"), "too many", 'window("dt", "1 hour")'),
     (lambda: F.window("dt"), "missing a required argument: 'size'", 'window("dt", "1 hour")'),
     (lambda: F.window("dt", 5), "window size is 5 (int)", '"1 hour"'),

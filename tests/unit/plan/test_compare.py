@@ -183,3 +183,17 @@ def test_the_table_has_a_line_for_each_operator():
         "  source              kept",
         "  aggregate-0 to out  migrated      total=sum(n: Int64) is left out",
     ]
+
+
+def test_another_slide_or_start_is_another_state():
+    slides = ("t", HOUR, HOUR // 6, 0)
+    found = only(changed(window=slides))
+    assert found.verdict is Verdict.INCOMPATIBLE
+    assert found.differences == (
+        "window 1:00:00 of t -> 1:00:00 of t every 0:10:00 from 0:00:00 on",
+    )
+    old = replace(OLD, operators=(replace(TOTALS, window=slides),))
+    for window in (("t", HOUR, HOUR // 3, 0), ("t", HOUR, HOUR // 6, 5), ("t", HOUR)):
+        new = replace(OLD, operators=(replace(TOTALS, window=window),))
+        assert only(compare(old, new)).verdict is Verdict.INCOMPATIBLE
+    assert only(compare(old, Description.parse(str(old)))).verdict is Verdict.KEPT

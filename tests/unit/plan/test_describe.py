@@ -50,3 +50,18 @@ def test_a_watermark_that_records_carry_is_told_at_both_ends() -> None:
     told = describe(app.plan())
     assert "event time dt, the watermark that its records carry" in told
     assert "write out keyed by user, append, carrying the watermark" in told
+
+
+def test_a_window_that_slides_is_told_with_its_slide_and_its_start() -> None:
+    app = Topology("rides")
+    rows = app.read.kafka("in", format=Json({"dt": pl.Datetime("us")}), event_time="dt")
+    for topic, start in (("a", "0 s"), ("b", "5 minutes")):
+        rows.group_by(F.window("dt", "1h", "20m", start)).agg(c=F.count()).write.kafka(
+            topic, mode="update"
+        )
+    told = [line for stage in app.stages() for line in describe(stage.plan).splitlines()]
+    groups = [line.strip() for line in told if "group by" in line]
+    assert groups == [
+        "group by window of 1:00:00 every 0:20:00, : c=count()",
+        "group by window of 1:00:00 every 0:20:00 from 0:05:00 on, : c=count()",
+    ]

@@ -40,3 +40,8 @@ def test_the_command_prints_either(form, has):
     assert done.exit_code == 0
     assert has in done.output
     assert "uber.by-cluster" in done.output
+
+
+def test_json_has_a_windows_slide_and_start():
+    (group,) = as_json(CASES["windows that slide, updated"].build().stages())[1]["groups"]
+    assert (group["window_s"], group["slide_s"], group["start_s"]) == (3000.0, 1200.0, 300.0)

@@ -543,3 +543,18 @@ def test_what_partitions_have_heard_of_their_writers_is_not_dealt_out():
     with pytest.raises(StateMismatchError, match="heard of its writers"):
         rebuilt(driver, 4)
     assert driver.committed() == before
+
+
+def test_windows_that_slide_are_not_dealt_out_from_watermarks_that_differ():
+    def slid(mode: str) -> Topology:
+        app = Topology("slid")
+        form = Json({"t": pl.Datetime("us"), "k": pl.String, "n": pl.Int64})
+        rows = app.read.kafka("rides", format=form, event_time="t", partitioned_by="k")
+        rows.with_watermark("0 s").group_by(F.window("t", "1 hour", "10 minutes"), "k").agg(
+            c=F.count()
+        ).write.kafka("out", key="k", mode=mode)  # type: ignore[arg-type]
+        return app
+
+    with pytest.raises(StateMismatchError, match="windows that slide are published once"):
+        rebuilt(raised(begun(slid("append"), 330)))
+    assert rebuilt(raised(begun(slid("update"), 330))) is not None
