@@ -1,4 +1,4 @@
-"""Rows folded into windows that slide, beside windows that tumble: the cost of a row is the same."""
+"""Rows folded into windows that slide, beside those that tumble: a row costs the same."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from processor import Topology
-from processor import functions as F
+from processor import functions as F  # noqa: N812 - as Spark's users write it
 from processor.model.batch import Slice
 from processor.model.log import TopicPartition
 from processor.operators.pipeline import Pipeline

@@ -57,7 +57,7 @@ def window(
     column: str,
     size: str | timedelta,
     slide: str | timedelta | None = None,
-    start: str | timedelta = NOTHING,
+    start: str | timedelta | None = None,
 ) -> Window:
     """A window of event time: tumbling, or with a ``slide`` one of several that overlap.
 
@@ -92,7 +92,9 @@ def window(
             remedy='say up to the size, as in F.window("dt", "1 hour", "10 minutes"); to look at a '
             "part of the rows alone, filter them",
         )  # fmt: skip
-    first = arguments.length(start, "the window's start", at, '"15 minutes"')
+    first = NOTHING
+    if start is not None:
+        first = arguments.length(start, "the window's start", at, '"15 minutes"')
     if not -every < first < every:
         raise TopologyError(
             f"{at}: the window's start {start!r} is not less than "

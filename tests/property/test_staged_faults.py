@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import polars as pl
 import pytest
 
 from processor.errors import ProcessorError
@@ -17,8 +18,6 @@ def a_pane_begins_a_microsecond_late(m):
 
 
 def _time(panes):
-    import polars as pl
-
     return pl.col(panes.window.column).cast(pl.Datetime("us")).to_physical() // 1_000_000
 
 
@@ -38,9 +37,10 @@ def a_pane_is_in_one_window_too_few(m):
 def a_pane_is_freed_with_its_first_window(m):
     right = Hopping._through
 
-    def wrong(self, slab, part, slots, number, context):
-        over, rows = right(self, slab, part, slots, number, context)
+    def wrong(self, slab, *more):
+        over, rows = right(self, slab, *more)
         if len(over):
+            number, context = more[-2:]
             live = slab.live()
             panes = slab.key_numbers("window_start", live)
             now = self._watermark(context.result.event_times_max[number])

@@ -41,8 +41,8 @@ def check(case: Case, driver: TestDriver, topics: Any) -> None:
     expected = case.expected(topics)
     for topic, keys in case.keys.items():
         # Of the record that closes all windows some modes publish the window too.
-        rows, wanted = ([row for row in found if "end" not in row]
-                        for found in (shown(driver.json(topic), keys), expected[topic]))  # fmt: skip
+        both = shown(driver.json(topic), keys), expected[topic]
+        rows, wanted = ([row for row in found if "end" not in row] for found in both)
         assert in_order(rows) == in_order(wanted), topic
     behind = [r.late for r in driver.reports if r.topology not in (driver.plan.app, "app.other")]
     assert not sum(behind)

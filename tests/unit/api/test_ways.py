@@ -76,7 +76,7 @@ ARGUMENTS: list[tuple[Any, str, str]] = [
     (lambda: F.window("dt", "1 hour", "20 minutes", "20 minutes"), "not less than the slide",
      "moved by the start"),
     (lambda: F.window("dt", "1 hour", start="1 hour"), "not less than the size", "multiples"),
-    (lambda: F.window("dt", "1 hour", "5 minutes"), "too many", 'window("dt", "1 hour")'),
+    (lambda: F.window("dt", "1 hour", "5 minutes", "0 s", 1), "too many", "that slides"),
     (lambda: F.window("dt"), "missing a required argument: 'size'", 'window("dt", "1 hour")'),
     (lambda: F.window("dt", 5), "window size is 5 (int)", '"1 hour"'),
     (lambda: F.window(pl.col("dt"), "1 hour"), "the window's column is", "with_columns"),
