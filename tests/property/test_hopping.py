@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from processor import Topology
@@ -19,6 +19,7 @@ from tests.property.profile import QUICK
 from tests.property.test_pipeline import IN, Run, agrees, encoded, good, steps
 from tests.reference import interpret, windows_of
 
+BRIEF = settings(QUICK, max_examples=30)
 SECOND = timedelta(seconds=1)
 shapes = st.integers(1, 90).flatmap(
     lambda size: st.integers(1, size).flatmap(
@@ -41,7 +42,7 @@ def topology(mode: Any, shape: tuple[int, int, int], delay: int | None) -> Topol
 
 
 @pytest.mark.parametrize("mode", ["append", "update", "complete"])
-@QUICK
+@BRIEF
 @given(data=st.data())
 def test_any_batching_agrees_with_one_record_at_a_time(mode: str, data: st.DataObject) -> None:
     shape, delay = data.draw(shapes), data.draw(st.integers(0, 150))
@@ -91,7 +92,7 @@ def _kept(slab: Any, part: list[tuple], shape: tuple[int, int, int], delay: int,
     assert slab.rows() == len(left)
 
 
-@QUICK
+@BRIEF
 @given(shapes, st.integers(-200, 200))
 def test_every_time_is_in_the_windows_that_python_says(
     shape: tuple[int, int, int], time: int
