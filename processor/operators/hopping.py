@@ -25,8 +25,9 @@ from processor.operators.aggregate import WINDOW_START, Aggregate, SumError, Ter
 from processor.operators.base import Context
 from processor.operators.windows import Panes
 from processor.plan.nodes import OutputMode, Window
+from processor.state.cells import Column
 from processor.state.index import Slots
-from processor.state.slab import NUMBER_MAX, NUMBER_MIN, Column, Slab
+from processor.state.slab import NUMBER_MAX, NUMBER_MIN, Slab
 
 _AT_ONCE: Final = 2**18
 """So many panes of windows are put together at a time."""
