@@ -225,6 +225,9 @@ class TestDriver:
             quiet = 0 if any(worked) or len(self.steps) > before else quiet + 1
             if any(report.records_in for report in self.reports[reports:]):
                 idle = 0
+            if quiet == _QUIET_ROUNDS:
+                told = [self._in(worker, Worker.tell) for worker in self.running()]
+                quiet = 0 if any(told) else quiet
 
     def running(self) -> list[Who]:
         """The workers that are alive, stage by stage."""

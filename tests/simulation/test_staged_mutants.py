@@ -50,6 +50,16 @@ def no_markers_where_a_batch_has_no_rows(m):
     m.setattr(Carry, "carried", wrong)
 
 
+def what_is_owed_is_never_told(m):
+    m.setattr(Carry, "due", False)
+    m.setattr(Carry, "pay", lambda self: False)
+
+
+def who_takes_over_owes_nothing(m):
+    m.setattr(Carry, "loaded", lambda self, tasks: None)
+    m.setattr(Carry, "begin", lambda self: self._counts.clear())
+
+
 def tasks_are_told_by_the_one_that_is_farthest(m):
     right = Carry._told
 
@@ -106,6 +116,8 @@ MUTANTS = [
     the_marker_stands_before_the_rows,
     a_task_that_was_not_heard_of_is_left_out,
     no_markers_where_a_batch_has_no_rows,
+    what_is_owed_is_never_told,
+    who_takes_over_owes_nothing,
     tasks_are_told_by_the_one_that_is_farthest,
     the_delay_is_forgotten,
     what_was_heard_is_forgotten_with_the_worker,

@@ -39,6 +39,10 @@ class Task:
         """Whether it rests on a snapshot that the committed head does not name yet."""
         return self.link.snapshot not in ("", Manifest.parse(self.base.metadata).snapshot)
 
+    def idle(self) -> bool:
+        """Whether its partition was idle when it was last committed."""
+        return Manifest.parse(self.base.metadata).idle
+
     def rows(self) -> int:
         """Rows in state."""
         return sum(state.rows() for state in self.state.values())

@@ -94,7 +94,7 @@ class Idle:
             # One that was idle, and has had no record since, is so at once.
             if for_s >= self._timeout_s
             or tasks[p].event_time_max is None
-            or Manifest.parse(tasks[p].base.metadata).idle
+            or tasks[p].idle()
         }  # fmt: skip
         if not still:
             return {}
@@ -112,7 +112,7 @@ class Idle:
             task = tasks[partition]
             mine = task.event_time_max
             new = aim if mine is None or (aim is not None and aim > mine) else mine
-            if new != mine or (new is not None and not Manifest.parse(task.base.metadata).idle):
+            if new != mine or (new is not None and not task.idle()):
                 found[partition] = new
         return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from processor.clock import Clock
@@ -15,10 +16,14 @@ from processor.engine.restore.identity import Identity
 from processor.engine.restore.lineage import Lineage
 from processor.engine.restore.recovery import Recovery
 from processor.engine.restore.upgrade import Upgrader
+from processor.engine.running.carry import Carry
+from processor.engine.running.keys import Keys
 from processor.engine.running.options import Listener, Options
+from processor.engine.running.succession import Succession
+from processor.engine.running.trim import Trimmer
 from processor.operators.pipeline import Pipeline
 from processor.plan import stages
-from processor.plan.fingerprint import Description, fingerprint, layout
+from processor.plan.fingerprint import Description, describe, fingerprint, identity, layout
 from processor.plan.nodes import Plan
 
 
@@ -38,7 +43,7 @@ def identity_of(plan: Plan, options: Options, transactional_id: str, partitions:
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """What those share that a membership of one worker begins with.
+    """What a worker has as long as it lives, and what a membership begins with.
 
     ``blocks``: whether it writes for another stage.
     """
@@ -46,8 +51,11 @@ class Parts:
     log: Log
     store: Store
     clock: Clock
+    carry: Carry
     pipeline: Pipeline
     checkpointer: Checkpointer
+    succession: Succession
+    trimmer: Trimmer
     changelog: Changelog | None
     identity: Identity
     lineage: Lineage
@@ -100,3 +108,45 @@ class Parts:
             identity=self.identity, lineage=self.lineage, timeout_s=options.timeout_s,
             stable_s=options.stable_s, probe=self.probe, note=listener.noted,
         )  # fmt: skip
+
+
+def parts_of(
+    plan: Plan,
+    log: Log,
+    store: Store,
+    clock: Clock,
+    executor: Executor,
+    *,
+    instance: str,
+    transactional_id: str,
+    partitions: int,
+    options: Options,
+    listener: Listener,
+    probe: Probe,
+) -> Parts:
+    """The parts of one worker; the arguments are those of `processor.engine.running.worker`."""
+    topic, internal = plan.source().topic, plan.source().internal
+    carry = Carry(plan, log, clock, partitions)
+    keys = None if internal else Keys(plan, partitions, listener.noted)
+    pipeline = Pipeline(plan, keys, listener.noted, carry.count)
+    who = identity_of(plan, options, transactional_id, partitions)
+    description, lineage = describe(plan), Lineage(log, topic)
+    succession = Succession(
+        log, plan.app, topic, plan=identity(plan), instance=instance, note=listener.noted
+    )
+    logs = options.on_checkpoint_loss == "changelog" and pipeline.stateful
+    changelog = Changelog(log, plan.app, options.timeout_s) if logs else None
+    checkpointer = Checkpointer(
+        store, executor, who.fingerprint, partitions, transactional_id,
+        changelog=changelog, description=str(description),
+        plan=identity(plan), lineage=lambda: lineage.identity,
+        doubts=options.doubts, begun=lambda: succession.begun,
+        probe=probe, unsaved=listener.unsaved, stages=who.handed,
+    )  # fmt: skip
+    trims = internal and options.on_checkpoint_loss != "replay"
+    return Parts(
+        log, store, clock, carry, pipeline, checkpointer, succession,
+        Trimmer(log if trims else None), changelog, who, lineage, description, options,
+        listener, probe,
+        blocks=any(sink.internal for sink in plan.sinks),
+    )  # fmt: skip

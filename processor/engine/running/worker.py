@@ -14,29 +14,21 @@ from typing import Final
 
 from processor.clock import Clock
 from processor.connectors.ports import Consumer, Log, Store
-from processor.engine.commit.changelog import Changelog
-from processor.engine.commit.checkpoint import Checkpointer, Prepared
+from processor.engine.commit.checkpoint import Prepared
 from processor.engine.commit.committer import Commit, Probe, Work
 from processor.engine.commit.protocol import Verdict
 from processor.engine.commit.task import Task, transactional_id
-from processor.engine.restore.lineage import Lineage
 from processor.engine.running import redo
 from processor.engine.running.batcher import Batcher, Share
-from processor.engine.running.carry import Carry
 from processor.engine.running.idle import idle_of
-from processor.engine.running.keys import Keys
-from processor.engine.running.making import Parts, identity_of
+from processor.engine.running.making import parts_of
 from processor.engine.running.options import Listener, Options
 from processor.engine.running.pace import OverdueError, Pace
 from processor.engine.running.report import phases_of, report_of, standing_of
-from processor.engine.running.succession import Succession
-from processor.engine.running.trim import Trimmer
 from processor.errors import LogError, RegistryAwayError, RetriableError, StoreAwayError
 from processor.metrics.standing import Standing
 from processor.model.batch import Slice
 from processor.model.log import Assigned, Output, Rebalance, TopicPartition
-from processor.operators.pipeline import Pipeline
-from processor.plan.fingerprint import describe, identity
 from processor.plan.nodes import Plan
 
 AUDIT_S: Final = 5.0
@@ -74,35 +66,16 @@ class Worker:
         self._options = options
         self._listener = listener or Listener()
         self._probe = probe
-        note = self._listener.noted
-        self._carry = Carry(plan, log, partitions)
-        keys = None if plan.source().internal else Keys(plan, partitions, note)
-        self._pipeline = Pipeline(plan, keys, note, self._carry.count)
-        self._identity = identity_of(plan, options, self.transactional_id, partitions)
+        self._parts = parts_of(
+            plan, log, store, clock, executor, instance=instance,
+            transactional_id=self.transactional_id, partitions=partitions, options=options,
+            listener=self._listener, probe=probe,
+        )  # fmt: skip
+        self._carry, self._pipeline = self._parts.carry, self._parts.pipeline
+        self._identity, self._lineage = self._parts.identity, self._parts.lineage
+        self._succession, self._changelog = self._parts.succession, self._parts.changelog
+        self._checkpointer, self._trimmer = self._parts.checkpointer, self._parts.trimmer
         self._idle = idle_of(plan, log, clock, partitions=partitions, bounded=options.bounded)
-        trims = plan.source().internal and options.on_checkpoint_loss != "replay"
-        self._trimmer = Trimmer(log if trims else None)
-        self._description = describe(plan)
-        self._lineage = Lineage(log, self._topic)
-        self._succession = Succession(
-            log, self._app, self._topic, plan=identity(plan), instance=instance,
-            note=self._listener.noted,
-        )  # fmt: skip
-        self._changelog: Changelog | None = None
-        if options.on_checkpoint_loss == "changelog" and self._pipeline.stateful:
-            self._changelog = Changelog(log, plan.app, options.timeout_s)
-        self._checkpointer = Checkpointer(
-            store, executor, self._identity.fingerprint, partitions, self.transactional_id,
-            changelog=self._changelog, description=str(self._description),
-            plan=identity(plan), lineage=lambda: self._lineage.identity,
-            doubts=options.doubts, begun=lambda: self._succession.begun,
-            probe=probe, unsaved=self._listener.unsaved, stages=self._identity.handed,
-        )  # fmt: skip
-        self._parts = Parts(
-            log, store, clock, self._pipeline, self._checkpointer, self._changelog,
-            self._identity, self._lineage, self._description, options, self._listener, probe,
-            blocks=any(sink.internal for sink in plan.sinks),
-        )  # fmt: skip
         self.pace = Pace(clock, records_max=options.limits.records_max, limit_s=math.inf)
         self._batches = 0
         self._joined = False
@@ -162,6 +135,8 @@ class Worker:
         committed = self._batcher.due() and self._run(self._batcher.take())
         if not committed and self._idle is not None and not self._options.bounded:
             self._raise(self._idle.raised(self.tasks, self._batcher.emptied()))
+        if not committed and self._carry.due:
+            self.tell()
         # In the second turn as a member it knows what it was assigned.
         self.settled = self.member
         self.member = committed or self._consumer.membership().generation >= 0
@@ -181,17 +156,21 @@ class Worker:
             self._run(self._batcher.nothing(marks))
         if not all(task.base.offset >= ends.get(p, 0) for p, task in self.tasks.items()):
             return False
-        if self._idle is None:
-            return True
-        self._raise(
-            self._idle.raised(self.tasks, {p: t.base.offset for p, t in self.tasks.items()})
-        )
-        return self._idle.levelled(self.tasks)
+        if self._idle is not None:
+            ends = {partition: task.base.offset for partition, task in self.tasks.items()}
+            self._raise(self._idle.raised(self.tasks, ends))
+        self.tell()
+        return self._idle is None or self._idle.levelled(self.tasks)
 
     def _raise(self, raised: Mapping[TopicPartition, int | None]) -> None:
         """Let the watermarks of partitions that stand still go on."""
         if raised:
             self._run(self._batcher.nothing(raised), raised)
+
+    def tell(self) -> bool:
+        """Tell the stages behind what they are owed: a batch of one task tells of all."""
+        owes = bool(self.tasks) and self._carry.pay()
+        return owes and self._run(self._batcher.nothing([min(self.tasks)]))
 
     def rejoin(self) -> None:
         """Forget everything, close the clients, and join the group anew."""
@@ -252,6 +231,7 @@ class Worker:
             self._batcher.open({task.partition: task.base.offset for task in tasks})
             self.tasks |= {task.partition: task for task in tasks}
             self._pending -= {task.partition for task in tasks}
+            self._carry.loaded(tasks)
             of_another = self._succession.is_of_another
             # What was healed and is not committed is lost again with its partition.
             if apart := [t.partition for t in tasks if of_another(t.base) or t.rebased()]:
@@ -332,6 +312,7 @@ class Worker:
             share.took()
         for part in prepared:
             self._checkpointer.adopt(part)
+        self._carry.committed()
         self._probe("after:adopt")
         self._redone, self._refusal = 0, None
         snapshot_bytes = sum(map(self._tidy, tasks))
@@ -369,9 +350,11 @@ class Worker:
         task = self.tasks[partition]
         share.check(partition, task.base.offset)
         largest = task.event_time_max if raised is None else raised[partition]
+        # A batch without records, of whatever need, leaves an idle partition idle.
+        idle = not share.messages and (raised is not None or task.idle())
         return Slice(
             partition, share.messages, share.values, task.base.offset, share.end(),
-            largest, task.log_time, idle=raised is not None,
+            largest, task.log_time, idle=idle,
         )  # fmt: skip
 
     def _undo(self, tasks: list[Task], commit: Commit) -> None:

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from processor import Json, Topology
 from processor import functions as F
 from processor.cli.verify import verified
+from processor.clock import ManualClock
 from processor.connectors.partitioner import partition as partition_of
 from processor.engine.running.carry import Carry
 from processor.model.batch import Result
@@ -157,7 +158,7 @@ def test_what_else_a_batch_publishes_is_left_as_it_is():
     other = Output("dead", [b"x", b"y"], [b"k", None], [[("a", b"1")], [("b", b"2")]])
     ours = Output("by-user", [b"1", b"2", b"3"], [b"k"] * 3,
                   [[("a", b"1")], [("b", b"2")], [("c", b"3"), ("d", b"4")]])  # fmt: skip
-    found = carried(Carry(rekeying().plan(), Described(1), 1), other, ours, other)
+    found = carried(Carry(rekeying().plan(), Described(1), ManualClock(), 1), other, ours, other)
     value = Told("rekey", 1, ("ts",), ((0, us(300)),)).encode()
     last = Output("by-user", [b"3"], [b"k"], [[("c", b"3"), ("d", b"4"), (HEADER, value)]], 0)
     assert found == [other, other, ours.rows([0, 1], 0), last]
@@ -165,7 +166,7 @@ def test_what_else_a_batch_publishes_is_left_as_it_is():
 
 def test_where_keys_lie_is_asked_once_a_membership():
     log, keys = Described(1), [b"a", b"b", b"c", b"d"]
-    carry = Carry(rekeying().plan(), log, 1)
+    carry = Carry(rekeying().plan(), log, ManualClock(), 1)
 
     def places():
         found = carried(carry, Output("by-user", keys, keys))
@@ -294,3 +295,119 @@ def test_state_lives_through_the_coming_and_going_of_a_carried_watermark():
         (held,) = driver.state().values()
         assert len(held["aggregate-0"]) == 1
     assert sum(row["n"] for row in driver.json("counts")) == 1
+
+
+def hourly() -> Topology:
+    """One that deals its rows out to four partitions, for windows of an hour behind."""
+    topology = Topology("hours")
+    clicks = topology.read.kafka("clicks", format=Json(CLICK), event_time="ts")
+    hours = clicks.with_watermark("0 s").group_by(F.window("ts", "1 hour"), "user")
+    hours.agg(n=F.count()).write.kafka("counts")
+    return topology
+
+
+class Stepping:
+    """A task of the first stage, carried by hand: a batch for each call."""
+
+    def __init__(self):
+        self.clock = ManualClock()
+        plan = hourly().stages()[0].plan
+        self.topic = plan.sinks[0].topic
+        self.carry = Carry(plan, Described(4), self.clock, 1)
+        self.partition = TopicPartition("clicks", 0)
+        self.time = None
+
+    def batch(self, minute, *, commits=True):
+        """The partitions that a batch up to this minute tells, with a block in partition 1."""
+        task = SimpleNamespace(event_time_max=self.time)
+        slices = [SimpleNamespace(partition=self.partition)]
+        result = Result([Output(self.topic, [b"block"], partition=1)])
+        result.event_times_max = [us(60 * minute)]
+        found = self.carry.carried(result, slices, {self.partition: task})
+        if commits:
+            self.carry.committed()
+            self.time = us(60 * minute)
+        told = [o for o in found if any(HEADER in dict(h) for h in o.headers or ())]
+        return sorted(o.partition for o in told)
+
+
+EVERYWHERE = [0, 1, 2, 3]
+
+
+def test_a_partition_without_rows_is_told_once_a_second_while_no_window_is_over():
+    first = Stepping()
+    assert first.batch(1) == EVERYWHERE
+    assert first.batch(2) == first.batch(3) == [1]
+    assert not first.carry.due
+    first.clock.advance(0.999)
+    assert first.batch(4) == [1]
+    first.clock.advance(0.001)
+    assert first.carry.due
+    assert first.batch(5) == EVERYWHERE
+    assert not first.carry.due
+    assert not first.carry.pay()
+
+
+def test_a_window_that_may_be_over_is_told_everywhere_at_once():
+    first = Stepping()
+    assert first.batch(59) == EVERYWHERE
+    assert first.batch(59.5) == [1]
+    assert first.batch(60) == EVERYWHERE
+    assert first.batch(119) == [1]
+    assert first.batch(125) == EVERYWHERE
+
+
+def test_what_a_batch_tells_that_was_not_committed_is_still_owed():
+    first = Stepping()
+    first.batch(1)
+    assert first.batch(61, commits=False) == EVERYWHERE
+    assert first.batch(61, commits=False) == EVERYWHERE
+    assert first.batch(61) == EVERYWHERE
+    assert first.batch(62) == [1]
+
+
+def test_a_task_that_was_loaded_owes_what_its_former_owner_may_not_have_told():
+    first = Stepping()
+    first.batch(1)
+    first.carry.loaded([SimpleNamespace(event_time_max=None)])
+    assert not first.carry.pay()
+    first.carry.loaded([SimpleNamespace(event_time_max=us(60))])
+    first.clock.advance(1)
+    assert first.carry.due
+    assert first.batch(1) == EVERYWHERE
+
+
+def test_where_a_task_has_no_time_yet_no_window_behind_is_over_and_the_others_wait_a_second():
+    first = Stepping()
+    other = {TopicPartition("clicks", 1): SimpleNamespace(event_time_max=None)}
+
+    def batch(minute):
+        tasks = {first.partition: SimpleNamespace(event_time_max=us(0)), **other}
+        result = Result([Output(first.topic, [b"block"], partition=1)])
+        result.event_times_max = [us(60 * minute)]
+        found = first.carry.carried(result, [SimpleNamespace(partition=first.partition)], tasks)
+        first.carry.committed()
+        return len(found)
+
+    assert batch(61) == batch(122) == 1
+    first.clock.advance(1)
+    assert batch(183) == 4
+
+
+def test_an_owner_that_dies_while_it_owes_leaves_no_window_open():
+    driver = TestDriver(hourly(), partitions=2)
+    users = [f"u{number}" for number in range(20)]
+    for partition in range(2):
+        rows = [click(user, 60 * minute) for minute in (1, 2) for user in users]
+        driver.feed(rows, partition=partition)
+        driver.feed([click("end", 3600 - 1)], partition=partition)
+    driver.run()
+    for partition in range(2):
+        driver.feed([click("end", 3600)], partition=partition)
+    while driver.turn():
+        pass
+    driver.kill()
+    driver.expire()
+    driver.restart()
+    driver.run()
+    assert {row["user"] for row in driver.json("counts")} == {*users, "end"}
