@@ -18,12 +18,14 @@ import polars as pl
 from processor.api import arguments, ways
 from processor.api.location import caller
 from processor.errors import TopologyError
-from processor.plan.nodes import NOTHING, Function, Location, Window
+from processor.plan.nodes import CLOCK, NOTHING, Function, Location, Window
 
 _SIZE_MAX: Final = timedelta(days=365_000)
 _SLIDES: Final = 'windows that overlap have a slide: window("at", "1 hour", "10 minutes")'
 _NO_GAP: Final = "there are no sessions: windows have a size, and may slide"
-_THERE: Final = ["centroids", "count", "max", "mean", "min", "nearest", "sum", "window"]
+_THERE: Final = [
+    "centroids", "count", "max", "mean", "min", "nearest", "processing_time", "sum", "window",
+]  # fmt: skip
 
 
 if not TYPE_CHECKING:  # to a type checker there is no such name
@@ -45,6 +47,11 @@ class Aggregator:
             raise ways.missing("an aggregate", name, ways.AGGREGATE, ["function", "column"])
 
 
+@dataclass(frozen=True, slots=True)
+class ProcessingTime:
+    """The time at which a row is read; `window` takes it in place of a column."""
+
+
 @arguments.told(
     'window("dt", "1 hour"), or window("dt", "1 hour", "10 minutes") for one that slides',
     **dict.fromkeys(("slideDuration", "every", "hop", "step", "advance"), _SLIDES),
@@ -54,7 +61,7 @@ class Aggregator:
     grace="records are waited for by with_watermark(delay)",
 )
 def window(
-    column: str,
+    column: str | ProcessingTime,
     size: str | timedelta,
     slide: str | timedelta | None = None,
     start: str | timedelta | None = None,
@@ -62,7 +69,7 @@ def window(
     """A window of event time: tumbling, or with a ``slide`` one of several that overlap.
 
     Args:
-        column: the event-time column.
+        column: the event-time column; or `processing_time`, the time at which a row is read.
         size: its length: ``"1 hour"``, ``"90s"``, or a timedelta of at least one microsecond.
         slide: from one window's beginning to the next one's, no longer than the size. Left out,
             one begins where the former ends.
@@ -77,7 +84,9 @@ def window(
     datetime.timedelta(seconds=600)
     """
     at = caller()
-    arguments.column(column, "the window's column", at)
+    clock = isinstance(column, ProcessingTime)
+    name = CLOCK if isinstance(column, ProcessingTime) else column
+    arguments.column(name, "the window's column", at)
     length = arguments.length(size, "window size", at, '"1 hour" or "90s"')
     if not timedelta(0) < length <= _SIZE_MAX:
         raise TopologyError(f"{at}: window size {size!r} is out of bounds", remedy='say "1 hour"')
@@ -101,7 +110,20 @@ def window(
             f"{'the slide' if slide is not None else 'the size'}",
             remedy='windows begin at whole multiples of it, moved by the start: "15 minutes"',
         )
-    return Window(column, length, None if every == length else every, first % every)
+    return Window(name, length, None if every == length else every, first % every, clock)
+
+
+@arguments.told('F.window(F.processing_time(), "1 minute")')
+def processing_time() -> ProcessingTime:
+    """The time at which a row is read, for windows of the clock.
+
+    It is written down with the row before any state, so that what is computed again comes to the
+    same. Windows close when their end has passed, also when no row comes.
+
+    >>> window(processing_time(), "1 minute").size
+    datetime.timedelta(seconds=60)
+    """
+    return ProcessingTime()
 
 
 @arguments.told("F.count()")

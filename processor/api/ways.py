@@ -183,6 +183,8 @@ FUNCTIONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("udf", "pandas_udf"), 'pl.col("a").map_elements(function, return_dtype=...)'),
     **dict.fromkeys(("to_timestamp", "to_date", "unix_timestamp"),
                     'a format reads times; so does pl.col("a").str.to_datetime("%d/%m/%Y %H:%M")'),
+    **dict.fromkeys(("processingTime", "window_time", "proc_time", "proctime"),
+                    'F.window(F.processing_time(), "1 minute")'),
     **dict.fromkeys(("current_timestamp", "now", "rand", "uuid", "current_date", "randn"),
                     "a result must be the same when it is computed again: take it from the record"),
     **dict.fromkeys(("row_number", "rank", "lag", "lead", "dense_rank", "over"),

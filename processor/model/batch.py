@@ -18,7 +18,8 @@ class Slice:
     ``end`` the one after it. ``event_time_max`` is the
     partition's largest event time before the batch, in microseconds since 1970, ``log_time`` the
     largest of the records' own timestamps that were looked at (`processor.operators.ahead`).
-    ``idle`` says that there is nothing to read, and has not been for some time.
+    ``idle`` says that there is nothing to read, and has not been for some time. ``now`` is the time
+    at which the batch began, in microseconds since 1970, where its rows are stamped with it.
     """
 
     partition: TopicPartition
@@ -29,6 +30,7 @@ class Slice:
     event_time_max: int | None
     log_time: int | None = None
     idle: bool = False
+    now: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ together are a column of their own, as bytes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
 
@@ -21,7 +21,7 @@ from processor.formats.registered import Registered
 from processor.model.batch import Slice
 from processor.model.headers import headers_of
 from processor.model.log import Message
-from processor.plan.nodes import HEADERS, OnTombstone, Source
+from processor.plan.nodes import CLOCK, HEADERS, OnTombstone, Source
 
 _RECORD = "the record"
 _MICROS = 1_000
@@ -88,16 +88,33 @@ def added(decoded: Decoded, slices: Sequence[Slice], source: Source) -> Decoded:
         for name, column in source.headers:
             values = [headers.get(name) for headers in found]
             made.append(_text(column, values, f"the header {name!r}", bad))
+    made += _places(source, slices, messages)
+    if source.timestamp is not None:
+        made.append(_times(source.timestamp, messages, bad))
+    if source.clock:
+        made.append(_stamps(slices))
+    return decoded.grown(decoded.frame.with_columns(made), bad | dict(decoded.bad))
+
+
+def _places(
+    source: Source, slices: Sequence[Slice], messages: Sequence[Message]
+) -> Iterator[pl.Series]:
+    """Where in the log each record lies."""
     if source.partition is not None:
         numbers = [part.partition.partition for part in slices]
         sizes = [len(part.messages) for part in slices]
-        made.append(pl.Series(source.partition, np.repeat(np.array(numbers, np.int32), sizes)))
+        yield pl.Series(source.partition, np.repeat(np.array(numbers, np.int32), sizes))
     if source.offset is not None:
         offsets = [message.offset() for message in messages]
-        made.append(pl.Series(source.offset, offsets, dtype=pl.Int64))
-    if source.timestamp is not None:
-        made.append(_times(source.timestamp, messages, bad))
-    return decoded.grown(decoded.frame.with_columns(made), bad | dict(decoded.bad))
+        yield pl.Series(source.offset, offsets, dtype=pl.Int64)
+
+
+def _stamps(slices: Sequence[Slice]) -> pl.Series:
+    """When each row was read; who only looks on takes the last time that was given."""
+    sizes = [len(part.messages) for part in slices]
+    times = [part.event_time_max or 0 if part.now is None else part.now for part in slices]
+    numbers = np.repeat(np.array(times, np.int64), sizes)
+    return pl.Series(CLOCK, numbers, dtype=pl.Int64).cast(pl.Datetime("us"))
 
 
 def _of_keys(

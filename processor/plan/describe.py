@@ -43,6 +43,7 @@ def _read(source: nodes.Source) -> str:
     told = [f"partitioned by {keyed}"] * bool(keyed)
     if source.event_time is not None:
         computed = "" if source.time is None else f" of {source.time}"
+        computed = ", when it is read" if source.clock else computed
         told.append(f"event time {source.event_time}{computed}")
     if source.key_format is not None:
         told.append(f"the record's key as {source.key_format.describe()}")

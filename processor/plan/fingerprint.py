@@ -256,7 +256,8 @@ def _own(source: nodes.Source) -> list[str]:
     form = source.key_format
     keyed = [] if form is None else [f"key {source.key_prefix}{told.format_(form)}"]
     passed = ["tombstones pass"] if source.tombstones == "pass" else []
-    return [*([f"own {asked}"] if any(asked) else []), *keyed, *passed]
+    stamped = ["clock"] if source.clock else []
+    return [*([f"own {asked}"] if any(asked) else []), *keyed, *passed, *stamped]
 
 
 def _layout(node: nodes.Aggregate, have: dict[str, pl.DataType]) -> str:

@@ -25,6 +25,9 @@ NOTHING: Final = timedelta(0)
 AHEAD: Final = timedelta(days=1)
 """More than any zone is from another: local times that are read as UTC are not taken for wrong."""
 
+CLOCK: Final = "processing_time"
+"""The column of the time at which a row was read."""
+
 Location: TypeAlias = location.Location
 OnError: TypeAlias = Literal["dead_letter", "fail", "skip"]
 OnTombstone: TypeAlias = Literal["bad", "pass"]
@@ -48,7 +51,7 @@ class Source:
     ``headers``, ``partition`` and ``offset``. ``key_format`` reads the key's bytes, as columns
     whose names begin with ``key_prefix``. ``tombstones`` says what a record without a value is.
     ``time`` computes the ``event_time``, where that is no
-    column of the format or the log.
+    column of the format or the log. By the ``clock`` it is when a row is read.
     """
 
     topic: str
@@ -69,6 +72,7 @@ class Source:
     key_prefix: str = ""
     tombstones: OnTombstone = "bad"
     upstreams: tuple[str, ...] = ()
+    clock: bool = False
 
     def of_key(self) -> dict[str, pl.DataType]:
         """The columns that are read of the key's bytes, in the order of their format."""
@@ -98,6 +102,7 @@ class Source:
             (self.partition, pl.Int32()),
             (self.offset, pl.Int64()),
             (self.timestamp, pl.Datetime("us")),
+            (CLOCK if self.clock else None, pl.Datetime("us")),
         ]
         return {name: kind for name, kind in found if name is not None}
 
@@ -150,13 +155,15 @@ class Window:
     """A window of event time: [start + k·slide, start + k·slide + size) since 1970 in UTC.
 
     Without a ``slide`` one begins where the former ends: windows are tumbling. Otherwise a row is
-    in several; ``start`` is less than the slide and not negative.
+    in several; ``start`` is less than the slide and not negative. That of a ``clock`` is of the
+    time at which a row is read, which is given to it as the column.
     """
 
     column: str
     size: timedelta
     slide: timedelta | None = None
     start: timedelta = NOTHING
+    clock: bool = False
 
     @property
     def every(self) -> timedelta:
@@ -262,13 +269,14 @@ class Plan:
 
         To one that is carried none is added, unless the topology says so.
         """
-        none = None if self.source().watermark is None else NOTHING
+        source = self.source()
+        none = NOTHING if source.watermark is not None or source.clock else None
         return next((node.delay for node in self.nodes() if isinstance(node, Watermark)), none)
 
     def ahead(self) -> timedelta | None:
         """How far ahead of its record an event time may be; ``None`` without a watermark."""
         source = self.source()
-        none = None if source.watermark is None or source.internal else AHEAD
+        none = AHEAD if source.watermark is not None and not source.internal else None
         return next((node.ahead for node in self.nodes() if isinstance(node, Watermark)), none)
 
     def late(self) -> str | None:

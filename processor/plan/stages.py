@@ -25,7 +25,7 @@ import polars as pl
 from processor.errors import TopologyError
 from processor.formats.base import describe_columns
 from processor.formats.blocks import Blocks
-from processor.plan import carried, nodes, roles, schema
+from processor.plan import carried, clocks, nodes, roles, schema
 
 Above: TypeAlias = nodes.Node | nodes.Union
 
@@ -82,6 +82,7 @@ class _Cutter:
         self._sinks: dict[int, list[nodes.Sink]] = {}
         self.cuts: dict[int, str] = {}
         self._moved = False
+        self._clocks = clocks.Clocks()
 
     def made(self) -> Iterable[Stage]:
         for key in self.stages:
@@ -117,7 +118,10 @@ class _Cutter:
             return [node]
         if isinstance(node, nodes.Union):
             return [place for parent in node.parents for place in self.places(parent)]
-        before = self.places(node.parent)
+        parent: Above = node.parent
+        if isinstance(node, nodes.Aggregate) and node.window is not None and node.window.clock:
+            parent = self._clocks.stamped(parent, node.at)
+        before = self.places(parent)
         if isinstance(node, nodes.Aggregate) and node.window is None and not node.keys:
             return [self._total(node, before)]
         if isinstance(node, nodes.Aggregate) and (why := _why(node, before)):
@@ -212,6 +216,8 @@ def _why(node: nodes.Aggregate, before: Sequence[nodes.Node]) -> str:
         return f"{len(before)} streams come to it"
     (place,) = before
     way, source = nodes.way(place), nodes.source_of(place)
+    if source.clock:
+        return "its windows are of the clock, and state is a function of the log alone"
     if any(isinstance(step, nodes.Watermark) and step.idle for step in way):
         return "its watermark goes on with the clock, and state is a function of the log alone"
     if any(isinstance(step, nodes.Aggregate) for step in way):
@@ -256,7 +262,7 @@ def _timed(node: nodes.Aggregate, before: Sequence[nodes.Node]) -> bool:
     timed = [
         any(
             isinstance(step, nodes.Watermark)
-            or (isinstance(step, nodes.Source) and step.watermark is not None)
+            or (isinstance(step, nodes.Source) and (step.watermark is not None or step.clock))
             for step in nodes.way(place)
         )
         for place in before

@@ -94,6 +94,11 @@ def lateness(plan: nodes.Plan, scan: Scan, extents: Mapping[TopicPartition, Exte
             f"{plan.app} reads no event times, so nothing is ever late",
             remedy=f"say which column has them at {source.at}: event_time=...",
         )
+    if source.clock:
+        raise SettingsError(
+            f"{plan.app} goes by the clock, so nothing is ever late",
+            remedy="name a stage that has event times",
+        )
     if source.watermark is not None:
         raise SettingsError(
             f"{plan.app} takes the watermark that its records carry: no delay makes it",

@@ -240,6 +240,8 @@ def _bounds(
 
 def _judge(plan: nodes.Plan, sink: nodes.Sink, bounds: Bounds, locator: _Locator) -> Judge | str:
     """The judge of a sink's topic, or why there is none."""
+    if plan.source().clock:
+        return "its rows have the time at which they were read"
     aggregate = _aggregate(sink)
     if aggregate is None or sink.internal:
         return Bag(sink.topic, bounds, locator)

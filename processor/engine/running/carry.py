@@ -26,7 +26,7 @@ from processor.engine.commit.task import Task
 from processor.model.batch import Result, Slice
 from processor.model.log import NULL_KEYS, Output, TopicPartition
 from processor.model.watermark import HEADER, Told
-from processor.operators.windows import MICROSECOND
+from processor.operators.windows import MICROSECOND, Panes
 from processor.plan import nodes, schema
 from processor.plan.carried import times
 
@@ -64,7 +64,8 @@ class Carry:
             self._lags[sink.topic] = max(lag, self._lags.get(sink.topic, lag))
             before = self._times.get(sink.topic, of)
             self._times[sink.topic] = tuple(name for name in before if name in of)
-        self._internal = {sink.topic: sink.window for sink in sinks if sink.internal}
+        windows = {sink.topic: sink.window for sink in sinks if sink.internal}
+        self._internal = {topic: window and Panes(window) for topic, window in windows.items()}
         self._counts: dict[str, int] = {}
         self._debt = self._after = _Debt()
 
@@ -151,8 +152,8 @@ class Carry:
             return True
         return any(
             window is not None
-            and (least - self._lags[topic]) // _step_us(window)
-            != (before - self._lags[topic]) // _step_us(window)
+            and window.open_at(least - self._lags[topic])
+            != window.open_at(before - self._lags[topic])
             for topic, window in self._internal.items()
         )
 
@@ -175,11 +176,6 @@ class Carry:
         if topic not in self._counts:
             self._counts[topic] = len(self._log.describe([topic])[topic].extents)
         return self._counts[topic]
-
-
-def _step_us(window: nodes.Window) -> int:
-    """Microseconds from one end of a window to the next."""
-    return window.size // MICROSECOND
 
 
 def _lag_us(plan: nodes.Plan, sink: nodes.Sink) -> int:

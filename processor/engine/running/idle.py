@@ -26,6 +26,7 @@ from typing import Final
 from processor.clock import Clock
 from processor.connectors.ports import Log
 from processor.engine.commit.task import Task
+from processor.engine.running.clocked import Clocked
 from processor.errors import RetriableError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
@@ -195,8 +196,10 @@ def raises(plan: nodes.Plan) -> bool:
 
 def idle_of(
     plan: nodes.Plan, log: Log, clock: Clock, *, partitions: int, bounded: bool
-) -> Idle | None:
+) -> Idle | Clocked | None:
     """For a stage that is cut off from others' windows by nothing but its watermark."""
+    if plan.source().clock:
+        return Clocked(plan, clock, bounded=bounded)
     if not raises(plan):
         return None
     idle = next(node.idle for node in plan.nodes() if isinstance(node, nodes.Watermark))

@@ -20,6 +20,7 @@ from processor.engine.commit.protocol import Verdict
 from processor.engine.commit.task import Task, transactional_id
 from processor.engine.running import redo
 from processor.engine.running.batcher import Batcher, Share
+from processor.engine.running.clocked import stamp_of
 from processor.engine.running.idle import idle_of
 from processor.engine.running.making import parts_of
 from processor.engine.running.options import Listener, Options
@@ -61,7 +62,7 @@ class Worker:
         self.transactional_id = transactional_id(plan.app, instance)
         self._app = plan.app
         self._topic = plan.source().topic
-        self._delay = plan.delay()
+        self._delay, self._stamp = plan.delay(), stamp_of(plan, clock)
         self._log, self._store, self._clock = log, store, clock
         self._options = options
         self._listener = listener or Listener()
@@ -354,7 +355,7 @@ class Worker:
         idle = not share.messages and (raised is not None or task.idle())
         return Slice(
             partition, share.messages, share.values, task.base.offset, share.end(),
-            largest, task.log_time, idle=idle,
+            largest, task.log_time, idle=idle, now=self._stamp(largest),
         )  # fmt: skip
 
     def _undo(self, tasks: list[Task], commit: Commit) -> None:
