@@ -65,7 +65,7 @@ class Carry:
             before = self._times.get(sink.topic, of)
             self._times[sink.topic] = tuple(name for name in before if name in of)
         windows = {sink.topic: sink.window for sink in sinks if sink.internal}
-        self._internal = {topic: window and Panes(window) for topic, window in windows.items()}
+        self._internal = {topic: Panes(w) if w else None for topic, w in windows.items()}
         self._counts: dict[str, int] = {}
         self._debt = self._after = _Debt()
 
