@@ -30,7 +30,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from processor import masking
 from processor.errors import SettingsError
-from processor.model.given import Directory, Duration, Place, Texts, Wait, Whole, create, flat
+from processor.model import given as taken
+from processor.model.given import Directory, Duration, Names, Place, Texts, Wait, Whole, create
 from processor.refusals import addresses
 from processor.refusals import kafka as client
 from processor.refusals import registry as schemas
@@ -64,6 +65,7 @@ class Given(TypedDict, total=False):
     interval: str | float | timedelta
     guarantee: Literal["exactly-once", "at-least-once"]
     workers: int
+    stages: str | Sequence[str]
     until_caught_up: bool
     create_topics: bool | int
     set: Mapping[str, object]
@@ -100,6 +102,7 @@ class Settings(BaseSettings):
     interval: Duration = timedelta(milliseconds=100)
     guarantee: Literal["exactly-once", "at-least-once"] = "exactly-once"
     workers: Whole = Field(default=1, ge=1, le=1024)
+    stages: Names | None = None
     until_caught_up: bool = False
     create_topics: Annotated[bool | int, BeforeValidator(create)] = False
     set: Texts = Field(default_factory=dict)
@@ -161,7 +164,7 @@ def load(config: Path | None = None, *, python: bool = False, **cli: object) -> 
     ):
         for field, value in layer.items():
             if field in _TABLES and isinstance(value, Mapping):
-                table = {_table_key(field, key): text for key, text in flat(value)}
+                table = {_table_key(field, key): text for key, text in taken.flat(value)}
                 merged[field] = {**merged.get(field, {}), **table}
                 origins |= {f"{field}.{key}": origin(f"{field}.{key}") for key in table}
             else:
@@ -203,7 +206,7 @@ def _conceal(layer: Mapping[str, Any]) -> None:
     for field, secret in _SECRETS.items():
         table = layer.get(field)
         if isinstance(table, Mapping):
-            for name, text in flat(table):
+            for name, text in taken.flat(table):
                 if secret(_table_key(field, name)):
                     masking.conceal(text)
 

@@ -3,7 +3,7 @@
 from processor.app.backends import Backends, backends, patiently, reading
 from processor.app.feed import feed
 from processor.app.host import Host
-from processor.app.preparing import looked_at, prepared
+from processor.app.preparing import looked_at, picked, prepared
 from processor.app.registries import connect_registries, prepare_schemas, schema_findings
 from processor.app.run import connected, run
 from processor.app.topics import PARTITIONS, ends_of, prepare_topics, topics_of
@@ -37,6 +37,7 @@ __all__ = [
     "options_of",
     "parameters_of",
     "patiently",
+    "picked",
     "prepare_schemas",
     "prepare_topics",
     "prepared",

@@ -16,7 +16,7 @@ from processor.app.topics import prepare_topics
 from processor.app.worker import crash_probe
 from processor.engine.commit import changelog
 from processor.engine.offline import rescale
-from processor.errors import TopologyError
+from processor.errors import SettingsError, TopologyError
 from processor.plan import order, roles
 from processor.plan.nodes import Plan, console_topic
 from processor.settings import Settings
@@ -30,6 +30,7 @@ def looked_at(plans: Sequence[Plan], settings: Settings) -> None:
     Raises `TopologyError` where they cannot; what may be a mistake is told in the log.
     """
     connect_registries(plans, settings)
+    picked(plans, settings)
     for plan in plans if settings.bootstrap_servers is not None else ():
         for sink in plan.sinks:
             if sink.topic == console_topic(plan.whole()):
@@ -41,6 +42,31 @@ def looked_at(plans: Sequence[Plan], settings: Settings) -> None:
     alone = (note for plan in plans for note in order.unordered(plan))
     for note in (*roles.together(plans), *alone):
         log_lines.warning("see whether this is right", what=note)
+
+
+def picked(plans: Sequence[Plan], settings: Settings) -> list[int]:
+    """The places of the stages that are to run here: those named, or all.
+
+    One is named as `describe` shows it, or without its topology's name in front. Raises
+    `SettingsError` for a name that none has.
+
+    >>> from processor import Text, Topology
+    >>> topology = Topology("copy")
+    >>> topology.read.kafka("from", format=Text()).write.kafka("to", format=Text())
+    >>> picked([topology.plan()], Settings(stages="copy"))
+    [0]
+    """
+    short = [plan.app.removeprefix(f"{plan.whole()}.") for plan in plans]
+    asked = {*(settings.stages or ())}
+    unknown = sorted(asked - {*short, *(plan.app for plan in plans)})
+    if unknown:
+        raise SettingsError(
+            f"there is no stage {unknown[0]!r} to run",
+            remedy=f"the stages are: {', '.join(plan.app for plan in plans)}",
+        )
+    named = [not asked or {plan.app, name} & asked
+             for plan, name in zip(plans, short, strict=True)]  # fmt: skip
+    return [place for place, wanted in enumerate(named) if wanted]
 
 
 def prepared(

@@ -19,7 +19,7 @@ import structlog
 from processor.api.running import Feed
 from processor.app.backends import Backends, backends, patiently
 from processor.app.host import Host
-from processor.app.preparing import prepared
+from processor.app.preparing import picked, prepared
 from processor.app.screen import Screen
 from processor.app.topics import ends_of
 from processor.app.worker import run_worker
@@ -71,7 +71,8 @@ def run(
             return
         kept = settings.data_dir is not None
         stack.enter_context(Screen(used.log, plans, everything=show, new=kept).shown())
-        parts = [Part(plan, counts[plan.app], index) for index, plan in enumerate(plans)]
+        here = picked(plans, settings)
+        parts = [Part(plans[i], counts[plans[i].app], i) for i in here]
         threads = Threads(settings, used, stop, host, rebuilt)
         host.ready(used)
         if not settings.until_caught_up:

@@ -96,6 +96,7 @@ RUNNING: Final = (
     _choice("--guarantee", ("exactly-once", "at-least-once"), "exactly-once",
             "What holds for outputs."),
     _value("--workers", "N", "1", "Processes of the consumer group.", int),
+    _value("--stages", "NAME,...", "all", "The stages to run here, as `describe` shows them."),
     click.option("--until-caught-up", help="Process what is there now, then exit.", **_FLAG),
     click.option(
         "--create-topics", metavar="[N]", is_flag=False, flag_value="true", callback=_create,

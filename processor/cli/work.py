@@ -47,6 +47,7 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
     """What is to be run, where it ends is known of the first; ``None`` when told to stop."""
     stages = _loaded(names, settings)
     plans = [stage.plan for stage in stages]
+    here = app.picked(plans, settings)
 
     def prepare() -> list[Job]:
         with app.backends(settings) as used:
@@ -54,9 +55,10 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
             jobs = [
                 Job(stage.name, identity(stage.plan), counts[stage.plan.app], i, stage.number)
                 for i, stage in enumerate(stages)
+                if i in here
             ]
             if settings.until_caught_up:
-                jobs[0] = _measured(jobs[0], plans[0], used.log)
+                jobs[0] = _measured(jobs[0], plans[here[0]], used.log)
             return jobs
 
     apps = [plan.app for plan in plans]

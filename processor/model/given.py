@@ -73,6 +73,17 @@ def flat(table: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, s
             yield prefix + name, text
 
 
+def _names(value: object) -> object:
+    """Names as a list, or as text with commas between them; at least one."""
+    names = value.split(",") if isinstance(value, str) else value
+    if not isinstance(names, list | tuple) or not all(isinstance(n, str) for n in names):
+        raise ValueError("names with commas between them are needed")
+    found = tuple(name.strip() for name in names)
+    if not all(found) or (isinstance(value, str) and not found):
+        raise ValueError("a name is empty")
+    return found
+
+
 def _directory(value: object) -> object:
     """A path, in which ~ is the user's home; nothing is no path."""
     if isinstance(value, str) and not value.strip():
@@ -103,4 +114,5 @@ Duration: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), Field(ge=
 Wait: TypeAlias = Annotated[timedelta, BeforeValidator(_duration), Field(gt=timedelta(0))]
 Directory: TypeAlias = Annotated[Path, BeforeValidator(_directory)]
 Whole: TypeAlias = Annotated[int, BeforeValidator(_whole)]
+Names: TypeAlias = Annotated[tuple[str, ...], BeforeValidator(_names)]
 Texts: TypeAlias = Annotated[dict[str, str], BeforeValidator(_texts)]

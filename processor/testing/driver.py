@@ -374,14 +374,8 @@ class TestDriver:
         plan = self._plan_of(worker)
         topic = plan.source().topic
         started = Worker(
-            plan,
-            self.log,
-            self.store,
-            self.clock,
-            Inline(),
-            instance=self._instance(worker),
-            partitions=len(self.log.describe([topic])[topic].extents),
-            options=self._options,
+            plan, self.log, self.store, self.clock, Inline(), instance=self._instance(worker),
+            partitions=len(self.log.describe([topic])[topic].extents), options=self._options,
             listener=Listener(
                 batch=self.reports.append,
                 undone=lambda verdict, _: self.undone.append(verdict),
@@ -390,7 +384,7 @@ class TestDriver:
                 noted=self.noted.append,
             ),
             probe=lambda step: self._passes(worker, step),
-        )
+        )  # fmt: skip
         with contextlib.suppress(StandbyError):  # it waits, and begins with a later turn
             started.start()
         return started

@@ -49,7 +49,7 @@ def test_a_default_that_is_told_is_the_one_that_holds(field):
     else:
         known = {
             "bootstrap_servers": "embedded", "redis_url": "embedded", "instance": "the host's name",
-            "metrics_port": "none is served", "data_dir": "in memory",
+            "metrics_port": "none is served", "data_dir": "in memory", "stages": "all",
             "schema_registry_url": "in memory, on the embedded log",
             "batch_records_max": f"{RECORDS_MAX}; {RECORDS_MAX_WITH_STATE} with state",
         }  # fmt: skip

@@ -1,0 +1,48 @@
+"""Which stages a run is of."""
+
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from processor import Json, Topology, app
+from processor import functions as F
+from processor.errors import SettingsError
+from processor.plan.nodes import Plan
+from processor.settings import Settings
+
+
+def plans() -> list[Plan]:
+    topology = Topology("spend")
+    rows = topology.read.kafka("in", format=Json({"user": pl.String, "n": pl.Int64}))
+    rows.group_by("user").agg(n=F.sum("n")).write.kafka("out", key="user", mode="update")
+    return [stage.plan for stage in topology.stages()]
+
+
+@pytest.mark.parametrize(
+    ("asked", "found"),
+    [
+        (None, [0, 1]),
+        ("spend", [0]),
+        ("by-user", [1]),
+        ("spend.by-user", [1]),
+        ("by-user, spend", [0, 1]),
+        (["by-user"], [1]),
+    ],
+)
+def test_a_stage_is_named_as_describe_shows_it_or_without_its_topology(asked, found):
+    assert app.picked(plans(), Settings(stages=asked)) == found
+
+
+def test_a_stage_that_is_not_there_is_told_with_those_that_are():
+    with pytest.raises(SettingsError, match="no stage 'by-shop'") as told:
+        app.looked_at(plans(), Settings(stages="by-shop"))
+    assert "spend, spend.by-user" in str(told.value)
+
+
+def test_only_the_stages_named_are_run():
+    topology = Topology("spend")
+    rows = topology.read.kafka("in", format=Json({"user": pl.String, "n": pl.Int64}))
+    rows.group_by("user").agg(n=F.sum("n")).write.kafka("out", key="user", mode="update")
+    assert topology.collect(feed={"in": [{"user": "a", "n": 1}]}, stages="spend").is_empty()
+    assert topology.collect(feed={"in": [{"user": "a", "n": 1}]}).height == 1
