@@ -30,6 +30,7 @@ def read(messages, name):
     return found
 
 
+@pytest.mark.nightly
 def test_both_stages_in_avro_come_to_what_they_should(bench):
     bench.create()
     lines, broken = trips(3_000), [b"\x00", b"", b"\xff" * 40]

@@ -9,6 +9,7 @@ import orjson
 import pytest
 
 from tests.integration.running import bench
+from tests.nightly import further
 
 __all__ = ["bench"]
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
@@ -62,7 +63,7 @@ def run(bench, topology, workers, **topics):
     return sum(batch.get("late", 0) for batch in done.events("batch"))
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [further(1), 3])
 def test_a_rekeyed_backlog_in_order_loses_nothing(bench, workers):
     (bench.directory / "rekeyed.py").write_text(TOPOLOGIES)
     source, by_user, counts = (f"{name}-{bench.id}" for name in ("clicks", "by-user", "counts"))

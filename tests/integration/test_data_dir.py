@@ -18,6 +18,7 @@ from processor.cli import supervise
 from processor.connectors.sqlite.log import SqliteLog
 from processor.settings import load
 from tests.integration.running import ROOT, Run
+from tests.nightly import further
 
 TOPOLOGY = """
 import polars as pl
@@ -144,7 +145,7 @@ def killed_again_and_again(shop, seed, kills, *args):
     return met
 
 
-@pytest.mark.parametrize(("seed", "workers"), [(0, "1"), (1, "3"), (2, "1")])
+@pytest.mark.parametrize(("seed", "workers"), [further(0, "1"), (1, "3"), further(2, "1")])
 def test_sigkill_at_many_moments_and_each_record_counts_once(shop, seed, workers):
     one = shop(5_000, large=300_000)
     assert killed_again_and_again(one, seed, 7, "--workers", workers) >= 3

@@ -355,8 +355,17 @@ def _workers(run):
     return found
 
 
-@pytest.mark.parametrize("running", [True, False], ids=["under a worker", "between two runs"])
-@pytest.mark.parametrize("topology", [ENRICH, POPULAR], ids=["without state", "with state"])
+@pytest.mark.parametrize(
+    ("topology", "running"),
+    [
+        pytest.param(ENRICH, True, id="without state, under a worker"),
+        pytest.param(POPULAR, True, id="with state, under a worker"),
+        pytest.param(
+            ENRICH, False, id="without state, between two runs", marks=pytest.mark.nightly
+        ),
+        pytest.param(POPULAR, False, id="with state, between two runs"),
+    ],
+)
 def test_an_input_topic_that_was_made_anew_ends_the_run_by_name(bench, topology, running):
     bench.create()
     lines = trips(60)

@@ -18,6 +18,7 @@ from tests.integration.running import (
     read_popular,
     trips,
 )
+from tests.nightly import further
 
 __all__ = ["bench"]
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
@@ -54,7 +55,7 @@ def test_the_real_trips_come_out_byte_for_byte_and_counted(bench):
     assert not bench.topics.read(bench.dead)
 
 
-@pytest.mark.parametrize("name", ["uber-raw-data-jul14.csv", "uber-raw-data-aug14.csv"])
+@pytest.mark.parametrize("name", [further("uber-raw-data-jul14.csv"), "uber-raw-data-aug14.csv"])
 def test_raw_trips_come_to_what_is_computed_from_scratch(bench, name):
     # 20,000 lines from the whole of the file: every third one, after the header.
     lines = _data(name).read_bytes().splitlines()[1::3][:20_000]

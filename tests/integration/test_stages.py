@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from tests.integration.running import ROOT, bench, until
+from tests.nightly import further
 
 __all__ = ["bench"]
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
@@ -129,7 +130,7 @@ def workers_of(run):
     return found
 
 
-@pytest.mark.parametrize("workers", [1, 3])
+@pytest.mark.parametrize("workers", [further(1), 3])
 def test_what_is_dealt_out_anew_comes_to_a_plain_group_by_and_nothing_is_late(bench, workers):
     staged = Staged(bench, 20_000)
     done = staged.run("--workers", workers, "--until-caught-up")
@@ -160,9 +161,7 @@ def test_workers_of_any_stage_are_killed_again_and_again_and_each_row_counts_onc
     assert "all is right" in staged.command("verify")
 
 
-@pytest.mark.parametrize(
-    "step", ["after:send-offsets", "before:commit", "after:commit"]
-)  # fmt: skip
+@pytest.mark.parametrize("step", ["after:send-offsets", further("before:commit"), "after:commit"])
 def test_a_crash_at_a_step_of_each_stage_changes_nothing(bench, step):
     staged = Staged(bench, 4_000, partitions=2)
     args = ("--batch-records-max", 300, "--until-caught-up")

@@ -3,6 +3,7 @@
 import pytest
 
 from processor.engine.commit.protocol import EXACTLY_ONCE, Outcome, Step, Verdict
+from tests.nightly import further
 from tests.simulation.model import Bounds, Model, Violation, explore
 
 BOUNDS = {
@@ -15,7 +16,7 @@ BOUNDS = {
 }
 
 
-@pytest.mark.parametrize("name", BOUNDS)
+@pytest.mark.parametrize("name", [further(n) if n == "zombies" else n for n in BOUNDS])
 def test_every_reachable_state_keeps_the_invariants(name, record_property):
     states = explore(Model(BOUNDS[name]))
     record_property("states", states)

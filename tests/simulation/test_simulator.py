@@ -9,7 +9,7 @@ from processor.engine.running import idle
 from processor.testing.simulator import simulate
 from tests.simulation.scenarios import SCENARIOS
 
-SEEDS = 60
+SEEDS = 40
 
 
 @pytest.fixture(autouse=True)
