@@ -23,7 +23,6 @@ from tests.integration.running import LIMIT_S, ROOT, bench, until
 __all__ = ["bench"]
 pytestmark = [pytest.mark.kafka, pytest.mark.redis]
 
-RUNNING = processor.app.query.Status("running")
 CLICK = Json({"user": pl.String, "n": pl.Int64})
 
 
@@ -79,7 +78,8 @@ def test_a_query_works_through_a_topic_stops_and_another_one_goes_on(place):
     place.fill(0, 500)
     with place.topology.start(workers=2, **place.where) as query:
         until(lambda: place.counted() == right(500), "all that was there")
-        until(lambda: query.status == RUNNING, "both workers are in the group")
+        running = processor.app.query.Status("running")
+        until(lambda: query.status == running, "both workers are in the group")
         assert query.last_progress.topology == place.app
     assert place.state() == ConsumerGroupState.EMPTY
     place.fill(500, 800)
