@@ -28,6 +28,8 @@ COLUMNS = {
 }  # fmt: skip
 OPTIONAL = frozenset({"user", "shop", "n", "flag"})
 DELAY = 30
+LISTED = ("the whole of the last list",)
+"""In place of an output's keys: what counts are its last rows, in their order."""
 END = 100_000
 """Minutes: a record of this time closes all windows, and belongs to no group that is compared."""
 
@@ -261,6 +263,24 @@ def _expected_sliding_chain(topics: Topics) -> dict[str, list[tuple[Any, ...]]]:
     return {"each": each, "out": summed(sums, lambda r: (start(r["t"], 240), r["user"]))}
 
 
+def _ordered() -> Topology:
+    app = Topology("app")
+    groups = read(app).group_by("user").agg(**AGGREGATES)
+    some = groups.filter(pl.col("user").is_null() | (pl.col("user") != "end"))
+    some.order_by("s", descending=True).limit(3).select("user", *FOLDED).write.kafka(
+        "out", mode="complete"
+    )
+    return app
+
+
+def _expected_ordered(topics: Topics) -> dict[str, list[tuple[Any, ...]]]:
+    groups = summed(
+        [r for r in _everything(topics, "in") if r["user"] != "end"], lambda r: (r["user"],)
+    )
+    ranked = sorted(groups, key=lambda row: (-row[2], row[0] is not None, row[0] or ""))
+    return {"out": ranked[:3]}
+
+
 def minutes(text: str) -> int:
     return (datetime.fromisoformat(text).replace(tzinfo=UTC) - EPOCH) // timedelta(minutes=1)
 
@@ -352,6 +372,7 @@ CASES: dict[str, Case] = {
         ("in", "other"),
     ),
     "all in one place twice": Case(_one_place, _expected_one_place, {"out": ()}),
+    "the first in order": Case(_ordered, _expected_ordered, {"out": LISTED}, brief=True),
     "windows that slide": Case(
         lambda: _sliding("1 hour", "10 minutes"),
         lambda t: {"out": sliding(_timely_of(t), 60, 10, 0, "user")},

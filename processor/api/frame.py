@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, NoReturn, cast
 
@@ -115,6 +116,46 @@ class Frame:
         """Aggregates of all rows, in one group: ``agg(trips=F.count())``."""
         return Group(self, (), caller()).agg(**aggregates)
 
+    @arguments.told(
+        'order_by("n", descending=True); several: order_by("n", "user", descending=[True, False])',
+        ascending="it is descending=True, or descending=[True, False] for several columns",
+        by='order_by("n", "user")', reverse="it is descending=True",
+        nullsFirst="nulls come first; nulls_last=True", maintain_order="equal rows have an order",
+    )  # fmt: skip
+    def order_by(
+        self,
+        *columns: str,
+        descending: bool | Sequence[bool] = False,
+        nulls_last: bool = False,
+    ) -> Frame:
+        """The groups of an aggregate in order, all in one place; written with ``mode="complete"``.
+
+        Args:
+            columns: what they are sorted by, the first column first. Equal ones are in the order
+                of their groups' keys.
+            descending: whether the largest come first; for several columns one word for each.
+            nulls_last: where nulls come, in either direction.
+
+        The whole is published with each batch that changed a group.
+        """
+        at = caller()
+        if not columns:
+            raise TopologyError(f"{at}: order_by takes a column", remedy='order_by("n")')
+        by = tuple(arguments.column(name, "a column of order_by", at) for name in columns)
+        return self._next(
+            nodes.Sort(self._node, by, _downs(descending, len(by), at), bool(nulls_last), at)
+        )
+
+    @arguments.told("limit(10)")
+    def limit(self, count: int) -> Frame:
+        """The first groups of an aggregate, in the order of `order_by`, or of their keys."""
+        at = caller()
+        if type(count) is not int or count < 1:
+            raise TopologyError(
+                f"{at}: limit is {arguments.shown(count)}", remedy="say a number from 1: limit(10)"
+            )
+        return self._next(nodes.Limit(self._node, count, at))
+
     def union(self, *others: Frame) -> Frame:
         """The rows of these frames too, which have the same columns; in no order."""
         at = caller()
@@ -146,3 +187,14 @@ class Frame:
 
     def _next(self, node: nodes.Node) -> Frame:
         return Frame(self._topology, node)
+
+
+def _downs(given: bool | Sequence[bool], count: int, at: nodes.Location) -> tuple[bool, ...]:
+    """For each column whether the largest come first."""
+    downs = [given] * count if isinstance(given, bool) else given
+    if not isinstance(downs, list | tuple) or [type(down) for down in downs] != [bool] * count:
+        raise TopologyError(
+            f"{at}: descending is {arguments.shown(given)}, for {count} columns",
+            remedy="say True or False, or a list with one of them for each column",
+        )
+    return tuple(downs)

@@ -23,7 +23,7 @@ _LOOK: Final = (
 _COLUMNS: Final = "with_columns(name=expression)"
 _STARTS: Final = "a topology is what starts: topology.start(), or `processor run my_module`"
 _SELECT: Final = 'select("a", "b") names those that stay'
-_ORDER: Final = "rows keep the order of their records; there is no other"
+_ORDER: Final = 'groups have an order: agg(n=F.count()).order_by("n", descending=True).limit(10)'
 _ONCE: Final = 'count them in state: group_by("key").agg(n=F.count())'
 _NULLS: Final = 'filter(pl.col("a").is_not_null()), or with_columns(pl.col("a").fill_null(value))'
 _UNION: Final = "rows.union(others), with the same columns in both"
@@ -46,7 +46,7 @@ FRAME: Final[Mapping[str, str]] = {
     **dict.fromkeys(("explode", "flat_map", "flatMap", "unnest", "posexplode"), _ROWS),
     **dict.fromkeys(
         ("show", "collect", "head", "take", "tail", "first", "toPandas", "to_pandas", "toDF",
-         "print", "limit", "fetch", "to_dicts", "rows", "item", "toLocalIterator"), _LOOK,
+         "print", "fetch", "to_dicts", "rows", "item", "toLocalIterator"), _LOOK,
     ),
     **dict.fromkeys(("withColumn", "withColumns", "with_column", "assign"), _COLUMNS),
     **dict.fromkeys(
@@ -65,8 +65,8 @@ FRAME: Final[Mapping[str, str]] = {
     **dict.fromkeys(("writeStream", "writeTo", "to_topic", "sink", "to", "publish"),
                     'write.kafka("topic")'),
     **dict.fromkeys(
-        ("orderBy", "order_by", "sort_by", "sort", "sort_values", "reverse",
-         "sortWithinPartitions"), _ORDER,
+        ("orderBy", "sort_by", "sort", "sort_values", "reverse", "sortWithinPartitions",
+         "top_k", "bottom_k"), _ORDER,
     ),
     **dict.fromkeys(
         ("distinct", "dropDuplicates", "drop_duplicates", "dropDuplicatesWithinWatermark",

@@ -231,7 +231,8 @@ class _Capture:
         plan = next(one for one in plans if having.get(id(one)) is sink)
         columns = schema.columns(plan)
         path = nodes.path(sink)
-        places = [n for n, node in enumerate(path) if isinstance(node, nodes.Aggregate)]
+        kinds = nodes.Aggregate | nodes.Newest
+        places = [n for n, node in enumerate(path) if isinstance(node, kinds)]
         self._behind = path[places[0] + 1 :] if places else []
         node = path[places[0]] if places else sink.parent
         self._group = _group(node)
@@ -295,6 +296,8 @@ class _Capture:
 
 def _group(node: nodes.Node) -> list[str]:
     """The columns that tell an aggregate's groups apart."""
+    if isinstance(node, nodes.Newest):
+        return list(node.keys)
     if not isinstance(node, nodes.Aggregate):
         return []
     return [*(("window_start",) if node.window else ()), *node.keys]

@@ -29,7 +29,7 @@ from processor.errors import ProcessorError, RegistryAwayError
 from processor.metrics.catalogue import Metrics
 from processor.metrics.standing import Role
 from processor.model.log import TopicPartition
-from processor.plan.nodes import Aggregate, Plan
+from processor.plan.nodes import Aggregate, Newest, Plan
 from processor.settings import Settings
 from processor.slots import Slot
 
@@ -121,7 +121,7 @@ def _roles(plan: Plan, settings: Settings) -> dict[str, Role]:
 
 def options_of(settings: Settings, plan: Plan) -> Options:
     """What the settings say of how a worker of this plan runs."""
-    stateful = any(isinstance(node, Aggregate) for node in plan.nodes())
+    stateful = any(isinstance(node, Aggregate | Newest) for node in plan.nodes())
     records_max = RECORDS_MAX_WITH_STATE if stateful else RECORDS_MAX
     return Options(
         settings.guarantee,

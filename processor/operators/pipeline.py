@@ -23,6 +23,7 @@ from processor.operators.base import ROW, Context, KeyWatch, Refusal
 from processor.operators.carried import Note
 from processor.operators.emit import Emit
 from processor.operators.fit import Fitted
+from processor.operators.ordered import Newest
 from processor.operators.search import ROW_ERRORS, StepError, failing, told
 from processor.operators.shuffle import Targets
 from processor.operators.stateless import Filter, Select
@@ -234,7 +235,7 @@ class Pipeline:
             if isinstance(step.operator, Filter) and step.operator.counted:
                 context.result.counts.filtered += frame.height - rows.height
                 context.result.counts.contributed -= frame.height - rows.height
-            if context.publishes or not isinstance(step.operator, Aggregate):
+            if context.publishes or not isinstance(step.operator, Aggregate | Newest):
                 self._descend(step.children, rows, context)
 
     def _refused(

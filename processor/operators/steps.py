@@ -18,6 +18,7 @@ from processor.operators.derived import derived_of
 from processor.operators.emit import Emit, required
 from processor.operators.fit import fit_of
 from processor.operators.hopping import Hopping
+from processor.operators.ordered import Limit, Newest, Sort
 from processor.operators.shuffle import Shuffle, Targets
 from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
@@ -30,6 +31,9 @@ _NAMES: Final[dict[type[nodes.Node], str]] = {
     nodes.Extend: "with_columns",
     nodes.Filter: "filter",
     nodes.Aggregate: "agg",
+    nodes.Newest: "gather",
+    nodes.Sort: "order_by",
+    nodes.Limit: "limit",
 }
 
 
@@ -61,7 +65,7 @@ def compiled(
     source = plan.source()
     delay, ahead = plan.delay(), plan.ahead()
     delay_us = None if delay is None else delay // MICROSECOND
-    tagged = any(isinstance(node, nodes.Aggregate) for node in plan.nodes())
+    tagged = any(isinstance(node, nodes.Aggregate | nodes.Newest) for node in plan.nodes())
     columns = schema.columns(plan)
     decode = Decode(
         source.format, source.event_time, delay_us, plan.late(),
@@ -73,7 +77,7 @@ def compiled(
     single = len(plan.sinks) == 1
     top: list[Step] = []
     children: dict[int, list[Step]] = {id(source): top}
-    aggregates = 0
+    aggregates, gathers = 0, list[Newest]()
     for node in plan.nodes():
         if isinstance(node, nodes.Source):
             continue
@@ -84,6 +88,9 @@ def compiled(
         if isinstance(node, nodes.Aggregate):
             operator: Operator = _aggregate(plan, node, columns, aggregates, delay_us)
             aggregates += 1
+        elif isinstance(node, nodes.Newest | nodes.Sort | nodes.Limit):
+            operator = _ordered(node, columns[id(node)], len(gathers))
+            gathers += [operator] if isinstance(operator, Newest) else []
         else:
             counted = single and not _behind_aggregate(node)
             operator = _stateless(node, columns[id(node.parent)], counted=counted)
@@ -93,7 +100,7 @@ def compiled(
         children[id(node.parent)].append(step)
         children[id(node)] = step.children
     for sink in plan.sinks:
-        behind = any(isinstance(node, nodes.Aggregate) for node in nodes.path(sink))
+        behind = any(isinstance(n, nodes.Aggregate | nodes.Newest) for n in nodes.path(sink))
         if isinstance(sink.format, Blocks):
             keys = nodes.key_columns(sink.key)
             shuffle = Shuffle(plan.app, sink.topic, sink.format, keys, sink.window, targets)
@@ -133,6 +140,17 @@ def _stateless(
     return (Select if isinstance(node, nodes.Select) else Extend)(expressions, fit)
 
 
+def _ordered(
+    node: nodes.Newest | nodes.Sort | nodes.Limit, have: Mapping[str, pl.DataType], number: int
+) -> Operator:
+    if isinstance(node, nodes.Sort):
+        return Sort(node.by, node.descending, node.nulls_last)
+    if isinstance(node, nodes.Limit):
+        return Limit(node.count)
+    values = {name: kind for name, kind in have.items() if name not in node.keys}
+    return Newest(f"newest-{number}", {key: have[key] for key in node.keys}, values)
+
+
 def _aggregate(
     plan: nodes.Plan,
     node: nodes.Aggregate,
@@ -157,7 +175,7 @@ def _aggregate(
 def _behind_aggregate(node: nodes.Node) -> bool:
     while not isinstance(node, nodes.Source):
         node = node.parent
-        if isinstance(node, nodes.Aggregate):
+        if isinstance(node, nodes.Aggregate | nodes.Newest):
             return True
     return False
 
@@ -165,6 +183,6 @@ def _behind_aggregate(node: nodes.Node) -> bool:
 def stateful(steps: Iterable[Step]) -> Iterable[Keeps]:
     """The operators that keep state, in the order of the plan."""
     for step in steps:
-        if isinstance(step.operator, Aggregate):
+        if isinstance(step.operator, Aggregate | Newest):
             yield step.operator
         yield from stateful(step.children)

@@ -78,7 +78,17 @@ def _line(node: nodes.Node) -> str:
             f"{a.name}={a.function}({a.column or ''})" for a in node.aggregations
         )
         return f"group by {window}{', '.join(node.keys)}: {aggregates}"
-    return f"read {node.topic}"
+    return f"read {node.topic}" if isinstance(node, nodes.Source) else _ordered(node)
+
+
+def _ordered(node: nodes.Newest | nodes.Sort | nodes.Limit) -> str:
+    if isinstance(node, nodes.Newest):
+        return f"the newest row of each {', '.join(node.keys)}"
+    if isinstance(node, nodes.Limit):
+        return f"the first {node.count}"
+    pairs = zip(node.by, node.descending, strict=True)
+    named = ", ".join(name + " descending" * down for name, down in pairs)
+    return f"order by {named}" + ", nulls last" * node.nulls_last
 
 
 def _window(window: nodes.Window) -> str:

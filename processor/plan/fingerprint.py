@@ -144,6 +144,7 @@ def describe(plan: nodes.Plan) -> Description:
                 _operator(plan, node, number, columns[id(node.parent)])
                 for number, node in enumerate(aggregates)
             ),
+            *_gathers(plan, columns),
             *(() if source.watermark is None else (_HEARD,)),
         ),
     )
@@ -210,6 +211,32 @@ def _operator(
     )
 
 
+def _gathers(plan: nodes.Plan, columns: schema.Columns) -> list[Operator]:
+    """The newest rows of groups, each of which is a stored column and whether it holds a value."""
+    found: list[Operator] = []
+    for node in plan.nodes():
+        if isinstance(node, nodes.Newest):
+            have = columns[id(node)]
+            sinks = [s for s in plan.sinks if any(step is node for step in nodes.path(s))]
+            cells = [
+                cell
+                for name, kind in have.items()
+                if name not in node.keys
+                for cell in (
+                    Cell(name, "newest", name, str(kind), "<f8" if kind.is_float() else "<i8"),
+                    Cell(f"__known.{name}", f"newest{KNOWN}", name, str(kind), "|u1"),
+                )
+            ]
+            found.append(
+                Operator(
+                    f"newest-{len(found)}", tuple(sorted({sink.topic for sink in sinks})), None,
+                    tuple((key, str(have[key])) for key in node.keys), tuple(cells),
+                    frees=False, steps=_digest("\n".join(_steps(node))),
+                )
+            )  # fmt: skip
+    return found
+
+
 def _windowed(window: nodes.Window) -> Windowed:
     size = window.size // _MICROSECOND
     if window.plain:
@@ -236,7 +263,7 @@ def _cells(aggregation: nodes.Aggregation, have: dict[str, pl.DataType]) -> list
     return cells
 
 
-def _steps(node: nodes.Aggregate | nodes.Sink) -> list[str]:
+def _steps(node: nodes.Aggregate | nodes.Newest | nodes.Sink) -> list[str]:
     """The rows' way to the operator, from the source on, as text."""
     found: list[str] = []
     step = node.parent
@@ -245,6 +272,10 @@ def _steps(node: nodes.Aggregate | nodes.Sink) -> list[str]:
             found += [type(step).__name__, *map(told.expression, step.expressions)]
         elif isinstance(step, nodes.Filter):
             found += ["Filter", told.expression(step.predicate)]
+        elif isinstance(step, nodes.Sort):
+            found += ["Sort", f"{step.by} {step.descending} {step.nulls_last}"]
+        elif isinstance(step, nodes.Limit):
+            found += ["Limit", str(step.count)]
         step = step.parent
     found += [*_own(step)[::-1], told.format_(step.format)]
     return found[::-1]

@@ -51,6 +51,13 @@ def _stage(stage: Stage) -> dict[str, Any]:
             for node in plan.nodes()
             if isinstance(node, nodes.Aggregate)
         ],
+        "order": [
+            {"by": list(node.by), "descending": list(node.descending)}
+            if isinstance(node, nodes.Sort)
+            else {"limit": node.count}
+            for node in plan.nodes()
+            if isinstance(node, nodes.Sort | nodes.Limit)
+        ],
         "writes": [
             {
                 "topic": sink.topic,

@@ -198,6 +198,35 @@ class Aggregate:
 
 
 @dataclass(frozen=True, slots=True)
+class Newest:
+    """The newest row of each group, by ``keys``; whenever one has come, all of them go on."""
+
+    parent: Node
+    keys: tuple[str, ...]
+    at: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Sort:
+    """All groups in order, by columns; equal ones by their groups' keys."""
+
+    parent: Node
+    by: tuple[str, ...]
+    descending: tuple[bool, ...]
+    nulls_last: bool
+    at: Location
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """The first so many of the groups in order."""
+
+    parent: Node
+    count: int
+    at: Location
+
+
+@dataclass(frozen=True, slots=True)
 class Union:
     """The rows of several streams, in no order.
 
@@ -232,7 +261,7 @@ class Sink:
     window: Window | None = None
 
 
-Node: TypeAlias = Source | Select | Extend | Filter | Watermark | Aggregate
+Node: TypeAlias = Source | Select | Extend | Filter | Watermark | Aggregate | Newest | Sort | Limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +359,14 @@ def way(node: Node) -> list[Node]:
     while not isinstance(found[-1], Source):
         found.append(found[-1].parent)
     return found[::-1]
+
+
+def way_above(node: Node | Union) -> list[Node | Union]:
+    """A node of a graph and all that come to it; of what is united, from each stream."""
+    if isinstance(node, Source):
+        return [node]
+    parents = node.parents if isinstance(node, Union) else (node.parent,)
+    return [node, *(step for parent in parents for step in way_above(parent))]
 
 
 def source_of(node: Node) -> Source:

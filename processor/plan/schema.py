@@ -25,6 +25,9 @@ _WORDS = {
     nodes.Filter: "filter",
     nodes.Watermark: "with_watermark",
     nodes.Aggregate: "agg",
+    nodes.Newest: "order_by",
+    nodes.Sort: "order_by",
+    nodes.Limit: "limit",
 }
 _NUMBERS_ONLY = ("sum", "mean")
 _TOO_WIDE = (pl.UInt64, pl.Int128, pl.UInt128)  # cells of state have 64 bits and a sign
@@ -163,9 +166,9 @@ def _frame(node: nodes.Node, frames: dict[int, pl.DataFrame]) -> pl.DataFrame:
         return parent.with_columns(*node.expressions)
     if isinstance(node, nodes.Filter):
         return parent.filter(node.predicate)
-    if isinstance(node, nodes.Watermark):
-        return parent
-    return _aggregated(node, parent)
+    if isinstance(node, nodes.Aggregate):
+        return _aggregated(node, parent)
+    return parent.sort(list(node.by)) if isinstance(node, nodes.Sort) else parent
 
 
 def _aggregated(node: nodes.Aggregate, parent: pl.DataFrame) -> pl.DataFrame:

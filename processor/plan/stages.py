@@ -25,7 +25,7 @@ import polars as pl
 from processor.errors import TopologyError
 from processor.formats.base import describe_columns
 from processor.formats.blocks import Blocks
-from processor.plan import carried, clocks, nodes, roles, schema
+from processor.plan import carried, clocks, gather, nodes, roles, schema
 
 Above: TypeAlias = nodes.Node | nodes.Union
 
@@ -57,6 +57,7 @@ def cut(plan: nodes.Plan) -> tuple[Stage, ...]:
     cutter = _Cutter(plan)
     for sink in plan.sinks:
         for place in cutter.places(sink.parent):
+            gather.check_sink(sink, place)
             cutter.place(sink, place)
     if cutter.as_it_was:
         return (Stage(plan),)
@@ -83,6 +84,7 @@ class _Cutter:
         self.cuts: dict[int, str] = {}
         self._moved = False
         self._clocks = clocks.Clocks()
+        self._gathers: dict[int, nodes.Newest] = {}
 
     def made(self) -> Iterable[Stage]:
         for key in self.stages:
@@ -116,17 +118,33 @@ class _Cutter:
             app = self._plan.app
             self._begin(node, self._free(f"{app}.{node.topic}") if self.stages else app)
             return [node]
+        if isinstance(node, nodes.Sort | nodes.Limit):
+            aggregate = gather.aggregate_of(node)
+            if aggregate is not None:
+                newest = self._newest(aggregate, node.at)
+                return [replace(node, parent=gather.behind(node.parent, aggregate, newest))]
+        before = self._before(node)
         if isinstance(node, nodes.Union):
-            return [place for parent in node.parents for place in self.places(parent)]
-        parent: Above = node.parent
-        if isinstance(node, nodes.Aggregate) and node.window is not None and node.window.clock:
-            parent = self._clocks.stamped(parent, node.at)
-        before = self.places(parent)
+            return before
         if isinstance(node, nodes.Aggregate) and node.window is None and not node.keys:
             return [self._total(node, before)]
         if isinstance(node, nodes.Aggregate) and (why := _why(node, before)):
             return [replace(node, parent=self._behind(node, node.keys, before, why))]
         return [node if place is node.parent else replace(node, parent=place) for place in before]
+
+    def _before(self, node: Above) -> list[nodes.Node]:
+        """What stands for all that comes to a node; rows in order only to what may have them."""
+        if isinstance(node, nodes.Union):
+            parents: Sequence[Above] = node.parents
+        elif isinstance(node, nodes.Aggregate) and node.window is not None and node.window.clock:
+            parents = [self._clocks.stamped(node.parent, node.at)]
+        else:
+            parents = [] if isinstance(node, nodes.Source) else [node.parent]
+        before = [place for parent in parents for place in self.places(parent)]
+        if isinstance(node, nodes.Aggregate | nodes.Watermark | nodes.Union):
+            for place in before:
+                gather.refuse(node, place)
+        return before
 
     def _begin(self, source: nodes.Source, app: str) -> None:
         """A stage of this source."""
@@ -182,6 +200,25 @@ class _Cutter:
             self._check(node, place, sink)
             self.add(sink)
         return source
+
+    def _newest(self, aggregate: nodes.Aggregate, at: nodes.Location) -> nodes.Newest:
+        """The newest rows of an aggregate's groups, all in one place."""
+        if id(aggregate) not in self._gathers:
+            (place,) = self.places(aggregate)
+            root = nodes.source_of(place)
+            layout = Blocks(schema.columns_at(place)[id(place)])
+            app = self._free(f"{self._plan.app}.ordered-{aggregate.name or _name(aggregate)}")
+            source = nodes.Source(
+                app, layout, None, (), root.on_error,
+                root.dead_letters or f"{self._plan.app}-dead-letters", at,
+                upstreams=(self._apps[id(root)],),
+            )  # fmt: skip
+            self._begin(source, app)
+            self.cuts[id(source)] = gather.WHY
+            mode = gather.mode_of(self._plan, aggregate)
+            self.add(nodes.Sink(place, app, layout, None, mode, at, internal=True))
+            self._gathers[id(aggregate)] = nodes.Newest(source, gather.keys_of(aggregate), at)
+        return self._gathers[id(aggregate)]
 
     def _check(self, node: nodes.Aggregate, place: nodes.Node, sink: nodes.Sink) -> None:
         """Raise `TopologyError` for a window over what is no event time, or groups that change."""

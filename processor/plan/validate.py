@@ -277,8 +277,8 @@ def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
             f"{sink.at}: mode={sink.mode!r}", remedy=f"say {', '.join(_MODES[:-1])} or {_MODES[-1]}"
         )
     beside.check(sink, have, plan.source())
-    aggregates = [node for node in nodes.path(sink) if isinstance(node, nodes.Aggregate)]
-    if sink.mode != "append" and not aggregates:
+    groups = [n for n in nodes.path(sink) if isinstance(n, nodes.Aggregate | nodes.Newest)]
+    if sink.mode != "append" and not groups:
         raise TopologyError(
             f"{sink.at}: mode={sink.mode!r} without an aggregate has no meaning",
             remedy='leave the mode out, or say mode="append"',

@@ -14,7 +14,7 @@ from processor.state.base import Table
 from processor.state.keys import Layout, Words
 
 Column: TypeAlias = npt.NDArray[Any]
-Fold: TypeAlias = Literal["add", "min", "max"]
+Fold: TypeAlias = Literal["add", "min", "max", "set"]
 _TEXT_BYTES: Final = 16  # what a long text takes besides its bytes
 
 
@@ -36,7 +36,7 @@ class Cell:
 
     def identity(self) -> float | int:
         """The value that folding leaves alone."""
-        if self.fold == "add" or self.dtype == "|u1":
+        if self.fold in ("add", "set") or self.dtype == "|u1":
             return 0
         if self.dtype == "<f8":
             return np.inf if self.fold == "min" else -np.inf

@@ -88,6 +88,8 @@ class Slab:
                 if cell.fold == "add":
                     self._made[cell.name] = column[slots] + partial
                     column[slots] = self._made[cell.name]
+                elif cell.fold == "set":
+                    column[slots] = partial
                 else:
                     # These pass over NaN, as the batch's own minimum and maximum do.
                     pick = np.fmin if cell.fold == "min" else np.fmax

@@ -242,6 +242,10 @@ def _judge(plan: nodes.Plan, sink: nodes.Sink, bounds: Bounds, locator: _Locator
     """The judge of a sink's topic, or why there is none."""
     if plan.source().clock:
         return "its rows have the time at which they were read"
+    if sink.internal and sink.mode != "append":
+        return "which groups are handed on depends on the batches' bounds"
+    if any(isinstance(node, nodes.Newest) for node in nodes.path(sink)):
+        return "its lists depend on the batches' bounds"
     aggregate = _aggregate(sink)
     if aggregate is None or sink.internal:
         return Bag(sink.topic, bounds, locator)
