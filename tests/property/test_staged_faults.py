@@ -57,12 +57,13 @@ def a_window_that_was_over_comes_out_again(m):
 
 
 def a_row_that_is_older_stays(m):
-    right = pl.DataFrame.unique
+    right = Newest._fold
 
-    def wrong(self, *args, keep="any", **more):
-        return right(self, *args, keep="first" if keep == "last" else keep, **more)
+    def wrong(self, slab, rows):
+        old = slab.keys(slab.live())
+        right(self, slab, rows.join(old, on=list(self._keys), how="anti", nulls_equal=True))
 
-    m.setattr(pl.DataFrame, "unique", wrong)
+    m.setattr(Newest, "_fold", wrong)
 
 
 def a_gather_forgets_with_a_batch(m):

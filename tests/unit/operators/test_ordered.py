@@ -8,7 +8,11 @@ import pytest
 from processor import Json, Topology
 from processor import functions as F
 from processor.errors import TopologyError
+from processor.model.batch import Result
+from processor.operators.base import TASK, Context
+from processor.operators.ordered import Newest
 from processor.testing import TestDriver
+from tests.unit.messages import piece
 
 ROW = Json(
     {"at": pl.Datetime("us"), "user": pl.String, "n": pl.Int64, "x": pl.Float64},
@@ -174,3 +178,17 @@ def test_what_has_no_order_is_refused_by_name():
     )
     assert "limit is 0" in refused(lambda app: counted(app).limit(0)).message
     assert "no 'sort'" in refused(lambda app: counted(app).sort("s")).message
+
+
+def test_of_a_group_that_comes_twice_in_a_batch_the_later_row_counts():
+    newest = Newest("newest-0", {"user": pl.String()}, {"n": pl.Int64()})
+    schema = {TASK: pl.UInt32, "user": pl.String, "n": pl.Int64}
+    rows = pl.DataFrame(
+        [(0, "a", 5), (0, "b", 1), (0, "a", None), (0, "b", 2)], schema, orient="row"
+    )
+    state = {"newest-0": newest.new_state()}
+    context = Context([piece([])], [state], Result())
+    assert newest.process(rows, context).rows() == [("a", None, 0), ("b", 2, 0)]
+    newest.process(rows[:1], context)
+    state["newest-0"].rollback()
+    assert newest.process(rows[3:], context).rows() == [("b", 2, 0)]
