@@ -23,8 +23,12 @@ def unordered(plan: nodes.Plan) -> Iterator[str]:
     "'out' gets groups again whenever they change"
     """
     for sink in plan.sinks:
-        # What is shown on the screen comes in the order of the run.
-        if sink.mode == "append" or sink.topic == nodes.console_topic(plan.whole()):
+        # What is shown on the screen comes in the order of the run; a gather is one partition.
+        if (
+            sink.mode == "append"
+            or sink.internal
+            or sink.topic == nodes.console_topic(plan.whole())
+        ):
             continue
         if sink.key is None and plan.source().gathered():
             continue

@@ -79,3 +79,11 @@ def test_what_is_shown_on_the_screen_needs_no_key():
 def test_the_description_tells_it_too():
     assert "see whether this is right: " in describe(plan())
     assert "see whether" not in describe(plan(key="c"))
+
+
+def test_groups_that_are_handed_on_to_a_gather_lie_in_one_partition() -> None:
+    topology = Topology("a")
+    rows = topology.read.kafka("in", format=Json({"c": pl.String}), partitioned_by="c")
+    groups = rows.group_by("c").agg(n=F.count()).order_by("n")
+    groups.write.kafka("out", mode="complete")
+    assert not [note for stage in topology.stages() for note in unordered(stage.plan)]
