@@ -16,7 +16,9 @@ from processor.formats.csv import Csv as Csv
 from processor.formats.debezium import Debezium as Debezium
 from processor.formats.json import Json as Json
 from processor.formats.json_schema import JsonSchema as JsonSchema
+from processor.formats.parquet import Parquet as Parquet
 from processor.formats.protobuf import Protobuf as Protobuf
 from processor.formats.registered import Registered as Registered
 from processor.formats.registry import Registry as Registry
 from processor.formats.text import Text as Text
+from processor.model.called import Batch as Batch

@@ -15,6 +15,7 @@
     ├── InputReplacedError          the input topic was deleted and made anew
     ├── StoreError                  Redis refused
     │   └── StoreAwayError          Redis does not answer for now: the same call may be made again
+    ├── SinkError                   files, a function or a table did not take what they were given
     ├── RegistryError               the schema registry refused, or has no schema for an output
     │   └── RegistryAwayError       the schema registry does not answer for now: ask again
     ├── SchemaChangeError           records of a schema that does not fit, and told to stop on it
@@ -131,6 +132,12 @@ class StoreAwayError(StoreError):
     """The checkpoint store does not answer for now; the same call may be made again."""
 
     code = "store_away"
+
+
+class SinkError(ProcessorError):
+    """A sink outside of Kafka failed: files, a function of the user's, a table."""
+
+    code = "sink"
 
 
 class RegistryError(ProcessorError):

@@ -34,7 +34,16 @@ _SLIDING: Final = (
     "there are no sessions"
 )
 _AGGREGATE: Final = 'group_by("key").agg(n=F.count()), by keys or F.window("dt", "1 hour")'
-_ONLY_KAFKA: Final = 'rows go to Kafka: write.kafka("topic", format=Json()); read it from there'
+_ONLY_KAFKA: Final = (
+    'rows go to Kafka, write.kafka("topic", format=Json()), to files, write.files("out"), or to a '
+    "function, write.foreach_batch(save), which can write them anywhere"
+)
+_FILES: Final = 'write.files("out/rows", format=Json()); or Csv({...}), Text() or Parquet()'
+_CALLS: Final = "write.foreach_batch(save), where save(frame, epoch) gets a frame of Polars"
+_ROW: Final = "write.foreach(function), of one row as a dictionary"
+_MEMORY: Final = (
+    'write.memory("totals", mode="update"); then query.table("totals") and query.sql("...")'
+)
 _ONLY_FROM: Final = 'records come from Kafka: read.kafka("topic", format=Json({"a": pl.String}))'
 _OPTIONS: Final = "options of a run are those of `processor run --help`"
 _NO_AGGREGATE: Final = "there are F.count, F.sum, F.min, F.max and F.mean"
@@ -77,8 +86,11 @@ FRAME: Final[Mapping[str, str]] = {
     **dict.fromkeys(("intersect", "subtract", "exceptAll", "minus"), _ONE_INPUT),
     **dict.fromkeys(
         ("map", "apply", "map_rows", "map_batches", "mapInPandas", "transform", "pipe", "udf",
-         "selectExpr", "cast", "foreach", "foreachBatch", "process", "update"), _EXPRESSION,
+         "selectExpr", "cast", "process", "update"), _EXPRESSION,
     ),
+    **dict.fromkeys(("foreachBatch", "foreachRDD", "foreach_batch"), _CALLS),
+    **dict.fromkeys(("foreach", "foreachPartition"), _ROW),
+    **dict.fromkeys(("saveAsTextFiles", "saveAsTextFile", "write_parquet", "write_csv"), _FILES),
     **dict.fromkeys(
         ("repartition", "coalesce", "partitionBy", "key_by", "keyBy", "rekey"),
         'group_by("a") deals its rows out by itself; write.kafka("topic", key="a") keys a topic',
@@ -91,7 +103,7 @@ FRAME: Final[Mapping[str, str]] = {
     **dict.fromkeys(("cache", "persist", "checkpoint", "unpersist"),
                     "state is kept by itself; take the call out"),
     **dict.fromkeys(("sample", "randomSplit"), 'filter(pl.col("key").hash() % 10 == 0)'),
-    **dict.fromkeys(("createOrReplaceTempView", "sql"), _EXPRESSION),
+    **dict.fromkeys(("createOrReplaceTempView", "sql"), f"{_EXPRESSION}; or {_MEMORY}"),
     "alias": "there is one frame only; columns are named by expression.alias",
     "stateful": _OWN_STATE,
 }  # fmt: skip
@@ -120,12 +132,14 @@ READER: Final[Mapping[str, str]] = {
 }  # fmt: skip
 WRITER: Final[Mapping[str, str]] = {
     **dict.fromkeys(
-        ("csv", "json", "text", "parquet", "delta", "jdbc", "table", "toTable", "redis", "orc",
-         "memory", "format", "file", "save", "saveAsTable", "iceberg", "topic"), _ONLY_KAFKA,
+        ("delta", "redis", "orc", "format", "save", "iceberg", "topic"), _ONLY_KAFKA,
     ),
-    **dict.fromkeys(("foreach", "foreachBatch"), _ONLY_KAFKA),
+    **dict.fromkeys(("csv", "json", "text", "parquet", "file", "saveAsTextFiles", "path"), _FILES),
+    **dict.fromkeys(("jdbc", "foreachBatch", "foreachRDD", "for_each_batch", "sql"), _CALLS),
+    **dict.fromkeys(("for_each", "foreachPartition", "each"), _ROW),
+    **dict.fromkeys(("table", "toTable", "saveAsTable", "queryName"), _MEMORY),
     **dict.fromkeys(("mode", "outputMode"), 'write.kafka("topic", mode="update")'),
-    **dict.fromkeys(("option", "options", "queryName"), _OPTIONS),
+    **dict.fromkeys(("option", "options"), _OPTIONS),
     "trigger": "`processor run --interval 500ms`",
     **dict.fromkeys(("start", "awaitTermination", "run"), _STARTS),
     "partitionBy": 'write.kafka("topic", key="a")',

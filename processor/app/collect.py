@@ -84,7 +84,7 @@ def collect(
 
         making.check(loaded.kafka)
     plans = built(topologies, loaded)
-    looked_at(plans, loaded)
+    looked_at(plans, loaded, queried=True)
     chosen = _chosen(plans, sink)
     _bounded(plans, loaded, feed)
     capture = _Capture(plans, chosen)

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import polars as pl
+
 from processor import telling
 from processor.app.backends import Backends
 from processor.app.health import Pulse, end_process
 from processor.engine.running.rubbish import Collector, collected_between_batches
 from processor.errors import ProcessorError
 from processor.metrics.progress import BatchReport
+from processor.model.log import TopicPartition
 
 
 def _nothing(_: object) -> None:
@@ -36,6 +39,7 @@ class Host:
         failed: a worker of this application has ended by this error.
         overdue: a worker hangs, or does not end in its time.
         finished: all workers have ended in order; log and store are still there.
+        shown: takes the rows of tables that committed batches have: whose, and of which task.
         collector: what becomes of Python's garbage meanwhile.
 
     >>> seen = []
@@ -54,4 +58,5 @@ class Host:
     failed: Callable[[tuple[str, BaseException]], None] = _nothing
     overdue: Callable[[ProcessorError], None] = end_process
     finished: Callable[[Backends], None] = _nothing
+    shown: Callable[[str, TopicPartition, pl.DataFrame], None] = lambda *_: None
     collector: Collector = collected_between_batches

@@ -18,19 +18,28 @@ from processor.engine.commit import changelog
 from processor.engine.offline import rescale
 from processor.errors import SettingsError, TopologyError
 from processor.plan import order, roles
-from processor.plan.nodes import Plan, console_topic
+from processor.plan.nodes import Plan, Table, console_topic
 from processor.settings import Settings
 
 log_lines = structlog.get_logger("processor")
 
 
-def looked_at(plans: Sequence[Plan], settings: Settings) -> None:
+def looked_at(plans: Sequence[Plan], settings: Settings, *, queried: bool = False) -> None:
     """Give plans their registries; see that they can run together, where the settings say.
 
+    Tables are for a run that can be ``queried``.
     Raises `TopologyError` where they cannot; what may be a mistake is told in the log.
     """
     connect_registries(plans, settings)
     picked(plans, settings)
+    for sink in [] if queried else [sink for plan in plans for sink in plan.sinks]:
+        if isinstance(sink.outside, Table):
+            raise TopologyError(
+                f"{sink.at}: nobody can look into the table {sink.outside.name!r} of a run by the "
+                "command line",
+                remedy="start it in Python, query = topology.start(...), and ask query.table("
+                f'"{sink.outside.name}"); or end it in write.console() or write.kafka("topic")',
+            )
     for plan in plans if settings.bootstrap_servers is not None else ():
         for sink in plan.sinks:
             if sink.topic == console_topic(plan.whole()):

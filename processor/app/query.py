@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Final, Literal, NoReturn, Self, TypeAlias
 from uuid import uuid4
 
+import polars as pl
 import structlog
 
 from processor.api import ways
@@ -34,6 +35,7 @@ from processor.errors import ProcessorError, QueryError, ShutdownError
 from processor.metrics.progress import BatchReport
 from processor.plan.nodes import Plan
 from processor.settings import Settings
+from processor.sinks.tables import Tables
 
 State: TypeAlias = Literal["starting", "waiting", "running", "stopping", "stopped", "failed"]
 RECENT: Final = 100
@@ -100,6 +102,7 @@ class Query:
         self._pulses: list[Pulse] = []
         self._own: set[int] = set()
         where = asked.settings.bootstrap_servers or ""
+        self._tables = Tables(list(asked.plans))
         self._places = set() if asked.alone else {(plan.app, where) for plan in asked.plans}
 
     # What it is.
@@ -148,6 +151,17 @@ class Query:
         """What it has ended by; ``None`` while it is active, and where it ended in order."""
         with self._changed:
             return self._error() if self._state == "failed" else None
+
+    def table(self, name: str) -> pl.DataFrame:
+        """What ``write.memory(name)`` has kept until now; also when it has ended."""
+        return self._tables.table(name)
+
+    def sql(self, query: str) -> pl.DataFrame:
+        """What a query in SQL, as Polars has it, finds in these tables now.
+
+        Raises `SinkError` for what is no query.
+        """
+        return self._tables.sql(query)
 
     # What can be done with it.
 
@@ -254,7 +268,7 @@ class Query:
         host = replace(
             asked.host, line=_log_line, waits=self._waits, ready=self._runs,
             begins=self._begins, ends=self._ends, on_batch=self._batch, failed=self._fails,
-            overdue=_let_go, collector=left_alone,
+            overdue=_let_go, collector=left_alone, shown=self._tables.show,
         )  # fmt: skip
         state: State = "stopped"
         try:

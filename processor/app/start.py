@@ -67,7 +67,7 @@ def start(
                 "bootstrap_servers out",
             )
     plans = built(topologies, loaded)
-    looked_at(plans, loaded)
+    looked_at(plans, loaded, queried=True)
     query = Query(Asked(plans, loaded, feed or {}, print, on_progress))
     query._begin()  # noqa: SLF001 - who makes a query begins it
     return query

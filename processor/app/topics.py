@@ -21,7 +21,7 @@ PARTITIONS = 4
 def topics_of(plan: Plan) -> tuple[str, set[str]]:
     """The input topic of a plan, and the topics it writes."""
     source = plan.source()
-    written = {sink.topic for sink in plan.sinks}
+    written = {sink.topic for sink in plan.published()}
     if source.on_error == "dead_letter":
         written.add(plan.dead_letters())
     if (late := plan.late()) is not None:
@@ -40,7 +40,7 @@ def roles_of(plan: Plan, *, changelog: str | None = None) -> dict[str, Role]:
     """
     source, late = plan.source(), plan.late()
     roles: dict[str, Role] = {source.topic: "input"}
-    roles |= dict.fromkeys((sink.topic for sink in plan.sinks), "output")
+    roles |= dict.fromkeys((sink.topic for sink in plan.published()), "output")
     if source.on_error == "dead_letter":
         roles[plan.dead_letters()] = "dead_letters"
     if late is not None:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from typing import Final
 
@@ -74,7 +75,9 @@ def run_worker(
         worker = Worker(
             plan, used.log, used.store, clock, executor, instance=slot.instance,
             partitions=partitions, options=options_of(settings, plan),
-            listener=listener(plan, metrics, host.on_batch, pulse),
+            listener=replace(
+                listener(plan, metrics, host.on_batch, pulse), shown=host.shown
+            ),
             probe=probe,
         )  # fmt: skip
         lookout = Lookout(

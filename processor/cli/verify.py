@@ -68,7 +68,7 @@ def _staged(plan: Plan, log: Log, shared: Collection[str]) -> Report:
 
 def _shared(plans: Sequence[Plan]) -> frozenset[str]:
     """The topics that several stages write."""
-    topics = [sink.topic for plan in plans for sink in {s.topic: s for s in plan.sinks}.values()]
+    topics = [topic for plan in plans for topic in {sink.topic for sink in plan.published()}]
     return frozenset(topic for topic in topics if topics.count(topic) > 1)
 
 

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import polars as pl
+
 from processor.model.letters import Reason
 from processor.model.log import Message, Output, TopicPartition
 
@@ -62,6 +64,19 @@ class Counts:
         return self.read == self.contributed + gone
 
 
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """What one task's batch has for a sink outside of Kafka: its ``rows``; of a file, its ``data``.
+
+    ``sink`` is what the plan calls it, ``task`` the number of the slice.
+    """
+
+    sink: str
+    task: int
+    rows: pl.DataFrame
+    data: bytes | None = None
+
+
 @dataclass(slots=True)
 class Result:
     """What the operators made of a batch.
@@ -70,7 +85,7 @@ class Result:
     ``log_times`` the largest timestamps looked at. ``misplaced`` is how many of the records that
     were looked at lie in a partition that is not their key's. ``letters`` counts what is among the
     outputs as dead letters, by reason; ``aside`` how many of their records are input that was set
-    aside, bad or late.
+    aside, bad or late. ``shown`` is what goes elsewhere than to topics, by sink and task.
     """
 
     outputs: list[Output] = field(default_factory=list)
@@ -80,3 +95,4 @@ class Result:
     misplaced: int = 0
     letters: Counter[Reason] = field(default_factory=Counter)
     aside: int = 0
+    shown: list[Shown] = field(default_factory=list)

@@ -16,7 +16,33 @@ FORMAT: Final = "1"
 LENGTH_MAX: Final = 4_095
 _NONE: Final = "-"
 _TRAIL_MAX: Final = 32
-_FIELDS: Final = (9, 11, 16, 17, 18, 19)
+_FIELDS: Final = (9, 11, *range(16, 23))
+_LAST: Final = _FIELDS[-1]
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """What a sink outside Kafka is about to be shown: the next batch, and it alone.
+
+    It ends before the offset ``end``, has ``records`` records, and is computed by the topology that
+    ``plan`` names.
+
+    >>> Intent.parse(str(Intent(1200, 40, "ab12")))
+    Intent(end=1200, records=40, plan='ab12')
+    """
+
+    end: int
+    records: int
+    plan: str
+
+    def __str__(self) -> str:
+        return f"{self.end},{self.records},{self.plan}"
+
+    @classmethod
+    def parse(cls, text: str) -> Intent:
+        """The inverse of ``str``; raises `ValueError` for what is none."""
+        end, records, plan = text.split(",")
+        return cls(int(end), int(records), plan)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +63,10 @@ class Manifest:
     ``rewound`` is the epoch at which the watermark was set back, 0 for never: no state up to it can
     be gone on from with the input, since it was made with another watermark. ``idle`` says that the
     partition stands still, and that its watermark is not only its own records'. ``stages`` are
-    those that it has handed its rows on to.
+    those that it has handed its rows on to. ``life`` is another one after each reset: epochs begin
+    anew then, and whoever remembers them outside would take new ones for old. ``files`` names the
+    directories to which the batch has given a file. With an ``intent`` the offset has not moved,
+    and the batch behind it is cut as that says, or not at all.
 
     >>> m = Manifest(
     ...     7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0", 0, ("6:b:cc",),
@@ -65,6 +94,9 @@ class Manifest:
     rewound: int = 0
     idle: bool = False
     stages: tuple[str, ...] = ()
+    life: int = 0
+    files: tuple[str, ...] = ()
+    intent: Intent | None = None
 
     def __str__(self) -> str:
         time = _NONE if self.event_time_max is None else str(self.event_time_max)
@@ -85,12 +117,19 @@ class Manifest:
             _NONE if self.end is None else str(self.end),
             str(self.begun),
             _NONE if self.log_time is None else str(self.log_time),
-            # Seldom there, and not known to earlier versions.
-            *([str(self.rewound)] if self.rewound or self.idle or self.stages else ()),
-            *([str(int(self.idle))] if self.idle or self.stages else ()),
-            *([",".join(self.stages)] if self.stages else ()),
         )
-        return ";".join(fields)
+        # Seldom there, and not known to earlier versions: written up to the last that says a thing.
+        seldom = [
+            (str(self.rewound), "0"),
+            (str(int(self.idle)), "0"),
+            (",".join(self.stages) or _NONE, _NONE),
+            (str(self.life), "0"),
+            (",".join(self.files) or _NONE, _NONE),
+            (_NONE if self.intent is None else str(self.intent), _NONE),
+        ]
+        while seldom and seldom[-1][0] == seldom[-1][1]:
+            seldom.pop()
+        return ";".join((*fields, *(text for text, _ in seldom)))
 
     @classmethod
     def parse(cls, text: str) -> Manifest:
@@ -103,8 +142,9 @@ class Manifest:
                 "begin anew with `processor reset`, or use another application id",
             )
         _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, owner = fields[:9]
-        fields += [_NONE] * (_FIELDS[-1] - len(fields))
-        origin, trail, log, plan, end, begun, log_time, rewound, idle, stages = fields[9:]
+        fields += [_NONE] * (_LAST - len(fields))
+        origin, trail, log, plan, end, begun, log_time, rewound, idle, stages = fields[9:19]
+        life, files, intent = fields[19:]
         try:
             return cls(
                 int(epoch),
@@ -116,7 +156,7 @@ class Manifest:
                 int(partitions),
                 owner,
                 None if origin == _NONE else int(origin),
-                tuple(trail.split(",")) if trail != _NONE else (),
+                _several(trail),
                 _value(log),
                 _value(plan),
                 None if end == _NONE else int(end),
@@ -124,7 +164,10 @@ class Manifest:
                 None if log_time == _NONE else int(log_time),
                 0 if rewound == _NONE else int(rewound),
                 idle == "1",
-                tuple(stages.split(",")) if stages != _NONE else (),
+                _several(stages),
+                0 if life == _NONE else int(life),
+                _several(files),
+                None if intent == _NONE else Intent.parse(intent),
             )
         except ValueError as error:
             raise StateMismatchError(
@@ -152,6 +195,10 @@ def trailed(trail: Sequence[str], head: str, epoch: int) -> tuple[str, ...]:
 
 def _epoch(name: str) -> int:
     return int(name.partition(":")[0])
+
+
+def _several(field: str) -> tuple[str, ...]:
+    return () if field == _NONE else tuple(field.split(","))
 
 
 def _value(field: str) -> str:

@@ -25,6 +25,7 @@ from processor.operators.emit import Emit
 from processor.operators.fit import Fitted
 from processor.operators.ordered import Newest
 from processor.operators.search import ROW_ERRORS, StepError, failing, told
+from processor.operators.show import Show
 from processor.operators.shuffle import Targets
 from processor.operators.stateless import Filter, Select
 from processor.operators.steps import Step, compiled, stateful
@@ -319,7 +320,7 @@ def _aside(running: Context) -> Context:
 def _failing(step: Step, frame: pl.DataFrame, context: Context) -> dict[int, str]:
     """The rows of a frame that a step cannot compute; nothing is done with what it makes."""
     operator = step.operator
-    bad = dict(operator.misfits(frame)) if isinstance(operator, Fitted | Emit) else {}
+    bad = dict(operator.misfits(frame)) if isinstance(operator, Fitted | Emit | Show) else {}
     rest = [row for row in range(frame.height) if row not in bad]
     others = frame[rest] if bad else frame
 

@@ -9,6 +9,8 @@ from typing import Final
 import polars as pl
 
 from processor.formats.blocks import Blocks
+from processor.formats.parquet import Parquet
+from processor.formats.rows import Rows
 from processor.model.log import NULL_KEYS
 from processor.operators.aggregate import Aggregate, Term
 from processor.operators.aside import Aside
@@ -19,6 +21,7 @@ from processor.operators.emit import Emit, required
 from processor.operators.fit import fit_of
 from processor.operators.hopping import Hopping
 from processor.operators.ordered import Limit, Newest, Sort
+from processor.operators.show import Show
 from processor.operators.shuffle import Shuffle, Targets
 from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
@@ -65,7 +68,9 @@ def compiled(
     source = plan.source()
     delay, ahead = plan.delay(), plan.ahead()
     delay_us = None if delay is None else delay // MICROSECOND
-    tagged = any(isinstance(node, nodes.Aggregate | nodes.Newest) for node in plan.nodes())
+    tagged = len(plan.published()) < len(plan.sinks) or any(
+        isinstance(node, nodes.Aggregate | nodes.Newest) for node in plan.nodes()
+    )
     columns = schema.columns(plan)
     decode = Decode(
         source.format, source.event_time, delay_us, plan.late(),
@@ -107,6 +112,12 @@ def compiled(
             children[id(sink.parent)].append(Step(shuffle, f"hand on at {sink.at}", behind))
             continue
         have = columns[id(sink.parent)]
+        if sink.outside is not None:
+            lines = None if isinstance(sink.format, Rows | Parquet) else sink.format
+            needed = () if lines is None else required(lines, list(have))
+            show = Show(sink.topic, sink.format, lines, needed, sink.newest)
+            children[id(sink.parent)].append(Step(show, f"write at {sink.at}", behind))
+            continue
         aside = beside.apart(sink, have)
         emit = Emit(
             sink.topic, sink.format, sink.key, sink.timestamp, sink.headers, aside,

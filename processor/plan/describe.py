@@ -29,6 +29,9 @@ def describe(plan: nodes.Plan) -> str:
             of = ", ".join(nodes.key_columns(sink.key)) or "nothing: all in one place"
             lines.append("  " * depth + f"hand on to {sink.topic} by {of}")
             continue
+        if sink.outside is not None:
+            lines.append("  " * depth + f"{_outside(sink, sink.outside)}, {sink.mode}")
+            continue
         carries = f", timestamp {sink.timestamp}" if sink.timestamp else ""
         carries += _headers(sink.headers)
         carries += ", carrying the watermark" if sink.watermark else ""
@@ -36,6 +39,16 @@ def describe(plan: nodes.Plan) -> str:
     lines.append(f"  on error: {source.on_error}, dead letters to {plan.dead_letters()}")
     lines += [f"  see whether this is right: {note}" for note in order.unordered(plan)]
     return "\n".join(lines)
+
+
+def _outside(sink: nodes.Sink, outside: nodes.Outside) -> str:
+    if isinstance(outside, nodes.Files):
+        return f"write files in {outside.folder} as {sink.format.describe()}"
+    if isinstance(outside, nodes.Table):
+        return f"keep in memory as the table {outside.name}"
+    rows = "each row" if outside.each else f"the rows of each {outside.per}"
+    last = "" if sink.newest is None else ", of a group the newest"
+    return f"call {outside.name} with {rows}{last}"
 
 
 def _read(source: nodes.Source) -> str:

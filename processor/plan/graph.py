@@ -66,15 +66,27 @@ def _stage(stage: Stage) -> dict[str, Any]:
                 "mode": sink.mode,
                 "format": sink.format.describe(),
             }
-            for sink in plan.sinks
+            for sink in plan.published()
         ],
+        "shows": [_outside(sink, sink.outside) for sink in plan.sinks if sink.outside is not None],
         "dead_letters": plan.dead_letters(),
         "late": plan.late(),
     }  # fmt: skip
 
 
+def _outside(sink: nodes.Sink, outside: nodes.Outside) -> dict[str, Any]:
+    """A sink that is no topic."""
+    if isinstance(outside, nodes.Files):
+        kind: dict[str, Any] = {"files": outside.folder, "format": sink.format.describe()}
+    elif isinstance(outside, nodes.Table):
+        kind = {"table": outside.name}
+    else:
+        kind = {"call": outside.name, "per": "row" if outside.each else outside.per}
+    return {**kind, "mode": sink.mode}
+
+
 def as_mermaid(stages: Sequence[Stage]) -> str:
-    """A flow chart: topics are round, internal ones six-sided, stages square.
+    """A flow chart: topics are round, internal ones six-sided, stages and what is outside square.
 
     >>> from processor import Text, Topology
     >>> topology = Topology("copy")
@@ -102,4 +114,10 @@ def _arrows(stages: Sequence[Stage]) -> Iterator[str]:
         for sink in plan.sinks:
             key = ", ".join(nodes.key_columns(sink.key))
             by = f"|by {key}|" if key else ""
+            if sink.outside is not None:
+                names[sink.topic] = f"outside{len(names)}"
+                told = ", ".join(f"{k} {v}" for k, v in _outside(sink, sink.outside).items())
+                quoted = told.replace('"', "'")
+                yield f'    stage{number} --> {names[sink.topic]}[/"{quoted}"/]'
+                continue
             yield f"    stage{number} -->{by} {topic(sink.topic, internal=sink.internal)}"

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import polars as pl
 
@@ -40,6 +40,7 @@ Key: TypeAlias = str | tuple[str, ...]
 HEADERS: Final = pl.List(pl.Struct({"key": pl.String, "value": pl.Binary}))
 """The type of a column with all headers of a record, in their order."""
 Function: TypeAlias = Literal["count", "sum", "min", "max", "mean"]
+Per: TypeAlias = Literal["batch", "task"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +239,39 @@ class Union:
 
 
 @dataclass(frozen=True, slots=True)
+class Files:
+    """A directory that rows go to: a file for each task and batch."""
+
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A function of the user's that is called with a batch's rows.
+
+    One of all rows is called once ``per`` batch, which all come to one place for, or once for each
+    task; with ``told`` it is told what the batch is of. With ``each`` it is called with one row at
+    a time, or is an object whose ``process`` is.
+    """
+
+    name: str
+    function: Any = field(compare=False)
+    per: Per = "batch"
+    told: bool = False
+    each: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table in memory, which can be queried while the topology runs."""
+
+    name: str
+
+
+Outside: TypeAlias = Files | Call | Table
+
+
+@dataclass(frozen=True, slots=True)
 class Sink:
     """Publishes the rows to a topic; its records may carry the ``watermark``.
 
@@ -245,6 +279,9 @@ class Sink:
     ``key_format`` makes the key's bytes of its columns. An ``internal`` one hands blocks to another
     stage: its ``key`` says which rows belong together, and without one all do. ``window`` is that
     of the aggregate which they go to.
+
+    What goes ``outside`` of Kafka has no topic: ``topic`` is then a name for people, which no topic
+    can have. Of rows with the same cells in the columns ``newest`` only a batch's last one counts.
     """
 
     parent: Node
@@ -259,6 +296,8 @@ class Sink:
     key_format: Format | None = None
     internal: bool = False
     window: Window | None = None
+    outside: Outside | None = None
+    newest: tuple[str, ...] | None = None
 
 
 Node: TypeAlias = Source | Select | Extend | Filter | Watermark | Aggregate | Newest | Sort | Limit
@@ -279,6 +318,18 @@ class Plan:
     def whole(self) -> str:
         """The application of the topology that this is, or is a stage of."""
         return self.topology or self.app
+
+    def published(self) -> tuple[Sink, ...]:
+        """The sinks that are topics."""
+        return tuple(sink for sink in self.sinks if sink.outside is None)
+
+    def promises(self) -> bool:
+        """Whether functions are called, with batches that have to be promised before."""
+        return any(isinstance(sink.outside, Call) for sink in self.sinks)
+
+    def counts_lives(self) -> bool:
+        """Whether something outside of Kafka remembers tasks and epochs."""
+        return any(isinstance(sink.outside, Call | Files) for sink in self.sinks)
 
     def source(self) -> Source:
         """The source that every path begins with (`validate` has seen that there is one)."""

@@ -22,7 +22,7 @@ def unordered(plan: nodes.Plan) -> Iterator[str]:
     >>> next(unordered(topology.plan())).partition(": ")[2].partition(" (")[0]
     "'out' gets groups again whenever they change"
     """
-    for sink in plan.sinks:
+    for sink in plan.published():
         # What is shown on the screen comes in the order of the run; a gather is one partition.
         if (
             sink.mode == "append"

@@ -25,7 +25,7 @@ import polars as pl
 from processor.errors import TopologyError
 from processor.formats.base import describe_columns
 from processor.formats.blocks import Blocks
-from processor.plan import carried, clocks, gather, nodes, roles, schema
+from processor.plan import carried, clocks, gather, nodes, outside, roles, schema
 
 Above: TypeAlias = nodes.Node | nodes.Union
 
@@ -56,9 +56,7 @@ def cut(plan: nodes.Plan) -> tuple[Stage, ...]:
     roles.once(plan)
     cutter = _Cutter(plan)
     for sink in plan.sinks:
-        for place in cutter.places(sink.parent):
-            gather.check_sink(sink, place)
-            cutter.place(sink, place)
+        cutter.end(sink)
     if cutter.as_it_was:
         return (Stage(plan),)
     return tuple(cutter.made())
@@ -85,6 +83,12 @@ class _Cutter:
         self._moved = False
         self._clocks = clocks.Clocks()
         self._gathers: dict[int, nodes.Newest] = {}
+        # Their groups come all at once to one call.
+        self._whole = {
+            id(outside.aggregate_of(sink))
+            for sink in plan.sinks
+            if outside.in_one_place(sink) and sink.mode == "complete" and not outside.ordered(sink)
+        }
 
     def made(self) -> Iterable[Stage]:
         for key in self.stages:
@@ -99,8 +103,60 @@ class _Cutter:
 
     def place(self, sink: nodes.Sink, place: nodes.Node) -> None:
         """A sink of the user's, behind what stands for its rows."""
-        self._moved = self._moved or place is not sink.parent
+        self._moved = self._moved or place is not sink.parent or sink.newest is not None
         self.add(sink if place is sink.parent else replace(sink, parent=place))
+
+    def end(self, sink: nodes.Sink) -> None:
+        """A sink of the user's, wherever its rows are; those of one call are gathered before."""
+        outside.check(sink)
+        places = self.places(sink.parent)
+        for place in places:
+            gather.check_sink(sink, place)
+        newest = outside.newest(sink, places[0])
+        if isinstance(sink.outside, nodes.Call) and sink.outside.per == "batch":
+            if not _in_one_place(places):
+                source = self._gathered(sink, sink.outside.name, places)
+                self.place(replace(sink, mode="append", newest=newest), source)
+                return
+            newest = None  # a batch has each group once
+        for place in places:
+            self.place(sink if newest is None else replace(sink, newest=newest), place)
+
+    def _gathered(self, sink: nodes.Sink, name: str, before: Sequence[nodes.Node]) -> nodes.Source:
+        """The source of a stage that has all rows of a sink in one place."""
+        have = _same(sink.at, [schema.columns_at(place)[id(place)] for place in before])
+        source = self._read_on(name, Blocks(have), before, sink.at)
+        self.cuts[id(source)] = f"{name} is called once for all rows of a batch"
+        for place in before:
+            self.add(
+                nodes.Sink(
+                    place, source.topic, source.format, (), sink.mode, sink.at, internal=True
+                )
+            )
+        return source
+
+    def _read_on(
+        self,
+        name: str,
+        layout: Blocks,
+        before: Sequence[nodes.Node],
+        at: nodes.Location,
+        *,
+        keys: tuple[str, ...] = (),
+        event_time: str | None = None,
+        watermark: nodes.Carried | None = None,
+    ) -> nodes.Source:
+        """The source of a stage that begins: its topic is called as the group that reads it."""
+        roots = [nodes.source_of(place) for place in before]
+        apps = dict.fromkeys(self._apps[id(root)] for root in roots)
+        app = self._free(f"{self._plan.app}.{name}")
+        source = nodes.Source(
+            app, layout, event_time, keys, roots[0].on_error,
+            roots[0].dead_letters or f"{self._plan.app}-dead-letters", at,
+            watermark=watermark, upstreams=tuple(apps),
+        )  # fmt: skip
+        self._begin(source, app)
+        return source
 
     def add(self, sink: nodes.Sink) -> None:
         """A sink of the stage whose rows it gets."""
@@ -128,8 +184,11 @@ class _Cutter:
             return before
         if isinstance(node, nodes.Aggregate) and node.window is None and not node.keys:
             return [self._total(node, before)]
-        if isinstance(node, nodes.Aggregate) and (why := _why(node, before)):
-            return [replace(node, parent=self._behind(node, node.keys, before, why))]
+        if isinstance(node, nodes.Aggregate):
+            whole = id(node) in self._whole and not _in_one_place(before)
+            if why := "all its groups come to one call" if whole else _why(node, before):
+                keys = () if whole else node.keys
+                return [replace(node, parent=self._behind(node, keys, before, why))]
         return [node if place is node.parent else replace(node, parent=place) for place in before]
 
     def _before(self, node: Above) -> list[nodes.Node]:
@@ -176,20 +235,15 @@ class _Cutter:
     ) -> nodes.Source:
         """The source of the stage behind a cut; the stages in front deal their rows out by keys."""
         have = _have(node, before)
-        first = nodes.source_of(before[0])
         names = _needed(node, have)
         layout = Blocks({name: have[name] for name in names})
-        roots = [nodes.source_of(place) for place in before]
-        apps = dict.fromkeys(self._apps[id(root)] for root in roots)
         timed = _timed(node, before)
-        # The topic is called as the group that reads it.
-        app = self._free(f"{self._plan.app}.{node.name or _name(node)}")
-        source = nodes.Source(
-            app, layout, node.window.column if node.window else None, keys, first.on_error,
-            first.dead_letters or f"{self._plan.app}-dead-letters", node.at,
-            watermark="carried" if timed and node.window else None, upstreams=tuple(apps),
+        source = self._read_on(
+            node.name or _name(node), layout, before, node.at, keys=keys,
+            event_time=node.window.column if node.window else None,
+            watermark="carried" if timed and node.window else None,
         )  # fmt: skip
-        self._begin(source, app)
+        app = source.topic
         self.cuts[id(source)] = why
         for place in before:
             rows = nodes.Select(place, tuple(pl.col(name) for name in names), node.at)
@@ -205,18 +259,12 @@ class _Cutter:
         """The newest rows of an aggregate's groups, all in one place."""
         if id(aggregate) not in self._gathers:
             (place,) = self.places(aggregate)
-            root = nodes.source_of(place)
             layout = Blocks(schema.columns_at(place)[id(place)])
-            app = self._free(f"{self._plan.app}.ordered-{aggregate.name or _name(aggregate)}")
-            source = nodes.Source(
-                app, layout, None, (), root.on_error,
-                root.dead_letters or f"{self._plan.app}-dead-letters", at,
-                upstreams=(self._apps[id(root)],),
-            )  # fmt: skip
-            self._begin(source, app)
+            name = f"ordered-{aggregate.name or _name(aggregate)}"
+            source = self._read_on(name, layout, [place], at)
             self.cuts[id(source)] = gather.WHY
             mode = gather.mode_of(self._plan, aggregate)
-            self.add(nodes.Sink(place, app, layout, None, mode, at, internal=True))
+            self.add(nodes.Sink(place, source.topic, layout, None, mode, at, internal=True))
             self._gathers[id(aggregate)] = nodes.Newest(source, gather.keys_of(aggregate), at)
         return self._gathers[id(aggregate)]
 
@@ -283,15 +331,25 @@ def _have(node: nodes.Aggregate, before: Sequence[nodes.Node]) -> dict[str, pl.D
     """The columns that come to an aggregate, the same from each stream."""
     for place in before:  # what the aggregate cannot be computed of is told with its line
         schema.columns_at(replace(node, parent=place))
-    first, *others = (schema.columns_at(place)[id(place)] for place in before)
+    return _same(node.at, [schema.columns_at(place)[id(place)] for place in before])
+
+
+def _same(at: nodes.Location, columns: Sequence[dict[str, pl.DataType]]) -> dict[str, pl.DataType]:
+    """The columns of all streams that come to a place; raises `TopologyError` for others."""
+    first, *others = columns
     for other in others:
         if other != first:
             raise TopologyError(
-                f"{node.at}: the streams that come here have other columns: "
+                f"{at}: the streams that come here have other columns: "
                 f"{describe_columns(first)}; and {describe_columns(other)}",
                 remedy="select the same columns of the same types in each of them",
             )
     return first
+
+
+def _in_one_place(before: Sequence[nodes.Node]) -> bool:
+    """Whether all rows that come to a place are in one partition, and of one stream."""
+    return len(before) == 1 and nodes.source_of(before[0]).gathered()
 
 
 def _timed(node: nodes.Aggregate, before: Sequence[nodes.Node]) -> bool:

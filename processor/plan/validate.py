@@ -12,6 +12,7 @@ import polars as pl
 from processor.errors import TopologyError
 from processor.formats.base import SchemaFormat
 from processor.formats.cloudevents import CloudEvents
+from processor.formats.rows import Rows
 from processor.plan import (
     beside,
     carried,
@@ -58,6 +59,8 @@ def validate(plan: nodes.Plan) -> None:
             continue
         _sink(plan, sink, columns)
         _closing(plan, sink)
+        if isinstance(sink.format, Rows):
+            continue
         have = columns[id(sink.parent)]
         aside = beside.apart(sink, have)
         value = {name: kind for name, kind in have.items() if name not in aside}
@@ -271,7 +274,8 @@ def _names(node: nodes.Aggregate) -> None:
 
 def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
     have = columns[id(sink.parent)]
-    _topic(sink.topic, sink.at)
+    if sink.outside is None:
+        _topic(sink.topic, sink.at)
     if sink.mode not in _MODES:
         raise TopologyError(
             f"{sink.at}: mode={sink.mode!r}", remedy=f"say {', '.join(_MODES[:-1])} or {_MODES[-1]}"

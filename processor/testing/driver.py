@@ -29,12 +29,13 @@ from processor.engine.running.batcher import Limits
 from processor.engine.running.options import Guarantee, Listener, Options
 from processor.engine.running.worker import Worker
 from processor.errors import FencedError, ProcessorError, RetriableError, StandbyError
-from processor.formats.registered import Registered
 from processor.formats.registry import Schemas
 from processor.metrics.progress import BatchReport
 from processor.model.log import Committed, TopicPartition
 from processor.plan.nodes import Plan
+from processor.sinks.tables import Tables
 from processor.testing.inline import Inline, as_bytes, encoded
+from processor.testing.seen import Seen
 
 _QUIET_ROUNDS = 4
 # In 2096: no event time of a test is ahead of when its record was written.
@@ -51,7 +52,7 @@ class Crash(BaseException):
     """A worker was killed at a step; nothing that it held was closed."""
 
 
-class TestDriver:
+class TestDriver(Seen):
     """Runs a topology step by step.
 
     Args:
@@ -94,7 +95,7 @@ class TestDriver:
     ) -> None:
         built = topology.build(parameters) if isinstance(topology, Definition) else topology
         self.plans = [stage.plan for stage in built.stages()]
-        self.plan = self.plans[0]
+        self.plan, self.tables = self.plans[0], Tables(self.plans)
         self.registry = registry or next(filter(None, map(in_memory, self.plans)), None)
         if self.registry is not None:
             for plan in self.plans:
@@ -129,7 +130,7 @@ class TestDriver:
         for plan in self.plans:
             source = plan.source()
             topics[source.topic] = 1 if source.gathered() else partitions
-            others = [plan.dead_letters(), plan.late(), *(s.topic for s in plan.sinks)]
+            others = [plan.dead_letters(), plan.late(), *(s.topic for s in plan.published())]
             if self._options.on_checkpoint_loss == "changelog":
                 topics[changelog.topic_of(plan.app)] = topics[source.topic]
             for topic in filter(None, others):
@@ -311,21 +312,6 @@ class TestDriver:
         """The values of a topic's committed records."""
         return [message.value() for message in self.read(topic)]
 
-    def rows(self, topic: str) -> list[dict[str, Any]]:
-        """The rows of an output topic, read by the format that wrote them.
-
-        Raises `ProcessorError` if no sink with columns in its format writes the topic.
-        """
-        sinks = [sink for plan in self.plans for sink in plan.sinks]
-        forms = [sink.format for sink in sinks if sink.topic == topic]
-        if not forms or not forms[0].columns:
-            raise ProcessorError(f"{topic!r} is written by no format with columns")
-        form = forms[0].bare if isinstance(forms[0], Registered) else forms[0]
-        decoded = form.decode(self.values(topic))
-        if decoded.bad:
-            raise ProcessorError(f"{topic}: {next(iter(decoded.bad.values()))}")
-        return decoded.frame.to_dicts()
-
     def json(self, topic: str) -> list[Any]:
         """The same, parsed."""
         return [orjson.loads(value) for value in self.values(topic) if value is not None]
@@ -382,6 +368,7 @@ class TestDriver:
                 healed=self.healed.append,
                 upgraded=self.upgraded.append,
                 noted=self.noted.append,
+                shown=self.tables.show,
             ),
             probe=lambda step: self._passes(worker, step),
         )  # fmt: skip

@@ -20,7 +20,7 @@ def compare(run: Run) -> None:
         )
     reference.run()
     repeats = run.guarantee == "at-least-once"
-    sinks = [sink for plan in run.driver.plans for sink in plan.sinks if not sink.internal]
+    sinks = [sink for plan in run.driver.plans for sink in plan.published() if not sink.internal]
     for sink in sinks:
         got, want = run.driver.values(sink.topic), reference.values(sink.topic)
         if run.scenario.updates:

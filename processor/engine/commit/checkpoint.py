@@ -113,18 +113,26 @@ class Checkpointer:
     def _group(self) -> tuple[str, str]:
         return self.lineage(), self._plan
 
-    def pin(self, offset: int) -> Committed:
-        """The head of a task that has seen nothing and begins at ``offset``."""
+    def pin(self, offset: int, life: int = 0) -> Committed:
+        """The head of a task that has seen nothing and begins at ``offset``, in this life."""
         manifest = Manifest(
             0, "", "", "", None, self._fingerprint, self._partitions, self._transactional_id,
-            offset, (), *self._group(), offset, self.begun(),
+            offset, (), *self._group(), offset, self.begun(), life=life,
         )  # fmt: skip
         return Committed(offset, str(manifest))
 
     def prepare(
-        self, task: Task, part: Slice, event_time_max: int | None, log_time: int | None
+        self,
+        task: Task,
+        part: Slice,
+        event_time_max: int | None,
+        log_time: int | None,
+        files: tuple[str, ...] = (),
     ) -> Prepared:
-        """The task's next head, with the delta of what the running batch did to its state."""
+        """The task's next head, with the delta of what the running batch did to its state.
+
+        ``files`` names the directories that get a file of it.
+        """
         self._name_snapshot(task)
         attempt = secrets.token_hex(4)
         epoch, link = task.epoch + 1, task.link
@@ -150,7 +158,7 @@ class Checkpointer:
             epoch, attempt, digest, link.snapshot, event_time_max, self._fingerprint,
             self._partitions, self._transactional_id, link.origin, link.trail,
             *self._group(), part.end, self.begun(), log_time, link.rewound, part.idle,
-            self._stages,
+            self._stages, Manifest.parse(task.base.metadata).life, files,
         )  # fmt: skip
         return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, saved)
 

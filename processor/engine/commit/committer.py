@@ -9,15 +9,17 @@ from typing import Final
 from processor.clock import Clock
 from processor.connectors.ports import Consumer, Producer, Store
 from processor.engine.commit.checkpoint import Prepared
-from processor.engine.commit.protocol import Outcome, Step, Table, Verdict
+from processor.engine.commit.protocol import PROMISE, Outcome, Step, Table, Verdict
 from processor.errors import (
     AbortableError,
     FencedError,
     LogError,
     OutcomeUnknownError,
     RetriableError,
+    SinkError,
 )
 from processor.model.log import Committed, Membership, Output, TopicPartition
+from processor.sinks.folder import File, Folder
 
 SLOW_S: Final = 2.0
 LEAST_S: Final = 0.1
@@ -32,28 +34,47 @@ Probe = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
+class Written:
+    """A file of a batch: where it goes, what it is called, what is in it."""
+
+    folder: Folder
+    file: File
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Work:
     """All that one batch commits."""
 
     prepared: Sequence[Prepared]
     outputs: Sequence[Output]
+    files: Sequence[Written] = ()
 
     def offsets(self) -> dict[TopicPartition, Committed]:
         """The new heads."""
         return {p.task.partition: p.head for p in self.prepared}
+
+    def by_folder(self) -> list[tuple[Folder, list[File]]]:
+        """Its files, by the directory that they go to."""
+        found: dict[int, tuple[Folder, list[File]]] = {}
+        for each in self.files:
+            found.setdefault(id(each.folder), (each.folder, []))[1].append(each.file)
+        return list(found.values())
 
 
 @dataclass(slots=True)
 class Commit:
     """What came of it: the verdict, seconds by phase, and why it was not adopted.
 
-    ``gone`` are the partitions of which the store has lost what their deltas continue.
+    ``gone`` are the partitions of which the store has lost what their deltas continue. What is
+    ``unnamed`` is committed, but its files could not be given their names.
     """
 
     verdict: Verdict = Verdict.ADOPT
     seconds: dict[Step, float] = field(default_factory=dict)
     error: LogError | None = None
     gone: frozenset[TopicPartition] = frozenset()
+    unnamed: SinkError | None = None
 
 
 class Committer:
@@ -101,6 +122,8 @@ class Committer:
             Step.REFRESH: self._renew,
             Step.RENEW: self._renew,
             Step.INQUIRE: self._inquire,
+            Step.WRITE: self._write,
+            Step.RENAME: self._rename,
         }
 
     def commit(self, work: Work) -> Commit:
@@ -109,13 +132,28 @@ class Committer:
         Raises `StoreError` when the store does not answer or refuses, `LogError` for what nothing
         can be done about.
         """
+        done = self._perform(self._table, Step.STAGE, work)
+        if done.verdict in (Verdict.REDO, Verdict.MEND):  # it is sure not to be committed
+            for folder, files in work.by_folder():
+                folder.clear(files)
+        return done
+
+    def promise(self, work: Work) -> Commit:
+        """Commit where the next batch ends, before anybody outside is shown its rows."""
+        self._probe("before:intent")
+        done = self._perform(PROMISE, Step.GUARD, work, "intent-")
+        self._probe("after:intent")
+        return done
+
+    def _perform(self, table: Table, first: Step, work: Work, of: str = "") -> Commit:
         done = Commit()
         self._gone: set[TopicPartition] = set()
+        self._unnamed: SinkError | None = None
         self._deadline_s = self._clock.monotonic_s() + self._timeout_s
-        following: Step | Verdict = Step.STAGE
+        following: Step | Verdict = first
         while isinstance(following, Step):
             step = following
-            self._probe(f"before:{step.value}")
+            self._probe(f"before:{of}{step.value}")
             started_s = self._clock.monotonic_s()
             try:
                 outcome = self._steps[step](work)
@@ -123,9 +161,9 @@ class Committer:
                 outcome = _outcome(error)
                 done.error = error
             done.seconds[step] = self._clock.monotonic_s() - started_s
-            self._probe(f"after:{step.value}")
-            following = self._table[step][outcome]
-        done.verdict, done.gone = following, frozenset(self._gone)
+            self._probe(f"after:{of}{step.value}")
+            following = table[step][outcome]
+        done.verdict, done.gone, done.unnamed = following, frozenset(self._gone), self._unnamed
         return done
 
     def _left_s(self) -> float:
@@ -146,6 +184,28 @@ class Committer:
                 return Outcome.LOST
             self._gone.add(prepared.task.partition)
         return Outcome.GONE if self._gone else Outcome.DONE
+
+    def _write(self, work: Work) -> Outcome:
+        folders = work.by_folder()
+        try:
+            for each in work.files:
+                each.folder.write(each.file, each.data)
+            for folder, _ in folders:
+                folder.sync()
+        except SinkError:
+            for folder, files in folders:
+                folder.clear(files)
+            raise
+        return Outcome.DONE
+
+    def _rename(self, work: Work) -> Outcome:
+        """The batch is committed, whatever comes of this: who has the task next tries again."""
+        for folder, files in work.by_folder():
+            try:
+                folder.name(files)
+            except SinkError as error:
+                self._unnamed = error
+        return Outcome.DONE
 
     def _guard(self, work: Work) -> Outcome:
         """The broker accepts generation -1 and partitions that are no longer ours: we do not."""

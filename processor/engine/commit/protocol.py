@@ -20,6 +20,12 @@ Exactly once::
 At least once leaves out the transaction: the outputs are flushed, then the manifest is committed.
 State is exact all the same; outputs may repeat.
 
+Two more are for sinks outside of Kafka. Files (`with_files`) are written behind *stage*, under
+names that no reader looks at, and *renamed* once they are committed, before anything else is. And a
+batch that a function is called with is promised first (`PROMISE`): a transaction of its own commits
+the offset unchanged, with the batch's end in its manifest. It has to be a transaction: a plain
+commit without an answer may land later, over what came instead.
+
 What the worker has to do then: ADOPT, the batch is the base; REDO, undo it in memory, go back to
 the base, try again; MEND, the same, and first write anew from memory what the store has lost;
 RELOAD, forget the tasks and load them from what is committed; REJOIN, forget everything and join
@@ -48,6 +54,8 @@ class Step(Enum):
     REFRESH = "refresh"
     RENEW = "renew"
     INQUIRE = "inquire"
+    WRITE = "write"
+    RENAME = "rename"
 
 
 class Outcome(Enum):
@@ -171,4 +179,35 @@ AT_LEAST_ONCE: Final[Table] = {
         Outcome.FENCED: Verdict.REJOIN,
     },
     Step.INQUIRE: _INQUIRE,
+}
+
+
+def with_files(table: Table) -> Table:
+    """The table for batches that write files too.
+
+    >>> with_files(EXACTLY_ONCE)[Step.COMMIT][Outcome.DONE]
+    <Step.RENAME: 'rename'>
+    """
+    named = {
+        step: {
+            outcome: Step.RENAME if following is Verdict.ADOPT else following
+            for outcome, following in row.items()
+        }
+        for step, row in table.items()
+    }
+    return {
+        **named,
+        Step.STAGE: {**named[Step.STAGE], Outcome.DONE: Step.WRITE},
+        Step.WRITE: {Outcome.DONE: Step.GUARD},
+        Step.RENAME: {Outcome.DONE: Verdict.ADOPT},
+    }
+
+
+PROMISE: Final[Table] = {
+    **{
+        step: EXACTLY_ONCE[step]
+        for step in (Step.GUARD, Step.COMMIT, Step.ABORT, Step.REFRESH, Step.RENEW, Step.INQUIRE)
+    },
+    Step.BEGIN: {**EXACTLY_ONCE[Step.BEGIN], Outcome.DONE: Step.SEND_OFFSETS},
+    Step.SEND_OFFSETS: {**EXACTLY_ONCE[Step.SEND_OFFSETS], Outcome.DONE: Step.COMMIT},
 }

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from processor.connectors.ports import Owner
 from processor.model.log import Committed, TopicPartition
-from processor.model.manifest import Manifest
+from processor.model.manifest import Intent, Manifest
 from processor.state.base import TaskState
 from processor.state.chain import Link
 
@@ -42,6 +42,10 @@ class Task:
     def idle(self) -> bool:
         """Whether its partition was idle when it was last committed."""
         return Manifest.parse(self.base.metadata).idle
+
+    def intent(self) -> Intent | None:
+        """What was promised of the next batch."""
+        return Manifest.parse(self.base.metadata).intent
 
     def rows(self) -> int:
         """Rows in state."""

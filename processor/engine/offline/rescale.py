@@ -32,6 +32,7 @@ from processor.engine.commit.task import Task, task_name
 from processor.engine.offline.keybytes import KeyBytes
 from processor.engine.offline.reset import check_idle
 from processor.engine.restore.heal import restore
+from processor.engine.restore.promised import check_kept
 from processor.errors import (
     ProcessorError,
     RegistryAwayError,
@@ -159,9 +160,10 @@ def _attempt(  # noqa: PLR0917 - what `rescale` was given
             changelog=changelog, description=str(describe(plan)), plan=identity(plan),
         )  # fmt: skip
         epoch = max(manifest.epoch for manifest in manifests.values())
+        life = max(manifest.life for manifest in manifests.values())
         for partition, extent in extents.items():
             offset = heads[partition].offset if partition in heads else extent.low
-            base = Manifest(epoch, "", "", "", None, "", partitions, "")
+            base = Manifest(epoch, "", "", "", None, "", partitions, "", life=life)
             task = Task(
                 task_name(plan.app, partition), partition, Owner("", "", 0), dealt[partition],
                 Committed(offset, str(base)), epoch, max(times, default=None), chain.Link(),
@@ -181,6 +183,8 @@ def _attempt(  # noqa: PLR0917 - what `rescale` was given
 
 def _check(plan: Plan, manifests: Mapping[TopicPartition, Manifest], partitions: int) -> int:
     """The former partition count."""
+    for partition, manifest in manifests.items():
+        check_kept(partition, manifest)
     counts = sorted({manifest.partitions for manifest in manifests.values()})
     if len(counts) > 1 or counts[0] > partitions:
         raise StateMismatchError(

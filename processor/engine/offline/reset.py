@@ -17,17 +17,20 @@ and what it has written since is left alone.
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
+from processor.clock import SystemClock
 from processor.connectors.ports import Log, Owner, Store
 from processor.engine.commit.checkpoint import Checkpointer
 from processor.engine.commit.task import task_name
-from processor.errors import LogError, RetriableError, SettingsError
+from processor.errors import LogError, RetriableError, SettingsError, StateMismatchError
 from processor.model import moment
 from processor.model.log import Committed, Extent, TopicPartition
+from processor.model.manifest import Manifest
 from processor.plan.fingerprint import fingerprint, identity
 from processor.plan.nodes import Plan
 
@@ -178,8 +181,12 @@ def reset(
     log: Log,
     store: Store,
     probe: Callable[[str], None] = lambda _: None,
+    now_s: Callable[[], int] = lambda: SystemClock().now_ms() // 1_000,
 ) -> None:
     """Carry out the resets of all stages, by application; safe to be killed, and to be done again.
+
+    Epochs begin anew, in the next life; where nobody knows which was the last one, seconds since
+    1970 are a number that was not used.
 
     The offsets of all become true at once. Raises `FencedError`, having changed nothing, when a
     member has come in the meantime.
@@ -190,7 +197,8 @@ def reset(
         store.acquire({step.task: owners[app] for step in one.steps})
         store.begin({s.task: min(s.offset, s.to) for s in one.steps if s.offset is not None})
     probe("after:note")
-    heads = {app: _heads(one, owners[app], store) for app, one in resets.items()}
+    life = _next_life([step for one in resets.values() for step in one.steps], now_s)
+    heads = {app: _heads(one, owners[app], store, life) for app, one in resets.items()}
     if len(heads) == 1:
         ((app, offsets),) = heads.items()
         log.reset(app, offsets)
@@ -209,7 +217,15 @@ def _owner(app: str) -> Owner:
     return Owner(f"{me};{secrets.token_hex(4)}", me, 0)
 
 
-def _heads(one: Reset, owner: Owner, store: Store) -> dict[TopicPartition, Committed]:
+def _next_life(steps: Sequence[Step], now_s: Callable[[], int]) -> int:
+    lives = []
+    for step in steps:
+        with contextlib.suppress(StateMismatchError):  # another program's, which has none
+            lives.append(Manifest.parse(step.manifest).life)
+    return max(lives) + 1 if lives else now_s()
+
+
+def _heads(one: Reset, owner: Owner, store: Store, life: int) -> dict[TopicPartition, Committed]:
     """Positions whose manifests name no state."""
     plan, wanted = one.plan, one.steps
     with ThreadPoolExecutor(1) as executor:
@@ -221,7 +237,7 @@ def _heads(one: Reset, owner: Owner, store: Store) -> dict[TopicPartition, Commi
             owner.transactional_id,
             plan=identity(plan),
         ).pin
-        return {step.partition: pin(step.to) for step in wanted}
+        return {step.partition: pin(step.to, life) for step in wanted}
 
 
 def check_idle(app: str, log: Log) -> None:

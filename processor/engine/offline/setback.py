@@ -22,6 +22,7 @@ from typing import Final
 
 from processor.connectors.ports import Log
 from processor.engine.offline.reset import extents_of, heads_of
+from processor.engine.restore.promised import check_kept
 from processor.engine.restore.recovery import manifest_of
 from processor.errors import FencedError, SettingsError, StateMismatchError
 from processor.model import moment
@@ -111,6 +112,7 @@ def _setback(
             f"{partition}: another topology has committed here, whose delay may be another one",
             remedy="use the topology that ran last; or run this one once, and set it back then",
         )
+    check_kept(partition, manifest)
     now = manifest.event_time_max - delay_us
     if now <= at:
         return Setback(partition, head, now, now, None)

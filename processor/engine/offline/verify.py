@@ -201,12 +201,16 @@ def _judges(
             "a part of the input only: outputs that it does not make may be of the rest, so "
             "duplicate and wrong ones are looked for among records set aside only"
         )
-    for sink in plan.sinks:
+    for sink in plan.published():
         if sink.headers is not None or sink.timestamp is not None:
             report.notes.append(f"{sink.topic}: headers and timestamps are not compared")
     judged = {partition: (span.start, span.end) for partition, span in spans.items()}
     judges: dict[str, Judge] = {}
     for sink in plan.sinks:
+        if sink.outside is not None:
+            report.notes.append(f"{sink.topic} is not compared: it is no topic")
+            report.unjudged.append(f"{sink.topic}: it is no topic")
+            continue
         topic = sink.topic
         alone = surplus and topic not in shared
         judge = _judge(plan, sink, _bounds(topic, outputs, report, surplus=alone), locator)
@@ -247,6 +251,8 @@ def _judge(plan: nodes.Plan, sink: nodes.Sink, bounds: Bounds, locator: _Locator
     if any(isinstance(node, nodes.Newest) for node in nodes.path(sink)):
         return "its lists depend on the batches' bounds"
     aggregate = _aggregate(sink)
+    if sink.internal and sink.mode != "append":
+        return "which groups it hands on depends on the batches' bounds"
     if aggregate is None or sink.internal:
         return Bag(sink.topic, bounds, locator)
     return _grouped(plan, sink, aggregate, bounds)

@@ -18,7 +18,8 @@ class Identity:
     ``outputs`` are the topics of its sinks, ``internal`` those in which it hands on to a stage,
     ``set_aside`` those of dead letters and late records, ``changelog`` is its own: they may tell of
     a former life. ``handed`` names each internal topic with the layout of its blocks; ``behind``
-    says that it reads one itself.
+    says that it reads one itself. ``plan`` is its own identity, and ``lives`` says that something
+    outside of Kafka remembers its tasks and epochs.
     """
 
     app: str
@@ -33,3 +34,5 @@ class Identity:
     internal: tuple[str, ...] = ()
     handed: tuple[str, ...] = ()
     behind: bool = False
+    plan: str = ""
+    lives: bool = False

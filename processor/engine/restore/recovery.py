@@ -28,6 +28,7 @@ from processor.engine.commit.task import Task, task_name
 from processor.engine.restore.heal import Broken, Healer, restore
 from processor.engine.restore.identity import Identity
 from processor.engine.restore.lineage import Lineage
+from processor.engine.restore.promised import check_same
 from processor.engine.restore.traces import filled, trace
 from processor.engine.restore.upgrade import Upgrader
 from processor.errors import (
@@ -96,8 +97,9 @@ class Recovery:
         stable_s: float = STABLE_S,
         probe: Callable[[str], None] = lambda _: None,
         note: Callable[[str], None] = lambda _: None,
+        life: Callable[[], int] = int,
     ) -> None:
-        self._probe, self._note = probe, note
+        self._probe, self._note, self._life = probe, note, life
         self._log = log
         self._consumer = consumer
         self._store = store
@@ -224,6 +226,9 @@ class Recovery:
         published = self._check_new(topic) if not heads else None
         former = min((m.partitions for m in manifests.values()), default=len(begun))
         known = max((m.begun for m in manifests.values()), default=0)
+        # A group that nobody knows is one that nobody has met: no number was used before.
+        life = max((m.life for m in manifests.values()), default=None)
+        life = self._life() if life is None else life
         timed = self._timed(topic)
         for partition, has_begun in begun.items():
             self._check_known(partition)
@@ -239,7 +244,7 @@ class Recovery:
             added = bool(manifests) and partition.partition >= former
             at = extent.high if self._identity.start_from == "latest" else extent.low
             at = extent.low if added else timed.get(partition, at)
-            pinned[partition] = self._checkpointer.pin(at)
+            pinned[partition] = self._checkpointer.pin(at, life)
         self._consumer.commit(pinned, self._timeout_s)
         if published:
             self._note(published)
@@ -326,6 +331,7 @@ class Recovery:
                 remedy="set it back; or begin anew with `processor reset`, which sets offsets and "
                 "state together",
             )
+        check_same(partition, manifest, self._identity.plan)
         if self.healer.under_way(partition, head):
             return self.healer.go_on(partition, owner)
         extent = self._consumer.extent(partition, self._timeout_s)

@@ -68,7 +68,10 @@ class Opening:
 
 @dataclass(slots=True)
 class Share:
-    """What a batch has of one partition: records of ``opening``, the ``first``-th of it and on."""
+    """What a batch has of one partition: records of ``opening``, the ``first``-th of it and on.
+
+    One that was promised ends ``until`` there, whatever its last record is.
+    """
 
     opening: Opening
     first: int
@@ -76,6 +79,7 @@ class Share:
     values: list[bytes | None] = field(default_factory=list)
     runs: list[tuple[int, int, int]] = field(default_factory=list)
     bytes: int = 0
+    until: int | None = None
 
     def end(self) -> int:
         """The position behind its records; without any, behind all that can be seen.
@@ -83,6 +87,8 @@ class Share:
         Unless records wait behind it: those are for the next batch.
         """
         opening = self.opening
+        if self.until is not None:
+            return self.until
         if self.runs:
             return self.runs[-1][1] + 1
         if opening.given > opening.taken:
@@ -192,11 +198,25 @@ class Batcher:
         self._due_s = self._clock.monotonic_s() + self._limits.interval_s
         return shares
 
+    def took(self, shares: Mapping[TopicPartition, Share]) -> None:
+        """A batch is committed; what was promised began an opening that ends with it."""
+        for share in shares.values():
+            share.took()
+        if ends := {p: share.end() for p, share in shares.items() if share.until is not None}:
+            self.open(ends)
+
     def nothing(self, partitions: Collection[TopicPartition]) -> Mapping[TopicPartition, Share]:
         """A batch without records, which leaves alone those that wait for the next one."""
         self.fetched_s = 0.0
         openings = {partition: self._openings[partition] for partition in partitions}
         return {p: Share(opening, opening.taken) for p, opening in openings.items()}
+
+    def again(self, partition: TopicPartition, messages: Sequence[Message], end: int) -> Share:
+        """A batch of these records of an opening that begins, up to ``end``."""
+        opening = self._openings[partition]
+        runs = [(_offset(messages[0]), _offset(messages[-1]), len(messages))] if messages else []
+        values = [message.value() for message in messages]
+        return Share(opening, opening.taken, list(messages), values, runs, until=end)
 
     def end(self, partition: TopicPartition) -> int | None:
         """Where an open partition ends, when all that can be seen of it was polled."""

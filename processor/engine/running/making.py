@@ -10,7 +10,7 @@ from processor.connectors.ports import Consumer, Log, Producer, Store
 from processor.engine.commit.changelog import Changelog, topic_of
 from processor.engine.commit.checkpoint import Checkpointer
 from processor.engine.commit.committer import Committer, Probe
-from processor.engine.commit.protocol import AT_LEAST_ONCE, EXACTLY_ONCE
+from processor.engine.commit.protocol import AT_LEAST_ONCE, EXACTLY_ONCE, with_files
 from processor.engine.restore.heal import Healer
 from processor.engine.restore.identity import Identity
 from processor.engine.restore.lineage import Lineage
@@ -19,10 +19,11 @@ from processor.engine.restore.upgrade import Upgrader
 from processor.engine.running.carry import Carry
 from processor.engine.running.keys import Keys
 from processor.engine.running.options import Listener, Options
+from processor.engine.running.outside import Outside
 from processor.engine.running.succession import Succession
-from processor.engine.running.trim import Trimmer
+from processor.engine.running.trim import Trimmer, trimmer_of
 from processor.operators.pipeline import Pipeline
-from processor.plan import stages
+from processor.plan import nodes, stages
 from processor.plan.fingerprint import Description, describe, fingerprint, identity, layout
 from processor.plan.nodes import Plan
 
@@ -35,9 +36,9 @@ def identity_of(plan: Plan, options: Options, transactional_id: str, partitions:
         plan.app, transactional_id, fingerprint(plan), partitions,
         # What another stage has handed on is read from its beginning, wherever that one began.
         "earliest" if plan.source().internal else options.start_from,
-        layout(plan), tuple(sink.topic for sink in plan.sinks if not sink.internal),
+        layout(plan), tuple(sink.topic for sink in plan.published() if not sink.internal),
         tuple(set_aside), changelog, tuple(sink.topic for sink in plan.sinks if sink.internal),
-        stages.handed(plan), plan.source().internal,
+        stages.handed(plan), plan.source().internal, identity(plan), plan.counts_lives(),
     )  # fmt: skip
 
 
@@ -45,7 +46,7 @@ def identity_of(plan: Plan, options: Options, transactional_id: str, partitions:
 class Parts:
     """What a worker has as long as it lives, and what a membership begins with.
 
-    ``blocks``: whether it writes for another stage.
+    What the ``plan`` hands on, files and calls are always committed in transactions.
     """
 
     log: Log
@@ -63,7 +64,8 @@ class Parts:
     options: Options
     listener: Listener
     probe: Probe
-    blocks: bool
+    plan: Plan
+    outside: Outside
 
     def producer(self) -> Producer:
         """A producer that has begun: with it, what an earlier holder left open is ended."""
@@ -79,15 +81,19 @@ class Parts:
 
     def committer(self, consumer: Consumer, producer: Producer) -> Committer:
         """Of a membership that begins."""
+        files = any(isinstance(sink.outside, nodes.Files) for sink in self.plan.sinks)
+        table = EXACTLY_ONCE if self._exactly_once() else AT_LEAST_ONCE
         return Committer(
-            EXACTLY_ONCE if self._exactly_once() else AT_LEAST_ONCE,
+            with_files(table) if files else table,
             consumer, producer, self.store, self.clock,
             renew=self.producer, probe=self.probe, timeout_s=self.options.timeout_s,
         )  # fmt: skip
 
     def _exactly_once(self) -> bool:
-        # What is handed on to another stage is handed on once, whatever may become of outputs.
-        return self.blocks or self.options.guarantee == "exactly-once"
+        # What is handed on to another stage is handed on once, whatever may become of outputs; and
+        # a plain commit may land late, over files and promises that came instead.
+        always = self.plan.counts_lives() or any(sink.internal for sink in self.plan.sinks)
+        return always or self.options.guarantee == "exactly-once"
 
     def recovery(self, consumer: Consumer) -> Recovery:
         """Of a membership that begins."""
@@ -107,6 +113,7 @@ class Parts:
             checkpointer=self.checkpointer, healer=healer, upgrader=upgrader,
             identity=self.identity, lineage=self.lineage, timeout_s=options.timeout_s,
             stable_s=options.stable_s, probe=self.probe, note=listener.noted,
+            life=lambda: self.clock.now_ms() // 1_000 if self.identity.lives else 0,
         )  # fmt: skip
 
 
@@ -130,6 +137,7 @@ def parts_of(
     keys = None if internal else Keys(plan, partitions, listener.noted)
     pipeline = Pipeline(plan, keys, listener.noted, carry.count)
     who = identity_of(plan, options, transactional_id, partitions)
+    outside = Outside(plan, log, probe, show=listener.shown, note=listener.noted)
     description, lineage = describe(plan), Lineage(log, topic)
     succession = Succession(
         log, plan.app, topic, plan=identity(plan), instance=instance, note=listener.noted
@@ -143,10 +151,8 @@ def parts_of(
         doubts=options.doubts, begun=lambda: succession.begun,
         probe=probe, unsaved=listener.unsaved, stages=who.handed,
     )  # fmt: skip
-    trims = internal and options.on_checkpoint_loss != "replay"
     return Parts(
         log, store, clock, carry, pipeline, checkpointer, succession,
-        Trimmer(log if trims else None), changelog, who, lineage, description, options,
-        listener, probe,
-        blocks=any(sink.internal for sink in plan.sinks),
+        trimmer_of(plan, log, options.on_checkpoint_loss, pipeline), changelog, who, lineage,
+        description, options, listener, probe, plan, outside,
     )  # fmt: skip

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+import polars as pl
+
 from processor.engine.commit.checkpoint import Piece
 from processor.engine.commit.newest import DOUBTS
 from processor.engine.commit.protocol import Verdict
@@ -16,7 +18,7 @@ from processor.engine.restore.upgrade import Upgraded
 from processor.engine.running.batcher import Limits
 from processor.errors import ProcessorError
 from processor.metrics.progress import BatchReport
-from processor.model.log import Rebalance
+from processor.model.log import Rebalance, TopicPartition
 
 Guarantee = Literal["exactly-once", "at-least-once"]
 
@@ -25,7 +27,8 @@ Guarantee = Literal["exactly-once", "at-least-once"]
 class Listener:
     """Who wants to know: of batches, changes of partitions, tasks healed and taken over, doubts.
 
-    ``unsaved`` hears of checkpoints that the store did not take.
+    ``unsaved`` hears of checkpoints that the store did not take, ``shown`` takes the rows of
+    tables: which sink's, of which task.
     """
 
     batch: Callable[[BatchReport], None] = lambda _: None
@@ -35,6 +38,7 @@ class Listener:
     upgraded: Callable[[Upgraded], None] = lambda _: None
     noted: Callable[[str], None] = lambda _: None
     unsaved: Callable[[Piece, ProcessorError], None] = lambda _, __: None
+    shown: Callable[[str, TopicPartition, pl.DataFrame], None] = lambda *_: None
 
 
 @dataclass(frozen=True, slots=True)

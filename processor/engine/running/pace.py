@@ -118,6 +118,26 @@ class Pace:
         self.records_max = min(self._most, max(self.records_max, fit))
         return True
 
+    def call(self, name: str) -> None:
+        """A function of the user's begins, with rows of a batch that is computed."""
+        self.running, self.since_s = name, self._clock.monotonic_s()
+
+    def called(self, records: int, *, again: bool) -> None:
+        """The functions are done with so many records: if that took long, the next are fewer.
+
+        Raises `TooSlowError` where a batch that had to be shown ``again``, and as it was, took
+        longer than the group waits: it would for ever.
+        """
+        now_s = self._clock.monotonic_s()
+        took_s, since_s = now_s - self._begun_s, self.since_s
+        if took_s > self.limit_s * _AIM:
+            self.records_max = max(1, int(records * self.limit_s * _AIM / took_s))
+        if took_s > self.limit_s and again:
+            self._longest = (self.running, now_s - since_s)
+            self.running = ""
+            raise self.too_slow()
+        self.running, self.since_s = "", now_s
+
     def stuck(self) -> bool:
         """Whether a step has taken thrice as long as the group waits: it may never end."""
         took_s = self._clock.monotonic_s() - self.since_s

@@ -10,7 +10,6 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import replace
-from typing import Final
 
 from processor.clock import Clock
 from processor.connectors.ports import Consumer, Log, Store
@@ -19,20 +18,27 @@ from processor.engine.commit.committer import Commit, Probe, Work
 from processor.engine.commit.protocol import Verdict
 from processor.engine.commit.task import Task, transactional_id
 from processor.engine.running import redo
+from processor.engine.running.audit import Audit
 from processor.engine.running.batcher import Batcher, Share
 from processor.engine.running.clocked import stamp_of
 from processor.engine.running.idle import idle_of
 from processor.engine.running.making import parts_of
 from processor.engine.running.options import Listener, Options
+from processor.engine.running.outside import Part
 from processor.engine.running.pace import OverdueError, Pace
 from processor.engine.running.report import phases_of, report_of, standing_of
-from processor.errors import LogError, RegistryAwayError, RetriableError, StoreAwayError
+from processor.engine.running.slicing import slice_of
+from processor.errors import (
+    LogError,
+    RegistryAwayError,
+    RetriableError,
+    SinkError,
+    StoreAwayError,
+)
 from processor.metrics.standing import Standing
-from processor.model.batch import Slice
+from processor.model.batch import Result, Slice
 from processor.model.log import Assigned, Output, Rebalance, TopicPartition
 from processor.plan.nodes import Plan
-
-AUDIT_S: Final = 5.0
 
 
 class Worker:
@@ -77,10 +83,9 @@ class Worker:
         self._succession, self._changelog = self._parts.succession, self._parts.changelog
         self._checkpointer, self._trimmer = self._parts.checkpointer, self._parts.trimmer
         self._idle = idle_of(plan, log, clock, partitions=partitions, bounded=options.bounded)
+        self._outside = self._parts.outside
         self.pace = Pace(clock, records_max=options.limits.records_max, limit_s=math.inf)
-        self._batches = 0
-        self._joined = False
-        self.standby = False
+        self._batches, self._joined, self.standby = 0, False, False
         self._reset()
 
     # The state of a membership: all of it goes when the worker joins anew.
@@ -90,7 +95,7 @@ class Worker:
         self._lost: set[TopicPartition] = set()
         self._redone = 0
         self._refusal: LogError | None = None
-        self._audit_at_s = self._clock.monotonic_s() + AUDIT_S
+        self._audit = Audit(self._store, self._clock, self._probe)
         # Whether the group counts this worker in, as of the last turn.
         self.member = self.settled = False
 
@@ -102,6 +107,7 @@ class Worker:
         self.standby = True
         self._succession.check_start()
         self.standby = False
+        self._outside.begin()
         producer = self._parts.producer()
         try:
             self._consumer: Consumer = self._log.consumer(self._app, self.instance, [self._topic])
@@ -120,21 +126,26 @@ class Worker:
         """One round of the loop; true when a batch was committed.
 
         Raises `FencedError` when the identity was taken or nothing else than joining anew helps:
-        see `rejoin`. Raises `StoreAwayError` when the store does not answer, `RegistryAwayError`
-        when the schema registry does not; then all is as it was before the batch, and the next turn
-        tries again.
+        see `rejoin`; `StoreAwayError` when the store does not answer, `RegistryAwayError` when the
+        schema registry does not: then all is as before the batch, and the next turn tries again.
         """
         with self._lineage.asked():
             polled = self._batcher.poll()
         for change in polled.changes:
             self._apply(change)
-        self._audit()
+        if self._audit.due():
+            self._succession.check_running(self._consumer, self._identity.partitions, self.tasks)
+            self._lost |= self._audit.lost(self.tasks)
         if self._lost:
             self._mend()
         if self._pending:
             self._load()
-        committed = self._batcher.due() and self._run(self._batcher.take())
-        if not committed and self._idle is not None and not self._options.bounded:
+        owed = self._outside.owed(self.tasks)
+        # Batches that were promised go before all others, as they were.
+        again = self._outside.again(owed, self.tasks, self._batcher) if owed else None
+        shares = again or (self._batcher.take() if self._batcher.due() else {})
+        committed = bool(shares) and self._run(shares)
+        if not owed and not committed and self._idle is not None and not self._options.bounded:
             self._raise(self._idle.raised(self.tasks, self._batcher.emptied()))
         if not committed and self._carry.due:
             self.tell()
@@ -149,7 +160,7 @@ class Worker:
         What follows the last record may be the marks of transactions only; they are passed by
         committing an empty batch.
         """
-        if self._pending or not self._batcher.empty():
+        if self._pending or not self._batcher.empty() or self._outside.owed(self.tasks):
             return False
         behind = {p for p, task in self.tasks.items() if task.base.offset < ends.get(p, 0)}
         marks = [p for p in behind if (self._batcher.end(p) or 0) >= ends[p]]
@@ -170,7 +181,8 @@ class Worker:
 
     def tell(self) -> bool:
         """Tell the stages behind what they are owed: a batch of one task tells of all."""
-        owes = bool(self.tasks) and self._carry.pay()
+        ready = bool(self.tasks) and not self._outside.owed(self.tasks)
+        owes = ready and self._carry.pay()
         return owes and self._run(self._batcher.nothing([min(self.tasks)]))
 
     def rejoin(self) -> None:
@@ -229,27 +241,19 @@ class Worker:
     def _load(self) -> None:
         tasks = self._recovery.load(self._pending)
         if tasks:
+            for task in tasks:
+                self._outside.recover(task)
             self._batcher.open({task.partition: task.base.offset for task in tasks})
             self.tasks |= {task.partition: task for task in tasks}
             self._pending -= {task.partition for task in tasks}
             self._carry.loaded(tasks)
             of_another = self._succession.is_of_another
-            # What was healed and is not committed is lost again with its partition.
-            if apart := [t.partition for t in tasks if of_another(t.base) or t.rebased()]:
+            # What was healed and is not committed is lost again with its partition. A batch that
+            # was promised is the next one, and does the same.
+            owed = self._outside.owed(self.tasks)
+            apart = [t.partition for t in tasks if of_another(t.base) or t.rebased()]
+            if apart := [partition for partition in apart if partition not in owed]:
                 self._run(self._batcher.nothing(apart))
-
-    def _audit(self) -> None:
-        """Now and then, see that the store has what the committed heads rest on."""
-        if self._clock.monotonic_s() < self._audit_at_s:
-            return
-        self._probe("before:audit")
-        self._succession.check_running(self._consumer, self._identity.partitions, self.tasks)
-        by_name = {task.name: task for task in self.tasks.values()}
-        keys = {name: task.link.rests_on() for name, task in by_name.items()}
-        self._store.begin({name: task.base.offset for name, task in by_name.items()})
-        gone = self._store.missing({name: asked for name, asked in keys.items() if asked})
-        self._audit_at_s = self._clock.monotonic_s() + AUDIT_S
-        self._lost |= {by_name[name].partition for name in gone}
 
     def _mend(self) -> None:
         """Write anew from memory what the store has lost, and commit heads that rest on it.
@@ -258,7 +262,9 @@ class Worker:
         """
         lost = sorted(self._lost)
         mended = self._recovery.mend([self.tasks[partition] for partition in lost])
-        if mended and self._run(self._batcher.nothing(lost)):
+        owed = self._outside.owed(self.tasks)  # the batch that was promised does it
+        rest = [partition for partition in lost if partition not in owed]
+        if mended and (not rest or self._run(self._batcher.nothing(rest))):
             self._lost -= set(lost)
 
     def _run(
@@ -269,8 +275,57 @@ class Worker:
         """One batch: compute, prepare, commit. Idle partitions have their watermark ``raised``."""
         started_s, poll_s = self._clock.monotonic_s(), self._batcher.fetched_s
         started_ms = self._clock.now_ms() - round(poll_s * 1000)
-        slices = [self._slice(p, shares[p], raised) for p in sorted(shares)]
-        tasks = [self.tasks[part.partition] for part in slices]
+        tasks = [self.tasks[partition] for partition in sorted(shares)]
+        slices = [slice_of(task, shares[task.partition], raised, self._stamp) for task in tasks]
+        records = [len(part.messages) for part in slices]
+        if (result := self._computed(tasks, slices, sum(records))) is None:
+            return False
+        for share in shares.values():  # makes room for the outputs on their way
+            share.clear()
+        times = zip(result.event_times_max, result.log_times, strict=True)
+        files = self._outside.files(result)
+        prepared = [
+            self._checkpointer.prepare(task, part, *both, files.get(number, ()))
+            for number, (task, part, both) in enumerate(zip(tasks, slices, times, strict=True))
+        ]
+        process_s = self._clock.monotonic_s() - started_s
+        outputs = self._carry.carried(result, slices, self.tasks)
+        written = self._outside.written(result, prepared)
+        work = Work(prepared, [*outputs, *self._logged(prepared)], written)
+        parts = [Part(*each) for each in zip(slices, prepared, records, strict=True)]
+        try:
+            self._lineage.check()
+            commit = self._outside.commit(work, result, parts, self._committer, self.pace)
+        except (StoreAwayError, RetriableError, SinkError) as error:
+            if isinstance(error, StoreAwayError):
+                self._listener.unsaved("delta", error)
+            self._go_back(tasks)
+            raise
+        if commit.verdict is not Verdict.ADOPT:
+            self._undo(tasks, commit)
+            return False
+        self._batcher.took(shares)
+        for part in prepared:
+            self._checkpointer.adopt(part)
+        self._carry.committed()
+        self._probe("after:adopt")
+        self._batcher.records_max = self.pace.records_max
+        self._outside.shown(result, slices, commit)
+        self._redone, self._refusal = 0, None
+        snapshot_bytes = sum(map(self._tidy, tasks))
+        self._batches += 1
+        report = report_of(result, work, self.tasks, delay=self._delay)
+        self._listener.batch(
+            replace(
+                report, topology=self._app, worker=self.instance, batch=self._batches,
+                started_ms=started_ms, phases=phases_of(poll_s, process_s, commit.seconds),
+                snapshot_bytes=snapshot_bytes, lag=self._consumer.lag(self._passed()),
+            )
+        )  # fmt: skip
+        return True
+
+    def _computed(self, tasks: list[Task], slices: list[Slice], records: int) -> Result | None:
+        """What the operators make of it; ``None`` where that took too long."""
         self._probe("before:process")
         self._lineage.ask()
         self.pace.begin(slices)
@@ -282,52 +337,13 @@ class Worker:
             self.pace.step("")
             self._go_back(tasks)
             raise
-        in_time = self.pace.done(sum(len(part.messages) for part in slices))
+        in_time = self.pace.done(records)
         self._batcher.records_max = self.pace.records_max
-        if result is None or not in_time:
-            self._listener.undone(Verdict.REDO, self.pace.too_slow())
-            self._go_back(tasks)
-            return False
-        for share in shares.values():  # makes room for the outputs on their way
-            share.clear()
-        times = zip(result.event_times_max, result.log_times, strict=True)
-        prepared = [
-            self._checkpointer.prepare(task, part, *both)
-            for task, part, both in zip(tasks, slices, times, strict=True)
-        ]
-        process_s = self._clock.monotonic_s() - started_s
-        outputs = self._carry.carried(result, slices, self.tasks)
-        work = Work(prepared, [*outputs, *self._logged(prepared)])
-        try:
-            self._lineage.check()
-            commit = self._committer.commit(work)
-        except (StoreAwayError, RetriableError) as error:
-            if isinstance(error, StoreAwayError):
-                self._listener.unsaved("delta", error)
-            self._go_back(tasks)
-            raise
-        if commit.verdict is not Verdict.ADOPT:
-            self._undo(tasks, commit)
-            return False
-        for share in shares.values():
-            share.took()
-        for part in prepared:
-            self._checkpointer.adopt(part)
-        self._carry.committed()
-        self._probe("after:adopt")
-        self._redone, self._refusal = 0, None
-        snapshot_bytes = sum(map(self._tidy, tasks))
-        self._batches += 1
-        phases = phases_of(poll_s, process_s, commit.seconds)
-        report = report_of(result, work, self.tasks, delay=self._delay)
-        self._listener.batch(
-            replace(
-                report, topology=self._app, worker=self.instance, batch=self._batches,
-                started_ms=started_ms, phases=phases, snapshot_bytes=snapshot_bytes,
-                lag=self._consumer.lag(self._passed()),
-            )
-        )  # fmt: skip
-        return True
+        if result is not None and in_time:
+            return result
+        self._listener.undone(Verdict.REDO, self.pace.too_slow())
+        self._go_back(tasks)
+        return None
 
     def _tidy(self, task: Task) -> int:
         """After a commit: collect, begin a snapshot when it is time, and trim; its bytes."""
@@ -341,22 +357,6 @@ class Worker:
         if self._changelog:
             for part in prepared:
                 yield from self._changelog.outputs(part.task.partition.partition, part.blobs)
-
-    def _slice(
-        self,
-        partition: TopicPartition,
-        share: Share,
-        raised: Mapping[TopicPartition, int | None] | None,
-    ) -> Slice:
-        task = self.tasks[partition]
-        share.check(partition, task.base.offset)
-        largest = task.event_time_max if raised is None else raised[partition]
-        # A batch without records, of whatever need, leaves an idle partition idle.
-        idle = not share.messages and (raised is not None or task.idle())
-        return Slice(
-            partition, share.messages, share.values, task.base.offset, share.end(),
-            largest, task.log_time, idle=idle, now=self._stamp(largest),
-        )  # fmt: skip
 
     def _undo(self, tasks: list[Task], commit: Commit) -> None:
         """The batch did not happen: go back, or forget, or join anew."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from processor.errors import StateMismatchError
-from processor.model.manifest import LENGTH_MAX, Manifest
+from processor.model.manifest import LENGTH_MAX, Intent, Manifest
 
 FULL = Manifest(7, "a1b2", "ca" * 16, "3:ffee:" + "ca" * 16, -5, "f00d" * 4, 4, "rides.0")
 
@@ -27,7 +27,9 @@ def test_a_manifest_fits_where_kafka_keeps_it() -> None:
     assert len(str(longest)) < LENGTH_MAX
 
 
-@pytest.mark.parametrize("text", ["", "hello", "2;" + str(FULL)[2:], str(FULL) + ";1;1;x;y", "1;2"])
+@pytest.mark.parametrize(
+    "text", ["", "hello", "2;" + str(FULL)[2:], str(FULL) + ";1;1;x;1;f;1,1,p;y", "1;2"]
+)
 def test_what_is_no_manifest_of_this_format_is_refused(text: str) -> None:
     with pytest.raises(StateMismatchError, match="no manifest of format 1") as caught:
         Manifest.parse(text)
@@ -47,7 +49,7 @@ def test_that_the_watermark_was_set_back_comes_back_as_it_went_and_is_told_only_
     assert str(back) == f"{manifest};7"
     assert Manifest.parse(str(back)) == back
     with pytest.raises(StateMismatchError):
-        Manifest.parse(f"{back};1;1;1")
+        Manifest.parse(f"{back};1;1;1;1;1;1")
 
 
 def test_the_stages_that_rows_were_handed_on_to_come_back_and_are_told_only_where_there_are_some():
@@ -63,3 +65,17 @@ def test_that_a_partition_is_idle_comes_back_as_it_went_and_is_told_only_then() 
     assert str(idle) == f"{manifest};0;1"
     assert Manifest.parse(str(idle)) == idle
     assert not Manifest.parse(str(manifest)).idle
+
+
+def test_what_sinks_outside_rest_on_comes_back_and_is_told_only_where_there_are_some() -> None:
+    manifest = Manifest(7, "a1b2", "cafe", "", 5, "f00d", 4, "rides.0")
+    for one, tail in (
+        (replace(manifest, life=3), ";0;0;-;3"),
+        (replace(manifest, files=("aa", "bb")), ";0;0;-;0;aa,bb"),
+        (replace(manifest, intent=Intent(9, 4, "ab")), ";0;0;-;0;-;9,4,ab"),
+        (replace(manifest, life=3, stages=("x",), rewound=2), ";2;0;x;3"),
+    ):
+        assert str(one) == f"{manifest}{tail}"
+        assert Manifest.parse(str(one)) == one
+    assert Manifest.parse(str(manifest)).life == 0
+    assert Manifest.parse(str(manifest)).intent is None

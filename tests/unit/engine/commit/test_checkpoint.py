@@ -5,7 +5,7 @@ import pytest
 
 from processor.connectors.ports import Owner
 from processor.engine.commit import checkpoint
-from processor.engine.running.worker import AUDIT_S
+from processor.engine.running.audit import AUDIT_S
 from processor.errors import LogError, StoreAwayError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest

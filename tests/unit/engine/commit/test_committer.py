@@ -5,7 +5,7 @@ from processor.connectors.ports import Owner, Staged
 from processor.engine.commit import checkpoint
 from processor.engine.commit.committer import SLOW_S, Work
 from processor.engine.commit.protocol import Outcome
-from processor.engine.running import worker
+from processor.engine.running import audit
 from processor.engine.running.batcher import Batcher, ContinuityError
 from processor.errors import (
     AbortableError,
@@ -268,7 +268,7 @@ def test_while_the_store_is_away_nothing_is_lost_and_it_is_tried_again(step):
     driver.feed(map(ride, range(20)))
     driver.pause_at(step, 0, lambda: setattr(driver.store, "down", True))
     for _ in range(3):
-        driver.advance(worker.AUDIT_S)
+        driver.advance(audit.AUDIT_S)
         with pytest.raises(StoreAwayError):
             driver.run()
     driver.store.down = False

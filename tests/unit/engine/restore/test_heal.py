@@ -10,7 +10,7 @@ from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
 from processor.engine.commit import changelog, checkpoint
 from processor.engine.restore.heal import CHANGED, Broken, Healed, _Replay
-from processor.engine.running import worker
+from processor.engine.running import audit
 from processor.engine.running.pace import FIRST as FIRST_SIZE
 from processor.errors import (
     AbortableError,
@@ -183,7 +183,7 @@ def test_what_memory_has_is_written_anew_whatever_the_policy(loss, idle, chains)
         drop(driver, lambda key: key.startswith("s:"))
     else:
         loss(driver)
-    driver.advance(worker.AUDIT_S)
+    driver.advance(audit.AUDIT_S)
     if idle:
         driver.run()
         driver.kill()
@@ -199,7 +199,7 @@ def test_a_loss_at_rest_is_seen_and_mended_without_a_record(chains):
     driver.store.lose()
     driver.run()
     assert manifest(driver).epoch == epoch
-    driver.advance(worker.AUDIT_S)
+    driver.advance(audit.AUDIT_S)
     driver.run()
     assert manifest(driver).epoch == epoch + 1
     assert driver.store.missing({driver.task(): [f"s:{manifest(driver).snapshot[:-33]}"]}) == {}

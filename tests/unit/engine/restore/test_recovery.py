@@ -7,7 +7,7 @@ import pytest
 from processor.connectors.ports import Owner
 from processor.engine.offline.reset import reset, resets
 from processor.engine.restore.recovery import UNSTABLE_S
-from processor.engine.running.worker import AUDIT_S
+from processor.engine.running.audit import AUDIT_S
 from processor.errors import InputLostError, RetriableError, StateLostError, StateMismatchError
 from processor.model.log import Committed, Output, TopicPartition
 from processor.model.manifest import Manifest

@@ -6,8 +6,9 @@ import pytest
 
 from processor.clock import ManualClock
 from processor.engine.commit.protocol import Verdict
+from processor.engine.running.audit import AUDIT_S
 from processor.engine.running.redo import REDO_MAX
-from processor.engine.running.worker import AUDIT_S, Worker
+from processor.engine.running.worker import Worker
 from processor.errors import AbortableError, LogError, StoreAwayError
 from processor.model.log import Assigned, Polled, Revoked, TopicPartition
 from processor.testing import TestDriver
@@ -265,7 +266,7 @@ def test_the_store_is_looked_at_when_it_is_time_and_what_it_has_lost_is_mended(d
     driver.turn()
     assert "before:audit" not in driver.steps
     worker = driver._workers[0]
-    worker._audit_at_s = driver.clock.monotonic_s()
+    worker._audit._at_s = driver.clock.monotonic_s()
     driver.turn()
     assert driver.steps.count("before:audit") == 1
     assert [healed.how for healed in driver.healed] == ["memory"]
