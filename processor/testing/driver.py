@@ -129,7 +129,7 @@ class TestDriver(Seen):
         topics: dict[str, int] = {}
         for plan in self.plans:
             source = plan.source()
-            topics[source.topic] = 1 if source.gathered() else partitions
+            topics[source.topic] = 1 if source.gathered() else source.spread or partitions
             others = [plan.dead_letters(), plan.late(), *(s.topic for s in plan.published())]
             if self._options.on_checkpoint_loss == "changelog":
                 topics[changelog.topic_of(plan.app)] = topics[source.topic]
