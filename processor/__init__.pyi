@@ -8,6 +8,8 @@ from processor.app.start import start as start
 from processor.errors import ProcessorError as ProcessorError
 from processor.errors import QueryError as QueryError
 from processor.errors import TopologyError as TopologyError
+from processor.feeds.queued import Queue as Queue
+from processor.feeds.receiving import Receiver as Receiver
 from processor.formats.arrow import Arrow as Arrow
 from processor.formats.avro.declared import Avro as Avro
 from processor.formats.bytes import Bytes as Bytes

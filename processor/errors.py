@@ -5,6 +5,7 @@
     ProcessorError                  code, what happened, remedy
     ├── SettingsError               a setting, option or file is wrong: nothing was started
     ├── TopologyError               a topology cannot run: refused before it starts
+    ├── FeedError                   what a feed reads from cannot be read, or not go on
     ├── RecordError                 a record broke a step that was told to fail on it
     ├── StateError
     │   ├── StateLostError          the committed offset names a checkpoint that is not there
@@ -74,6 +75,12 @@ class RecordError(ProcessorError):
     """A record could not be processed, and the topology says ``on_error="fail"``."""
 
     code = "record"
+
+
+class FeedError(ProcessorError):
+    """A feed cannot read what it is to read: a file, a folder, a receiver."""
+
+    code = "feed"
 
 
 class StateError(ProcessorError):

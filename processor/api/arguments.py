@@ -138,6 +138,13 @@ def one_row(value: object, at: Location, what: str) -> None:
         )
 
 
+def on_error(value: str, at: Location) -> str:
+    """The value, if it says what becomes of a record that cannot be read."""
+    if value not in ("dead_letter", "fail", "skip"):
+        raise TopologyError(f"{at}: on_error={value!r}", remedy="say dead_letter, fail or skip")
+    return value
+
+
 def of_topic(form: Format, topic: str, part: Part = "value") -> Format:
     """The format, as that of a topic's values or keys: a registry has its schemas by both."""
     return form.of(topic, part) if isinstance(form, Registered) else form

@@ -8,24 +8,20 @@ from typing import TYPE_CHECKING, Final, NoReturn, cast
 import polars as pl
 
 from processor.api import arguments, ways
+from processor.api.feeding import FeedReader
 from processor.api.frame import Frame
 from processor.api.location import caller
 from processor.errors import TopologyError
 from processor.formats.base import Format
+from processor.formats.parquet import Parquet
 from processor.plan import nodes
-
-if TYPE_CHECKING:
-    from processor.api.topology import Topology
 
 _WHERE: Final = "`processor run --bootstrap-servers` says where Kafka is"
 _FORMAT: Final = 'format=Json({"user": pl.String}) has the columns and their types'
 
 
-class Reader:
+class Reader(FeedReader):
     """The places that records come from."""
-
-    def __init__(self, topology: Topology) -> None:
-        self._topology = topology
 
     @arguments.told(
         'read.kafka("trips", format=Json({"user": pl.String}))',
@@ -95,6 +91,11 @@ class Reader:
         at = caller()
         arguments.text(topic, "the topic", at, 'give its name: read.kafka("trips", format=...)')
         arguments.format_(format, at)
+        if isinstance(format, Parquet):
+            raise TopologyError(
+                f"{at}: no record of a topic is a file of Parquet",
+                remedy='read.files("/data/in", format=Parquet({"user": pl.String}))',
+            )
         if key_format is not None:
             arguments.one_row(key_format, at, "key_format")
         arguments.text(key_prefix, "key_prefix", at, 'give text: key_prefix="key_"')
@@ -107,10 +108,7 @@ class Reader:
         named = arguments.header_columns(headers, at)
         if dead_letters is not None:
             arguments.text(dead_letters, "dead_letters", at, 'give a topic\'s name: "trips-dead"')
-        if on_error not in ("dead_letter", "fail", "skip"):
-            raise TopologyError(
-                f"{at}: on_error={on_error!r}", remedy="say dead_letter, fail or skip"
-            )
+        arguments.on_error(on_error, at)
         if tombstones not in ("bad", "pass"):
             raise TopologyError(
                 f"{at}: tombstones={tombstones!r}",

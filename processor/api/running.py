@@ -6,13 +6,14 @@ A handle stays a description. `processor.start` and `processor.collect` live abo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import polars as pl
 
 import processor
+from processor.feeds.values import Values
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     from processor.metrics.progress import BatchReport
     from processor.settings import Given
 
-Value: TypeAlias = str | bytes | Mapping[str, Any]
-Values: TypeAlias = Iterable[Value] | pl.DataFrame
 Feed: TypeAlias = str | Path | Values
 """A file, named, or the records themselves."""
 

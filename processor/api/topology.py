@@ -12,6 +12,7 @@ from processor.api.location import caller
 from processor.api.reader import Reader
 from processor.api.running import Runnable
 from processor.errors import TopologyError
+from processor.feeds.base import Feed
 from processor.plan import nodes, stages
 from processor.plan.stages import Stage
 from processor.plan.validate import validate
@@ -46,6 +47,7 @@ class Topology(Runnable):
             )
         self._app = app
         self._sinks: list[nodes.Sink] = []
+        self._feeds: dict[str, nodes.Location] = {}
 
     @property
     def read(self) -> Reader:
@@ -88,6 +90,15 @@ class Topology(Runnable):
 
         def __getattr__(self, name: str) -> NoReturn:
             raise ways.missing("a topology", name, ways.TOPOLOGY, ways.public(Topology))
+
+    def _feed(self, feed: Feed, at: nodes.Location) -> None:
+        if feed.name in self._feeds:
+            raise TopologyError(
+                f"{at}: a feed is called {feed.name!r} already, at {self._feeds[feed.name]}",
+                remedy='give this one a name of its own: name="..."; or use the frame of that one '
+                "twice",
+            )
+        self._feeds[feed.name] = at
 
     def _append(self, sink: nodes.Sink) -> None:
         self._sinks.append(sink)

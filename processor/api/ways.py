@@ -44,7 +44,21 @@ _ROW: Final = "write.foreach(function), of one row as a dictionary"
 _MEMORY: Final = (
     'write.memory("totals", mode="update"); then query.table("totals") and query.sql("...")'
 )
-_ONLY_FROM: Final = 'records come from Kafka: read.kafka("topic", format=Json({"a": pl.String}))'
+_ONLY_FROM: Final = (
+    'records come from Kafka: read.kafka("topic", format=Json({"a": pl.String})); from files, a '
+    "socket, a rate, a queue or a receiver of yours: read.files, read.socket, read.rate, "
+    "read.queue, read.receiver"
+)
+_FOUND: Final = 'read.files("/data/in", format={}), which finds new files while it runs'
+_CSV: Final = _FOUND.format('Csv({"a": pl.String}, header=True)')
+_SOCKET: Final = 'read.socket("localhost", 9999) has lines, in the column value'
+_QUEUE: Final = (
+    'queue = Queue(); read.queue(queue, format=Json({"a": pl.String})); queue.put([...])'
+)
+_RECEIVER: Final = (
+    "read.receiver(MyReceiver(), format=...), with read(position, limit), which gives records and "
+    "the position behind them"
+)
 _OPTIONS: Final = "options of a run are those of `processor run --help`"
 _NO_AGGREGATE: Final = "there are F.count, F.sum, F.min, F.max and F.mean"
 _HASHES: Final = "this is no function of the processor: expressions are Polars', as in pl."
@@ -92,9 +106,8 @@ FRAME: Final[Mapping[str, str]] = {
     **dict.fromkeys(("foreach", "foreachPartition"), _ROW),
     **dict.fromkeys(("saveAsTextFiles", "saveAsTextFile", "write_parquet", "write_csv"), _FILES),
     **dict.fromkeys(
-        ("coalesce", "partitionBy", "key_by", "keyBy", "rekey", "repartitionByRange", "shuffle"),
-        'group_by("a") deals its rows out by itself; repartition("a") does so for other steps; '
-        'write.kafka("topic", key="a") keys a topic',
+        ("repartition", "coalesce", "partitionBy", "key_by", "keyBy", "rekey"),
+        'group_by("a") deals its rows out by itself; write.kafka("topic", key="a") keys a topic',
     ),
     **dict.fromkeys(
         ("schema", "columns", "dtypes", "printSchema", "explain", "collect_schema"),
@@ -125,9 +138,16 @@ GROUP: Final[Mapping[str, str]] = {
 }  # fmt: skip
 READER: Final[Mapping[str, str]] = {
     **dict.fromkeys(
-        ("csv", "json", "text", "parquet", "delta", "jdbc", "table", "socket", "rate", "file",
-         "redis", "orc", "topic", "stream", "load", "format", "iceberg"), _ONLY_FROM,
+        ("delta", "jdbc", "table", "redis", "orc", "topic", "stream", "load", "format", "iceberg"),
+        _ONLY_FROM,
     ),
+    **dict.fromkeys(("csv", "file", "fileStream", "load_csv"), _CSV),
+    "json": _FOUND.format('Json({"a": pl.String})'),
+    **dict.fromkeys(("text", "textFile", "textFileStream"), _FOUND.format("Text()")),
+    "parquet": _FOUND.format('Parquet({"a": pl.String})'),
+    **dict.fromkeys(("tcp", "socketTextStream", "socket_text_stream"), _SOCKET),
+    **dict.fromkeys(("queueStream", "queue_stream", "memory"), _QUEUE),
+    **dict.fromkeys(("receiverStream", "receiver_stream", "custom"), _RECEIVER),
     **dict.fromkeys(("option", "options"), _OPTIONS),
     "schema": 'a format has the columns: format=Json({"a": pl.String})',
 }  # fmt: skip
@@ -157,6 +177,10 @@ TOPOLOGY: Final[Mapping[str, str]] = {
     **dict.fromkeys(("run", "execute", "awaitTermination", "main", "stop"), _STARTS),
     **dict.fromkeys(("readStream", "stream", "source", "topic", "input", "from_", "dataframe"),
                     _ONLY_FROM),
+    **dict.fromkeys(("textFileStream", "fileStream"), f"topology.{_FOUND.format('Text()')}"),
+    **dict.fromkeys(("socketTextStream", "socket_text_stream"), f"topology.{_SOCKET}"),
+    **dict.fromkeys(("queueStream", "queue_stream"), _QUEUE),
+    **dict.fromkeys(("receiverStream", "receiver_stream"), f"topology.{_RECEIVER}"),
     **dict.fromkeys(("write", "sink", "output", "to"),
                     'a frame is written: frame.write.kafka("topic")'),
     **dict.fromkeys(("table", "sql", "agent"), _ONLY_FROM),

@@ -2,8 +2,10 @@
 
 from processor.app.backends import Backends, backends, patiently, reading
 from processor.app.feed import feed
+from processor.app.feeding import feed_all
 from processor.app.host import Host
 from processor.app.preparing import looked_at, picked, prepared
+from processor.app.probe import crash_probe
 from processor.app.registries import connect_registries, prepare_schemas, schema_findings
 from processor.app.run import connected, run
 from processor.app.topics import PARTITIONS, ends_of, prepare_topics, topics_of
@@ -16,7 +18,7 @@ from processor.app.topologies import (
     parameters_of,
     taken,
 )
-from processor.app.worker import crash_probe, options_of, run_worker
+from processor.app.worker import options_of, run_worker
 
 __all__ = [
     "PARTITIONS",
@@ -29,6 +31,7 @@ __all__ = [
     "crash_probe",
     "ends_of",
     "feed",
+    "feed_all",
     "is_there",
     "load_stages",
     "load_topologies",

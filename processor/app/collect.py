@@ -100,7 +100,7 @@ def collect(
         if copy is not None:
             copy(used)
 
-    host = Host(connected=connected, finished=capture.take)
+    host = Host(connected=connected, finished=capture.take, feeds=_untouched)
     here = loaded.model_copy(update=_HERE)
     query = Query(Asked(capture.plans, here, fed, on_progress=told.append, host=host,
                         alone=True))  # fmt: skip
@@ -138,7 +138,7 @@ def _bounded(
 ) -> None:
     """See that there is input, and that a copy of it is as good as the topic."""
     if settings.bootstrap_servers is None:
-        if not feed:
+        if not (feed or _all_fed(plans)):
             topics = ", ".join(sorted(_inputs(plans)))
             raise SettingsError(
                 "there is no input: the embedded log is empty when a call begins",
@@ -160,6 +160,18 @@ def _bounded(
             )
 
 
+def _untouched(source: nodes.Source) -> nodes.Source:
+    """A source whose feed leaves no trace where it reads: nothing is committed here."""
+    feed = source.feed
+    return replace(source, feed=feed and replace(feed, source=feed.source.untouched()))
+
+
+def _all_fed(plans: Sequence[nodes.Plan]) -> bool:
+    """Whether all that comes from outside comes by feeds."""
+    inputs = _inputs(plans)
+    return not inputs - {plan.source().topic for plan in plans if plan.source().feed}
+
+
 def _inputs(plans: Sequence[nodes.Plan]) -> set[str]:
     """The topics that come from outside."""
     written = {sink.topic for plan in plans for sink in plan.sinks}
@@ -170,7 +182,8 @@ class _Copy:
     """Puts what Kafka's topics hold now into the log of a run, each partition by itself."""
 
     def __init__(self, plans: Sequence[nodes.Plan], settings: Settings) -> None:
-        self._topics = sorted(_inputs(plans))
+        fed = {plan.source().topic for plan in plans if plan.source().feed}
+        self._topics = sorted(_inputs(plans) - fed)
         self._settings = settings
 
     def __call__(self, used: Backends) -> None:

@@ -7,31 +7,26 @@ the order of the file.
 
 from __future__ import annotations
 
-import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-import orjson
 import polars as pl
 
-from processor.api.running import Feed, Value, Values
+from processor.api.running import Feed
 from processor.app.fed import FEEDER, Fed
 from processor.app.feed_format import check_file, check_records
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
+from processor.feeds.values import encoded, records
 from processor.formats.base import (
-    MARK,
-    Format,
     ManyRows,
-    SchemaFormat,
     headed,
     many_rows,
     shown,
 )
 from processor.formats.csv import Csv
 from processor.formats.registered import Registered
-from processor.formats.text import Text
 from processor.model.log import Output
 from processor.plan import nodes
 
@@ -146,38 +141,6 @@ def _values(source: nodes.Source, given: Feed, told: str) -> list[bytes]:
     return values
 
 
-def encoded(form: Format, given: Values) -> list[bytes]:
-    """Values as a producer of the topic writes them: text and bytes as they are, rows encoded.
-
-    Raises `ValueError` or `TypeError` for what the format cannot write.
-
-    >>> encoded(Csv({"n": pl.Int64, "s": pl.String}), ["1,a", {"n": 2, "s": "b"}])
-    [b'1,a', b'2,b']
-    """
-    rows = given.rows(named=True) if isinstance(given, pl.DataFrame) else given
-    return [_encoded(form, row) for row in rows]
-
-
-def _encoded(form: Format, row: Value) -> bytes:
-    if isinstance(row, bytes):
-        return row
-    if isinstance(row, str):
-        return row.encode()
-    if isinstance(form, SchemaFormat):
-        return form.records([row])[0]
-    if isinstance(form, Csv | Text) and form.columns and isinstance(row, Mapping):
-        if other := sorted(row.keys() - form.columns.keys()):
-            raise ValueError(f"no column is called {other[0]!r}, but {', '.join(form.columns)}")
-        try:
-            frame = pl.DataFrame([dict(row)], schema=dict(form.columns))
-        except pl.exceptions.PolarsError as error:
-            raise ValueError(str(error)) from error
-        return form.encode(frame)[0] or b""
-    if not isinstance(row, Mapping):
-        raise TypeError(f"{shown(row)} is no record")
-    return orjson.dumps(row)
-
-
 def keyed(source: nodes.Source) -> bool:
     """Whether the values of a topic's records make their keys; without any all go to one partition.
 
@@ -186,29 +149,6 @@ def keyed(source: nodes.Source) -> bool:
     False
     """
     return bool(source.partitioned_by) and source.own().keys().isdisjoint(source.partitioned_by)
-
-
-def records(text: bytes, form: object) -> Iterator[bytes]:
-    r"""A file's records: its lines, or in CSV what its quotes make one of several lines.
-
-    A byte-order mark at the beginning is no part of the first. Raises `ValueError` where the
-    format has files of its own, and this is none.
-
-    >>> list(records(b'\xef\xbb\xbf1,a\n2,"b\nc"\n', Csv({"n": pl.Int64, "s": pl.String})))
-    [b'1,a', b'2,"b\nc"']
-    """
-    own = form.of_file(text) if isinstance(form, SchemaFormat) else None
-    if own is not None:
-        yield from own
-        return
-    lines = text.removeprefix(MARK.encode()).splitlines(keepends=True)
-    at = 0
-    while at < len(lines):
-        taken = 1
-        if isinstance(form, Csv) and form.quote and form.quote.encode() in lines[at]:
-            taken = _lines_taken(lines, at, form.separator, form.quote)
-        yield _without_end(b"".join(lines[at : at + taken]))
-        at += taken
 
 
 def _without_header(values: list[bytes], form: object, told: str) -> list[bytes]:
@@ -222,21 +162,6 @@ def _without_header(values: list[bytes], form: object, told: str) -> list[bytes]
         f"which is not the header {form.separator.join(form.columns)!r} that its format tells of",
         remedy="correct the file's first line, or leave header=True out of the format",
     )
-
-
-def _lines_taken(lines: list[bytes], at: int, separator: str, quote: str) -> int:
-    """How many lines a record takes; one where its quotes are never closed: it is bad alone."""
-    rest = (lines[i].decode("latin-1") for i in range(at, len(lines)))
-    reader = csv.reader(rest, delimiter=separator, quotechar=quote, strict=True)
-    try:
-        next(reader)
-    except csv.Error:
-        return 1
-    return reader.line_num
-
-
-def _without_end(line: bytes) -> bytes:
-    return line.removesuffix(b"\n").removesuffix(b"\r")
 
 
 def _source(plans: Sequence[nodes.Plan], topic: str, told: str) -> nodes.Source:

@@ -7,12 +7,15 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
+from typing import Protocol
 
 import structlog
 
 from processor import telling
 from processor.app.lookout import BOUND_S, Lookout
 from processor.clock import Clock
+from processor.engine.running.feeder import Feeder
+from processor.engine.running.pace import Pace
 from processor.engine.running.worker import Worker
 from processor.errors import ProcessorError, ShutdownError
 from processor.metrics.catalogue import Metrics
@@ -35,6 +38,7 @@ class Pulse:
     moved_s: float
     worker: Worker | None = None
     lookout: Lookout | None = None
+    feeder: Feeder | None = None
     _failing: tuple[float, str] | None = None
 
     def beat(self) -> None:
@@ -81,7 +85,10 @@ class Pulse:
             return "the worker makes no progress"
         for _, trouble in lookout.troubles():
             return trouble
-        return self._not_at_work(worker.standing(), standby=lookout.standby)
+        why = self._not_at_work(worker.standing(), standby=lookout.standby)
+        if why or self.feeder is None or self.feeder.ready:
+            return why
+        return f"the feed {self.feeder.feed.name} is in no group, or its place is being read"
 
     def _not_at_work(self, standing: Standing, *, standby: bool) -> str:
         failing = self._failing
@@ -126,8 +133,15 @@ class Leave:
     end: Callable[[ProcessorError], None] = end_process
 
 
+class Watched(Protocol):
+    """Who is watched: a worker, or a feeder."""
+
+    instance: str
+    pace: Pace
+
+
 def watchdog(
-    worker: Worker,
+    worker: Watched,
     ended: threading.Event,
     clock: Clock,
     leave: Leave,
@@ -155,7 +169,7 @@ def watchdog(
             return
 
 
-def _overdue(worker: Worker, limit_s: float) -> ShutdownError:
+def _overdue(worker: Watched, limit_s: float) -> ShutdownError:
     step = worker.pace.running
     return ShutdownError(
         f"{worker.instance}: told to stop, and not done after {limit_s:g} s"

@@ -14,10 +14,15 @@ from processor.engine.running.rubbish import Collector, collected_between_batche
 from processor.errors import ProcessorError
 from processor.metrics.progress import BatchReport
 from processor.model.log import TopicPartition
+from processor.plan.nodes import Source
 
 
 def _nothing(_: object) -> None:
     pass
+
+
+def _as_it_is(source: Source) -> Source | None:
+    return source
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +46,7 @@ class Host:
         finished: all workers have ended in order; log and store are still there.
         shown: takes the rows of tables that committed batches have: whose, and of which task.
         collector: what becomes of Python's garbage meanwhile.
+        feeds: a source as its feed is run; ``None``: it is not.
 
     >>> seen = []
     >>> Host(line=seen.append).line("log: embedded")
@@ -60,3 +66,4 @@ class Host:
     finished: Callable[[Backends], None] = _nothing
     shown: Callable[[str, TopicPartition, pl.DataFrame], None] = lambda *_: None
     collector: Collector = collected_between_batches
+    feeds: Callable[[Source], Source | None] = _as_it_is

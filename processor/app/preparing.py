@@ -11,9 +11,9 @@ import structlog
 from processor.api.running import Feed
 from processor.app.backends import Backends
 from processor.app.feed import feed
+from processor.app.probe import crash_probe
 from processor.app.registries import connect_registries, prepare_schemas
 from processor.app.topics import prepare_topics
-from processor.app.worker import crash_probe
 from processor.engine.commit import changelog
 from processor.engine.offline import rescale
 from processor.errors import SettingsError, TopologyError

@@ -18,6 +18,7 @@ import structlog
 
 from processor.api.running import Feed
 from processor.app.backends import Backends, backends, patiently
+from processor.app.feeding import feed_all
 from processor.app.host import Host
 from processor.app.preparing import picked, prepared
 from processor.app.screen import Screen
@@ -59,6 +60,9 @@ def run(
     ``rebuilt`` gives each worker its plan.
     """
     apps = [plan.app for plan in plans]
+    # A topic that is fed by hand takes the place of what its feed would read.
+    feeds = host.feeds
+    host = replace(host, feeds=lambda s: None if s.topic in fed else feeds(s))
     numbers = range(settings.workers)
     with ExitStack() as stack:
         used = connected(settings, stop, stack, numbers, apps=apps, host=host)
@@ -78,6 +82,7 @@ def run(
         if not settings.until_caught_up:
             threads.run(parts)
         for part in parts if settings.until_caught_up else ():
+            feed_all(part.plan, settings, used, stop, host=host)
             # A later one reads what an earlier one wrote.
             measure = partial(ends_of, used.log, part.plan)
             ends = patiently(settings, stop, measure, apps=[part.plan.app], waits=host.waits)

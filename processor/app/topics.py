@@ -62,6 +62,7 @@ def prepare_topics(
         for plan in plans:
             _check_stages(log, plan)
     internal = {plan.source().topic for plan in plans if plan.source().internal}
+    _create_fed(log, plans)
     needed = {topic for plan in plans for topic in {topics_of(plan)[0], *topics_of(plan)[1]}}
     have = log.describe(needed)
     missing = sorted(needed - have.keys() - internal)
@@ -84,6 +85,27 @@ def prepare_topics(
     return {plan.app: len(have[topics_of(plan)[0]].extents) for plan in plans}
 
 
+def _create_fed(log: Log, plans: Sequence[Plan]) -> None:
+    """Create the topics that feeds write, and keep notes in: nothing of them is ever deleted.
+
+    Raises `SettingsError` where one has another number of partitions than the feed.
+    """
+    for plan in plans:
+        source = plan.source()
+        if (feed := source.feed) is None:
+            continue
+        topics = [feed.topic, *([feed.ledger] if feed.ledger else [])]
+        log.create(dict.fromkeys(topics, feed.partitions), forever=True)
+        for topic, found in log.describe(topics).items():
+            if len(found.extents) != feed.partitions:
+                raise SettingsError(
+                    f"{source.at}: the topic {topic} has {len(found.extents)} partitions, and the "
+                    f"feed {feed.partitions}",
+                    remedy=f"say partitions={len(found.extents)}, or give the feed a name of its "
+                    "own: name=...",
+                )
+
+
 def _create_internal(log: Log, plans: Sequence[Plan], internal: Collection[str]) -> None:
     """Create the topics between stages, each with as many partitions as the largest input there.
 
@@ -96,15 +118,8 @@ def _create_internal(log: Log, plans: Sequence[Plan], internal: Collection[str])
         source = plan.source()
         if source.topic in internal and not have[source.topic]:
             most = max(have[topics[upstream]] for upstream in source.upstreams)
-            have[source.topic] = 1 if source.gathered() else source.spread or most
+            have[source.topic] = 1 if source.gathered() else most
             log.create({source.topic: have[source.topic]}, forever=True)
-        elif source.spread and have[source.topic] != source.spread:
-            raise SettingsError(
-                f"{source.at}: repartition asks for {source.spread} partitions, and the topic "
-                f"{source.topic} has {have[source.topic]}: what is in it lies by that count",
-                remedy=f"say partitions={have[source.topic]}; or give the changed topology another "
-                "application id (--set app=...)",
-            )
 
 
 def _check_stages(log: Log, plan: Plan) -> None:

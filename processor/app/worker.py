@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,10 +13,12 @@ from typing import Final
 import structlog
 
 from processor.app.backends import Backends, tell_end, tell_wait
+from processor.app.feeding import Feeding
 from processor.app.health import Leave, Pulse, metrics_server, watchdog
 from processor.app.host import Host
 from processor.app.listener import listener
 from processor.app.lookout import Lookout
+from processor.app.probe import crash_probe
 from processor.app.topics import roles_of
 from processor.clock import SystemClock
 from processor.engine.commit.changelog import topic_of
@@ -110,10 +111,15 @@ def run_worker(
             clock, stop.wait, give_up_after_s=give_up_s, tell=tell,
             ended=lambda after_s: tell_end(after_s, **who),
         )  # fmt: skip
+        feeding = stack.enter_context(Feeding(
+            plan, settings, used, stop, host=host, metrics=metrics, pulse=pulse,
+            bounded=ends is not None,
+        ))  # fmt: skip
         loop.run(
-            worker, clock, patience, stop=stop.is_set, done=caught_up or (lambda: False),
+            worker, clock, patience, stop=feeding.stops, done=caught_up or (lambda: False),
             alive=partial(pulse.turned, give_up_s), collector=host.collector,
         )  # fmt: skip
+        feeding.end()
         log_lines.info("worker stopped", **who)
 
 
@@ -139,23 +145,3 @@ def options_of(settings: Settings, plan: Plan) -> Options:
         allow_dropped_state=settings.allow_dropped_state,
         bounded=settings.until_caught_up,
     )
-
-
-def crash_probe(app: str = "") -> Callable[[str], None]:
-    """Die at a step, where the environment asks for it: ``PROCESSOR_CRASH_AT=before:commit#3``.
-
-    With ``@APP`` behind it only workers of that application do.
-    """
-    asked, _, of = os.environ.get("PROCESSOR_CRASH_AT", "").partition("@")
-    wanted, _, count = asked.partition("#")
-    if not wanted or of not in ("", app):
-        return lambda _: None
-    left = int(count or 1)
-
-    def probe(step: str) -> None:
-        nonlocal left
-        left -= step == wanted
-        if not left:
-            os._exit(70)
-
-    return probe

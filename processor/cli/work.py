@@ -58,6 +58,7 @@ def prepared(names: Sequence[str], settings: Settings, stop: threading.Event) ->
                 if i in here
             ]
             if settings.until_caught_up:
+                app.feed_all(plans[here[0]], settings, used, stop, host=app.Host())
                 jobs[0] = _measured(jobs[0], plans[here[0]], used.log)
             return jobs
 
@@ -77,6 +78,7 @@ def with_ends(job: Job, settings: Settings, stop: threading.Event) -> Job | None
 
     def measure() -> Job:
         with app.backends(settings) as used:
+            app.feed_all(plan, settings, used, stop, host=app.Host())
             return _measured(job, plan, used.log)
 
     return app.patiently(settings, stop, measure, apps=[plan.app])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import quote, unquote
 
 from processor.errors import StateMismatchError
 
@@ -16,7 +17,8 @@ FORMAT: Final = "1"
 LENGTH_MAX: Final = 4_095
 _NONE: Final = "-"
 _TRAIL_MAX: Final = 32
-_FIELDS: Final = (9, 11, *range(16, 23))
+_PLAIN: Final = ' /:,{}[]"'
+_FIELDS: Final = (9, 11, *range(16, 24))
 _LAST: Final = _FIELDS[-1]
 
 
@@ -66,7 +68,8 @@ class Manifest:
     those that it has handed its rows on to. ``life`` is another one after each reset: epochs begin
     anew then, and whoever remembers them outside would take new ones for old. ``files`` names the
     directories to which the batch has given a file. With an ``intent`` the offset has not moved,
-    and the batch behind it is cut as that says, or not at all.
+    and the batch behind it is cut as that says, or not at all. ``place`` is how far a feed has
+    come, as JSON: of a group that reads no topic.
 
     >>> m = Manifest(
     ...     7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0", 0, ("6:b:cc",),
@@ -97,6 +100,7 @@ class Manifest:
     life: int = 0
     files: tuple[str, ...] = ()
     intent: Intent | None = None
+    place: str = ""
 
     def __str__(self) -> str:
         time = _NONE if self.event_time_max is None else str(self.event_time_max)
@@ -126,6 +130,7 @@ class Manifest:
             (str(self.life), "0"),
             (",".join(self.files) or _NONE, _NONE),
             (_NONE if self.intent is None else str(self.intent), _NONE),
+            (quote(self.place, safe=_PLAIN) or _NONE, _NONE),
         ]
         while seldom and seldom[-1][0] == seldom[-1][1]:
             seldom.pop()
@@ -144,7 +149,7 @@ class Manifest:
         _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, owner = fields[:9]
         fields += [_NONE] * (_LAST - len(fields))
         origin, trail, log, plan, end, begun, log_time, rewound, idle, stages = fields[9:19]
-        life, files, intent = fields[19:]
+        life, files, intent, place = fields[19:]
         try:
             return cls(
                 int(epoch),
@@ -168,6 +173,7 @@ class Manifest:
                 0 if life == _NONE else int(life),
                 _several(files),
                 None if intent == _NONE else Intent.parse(intent),
+                unquote(_value(place)),
             )
         except ValueError as error:
             raise StateMismatchError(

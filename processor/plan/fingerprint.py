@@ -172,6 +172,7 @@ def identity(plan: nodes.Plan) -> str:
     found = [f"{source.topic} {source.event_time} {source.on_error} {plan.delay()} {plan.late()}"]
     found += [plan.dead_letters(), str(plan.ahead()), str(describe(plan))]
     found += [] if source.timestamp is None else [source.timestamp]
+    found += [] if source.feed is None else [f"feed {source.feed.describe()}"]
     found += _own(source)
     for sink in plan.sinks:
         way = [*_steps(sink), sink.topic, told.format_(sink.format), str(sink.key), sink.mode]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from processor.feeds.base import Feed
 from processor.plan import nodes
 from processor.plan.stages import Stage
 
@@ -36,7 +37,7 @@ def _stage(stage: Stage) -> dict[str, Any]:
             "event_time": source.event_time,
             "partitioned_by": list(source.partitioned_by),
             "from_stages": list(source.upstreams),
-            "partitions": source.spread or None,
+            **({} if source.feed is None else {"feed": _feed(source.feed)}),
         },
         "watermark_delay_s": None if delay is None else delay.total_seconds(),
         "groups": [
@@ -86,6 +87,17 @@ def _outside(sink: nodes.Sink, outside: nodes.Outside) -> dict[str, Any]:
     return {**kind, "mode": sink.mode}
 
 
+def _feed(feed: Feed) -> dict[str, Any]:
+    return {
+        "name": feed.name,
+        "kind": feed.source.kind,
+        "source": feed.source.describe(),
+        "group": feed.group,
+        "ledger": feed.ledger,
+        "partitions": feed.partitions,
+    }
+
+
 def as_mermaid(stages: Sequence[Stage]) -> str:
     """A flow chart: topics are round, internal ones six-sided, stages and what is outside square.
 
@@ -111,6 +123,10 @@ def _arrows(stages: Sequence[Stage]) -> Iterator[str]:
 
     for number, stage in enumerate(stages):
         plan, source = stage.plan, stage.plan.source()
+        if source.feed is not None:
+            told = source.feed.source.describe().replace('"', "'")
+            fed = topic(source.topic, internal=source.internal)
+            yield f'    feed{number}>"{told}"] --> {fed}'
         yield f"    {topic(source.topic, internal=source.internal)} --> stage{number}[{plan.app}]"
         for sink in plan.sinks:
             key = ", ".join(nodes.key_columns(sink.key))

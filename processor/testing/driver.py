@@ -10,12 +10,9 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeAlias
 
-import orjson
-
 from processor.api.topology import Definition, Topology
 from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
-from processor.connectors.memory.records import StoredMessage
 from processor.connectors.memory.store import MemoryStore
 from processor.connectors.registry.connect import connect_to, in_memory
 from processor.engine.commit import changelog
@@ -26,15 +23,17 @@ from processor.engine.offline.redrive import Redrive, Redriven, Route, Terms
 from processor.engine.restore.heal import Healed, Policy
 from processor.engine.restore.upgrade import Upgraded
 from processor.engine.running.batcher import Limits
+from processor.engine.running.feeder import Feeder
 from processor.engine.running.options import Guarantee, Listener, Options
 from processor.engine.running.worker import Worker
 from processor.errors import FencedError, ProcessorError, RetriableError, StandbyError
+from processor.feeds.base import Feed
 from processor.formats.registry import Schemas
 from processor.metrics.progress import BatchReport
 from processor.model.log import Committed, TopicPartition
 from processor.plan.nodes import Plan
 from processor.sinks.tables import Tables
-from processor.testing.inline import Inline, as_bytes, encoded
+from processor.testing.inline import Inline, as_bytes, encoded, feeder_of, killed, tells, topics_of
 from processor.testing.seen import Seen
 
 _QUIET_ROUNDS = 4
@@ -45,7 +44,10 @@ _IDLE_ROUNDS = 300
 
 
 Who: TypeAlias = int | tuple[str, int]
-"""A worker: its number in the first stage, or the name of another stage and its number there."""
+"""A worker: its number in the first stage, or the name of another stage and its number there.
+
+The feeder of a feed is called ``("feed-NAME", 0)``.
+"""
 
 
 class Crash(BaseException):
@@ -120,16 +122,19 @@ class TestDriver(Seen):
         self._pauses: dict[Who, list[tuple[str, Callable[[], None]]]] = {}
         self.steps: list[str] = []
         self._turning: Who | None = None
-        self._workers: dict[Who, Worker] = {}
+        self._workers: dict[Who, Worker | Feeder] = {}
         for plan in self.plans:
             for number in range(workers):
                 self.restart(number if plan is self.plan else (self._name(plan), number))
+                if (feed := plan.source().feed) is not None:
+                    self.restart((feeder_of(feed), number))
 
     def _topics(self, partitions: int) -> dict[str, int]:
         topics: dict[str, int] = {}
         for plan in self.plans:
             source = plan.source()
-            topics[source.topic] = 1 if source.gathered() else source.spread or partitions
+            topics[source.topic] = 1 if source.gathered() else partitions
+            topics |= topics_of(source.feed)
             others = [plan.dead_letters(), plan.late(), *(s.topic for s in plan.published())]
             if self._options.on_checkpoint_loss == "changelog":
                 topics[changelog.topic_of(plan.app)] = topics[source.topic]
@@ -179,9 +184,9 @@ class TestDriver(Seen):
 
         Raises `Crash` where `crash_at` said so; the worker is dead then.
         """
-        return self._in(worker, Worker.turn)
+        return self._in(worker, lambda running: running.turn())
 
-    def _in(self, worker: Who, do: Callable[[Worker], bool]) -> bool:
+    def _in(self, worker: Who, do: Callable[[Worker | Feeder], bool]) -> bool:
         running = self._workers[worker]
         outer, self._turning = self._turning, worker
         try:
@@ -193,7 +198,7 @@ class TestDriver(Seen):
             running.standby = True
             return False
         except Crash:
-            del self._workers[worker]
+            self.drop(worker)
             raise
         except (FencedError, RetriableError):
             running.rejoin()
@@ -227,7 +232,7 @@ class TestDriver(Seen):
             if any(report.records_in for report in self.reports[reports:]):
                 idle = 0
             if quiet == _QUIET_ROUNDS:
-                told = [self._in(worker, Worker.tell) for worker in self.running()]
+                told = [self._in(worker, tells) for worker in self.running()]
                 quiet = 0 if any(told) else quiet
 
     def running(self) -> list[Who]:
@@ -240,7 +245,7 @@ class TestDriver(Seen):
     def _plan_of(self, who: Who) -> Plan:
         if isinstance(who, int):
             return self.plan
-        return next(plan for plan in self.plans if self._name(plan) == who[0])
+        return next(p for p in self.plans if who[0] in (self._name(p), feeder_of(p.source().feed)))
 
     def _name(self, plan: Plan) -> str:
         return plan.app.removeprefix(f"{self.plan.app}.")
@@ -277,11 +282,11 @@ class TestDriver(Seen):
 
     def kill(self, worker: Who = 0) -> None:
         """Kill the worker now, between two turns."""
-        del self._workers[worker]
+        killed(self._workers.pop(worker))
 
     def drop(self, worker: Who = 0) -> None:
         """The worker's process has ended by itself: as `kill`, and no harm if it is gone."""
-        self._workers.pop(worker, None)
+        killed(self._workers.pop(worker, None))
 
     def spare(self) -> None:
         """Forget the crashes and pauses that were asked for and have not happened."""
@@ -299,32 +304,16 @@ class TestDriver(Seen):
     def expire(self, worker: Who = 0) -> None:
         """A dead worker's session and transaction time out: the others get its partitions."""
         instance = self._instance(worker)
-        self.log.expire(transactional_id(self._plan_of(worker).app, instance))
+        self.log.expire(transactional_id(self._group(worker), instance))
         self.log.evict(instance)
 
-    # What came of it.
-
-    def read(self, topic: str) -> list[StoredMessage]:
-        """The committed records of a topic, by partition and offset."""
-        return self.log.read(topic)
-
-    def values(self, topic: str) -> list[bytes | None]:
-        """The values of a topic's committed records."""
-        return [message.value() for message in self.read(topic)]
-
-    def json(self, topic: str) -> list[Any]:
-        """The same, parsed."""
-        return [orjson.loads(value) for value in self.values(topic) if value is not None]
-
-    def dead_letters(self) -> list[StoredMessage]:
-        """What could not be read."""
-        return self.read(self._dead_letters)
+    # What came of it, beside what `Seen` has.
 
     def state(self) -> dict[TopicPartition, dict[str, list[dict[str, Any]]]]:
         """The live workers' state: by task and operator, each key with its stored cells."""
         found: dict[TopicPartition, dict[str, list[dict[str, Any]]]] = {}
         for worker in self._workers.values():
-            for partition, task in worker.tasks.items():
+            for partition, task in worker.tasks.items() if isinstance(worker, Worker) else ():
                 found[partition] = {name: slab.dump() for name, slab in task.state.items()}
         return found
 
@@ -356,28 +345,48 @@ class TestDriver(Seen):
             self._crashes[worker].remove(step)
             raise Crash(f"worker {worker} at {step}")
 
-    def _start(self, worker: Who) -> Worker:
+    def _start(self, worker: Who) -> Worker | Feeder:
         plan = self._plan_of(worker)
+        if self._feeds(worker):
+            feeder = Feeder(
+                plan.source(), self.log, self.store, self.clock, instance=self._instance(worker),
+                options=self._options, listener=self._listener(),
+                probe=lambda step: self._passes(worker, step), wait_s=0.0,
+            )  # fmt: skip
+            feeder.start()
+            return feeder
         topic = plan.source().topic
         started = Worker(
             plan, self.log, self.store, self.clock, Inline(), instance=self._instance(worker),
             partitions=len(self.log.describe([topic])[topic].extents), options=self._options,
-            listener=Listener(
-                batch=self.reports.append,
-                undone=lambda verdict, _: self.undone.append(verdict),
-                healed=self.healed.append,
-                upgraded=self.upgraded.append,
-                noted=self.noted.append,
-                shown=self.tables.show,
-            ),
+            listener=self._listener(),
             probe=lambda step: self._passes(worker, step),
         )  # fmt: skip
         with contextlib.suppress(StandbyError):  # it waits, and begins with a later turn
             started.start()
         return started
 
+    def _listener(self) -> Listener:
+        return Listener(
+            batch=self.reports.append,
+            undone=lambda verdict, _: self.undone.append(verdict),
+            healed=self.healed.append,
+            upgraded=self.upgraded.append,
+            noted=self.noted.append,
+            shown=self.tables.show,
+        )
+
+    def _feeds(self, worker: Who) -> Feed | None:
+        """The feed that this one turns, if it is a feeder."""
+        feed = self._plan_of(worker).source().feed
+        return feed if not isinstance(worker, int) and worker[0] == feeder_of(feed) else None
+
+    def _group(self, worker: Who) -> str:
+        feed = self._feeds(worker)
+        return feed.group if feed else self._plan_of(worker).app
+
     def _instance(self, worker: Who) -> str:
-        return f"{self._plan_of(worker).app}.{_number(worker)}"
+        return f"{self._group(worker)}.{_number(worker)}"
 
 
 def _number(who: Who) -> int:

@@ -8,6 +8,9 @@ from typing import Any
 
 import orjson
 
+from processor.engine.running.feeder import Feeder
+from processor.engine.running.worker import Worker
+from processor.feeds.base import Feed
 from processor.formats.base import Format, SchemaFormat
 
 
@@ -36,3 +39,31 @@ def as_bytes(value: str | bytes | Mapping[str, Any]) -> bytes:
     if isinstance(value, bytes):
         return value
     return value.encode() if isinstance(value, str) else orjson.dumps(value)
+
+
+def feeder_of(feed: Feed | None) -> str:
+    """What the feeder of a feed is called; empty without one.
+
+    >>> feeder_of(None)
+    ''
+    """
+    return "" if feed is None else f"feed-{feed.name}"
+
+
+def topics_of(feed: Feed | None) -> dict[str, int]:
+    """The topics that a feed writes, with their partitions."""
+    if feed is None:
+        return {}
+    topics = [feed.topic, *([feed.ledger] if feed.ledger else [])]
+    return dict.fromkeys(topics, feed.partitions)
+
+
+def killed(one: object) -> None:
+    """What the system closes of a process that is gone: no file of a feed stays open."""
+    for fed in one.tasks.values() if isinstance(one, Feeder) else ():
+        fed.reading.close()
+
+
+def tells(one: Worker | Feeder) -> bool:
+    """Let a worker tell what it owes; whether it did."""
+    return isinstance(one, Worker) and one.tell()

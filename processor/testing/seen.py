@@ -15,17 +15,14 @@ from processor.formats.parquet import Parquet
 from processor.formats.registered import Registered
 from processor.plan.nodes import Files, Plan
 from processor.sinks.tables import Tables
+from processor.testing.reads import Reads
 
 
-class Seen:
+class Seen(Reads):
     """What comes of a topology's sinks."""
 
     plans: Sequence[Plan]
     tables: Tables
-
-    def values(self, topic: str) -> list[bytes | None]:
-        """The values of a topic's committed records."""
-        raise NotImplementedError
 
     def rows(self, topic: str) -> list[dict[str, Any]]:
         """The rows of an output topic, read by the format that wrote them.

@@ -17,6 +17,7 @@ from processor.api import functions
 from processor.api.frame import Frame
 from processor.api.group import Group
 from processor.api.reader import Reader
+from processor.api.running import Runnable
 from processor.api.topology import Definition, Topology
 from processor.api.writer import Writer
 from processor.app.query import Query
@@ -29,6 +30,7 @@ from processor.formats.csv import Csv
 from processor.formats.debezium import Debezium
 from processor.formats.json import Json
 from processor.formats.json_schema import JsonSchema
+from processor.formats.parquet import Parquet
 from processor.formats.protobuf import Protobuf
 from processor.formats.registered import Registered
 from processor.formats.registry import Registry
@@ -49,6 +51,7 @@ WORDS = {
 WORDS |= {"AnyColumns": "Mapping[str, DataType] or type or None"}
 WORDS |= {"Columns": "Mapping[str, DataType] or type"}
 WORDS |= {"Policy": '"stop" or "replay" or "changelog"'}
+WORDS |= {"Compression": '"zstd" or "lz4" or "snappy" or "gzip" or "uncompressed"'}
 WORDS |= {"OnSchemaChange": '"dead_letter" or "stop" or "continue"'}
 WORDS |= {"Subjects": '"topic" or "record" or "topic_record"', "IdIn": '"value" or "header"'}
 WORDS |= {"Guarantee": '"exactly-once" or "at-least-once"', "Unit": '"s" or "ms" or "us" or "ns"'}
@@ -62,7 +65,8 @@ OWNERS: dict[str, type] = {
 MADE: dict[str, type] = {
     "Topology": Topology, "Avro": Avro, "Csv": Csv, "CloudEvents": CloudEvents,
     "Debezium": Debezium, "Json": Json, "Text": Text, "Bytes": Bytes, "TestDriver": TestDriver,
-    "JsonSchema": JsonSchema, "Protobuf": Protobuf, "Registered": Registered, "Registry": Registry,
+    "JsonSchema": JsonSchema, "Parquet": Parquet, "Protobuf": Protobuf, "Registered": Registered,
+    "Registry": Registry,
 }  # fmt: skip
 
 
@@ -120,7 +124,9 @@ def table(part: str) -> list[list[str]]:
 
 
 def public(owner: type) -> Iterator[tuple[str, Any]]:
-    for name, value in vars(owner).items():
+    kinds = [one for one in owner.__mro__[::-1] if one not in (object, Runnable)]
+    found = {name: value for one in kinds for name, value in vars(one).items()}
+    for name, value in found.items():
         made = value.__func__ if isinstance(value, staticmethod) else value
         if not name.startswith("_") and (callable(made) or isinstance(made, property)):
             yield name, made

@@ -21,13 +21,15 @@ import contextlib
 import secrets
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from processor.clock import SystemClock
 from processor.connectors.ports import Log, Owner, Store
 from processor.engine.commit.checkpoint import Checkpointer
 from processor.engine.commit.task import task_name
+from processor.engine.running.fed import extents, pinned
 from processor.errors import LogError, RetriableError, SettingsError, StateMismatchError
+from processor.feeds.base import Feed
 from processor.model import moment
 from processor.model.log import Committed, Extent, TopicPartition
 from processor.model.manifest import Manifest
@@ -55,10 +57,11 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Reset:
-    """What a reset does to a stage."""
+    """What a reset does to a stage; ``fed`` are positions of its feed that begins anew."""
 
     plan: Plan
     steps: Sequence[Step]
+    fed: Mapping[TopicPartition, Committed] = field(default_factory=dict)
 
 
 def resets(
@@ -73,12 +76,31 @@ def resets(
             f"{plans[0].app} has {len(plans)} stages, whose rows are not those of one partition",
             remedy="leave --partitions out: all of it begins anew",
         )
-    return {
-        plan.app: Reset(
-            plan, steps(plan, log, store, "latest" if plan.source().internal else to, only)
-        )
-        for plan in plans
-    }
+    again = to == "earliest" and only is None
+    return {plan.app: _reset_of(plan, log, store, to, only, again=again) for plan in plans}
+
+
+def _reset_of(
+    plan: Plan, log: Log, store: Store, to: str, only: Collection[int] | None, *, again: bool
+) -> Reset:
+    """Of one stage; what its feed can give ``again`` is read again, not what that had written."""
+    source = plan.source()
+    feed = source.feed if again and source.feed and source.feed.source.again else None
+    found = steps(plan, log, store, "latest" if source.internal or feed else to, only)
+    return Reset(plan, found, {} if feed is None else _begun(feed, log))
+
+
+def _begun(feed: Feed, log: Log) -> dict[TopicPartition, Committed]:
+    """The positions of a feed that begins anew, behind what it has written."""
+    check_idle(feed.group, log)
+    named = log.identity(feed.topic)()
+    found = {}
+    for number in range(feed.partitions):
+        ends = extents(log, feed, number)
+        ledger = ends[feed.ledger].high if feed.ledger else 0
+        partition = TopicPartition(feed.topic, number)
+        found[partition] = pinned(feed, ends[feed.topic].high, ledger, "", named)
+    return found
 
 
 def steps(
@@ -198,7 +220,11 @@ def reset(
         store.begin({s.task: min(s.offset, s.to) for s in one.steps if s.offset is not None})
     probe("after:note")
     life = _next_life([step for one in resets.values() for step in one.steps], now_s)
-    heads = {app: _heads(one, owners[app], store, life) for app, one in resets.items()}
+    heads: dict[str, Mapping[TopicPartition, Committed]] = {
+        app: _heads(one, owners[app], store, life) for app, one in resets.items()
+    }
+    heads |= {f.group: one.fed for one in resets.values() if (f := one.plan.source().feed)
+              and one.fed}  # fmt: skip
     if len(heads) == 1:
         ((app, offsets),) = heads.items()
         log.reset(app, offsets)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from processor.clock import Clock
 from processor.connectors.ports import Log
@@ -33,8 +33,37 @@ ADRIFT_S: Final = 45.0
 Ends = Mapping[TopicPartition, int]
 
 
+class Turning(Protocol):
+    """Who is kept going: a worker, or a feeder.
+
+    ``member``: whether its group counts it in; ``idle``: nothing waits to be done.
+    """
+
+    instance: str
+    member: bool
+
+    @property
+    def idle(self) -> bool: ...  # noqa: D102 - told above
+
+    def start(self) -> None:
+        """Join the group."""
+        ...
+
+    def turn(self) -> bool:
+        """One round; true when a batch was committed."""
+        ...
+
+    def rejoin(self) -> None:
+        """Join the group anew."""
+        ...
+
+    def close(self, *, leave: bool) -> None:
+        """Let go of the clients."""
+        ...
+
+
 def run(
-    worker: Worker,
+    worker: Turning,
     clock: Clock,
     patience: Patience,
     *,
@@ -131,7 +160,7 @@ class _Adrift:
         self._clock = clock
         self._member_s = clock.monotonic_s()
 
-    def check(self, worker: Worker) -> None:
+    def check(self, worker: Turning) -> None:
         now_s = self._clock.monotonic_s()
         if worker.member:
             self._member_s = now_s

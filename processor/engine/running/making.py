@@ -34,8 +34,8 @@ def identity_of(plan: Plan, options: Options, transactional_id: str, partitions:
     changelog = topic_of(plan.app) if options.on_checkpoint_loss == "changelog" else None
     return Identity(
         plan.app, transactional_id, fingerprint(plan), partitions,
-        # What another stage has handed on is read from its beginning, wherever that one began.
-        "earliest" if plan.source().internal else options.start_from,
+        # What another stage has handed on, or a feed, is read from its beginning: it is all ours.
+        "earliest" if plan.source().internal or plan.source().feed else options.start_from,
         layout(plan), tuple(sink.topic for sink in plan.published() if not sink.internal),
         tuple(set_aside), changelog, tuple(sink.topic for sink in plan.sinks if sink.internal),
         stages.handed(plan), plan.source().internal, identity(plan), plan.counts_lives(),

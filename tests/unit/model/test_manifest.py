@@ -28,7 +28,7 @@ def test_a_manifest_fits_where_kafka_keeps_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "hello", "2;" + str(FULL)[2:], str(FULL) + ";1;1;x;1;f;1,1,p;y", "1;2"]
+    "text", ["", "hello", "2;" + str(FULL)[2:], str(FULL) + ";1;1;x;1;f;1,1,p;y;z", "1;2"]
 )
 def test_what_is_no_manifest_of_this_format_is_refused(text: str) -> None:
     with pytest.raises(StateMismatchError, match="no manifest of format 1") as caught:
@@ -49,7 +49,7 @@ def test_that_the_watermark_was_set_back_comes_back_as_it_went_and_is_told_only_
     assert str(back) == f"{manifest};7"
     assert Manifest.parse(str(back)) == back
     with pytest.raises(StateMismatchError):
-        Manifest.parse(f"{back};1;1;1;1;1;1")
+        Manifest.parse(f"{back};1;1;1;1;1;1;1")
 
 
 def test_the_stages_that_rows_were_handed_on_to_come_back_and_are_told_only_where_there_are_some():
@@ -57,6 +57,14 @@ def test_the_stages_that_rows_were_handed_on_to_come_back_and_are_told_only_wher
     handed = replace(manifest, stages=("rides.by-user", "rides.all"))
     assert str(handed) == f"{manifest};0;0;rides.by-user,rides.all"
     assert Manifest.parse(str(handed)) == handed
+
+
+def test_the_place_of_a_feed_comes_back_as_it_went_whatever_is_in_it() -> None:
+    manifest = Manifest(7, "a1b2", "", "", None, "feed-files", 1, "rides.0")
+    placed = replace(manifest, place='{"f": "a;b,c -%3B \u00e4\u4e2d.csv", "n": 7}')
+    assert str(placed).isascii()
+    assert Manifest.parse(str(placed)) == placed
+    assert str(replace(placed, place="")) == str(manifest)
 
 
 def test_that_a_partition_is_idle_comes_back_as_it_went_and_is_told_only_then() -> None:

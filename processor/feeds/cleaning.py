@@ -1,0 +1,66 @@
+"""What becomes of files that were read: they are moved away, or deleted, once that is committed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from processor.errors import FeedError
+from processor.feeds.base import Opening
+from processor.feeds.listing import Folder, Found
+
+
+class Cleaner:
+    """Clears files away; ``wanted`` says whether it does."""
+
+    def __init__(
+        self, folder: Folder, how: str | None, archive: Path | None, opening: Opening
+    ) -> None:
+        self._folder, self._archive, self._opening = folder, archive, opening
+        self.wanted = how is not None
+
+    def check(self) -> None:
+        """See that files can be moved: raises `FeedError` for another file system."""
+        if self._archive is None:
+            return
+        try:
+            self._archive.mkdir(parents=True, exist_ok=True)
+            there, here = self._archive.stat().st_dev, self._folder.path.stat().st_dev
+        except FileNotFoundError:
+            return  # the folder itself is not there: that is told where it is listed
+        except OSError as error:
+            raise FeedError(
+                f"{self._archive}: {error.strerror}", remedy="make the folder for read files"
+            ) from error
+        if there != here:
+            raise FeedError(
+                f"{self._archive} is on another file system than {self._folder.path}, and a file "
+                "cannot be moved there in one step",
+                remedy="archive on the same file system",
+            )
+
+    def clean(self, file: Found) -> bool:
+        """Clear a file away, whose rows are committed; false where it has to stay for now."""
+        path = self._folder.of(file.name)
+        self._opening.probe("before:clean")
+        try:
+            now = path.stat()
+            if (now.st_size, now.st_mtime_ns) != (file.size, file.mtime_ns):
+                return False  # it was written to since: told where it is listed
+            if self._archive is None:
+                path.unlink()
+            else:
+                self._move(path, self._archive / file.name, file)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            self._opening.tell(f"{path}: {error.strerror}: it was read, and stays where it is")
+            return False
+        self._opening.probe("after:clean")
+        return True
+
+    @staticmethod
+    def _move(path: Path, to: Path, file: Found) -> None:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        if to.exists():  # another one of that name was there before
+            to = to.with_name(f"{to.name}.{file.mtime_ns}")
+        path.rename(to)

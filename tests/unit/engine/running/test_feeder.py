@@ -1,0 +1,255 @@
+"""What feeds outside the log into a topic: its place, its notes, and who may go on."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from processor import Csv, Json, Queue, Topology
+from processor.connectors.memory.log import MemoryLog
+from processor.connectors.memory.store import MemoryStore
+from processor.engine.offline.reset import reset, resets
+from processor.engine.running import fed as fed_module
+from processor.errors import (
+    FeedError,
+    InputLostError,
+    InputReplacedError,
+    SettingsError,
+    StateMismatchError,
+)
+from processor.model.log import TopicPartition
+from processor.model.manifest import Manifest
+from processor.testing import Crash, TestDriver
+from tests.feeding import COLUMNS, FEEDER, copying, put, rows_of, text_of
+
+ONE = TopicPartition("app.in", 0)
+LEDGER = "app.feed-in"
+
+
+def place(driver: TestDriver, topic: str = "app.in", group: str = LEDGER):
+    head = driver.log.committed(group, topic)[TopicPartition(topic, 0)]
+    return json.loads(Manifest.parse(head.metadata).place)
+
+
+def ledger(driver: TestDriver) -> list[dict]:
+    return [json.loads(value) for value in driver.values(LEDGER)]
+
+
+def filled(folder: Path, count: int, rows: int = 2) -> list[tuple[str, int, str]]:
+    expected = []
+    for number in range(count):
+        given = [(f"u{n}", n) for n in range(rows)]
+        put(folder, f"{number:04}.csv", text_of(given), number)
+        expected += [(user, n, f"{number:04}.csv") for user, n in given]
+    return expected
+
+
+def test_the_place_in_a_file_is_committed_with_its_rows_and_a_note_when_it_is_read(tmp_path):
+    filled(tmp_path, 1, rows=3)
+    driver = TestDriver(copying(tmp_path), batch_records_max=2)
+    driver.turn(FEEDER)
+    assert place(driver)["at"] | {"s": 0, "m": 0} == {
+        "f": "0000.csv", "s": 0, "m": 0, "at": 17, "r": 2,
+    }  # fmt: skip
+    assert (len(driver.values("app.in")), ledger(driver)) == (2, [])
+    driver.turn(FEEDER)
+    assert place(driver)["at"] == {}
+    assert len(driver.values("app.in")) == 3
+    (note,) = ledger(driver)
+    assert (note["f"], note["r"], note["life"]) == ("0000.csv", 3, place(driver)["n"][0])
+
+
+def test_rows_become_true_with_the_place_and_not_before(tmp_path):
+    filled(tmp_path, 1)
+    driver = TestDriver(copying(tmp_path))
+    before = place
+    driver.crash_at("before:commit", FEEDER)
+    with pytest.raises(Crash):
+        driver.turn(FEEDER)
+    assert driver.values("app.in") == []
+    driver.expire(FEEDER)
+    assert before(driver)["at"] == {}
+    driver.restart(FEEDER)
+    driver.run()
+    assert len(driver.values("app.in")) == 2
+
+
+def test_the_offset_is_the_end_of_the_topic_before_the_batch_and_never_goes_back(tmp_path):
+    filled(tmp_path, 3)
+    driver = TestDriver(copying(tmp_path, max_files_per_trigger=1))
+    offsets = []
+    while driver.turn(FEEDER):
+        offsets.append(driver.log.committed(LEDGER, "app.in")[ONE].offset)
+    assert offsets == [0, 3, 6]
+
+
+def test_notes_that_an_open_transaction_hides_are_waited_for(tmp_path):
+    """Else the file that they are of would be read twice."""
+    expected = filled(tmp_path, 2)
+    driver = TestDriver(copying(tmp_path, max_files_per_trigger=1))
+    driver.turn(FEEDER)
+    hides = driver.log.producer("app.feed-in:gone")
+    hides.start(0)
+    hides.begin()
+    from processor.model.log import Output
+
+    hides.produce(Output(LEDGER, [b"{}"], partition=0))
+    driver.turn(FEEDER)  # its note stands behind the one that hides it
+    driver.kill(FEEDER)
+    driver.restart(FEEDER)
+    for _ in range(5):
+        driver.turn(FEEDER)
+    assert len(driver.values("app.in")) == 4
+    driver.log.expire("app.feed-in:gone")
+    driver.run()
+    assert rows_of(driver) == expected
+    assert len(driver.values("app.in")) == 4
+
+
+def test_notes_that_are_gone_stop_the_feed_by_name(tmp_path):
+    filled(tmp_path, 1)
+    driver = TestDriver(copying(tmp_path))
+    driver.run()
+    driver.kill(FEEDER)
+    driver.log.trim(TopicPartition(LEDGER, 0), 1)
+    driver.restart(FEEDER)
+    with pytest.raises(StateMismatchError, match=r"has made 1 notes .* and 0 are there"):
+        driver.turn(FEEDER)
+
+
+def test_positions_that_were_lost_are_noticed_by_what_is_there(tmp_path):
+    filled(tmp_path, 1)
+    driver = TestDriver(copying(tmp_path))
+    driver.run()
+    driver.kill(FEEDER)
+    driver.log._broker.group(LEDGER).committed.clear()
+    driver.restart(FEEDER)
+    with pytest.raises(StateMismatchError, match="no committed position, and there are records"):
+        driver.turn(FEEDER)
+
+
+def test_a_feed_of_another_kind_or_other_partitions_under_the_same_name_is_refused(tmp_path):
+    filled(tmp_path, 1)
+    driver = TestDriver(copying(tmp_path))
+    driver.run()
+    driver.stop(FEEDER)
+    topology = Topology("app")
+    form = Csv(COLUMNS)
+    topology.read.queue(Queue(), format=form, name="in").write.kafka("out")
+    other = TestDriver(topology, log=driver.log, store=driver.store)
+    with pytest.raises(StateMismatchError, match=r"position of another kind of feed .feed-files"):
+        other.turn(FEEDER)
+    with pytest.raises(StateMismatchError, match="had 1 partitions, and has 3"):
+        TestDriver(
+            copying(tmp_path, partitions=3), log=driver.log, store=driver.store
+        ).turn(FEEDER)  # fmt: skip
+
+
+def test_a_topic_that_was_made_anew_is_noticed(tmp_path):
+    filled(tmp_path, 1)
+    driver = TestDriver(copying(tmp_path))
+    driver.run()
+    driver.kill(FEEDER)
+    del driver.log._broker.topics["app.in"]
+    driver.log.create({"app.in": 1})
+    driver.restart(FEEDER)
+    with pytest.raises((InputReplacedError, InputLostError)):
+        driver.turn(FEEDER)
+
+
+def test_notes_of_files_that_are_gone_are_given_up_now_and_then(tmp_path, monkeypatch):
+    monkeypatch.setattr(fed_module, "SPARE", 6)
+    expected = filled(tmp_path, 30)
+    driver = TestDriver(copying(tmp_path, clean_source="delete", max_files_per_trigger=1))
+    driver.run()
+    assert len(ledger(driver)) < 20
+    low = driver.log.describe([LEDGER])[LEDGER].extents[0].low
+    assert low > 0
+    driver.kill(FEEDER)
+    driver.restart(FEEDER)
+    expected += [("z", 1, "z.csv")]
+    put(tmp_path, "z.csv", text_of([("z", 1)]))
+    driver.run()
+    assert rows_of(driver) == expected
+
+
+def test_what_stops_the_run_is_raised_with_its_file(tmp_path):
+    put(tmp_path, "a.csv", b"other,header\n")
+    driver = TestDriver(copying(tmp_path, on_error="fail"))
+    with pytest.raises(FeedError, match=r"a.csv: it begins with"):
+        driver.run()
+
+
+def test_what_was_passed_over_is_noted(tmp_path):
+    put(tmp_path, "a.csv", b"other,header\n")
+    driver = TestDriver(copying(tmp_path))
+    driver.run()
+    assert "a.csv: it begins with" in driver.noted[0]
+
+
+def test_an_evicted_feeder_loads_its_place_again(tmp_path):
+    expected = filled(tmp_path, 4)
+    driver = TestDriver(copying(tmp_path, max_files_per_trigger=1))
+    driver.turn(FEEDER)
+    driver.pause_at("before:guard", FEEDER, lambda: driver.evict(FEEDER))
+    driver.turn(FEEDER)
+    driver.run()
+    assert rows_of(driver) == expected
+
+
+def test_rows_of_a_queue_outlive_a_transaction_that_failed():
+    queue = Queue()
+    topology = Topology("app")
+    topology.read.queue(queue, format=Json({"n": pl.Int64}), name="in").write.kafka("out")
+    driver = TestDriver(topology, batch_records_max=2)
+    queue.put([{"n": n} for n in range(5)])
+    driver.turn(FEEDER)
+    driver.pause_at("before:produce", FEEDER, lambda: driver.log.expire("app.feed-in:0"))
+    driver.turn(FEEDER)
+    driver.run()
+    assert [row["n"] for row in driver.json("out")] == [0, 1, 2, 3, 4]
+
+
+def test_a_reset_reads_the_files_again_and_their_former_rows_no_more(tmp_path):
+    expected = filled(tmp_path, 3)
+    driver = TestDriver(copying(tmp_path))
+    driver.run()
+    driver.stop(FEEDER)
+    driver.stop()
+    (tmp_path / "0001.csv").unlink()
+    reset(resets(driver.plans, driver.log, driver.store, "earliest"), driver.log, driver.store)
+    driver.restart()
+    driver.restart(FEEDER)
+    driver.run()
+    left = [row for row in expected if row[2] != "0001.csv"]
+    assert rows_of(driver) == [*expected, *left]
+
+
+def test_a_reset_where_files_are_cleared_away_reads_what_was_fed_again(tmp_path):
+    expected = filled(tmp_path, 3)
+    driver = TestDriver(copying(tmp_path, clean_source="delete"))
+    driver.run()
+    driver.stop(FEEDER)
+    driver.stop()
+    reset(resets(driver.plans, driver.log, driver.store, "earliest"), driver.log, driver.store)
+    driver.restart()
+    driver.restart(FEEDER)
+    driver.run()
+    assert rows_of(driver) == [*expected, *expected]
+
+
+def test_a_reset_waits_for_the_feeder_to_be_stopped(tmp_path):
+    filled(tmp_path, 1)
+    driver = TestDriver(copying(tmp_path))
+    driver.run()
+    driver.stop()
+    with pytest.raises(Exception, match=r"app.feed-in is at work"):
+        resets(driver.plans, driver.log, driver.store, "earliest")
+
+
+def test_a_topology_of_feeds_that_never_ran_cannot_be_reset(tmp_path):
+    with pytest.raises(SettingsError, match="there is no topic"):
+        resets([copying(tmp_path).plan()], MemoryLog(), MemoryStore(), "earliest")

@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import polars as pl
+import pytest
+
+from processor import Csv, Text
+from processor.feeds.listing import Found
+from processor.feeds.opened import cut, opened
+from processor.feeds.values import records
+
+CSV = Csv({"a": pl.String, "b": pl.String})
+TEXTS = (
+    b"a,b\nc,d", b'a,"b\nc"\nd,e\n', b'"a\r\n\n""",b\r\nc,d\r\n', b'a,"never closed\nc,d\ne,f\n',
+    b"\n\na,b\n\n", b'"', b"", b'a"b,c\nd,e', b"a,b\rc,d\re,f", b'x,"y"z\nq,r\n',
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", TEXTS)
+@pytest.mark.parametrize("form", [CSV, Text()], ids=["csv", "text"])
+def test_where_the_data_was_cut_makes_no_difference(text, form):
+    whole = list(records(text, form))
+    for first in range(len(text) + 1):
+        for most in (1, 2, 99):
+            found, at, size = [], 0, first
+            while at < len(text):
+                data = text[at : at + size]
+                end = at + size >= len(text)
+                values, used = cut(data, form, most, end=end)
+                found += values
+                at += used
+                size = size if used else size + 1
+            assert found == whole, (first, most)
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_file_gives_the_same_records_in_pieces_of_any_size(tmp_path, text):
+    path = tmp_path / "a"
+    path.write_bytes(b"\xef\xbb\xbf" + text)
+    found = Found("a", len(text) + 3, 0)
+    for size in (1, 3, 100):
+        for again in (False, True):
+            file = opened(path, found, CSV)
+            values, at, end = [], 0, False
+            while not end:
+                if again:
+                    file.close()
+                    file = opened(path, found, CSV)
+                part = file.read(at, 2, size)
+                values += part.values
+                at, end = part.at, part.end
+            file.close()
+            assert values == list(records(text, CSV))
+
+
+def test_quotes_that_do_not_close_within_what_a_record_may_have_hold_nothing_together():
+    text = b'"a\n' + b"b\n" * 600_000 + b'c"\nd,e\n'
+    values, _ = cut(text, CSV, 10**9, end=True)
+    assert values[0] == b'"a'
+    assert values[-1] == b"d,e"
