@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 UBER = ROOT.parent / "shared" / "data" / "uber"
+RETAIL = ROOT.parent / "shared" / "data" / "retail"
 FORMS = ("%Y-%m-%d %H:%M:%S", "%Y/%m/%d %H:%M:%S", "%m/%d/%Y %H:%M:%S")
 
 

@@ -1,0 +1,1 @@
+"""What customers of a shop buy."""

@@ -1,0 +1,1 @@
+"""Words counted as they come in."""
