@@ -273,6 +273,23 @@ def _ordered() -> Topology:
     return app
 
 
+def _repartitioned(*keys: str, partitions: int) -> Topology:
+    app = Topology("app")
+    rows = _marked(read(app)).filter(pl.col("n").is_not_null())
+    dealt = rows.repartition(*keys, partitions=partitions)
+    dealt.select("shop", "n").write.kafka("copy")
+    dealt.group_by(F.window("at", "1 hour"), "user").agg(**AGGREGATES).select(
+        "window_start", "user", *FOLDED
+    ).write.kafka("out")
+    return app
+
+
+def _expected_repartitioned(topics: Topics) -> dict[str, list[tuple[Any, ...]]]:
+    rows = [r for r in timely(topics["in"]) if r["n"] is not None]
+    copy = [(r["shop"], r["n"]) for r in rows]
+    return {"copy": copy, "out": _hourly(real(rows), "user")}
+
+
 def _expected_ordered(topics: Topics) -> dict[str, list[tuple[Any, ...]]]:
     groups = summed(
         [r for r in _everything(topics, "in") if r["user"] != "end"], lambda r: (r["user"],)
@@ -372,6 +389,14 @@ CASES: dict[str, Case] = {
         ("in", "other"),
     ),
     "all in one place twice": Case(_one_place, _expected_one_place, {"out": ()}),
+    "dealt out by a key": Case(
+        lambda: _repartitioned("user", partitions=5),
+        _expected_repartitioned, {"copy": (), "out": ()}, brief=True,
+    ),
+    "dealt out evenly": Case(
+        lambda: _repartitioned(partitions=2), _expected_repartitioned, {"copy": (), "out": ()},
+        brief=True,
+    ),
     "the first in order": Case(_ordered, _expected_ordered, {"out": LISTED}, brief=True),
     "windows that slide": Case(
         lambda: _sliding("1 hour", "10 minutes"),

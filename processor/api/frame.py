@@ -117,6 +117,31 @@ class Frame:
         return Group(self, (), caller()).agg(**aggregates)
 
     @arguments.told(
+        'repartition("user", partitions=8), or repartition(partitions=8) for evenly',
+        numPartitions="it is called partitions", num="it is called partitions",
+    )  # fmt: skip
+    def repartition(
+        self, *keys: str, partitions: int | None = None, name: str | None = None
+    ) -> Frame:
+        """The same rows, dealt out to a stage behind: by columns, or without any evenly.
+
+        Args:
+            keys: rows that are alike in them come to one partition.
+            partitions: how many there are; left out, as many as the input has.
+            name: what the stage is called, so that it stays the same when keys are renamed.
+        """
+        at = caller()
+        by = tuple(arguments.column(key, "a key of repartition", at) for key in keys)
+        if partitions is not None and (type(partitions) is not int or partitions < 1):
+            raise TopologyError(
+                f"{at}: partitions is {arguments.shown(partitions)}",
+                remedy='say a number from 1: repartition("user", partitions=8)',
+            )
+        node = nodes.Repartition(self._node, by, partitions, at, name)
+        # No stage has one, and so no node that a stage is made of says that there may be one.
+        return self._next(cast("nodes.Node", node))
+
+    @arguments.told(
         'order_by("n", descending=True); several: order_by("n", "user", descending=[True, False])',
         ascending="it is descending=True, or descending=[True, False] for several columns",
         by='order_by("n", "user")', reverse="it is descending=True",

@@ -106,8 +106,9 @@ FRAME: Final[Mapping[str, str]] = {
     **dict.fromkeys(("foreach", "foreachPartition"), _ROW),
     **dict.fromkeys(("saveAsTextFiles", "saveAsTextFile", "write_parquet", "write_csv"), _FILES),
     **dict.fromkeys(
-        ("repartition", "coalesce", "partitionBy", "key_by", "keyBy", "rekey"),
-        'group_by("a") deals its rows out by itself; write.kafka("topic", key="a") keys a topic',
+        ("coalesce", "partitionBy", "key_by", "keyBy", "rekey", "repartitionByRange", "shuffle"),
+        'group_by("a") deals its rows out by itself; repartition("a") does so for other steps; '
+        'write.kafka("topic", key="a") keys a topic',
     ),
     **dict.fromkeys(
         ("schema", "columns", "dtypes", "printSchema", "explain", "collect_schema"),

@@ -118,8 +118,15 @@ def _create_internal(log: Log, plans: Sequence[Plan], internal: Collection[str])
         source = plan.source()
         if source.topic in internal and not have[source.topic]:
             most = max(have[topics[upstream]] for upstream in source.upstreams)
-            have[source.topic] = 1 if source.gathered() else most
+            have[source.topic] = 1 if source.gathered() else source.spread or most
             log.create({source.topic: have[source.topic]}, forever=True)
+        elif source.spread and have[source.topic] != source.spread:
+            raise SettingsError(
+                f"{source.at}: repartition asks for {source.spread} partitions, and the topic "
+                f"{source.topic} has {have[source.topic]}: what is in it lies by that count",
+                remedy=f"say partitions={have[source.topic]}; or give the changed topology another "
+                "application id (--set app=...)",
+            )
 
 
 def _check_stages(log: Log, plan: Plan) -> None:

@@ -37,6 +37,7 @@ class Shuffle:
         window: that of the aggregate behind: a row that it could not take is refused here, where
             its record is known.
         targets: the topic's partition count.
+        evenly: rows are dealt out in turns, where there are no keys.
     """
 
     app: str
@@ -45,6 +46,7 @@ class Shuffle:
     keys: tuple[str, ...]
     window: Window | None
     targets: Targets
+    evenly: bool = False
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """Add the blocks to the batch's outputs; nothing goes on.
@@ -55,7 +57,7 @@ class Shuffle:
         if self.window is not None:
             check_windows(frame, self.window)
         rows = frame.select_seq(list(self.form.columns))
-        for number, part in self._dealt(rows):
+        for number, part in self._dealt(rows, context):
             values: list[bytes | None] = [value for _, value in self.form.pack(part)]
             headers: list[Headers] = [[(STAGE, self.app.encode())]] * len(values)
             context.result.outputs.append(
@@ -63,14 +65,20 @@ class Shuffle:
             )
         return frame.clear()
 
-    def _dealt(self, rows: pl.DataFrame) -> list[tuple[int, pl.DataFrame]]:
+    def _dealt(self, rows: pl.DataFrame, context: Context) -> list[tuple[int, pl.DataFrame]]:
         """The rows of each partition that has some."""
         count = self.targets(self.topic)
         if rows.is_empty():
             return []
-        if count == 1 or not self.keys:
+        if count == 1 or not (self.keys or self.evenly):
             return [(0, rows)]
-        numbers = placing.partitions(rows.select_seq(list(self.keys)), count)
+        if self.evenly:
+            # Batches of one row are dealt out evenly too; the same batch is, when run again, alike.
+            starts = pl.DataFrame({"at": [part.start for part in context.slices]}).sum()
+            first = int(placing.partitions(starts, count)[0])
+            numbers = (np.arange(first, first + rows.height) % count).astype(np.uint32)
+        else:
+            numbers = placing.partitions(rows.select_seq(list(self.keys)), count)
         # Numbers of two bytes are sorted by counting them, eight times as fast.
         order = np.argsort(numbers.astype(np.uint16) if count < _SHORT else numbers, kind="stable")
         bounds = np.searchsorted(numbers[order], np.arange(count + 1))

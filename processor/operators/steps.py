@@ -108,7 +108,9 @@ def compiled(
         behind = any(isinstance(n, nodes.Aggregate | nodes.Newest) for n in nodes.path(sink))
         if isinstance(sink.format, Blocks):
             keys = nodes.key_columns(sink.key)
-            shuffle = Shuffle(plan.app, sink.topic, sink.format, keys, sink.window, targets)
+            shuffle = Shuffle(
+                plan.app, sink.topic, sink.format, keys, sink.window, targets, sink.evenly
+            )
             children[id(sink.parent)].append(Step(shuffle, f"hand on at {sink.at}", behind))
             continue
         have = columns[id(sink.parent)]

@@ -22,7 +22,7 @@ import polars as pl
 from processor.errors import TopologyError
 from processor.plan import nodes
 
-Above: TypeAlias = nodes.Node | nodes.Union
+Above: TypeAlias = nodes.Above
 
 
 class Clocks:
@@ -53,7 +53,7 @@ class Clocks:
                 f"{at}: windows of the clock behind a watermark of event times ({node.at})",
                 remedy="leave with_watermark out: no row is late by the clock",
             )
-        if isinstance(node, nodes.Select | nodes.Extend | nodes.Filter):
+        if isinstance(node, nodes.Select | nodes.Extend | nodes.Filter | nodes.Repartition):
             parent = self.stamped(node.parent, at)
             if isinstance(node, nodes.Select):
                 kept = (*node.expressions, pl.col(nodes.CLOCK))

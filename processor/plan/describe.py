@@ -27,7 +27,8 @@ def describe(plan: nodes.Plan) -> str:
         key += f" as {sink.key_format.describe()}" if sink.key_format else ""
         if sink.internal:
             of = ", ".join(nodes.key_columns(sink.key)) or "nothing: all in one place"
-            lines.append("  " * depth + f"hand on to {sink.topic} by {of}")
+            how = "evenly" if sink.evenly else f"by {of}"
+            lines.append("  " * depth + f"hand on to {sink.topic} {how}")
             continue
         if sink.outside is not None:
             lines.append("  " * depth + f"{_outside(sink, sink.outside)}, {sink.mode}")
@@ -54,6 +55,7 @@ def _outside(sink: nodes.Sink, outside: nodes.Outside) -> str:
 def _read(source: nodes.Source) -> str:
     keyed = ", ".join(source.partitioned_by)
     told = [f"partitioned by {keyed}"] * bool(keyed)
+    told += [f"{source.spread} partitions"] * bool(source.spread)
     if source.event_time is not None:
         computed = "" if source.time is None else f" of {source.time}"
         computed = ", when it is read" if source.clock else computed

@@ -64,11 +64,19 @@ def mode_of(plan: nodes.Plan, aggregate: nodes.Aggregate) -> nodes.OutputMode:
     modes = {
         sink.mode
         for sink in plan.sinks
-        for way in [nodes.way_above(sink.parent)]
+        for way in [way_above(sink.parent)]
         if any(step is aggregate for step in way)
         and not any(isinstance(step, nodes.Sort | nodes.Limit) for step in way)
     }
     return "complete" if "complete" in modes else "update"
+
+
+def way_above(node: nodes.Above) -> list[nodes.Above]:
+    """A node of a graph and all that come to it; of what is united, from each stream."""
+    if isinstance(node, nodes.Source):
+        return [node]
+    parents = node.parents if isinstance(node, nodes.Union) else (node.parent,)
+    return [node, *(step for parent in parents for step in way_above(parent))]
 
 
 def ordered(node: nodes.Node) -> nodes.Newest | None:
@@ -95,7 +103,7 @@ def check_sink(sink: nodes.Sink, place: nodes.Node) -> None:
         )
 
 
-def refuse(node: nodes.Aggregate | nodes.Union | nodes.Watermark, place: nodes.Node) -> None:
+def refuse(node: nodes.Above, place: nodes.Node) -> None:
     """Raise `TopologyError` for a step that takes rows in order for rows that are new."""
     found = ordered(place)
     if found is not None:

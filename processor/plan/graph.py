@@ -37,6 +37,7 @@ def _stage(stage: Stage) -> dict[str, Any]:
             "event_time": source.event_time,
             "partitioned_by": list(source.partitioned_by),
             "from_stages": list(source.upstreams),
+            "partitions": source.spread or None,
             **({} if source.feed is None else {"feed": _feed(source.feed)}),
         },
         "watermark_delay_s": None if delay is None else delay.total_seconds(),

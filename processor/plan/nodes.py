@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import polars as pl
 
@@ -21,8 +21,9 @@ from processor.feeds.base import Feed
 from processor.formats.base import Format
 from processor.formats.declared import full
 from processor.model import location
+from processor.plan import values
 
-NOTHING: Final = timedelta(0)
+NOTHING: Final = values.NOTHING
 AHEAD: Final = timedelta(days=1)
 """More than any zone is from another: local times that are read as UTC are not taken for wrong."""
 
@@ -40,8 +41,14 @@ Key: TypeAlias = str | tuple[str, ...]
 """The column whose text is a key, or those that a format makes one of."""
 HEADERS: Final = pl.List(pl.Struct({"key": pl.String, "value": pl.Binary}))
 """The type of a column with all headers of a record, in their order."""
-Function: TypeAlias = Literal["count", "sum", "min", "max", "mean"]
-Per: TypeAlias = Literal["batch", "task"]
+Function: TypeAlias = values.Function
+Per: TypeAlias = values.Per
+Window: TypeAlias = values.Window
+Aggregation: TypeAlias = values.Aggregation
+Files: TypeAlias = values.Files
+Call: TypeAlias = values.Call
+Table: TypeAlias = values.Table
+Outside: TypeAlias = Files | Call | Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +60,9 @@ class Source:
     ``headers``, ``partition`` and ``offset``. ``key_format`` reads the key's bytes, as columns
     whose names begin with ``key_prefix``. ``tombstones`` says what a record without a value is.
     ``time`` computes the ``event_time``, where that is no
-    column of the format or the log. By the ``clock`` it is when a row is read. A ``feed`` writes
-    the topic, and nobody else.
+    column of the format or the log. By the ``clock`` it is when a row is read. To ``spread``
+    partitions rows were dealt out because somebody asked for it; 0: to as many as it comes to. A
+    ``feed`` writes the topic, and nobody else.
     """
 
     topic: str
@@ -76,6 +84,7 @@ class Source:
     tombstones: OnTombstone = "bad"
     upstreams: tuple[str, ...] = ()
     clock: bool = False
+    spread: int | None = None
     feed: Feed | None = None
 
     def of_key(self) -> dict[str, pl.DataType]:
@@ -91,7 +100,7 @@ class Source:
     def gathered(self) -> bool:
         """Whether all rows are in one place: a topic of another stage or a feed, one partition."""
         alone = self.internal if self.feed is None else self.feed.partitions == 1
-        return alone and not self.partitioned_by
+        return alone and not self.partitioned_by and self.spread in (None, 1)
 
     def keyed_by_format(self) -> bool:
         """Whether the topic is keyed by what is read of its keys: their bytes place a record."""
@@ -156,41 +165,6 @@ class Watermark:
 
 
 @dataclass(frozen=True, slots=True)
-class Window:
-    """A window of event time: [start + k·slide, start + k·slide + size) since 1970 in UTC.
-
-    Without a ``slide`` one begins where the former ends: windows are tumbling. Otherwise a row is
-    in several; ``start`` is less than the slide and not negative. That of a ``clock`` is of the
-    time at which a row is read, which is given to it as the column.
-    """
-
-    column: str
-    size: timedelta
-    slide: timedelta | None = None
-    start: timedelta = NOTHING
-    clock: bool = False
-
-    @property
-    def every(self) -> timedelta:
-        """From one window's beginning to the next one's."""
-        return self.slide or self.size
-
-    @property
-    def plain(self) -> bool:
-        """Whether it is tumbling, and begins at whole multiples of its size."""
-        return self.every == self.size and not self.start
-
-
-@dataclass(frozen=True, slots=True)
-class Aggregation:
-    """One aggregate of a group, ``name``: ``function`` of ``column`` (``None`` for a count)."""
-
-    name: str
-    function: Function
-    column: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Aggregate:
     """Groups by a window and keys, kept in state."""
 
@@ -232,6 +206,20 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class Repartition:
+    """The rows dealt out by ``keys``, or evenly, to so many ``partitions``.
+
+    No stage has one: `processor.plan.stages` cuts there.
+    """
+
+    parent: Node
+    keys: tuple[str, ...]
+    partitions: int | None
+    at: Location
+    name: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Union:
     """The rows of several streams, in no order.
 
@@ -243,46 +231,13 @@ class Union:
 
 
 @dataclass(frozen=True, slots=True)
-class Files:
-    """A directory that rows go to: a file for each task and batch."""
-
-    folder: str
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A function of the user's that is called with a batch's rows.
-
-    One of all rows is called once ``per`` batch, which all come to one place for, or once for each
-    task; with ``told`` it is told what the batch is of. With ``each`` it is called with one row at
-    a time, or is an object whose ``process`` is.
-    """
-
-    name: str
-    function: Any = field(compare=False)
-    per: Per = "batch"
-    told: bool = False
-    each: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """A table in memory, which can be queried while the topology runs."""
-
-    name: str
-
-
-Outside: TypeAlias = Files | Call | Table
-
-
-@dataclass(frozen=True, slots=True)
 class Sink:
     """Publishes the rows to a topic; its records may carry the ``watermark``.
 
     ``key``, ``timestamp`` and ``headers`` are columns that records have beside their values;
     ``key_format`` makes the key's bytes of its columns. An ``internal`` one hands blocks to another
-    stage: its ``key`` says which rows belong together, and without one all do. ``window`` is that
-    of the aggregate which they go to.
+    stage: its ``key`` says which rows belong together, and without one all do, or none: ``evenly``.
+    ``window`` is that of the aggregate which they go to.
 
     What goes ``outside`` of Kafka has no topic: ``topic`` is then a name for people, which no topic
     can have. Of rows with the same cells in the columns ``newest`` only a batch's last one counts.
@@ -302,9 +257,13 @@ class Sink:
     window: Window | None = None
     outside: Outside | None = None
     newest: tuple[str, ...] | None = None
+    evenly: bool = False
 
 
 Node: TypeAlias = Source | Select | Extend | Filter | Watermark | Aggregate | Newest | Sort | Limit
+
+
+Above: TypeAlias = Node | Union | Repartition
 
 
 @dataclass(frozen=True, slots=True)
@@ -392,12 +351,6 @@ def key_columns(key: Key | None) -> tuple[str, ...]:
     return (key,) if isinstance(key, str) else key or ()
 
 
-def slides(sink: Sink) -> bool:
-    """Whether what comes to a sink is of windows that overlap."""
-    windows = [node.window for node in path(sink) if isinstance(node, Aggregate)]
-    return any(window is not None and window.every != window.size for window in windows)
-
-
 def console_topic(app: str) -> str:
     """The topic behind ``write.console()``: one of the embedded log, shown on the screen."""
     return f"{app}-console"
@@ -414,14 +367,6 @@ def way(node: Node) -> list[Node]:
     while not isinstance(found[-1], Source):
         found.append(found[-1].parent)
     return found[::-1]
-
-
-def way_above(node: Node | Union) -> list[Node | Union]:
-    """A node of a graph and all that come to it; of what is united, from each stream."""
-    if isinstance(node, Source):
-        return [node]
-    parents = node.parents if isinstance(node, Union) else (node.parent,)
-    return [node, *(step for parent in parents for step in way_above(parent))]
 
 
 def source_of(node: Node) -> Source:

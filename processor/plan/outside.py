@@ -20,7 +20,7 @@ from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.parquet import Parquet
 from processor.formats.text import Text
-from processor.plan import nodes, schema
+from processor.plan import gather, nodes, schema
 
 OF_FILES: Final = (Json, Csv, Text, Parquet)
 FOLDER_MAX: Final = 1_000
@@ -88,7 +88,7 @@ def aggregate_of(sink: nodes.Sink) -> nodes.Aggregate | None:
 
 def ordered(sink: nodes.Sink) -> bool:
     """Whether its rows are groups in order, which are in one place already."""
-    way = nodes.way_above(sink.parent)
+    way = gather.way_above(sink.parent)
     return any(isinstance(step, nodes.Sort | nodes.Limit) for step in way)
 
 

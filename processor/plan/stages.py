@@ -14,23 +14,29 @@ Streams that are united go each its own way up to the next cut, or to the sink.
 from __future__ import annotations
 
 import itertools
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Final, TypeAlias
+from typing import TypeAlias
 
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats.base import describe_columns
 from processor.formats.blocks import Blocks
-from processor.plan import carried, clocks, fed, gather, nodes, outside, roles, schema
+from processor.plan import (
+    carried,
+    clocks,
+    cutting,
+    fed,
+    gather,
+    nodes,
+    outside,
+    repartition,
+    roles,
+    schema,
+)
 
-Above: TypeAlias = nodes.Node | nodes.Union
-
-_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
-_NAME_MAX: Final = 100
+Above: TypeAlias = nodes.Above
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +121,7 @@ class _Cutter:
             gather.check_sink(sink, place)
         newest = outside.newest(sink, places[0])
         if isinstance(sink.outside, nodes.Call) and sink.outside.per == "batch":
-            if not _in_one_place(places):
+            if not cutting.in_one_place(places):
                 source = self._gathered(sink, sink.outside.name, places)
                 self.place(replace(sink, mode="append", newest=newest), source)
                 return
@@ -125,7 +131,7 @@ class _Cutter:
 
     def _gathered(self, sink: nodes.Sink, name: str, before: Sequence[nodes.Node]) -> nodes.Source:
         """The source of a stage that has all rows of a sink in one place."""
-        have = _same(sink.at, [schema.columns_at(place)[id(place)] for place in before])
+        have = cutting.same(sink.at, [schema.columns_at(place)[id(place)] for place in before])
         source = self._read_on(name, Blocks(have), before, sink.at)
         self.cuts[id(source)] = f"{name} is called once for all rows of a batch"
         for place in before:
@@ -146,6 +152,7 @@ class _Cutter:
         keys: tuple[str, ...] = (),
         event_time: str | None = None,
         watermark: nodes.Carried | None = None,
+        spread: int | None = None,
     ) -> nodes.Source:
         """The source of a stage that begins: its topic is called as the group that reads it."""
         roots = [nodes.source_of(place) for place in before]
@@ -154,7 +161,7 @@ class _Cutter:
         source = nodes.Source(
             app, layout, event_time, keys, roots[0].on_error,
             roots[0].dead_letters or f"{self._plan.app}-dead-letters", at,
-            watermark=watermark, upstreams=tuple(apps),
+            watermark=watermark, upstreams=tuple(apps), spread=spread,
         )  # fmt: skip
         self._begin(source, app)
         return source
@@ -184,14 +191,20 @@ class _Cutter:
         before = self._before(node)
         if isinstance(node, nodes.Union):
             return before
-        if isinstance(node, nodes.Aggregate) and node.window is None and not node.keys:
-            return [self._total(node, before)]
-        if isinstance(node, nodes.Aggregate):
-            whole = id(node) in self._whole and not _in_one_place(before)
-            if why := "all its groups come to one call" if whole else _why(node, before):
-                keys = () if whole else node.keys
-                return [replace(node, parent=self._behind(node, keys, before, why))]
+        if isinstance(node, nodes.Repartition):
+            return [self._repartitioned(node, before)]
+        if isinstance(node, nodes.Aggregate) and (found := self._grouped(node, before)) is not None:
+            return [found]
         return [node if place is node.parent else replace(node, parent=place) for place in before]
+
+    def _grouped(self, node: nodes.Aggregate, before: Sequence[nodes.Node]) -> nodes.Node | None:
+        """An aggregate of all rows, or behind a cut; ``None``: it stands where it stood."""
+        if node.window is None and not node.keys:
+            return self._total(node, before)
+        whole = id(node) in self._whole and not cutting.in_one_place(before)
+        why = "all its groups come to one call" if whole else cutting.why(node, before)
+        keys = () if whole else node.keys
+        return replace(node, parent=self._behind(node, keys, before, why)) if why else None
 
     def _before(self, node: Above) -> list[nodes.Node]:
         """What stands for all that comes to a node; rows in order only to what may have them."""
@@ -202,9 +215,13 @@ class _Cutter:
         else:
             parents = [] if isinstance(node, nodes.Source) else [node.parent]
         before = [place for parent in parents for place in self.places(parent)]
-        if isinstance(node, nodes.Aggregate | nodes.Watermark | nodes.Union):
-            for place in before:
+        for place in before:
+            if isinstance(
+                node, nodes.Aggregate | nodes.Watermark | nodes.Union | nodes.Repartition
+            ):
                 gather.refuse(node, place)
+            if isinstance(node, nodes.Watermark):
+                repartition.refuse(node, place)
         return before
 
     def _begin(self, source: nodes.Source, app: str) -> None:
@@ -230,7 +247,7 @@ class _Cutter:
         key = next(name for number in itertools.count(1) if (name := f"all_{number}") not in taken)
         same = (pl.lit(0, pl.Int8).alias(key),)
         rows: list[nodes.Node] = [nodes.Extend(place, same, node.at) for place in before]
-        why = _why(node, before)
+        why = cutting.why(node, before)
         grouped = replace(node, keys=(key,), name=node.name or "all")
         parent = self._behind(grouped, (), rows, why) if why else rows[0]
         columns = tuple(pl.col(name) for name in names)
@@ -240,12 +257,12 @@ class _Cutter:
         self, node: nodes.Aggregate, keys: tuple[str, ...], before: Sequence[nodes.Node], why: str
     ) -> nodes.Source:
         """The source of the stage behind a cut; the stages in front deal their rows out by keys."""
-        have = _have(node, before)
-        names = _needed(node, have)
+        have = cutting.have(node, before)
+        names = cutting.needed(node, have)
         layout = Blocks({name: have[name] for name in names})
-        timed = _timed(node, before)
+        timed = cutting.timed(node.at, before, windows=node.window is not None)
         source = self._read_on(
-            node.name or _name(node), layout, before, node.at, keys=keys,
+            node.name or cutting.name(node), layout, before, node.at, keys=keys,
             event_time=node.window.column if node.window else None,
             watermark="carried" if timed and node.window else None,
         )  # fmt: skip
@@ -261,12 +278,34 @@ class _Cutter:
             self.add(sink)
         return source
 
+    def _repartitioned(self, node: nodes.Repartition, before: Sequence[nodes.Node]) -> nodes.Source:
+        """The source of the stage behind rows that are dealt out as a user says."""
+        have = cutting.same(node.at, [schema.columns_at(place)[id(place)] for place in before])
+        time = repartition.event_time(self._plan.app, node, before)
+        timed = cutting.timed(node.at, before, windows=False) and time is not None
+        source = self._read_on(
+            cutting.called(repartition.name(node)), Blocks(have), before, node.at,
+            keys=node.keys, event_time=time, watermark="carried" if timed else None,
+            spread=node.partitions or 0,
+        )  # fmt: skip
+        self.cuts[id(source)] = repartition.why(node)
+        for place in before:
+            repartition.check(node, place, have)
+            rows = nodes.Select(place, tuple(pl.col(name) for name in have), node.at)
+            self.add(
+                nodes.Sink(
+                    rows, source.topic, source.format, node.keys, "append", node.at,
+                    source.watermark, internal=True, evenly=not node.keys,
+                )
+            )  # fmt: skip
+        return source
+
     def _newest(self, aggregate: nodes.Aggregate, at: nodes.Location) -> nodes.Newest:
         """The newest rows of an aggregate's groups, all in one place."""
         if id(aggregate) not in self._gathers:
             (place,) = self.places(aggregate)
             layout = Blocks(schema.columns_at(place)[id(place)])
-            name = f"ordered-{aggregate.name or _name(aggregate)}"
+            name = f"ordered-{aggregate.name or cutting.name(aggregate)}"
             source = self._read_on(name, layout, [place], at)
             self.cuts[id(source)] = gather.WHY
             mode = gather.mode_of(self._plan, aggregate)
@@ -299,99 +338,3 @@ class _Cutter:
                 if times
                 else f"say event_time={column!r} at {source.at}, and keep it as it was read",
             )
-
-
-def _why(node: nodes.Aggregate, before: Sequence[nodes.Node]) -> str:
-    """Why rows of one group may lie in different places; empty: they do not."""
-    if len(before) > 1:
-        return f"{len(before)} streams come to it"
-    (place,) = before
-    way, source = nodes.way(place), nodes.source_of(place)
-    if source.clock:
-        return "its windows are of the clock, and state is a function of the log alone"
-    if any(isinstance(step, nodes.Watermark) and step.idle for step in way):
-        return "its watermark goes on with the clock, and state is a function of the log alone"
-    if any(isinstance(step, nodes.Aggregate) for step in way):
-        return "its rows are groups of another aggregate"
-    if source.gathered():
-        return ""
-    return _elsewhere(node, place, source)
-
-
-def _elsewhere(node: nodes.Aggregate, place: nodes.Node, source: nodes.Source) -> str:
-    """Why what a topic is keyed by does not keep a group's rows together; empty: it does."""
-    names = set(source.partitioned_by)
-    keyed = ", ".join(map(repr, source.partitioned_by))
-    if not node.keys:
-        return "its groups need all rows in one place"
-    if not names:
-        return f"{source.topic!r} does not say what it is keyed by"
-    if schema.kept(place, names, schema.columns_at(place)) != names:
-        return f"{keyed}, by which {source.topic!r} is keyed, was dropped or computed anew"
-    if not names <= set(node.keys):
-        return f"{source.topic!r} is keyed by {keyed}, its groups by {', '.join(node.keys)}"
-    return ""
-
-
-def _have(node: nodes.Aggregate, before: Sequence[nodes.Node]) -> dict[str, pl.DataType]:
-    """The columns that come to an aggregate, the same from each stream."""
-    for place in before:  # what the aggregate cannot be computed of is told with its line
-        schema.columns_at(replace(node, parent=place))
-    return _same(node.at, [schema.columns_at(place)[id(place)] for place in before])
-
-
-def _same(at: nodes.Location, columns: Sequence[dict[str, pl.DataType]]) -> dict[str, pl.DataType]:
-    """The columns of all streams that come to a place; raises `TopologyError` for others."""
-    first, *others = columns
-    for other in others:
-        if other != first:
-            raise TopologyError(
-                f"{at}: the streams that come here have other columns: "
-                f"{describe_columns(first)}; and {describe_columns(other)}",
-                remedy="select the same columns of the same types in each of them",
-            )
-    return first
-
-
-def _in_one_place(before: Sequence[nodes.Node]) -> bool:
-    """Whether all rows that come to a place are in one partition, and of one stream."""
-    return len(before) == 1 and nodes.source_of(before[0]).gathered()
-
-
-def _timed(node: nodes.Aggregate, before: Sequence[nodes.Node]) -> bool:
-    """Whether all streams have a watermark; raises `TopologyError` where some have and some not."""
-    timed = [
-        any(
-            isinstance(step, nodes.Watermark)
-            or (isinstance(step, nodes.Source) and (step.watermark is not None or step.clock))
-            for step in nodes.way(place)
-        )
-        for place in before
-    ]
-    if node.window is not None and any(timed) != all(timed):
-        without = nodes.source_of(before[timed.index(False)])
-        raise TopologyError(
-            f"{node.at}: some of the streams that come here have a watermark, and {without.at} has "
-            "none: no window would be over",
-            remedy="say with_watermark(...) for each of them, or for none",
-        )
-    return all(timed)
-
-
-def _needed(node: nodes.Aggregate, have: Iterable[str]) -> tuple[str, ...]:
-    """The columns that an aggregate is computed of; one of them at least, to count rows by."""
-    window = () if node.window is None else (node.window.column,)
-    columns = (a.column for a in node.aggregations if a.column is not None)
-    names = dict.fromkeys([*window, *node.keys, *columns])
-    return tuple(names) or tuple(have)[:1]
-
-
-def _name(node: nodes.Aggregate) -> str:
-    """What a stage is called whose aggregate has no name.
-
-    >>> _name(nodes.Aggregate(None, None, ("user", "shop"), (), None))
-    'by-user-shop'
-    """
-    if not node.keys:
-        return "all"
-    return "by-" + _NOT_IN_NAMES.sub("-", "-".join(node.keys))[:_NAME_MAX]

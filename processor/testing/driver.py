@@ -133,7 +133,7 @@ class TestDriver(Seen):
         topics: dict[str, int] = {}
         for plan in self.plans:
             source = plan.source()
-            topics[source.topic] = 1 if source.gathered() else partitions
+            topics[source.topic] = 1 if source.gathered() else source.spread or partitions
             topics |= topics_of(source.feed)
             others = [plan.dead_letters(), plan.late(), *(s.topic for s in plan.published())]
             if self._options.on_checkpoint_loss == "changelog":

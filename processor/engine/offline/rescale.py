@@ -48,7 +48,7 @@ from processor.operators import many, own
 from processor.operators.base import slab_of
 from processor.operators.pipeline import Pipeline
 from processor.plan.fingerprint import describe, fingerprint, identity
-from processor.plan.nodes import Plan, slides
+from processor.plan.nodes import Aggregate, Plan, Sink, path
 from processor.state import chain
 from processor.state.base import TaskState
 from processor.state.slab import Slab
@@ -200,10 +200,16 @@ def _check(plan: Plan, manifests: Mapping[TopicPartition, Manifest], partitions:
     return counts[0]
 
 
+def _slides(sink: Sink) -> bool:
+    """Whether what comes to a sink is of windows that overlap."""
+    windows = [node.window for node in path(sink) if isinstance(node, Aggregate)]
+    return any(window is not None and window.every != window.size for window in windows)
+
+
 def _check_windows(plan: Plan, manifests: Mapping[TopicPartition, Manifest]) -> None:
     """Which windows have been published, where they overlap, a partition's watermark tells."""
     times = {manifest.event_time_max for manifest in manifests.values()}
-    if len(times) > 1 and any(slides(sink) and sink.mode == "append" for sink in plan.sinks):
+    if len(times) > 1 and any(_slides(sink) and sink.mode == "append" for sink in plan.sinks):
         raise StateMismatchError(
             f"{plan.app}: windows that slide are published once, and the partitions' watermarks "
             "stand at different times: in one task it could not be told which were",

@@ -1,0 +1,122 @@
+"""Whether a plan has to be cut in front of an aggregate, and what goes over the cut."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+import polars as pl
+
+from processor.errors import TopologyError
+from processor.formats.base import describe_columns
+from processor.plan import nodes, schema
+
+_NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
+_NAME_MAX: Final = 100
+
+
+def called(name: str) -> str:
+    """A name that a topic may have.
+
+    >>> called("by-größe")
+    'by-gr-e'
+    """
+    return _NOT_IN_NAMES.sub("-", name)
+
+
+def why(node: nodes.Aggregate, before: Sequence[nodes.Node]) -> str:
+    """Why rows of one group may lie in different places; empty: they do not."""
+    if len(before) > 1:
+        return f"{len(before)} streams come to it"
+    (place,) = before
+    way, source = nodes.way(place), nodes.source_of(place)
+    if source.clock:
+        return "its windows are of the clock, and state is a function of the log alone"
+    if any(isinstance(step, nodes.Watermark) and step.idle for step in way):
+        return "its watermark goes on with the clock, and state is a function of the log alone"
+    if any(isinstance(step, nodes.Aggregate) for step in way):
+        return "its rows are groups of another aggregate"
+    if source.gathered():
+        return ""
+    return _elsewhere(node, place, source)
+
+
+def _elsewhere(node: nodes.Aggregate, place: nodes.Node, source: nodes.Source) -> str:
+    """Why what a topic is keyed by does not keep a group's rows together; empty: it does."""
+    names = set(source.partitioned_by)
+    keyed = ", ".join(map(repr, source.partitioned_by))
+    if not node.keys:
+        return "its groups need all rows in one place"
+    if not names:
+        return f"{source.topic!r} does not say what it is keyed by"
+    if schema.kept(place, names, schema.columns_at(place)) != names:
+        return f"{keyed}, by which {source.topic!r} is keyed, was dropped or computed anew"
+    if not names <= set(node.keys):
+        return f"{source.topic!r} is keyed by {keyed}, its groups by {', '.join(node.keys)}"
+    return ""
+
+
+def have(node: nodes.Aggregate, before: Sequence[nodes.Node]) -> dict[str, pl.DataType]:
+    """The columns that come to an aggregate, the same from each stream."""
+    for place in before:  # what the aggregate cannot be computed of is told with its line
+        schema.columns_at(replace(node, parent=place))
+    return same(node.at, [schema.columns_at(place)[id(place)] for place in before])
+
+
+def same(at: nodes.Location, columns: Sequence[dict[str, pl.DataType]]) -> dict[str, pl.DataType]:
+    """The columns of all streams that come to a place; raises `TopologyError` for others."""
+    first, *others = columns
+    for other in others:
+        if other != first:
+            raise TopologyError(
+                f"{at}: the streams that come here have other columns: "
+                f"{describe_columns(first)}; and {describe_columns(other)}",
+                remedy="select the same columns of the same types in each of them",
+            )
+    return first
+
+
+def in_one_place(before: Sequence[nodes.Node]) -> bool:
+    """Whether all rows that come to a place are in one partition, and of one stream."""
+    return len(before) == 1 and nodes.source_of(before[0]).gathered()
+
+
+def timed(at: nodes.Location, before: Sequence[nodes.Node], *, windows: bool) -> bool:
+    """Whether all streams have a watermark; raises `TopologyError` where some have and some not."""
+    timed = [
+        any(
+            isinstance(step, nodes.Watermark)
+            or (isinstance(step, nodes.Source) and (step.watermark is not None or step.clock))
+            for step in nodes.way(place)
+        )
+        for place in before
+    ]
+    if windows and any(timed) != all(timed):
+        without = nodes.source_of(before[timed.index(False)])
+        raise TopologyError(
+            f"{at}: some of the streams that come here have a watermark, and {without.at} has "
+            "none: no window would be over",
+            remedy="say with_watermark(...) for each of them, or for none",
+        )
+    return all(timed)
+
+
+def needed(node: nodes.Aggregate, have: Iterable[str]) -> tuple[str, ...]:
+    """The columns that an aggregate is computed of; one of them at least, to count rows by."""
+    window = () if node.window is None else (node.window.column,)
+    columns = (a.column for a in node.aggregations if a.column is not None)
+    names = dict.fromkeys([*window, *node.keys, *columns])
+    return tuple(names) or tuple(have)[:1]
+
+
+def name(node: nodes.Aggregate) -> str:
+    """What a stage is called whose aggregate has no name.
+
+    >>> name(nodes.Aggregate(None, None, ("user", "shop"), (), None))
+    'by-user-shop'
+    """
+    if not node.keys:
+        return "all"
+    return "by-" + called("-".join(node.keys))[:_NAME_MAX]
