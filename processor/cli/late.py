@@ -26,6 +26,8 @@ DELAYS: Final = ("0s", "1m", "5m", "15m", "1h", "6h", "1d", "2d", "7d")
 def late(name: str, settings: Settings, delays: str | None, *, as_json: bool) -> None:
     """Look at the input as it is now, and tell."""
     plans = [p for p in app.load_topologies([name], settings.set) if not p.source().internal]
+    # Who goes by the clock has no late records; that is told where all do.
+    plans = [plan for plan in plans if not plan.source().clock] or plans
     app.connect_registries(plans, settings)
     wanted = [_delay(text) for text in (delays.split(",") if delays else DELAYS)]
     log = app.reading(settings)

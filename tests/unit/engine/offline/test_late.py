@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import numpy as np
@@ -14,6 +15,7 @@ from processor import functions as F
 from processor.engine.offline.late import Lateness, Loss, lateness
 from processor.errors import SettingsError
 from processor.model.log import Extent, TopicPartition
+from processor.plan import nodes
 from tests.unit.messages import Fake
 
 SECOND = 1_000_000
@@ -106,3 +108,35 @@ def test_a_watermark_that_the_records_carry_has_no_delay_to_look_for() -> None:
     rows.write.kafka("out")
     with pytest.raises(SettingsError, match="no delay makes it"):
         lateness(topology.plan(), lambda *_: iter(()), {})
+
+
+def test_of_windows_that_slide_all_miss_a_record_that_is_late() -> None:
+    topology = Topology("late")
+    rows = topology.read.kafka(
+        "in", format=Json({"at": pl.Datetime("us")}), event_time="at", partitioned_by=()
+    )
+    rows.group_by(F.window("at", "1 minute", "20 seconds")).agg(c=F.count()).write.kafka(
+        "out", mode="update"
+    )
+    times = ("00:10:00", "00:05:05", "00:05:21")
+    records = [Fake(b'{"at":"1969-12-31T%s"}' % at.encode(), n) for n, at in enumerate(times)]
+    # The stage behind has the windows: here the first one is given them.
+    plan = topology.stages()[0].plan
+    grouped = topology.stages()[1].plan.sinks[0].parent
+    assert isinstance(grouped, nodes.Aggregate)
+    sink = replace(plan.sinks[0], parent=replace(grouped, parent=plan.source()), internal=False)
+    whole = replace(plan, sinks=(sink,))
+    known = lateness(whole, lambda *_: iter([records]), {TopicPartition("in", 0): Extent(0, 3)})
+    assert known.loss(seconds(0)).late == 2
+    # Of 00:05:05 those from 00:04:20, :40 and 00:05:00; of 00:05:21 one more.
+    assert known.loss(seconds(0)).windows == 4
+
+
+def test_a_stage_that_goes_by_the_clock_has_no_late_records() -> None:
+    topology = Topology("late")
+    rows = topology.read.kafka("in", format=Json({"user": pl.String}), partitioned_by="user")
+    rows.group_by(F.window(F.processing_time(), "1 minute"), "user").agg(c=F.count()).write.kafka(
+        "out"
+    )
+    with pytest.raises(SettingsError, match="nothing is ever late"):
+        lateness(topology.stages()[0].plan, lambda *_: iter(()), {})
