@@ -68,6 +68,7 @@ class Frame:
         late: str | None = None,
         ahead: str | timedelta = nodes.AHEAD,
         idle: str | timedelta | None = None,
+        max_ahead: str | timedelta | None = None,
     ) -> Frame:
         """Drop and count records that are behind their partition's largest event time by more.
 
@@ -82,6 +83,9 @@ class Frame:
                 for so long, it goes on with the clock; so windows close when data stops, and what
                 comes later is late. Left out: a partition that stands still for a minute does not
                 hold back the others, and the watermark goes no further than records do.
+            max_ahead: where stages behind wait for the watermark: a partition whose largest event
+                time is ahead of the least one, of all partitions in front with records to read, by
+                more is not read until they follow, so that stages behind keep little in state.
         """
         at = caller()
         length = arguments.length(delay, "the watermark's delay", at, '"2 days"')
@@ -94,7 +98,12 @@ class Frame:
         still = None if idle is None else arguments.length(idle, "idle", at, '"30 seconds"')
         if still is not None and still <= timedelta(0):
             raise TopologyError(f"{at}: idle is {still}", remedy='say "30 seconds"')
-        return self._next(nodes.Watermark(self._node, length, at, late, bound, still))
+        most = (
+            None if max_ahead is None else arguments.length(max_ahead, "max_ahead", at, '"1 hour"')
+        )
+        if most is not None and most <= timedelta(0):
+            raise TopologyError(f"{at}: max_ahead is {most}", remedy='say "1 hour"')
+        return self._next(nodes.Watermark(self._node, length, at, late, bound, still, most))
 
     @arguments.told('group_by(F.window("dt", "1 hour"), "cluster")')
     def group_by(self, *keys: str | nodes.Window, name: str | None = None) -> Group:

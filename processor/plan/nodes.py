@@ -153,7 +153,7 @@ class Watermark:
     """Records behind their partition's largest event time by more than ``delay`` are late.
 
     They go to the topic ``late``, or nowhere. What is further ``ahead`` of its record's own
-    timestamp is bad.
+    timestamp is bad. Partitions that are ahead of others by more than ``max_ahead`` wait.
     """
 
     parent: Node
@@ -162,6 +162,7 @@ class Watermark:
     late: str | None = None
     ahead: timedelta = AHEAD
     idle: timedelta | None = None
+    max_ahead: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,8 +237,14 @@ class Sink:
 
     ``key``, ``timestamp`` and ``headers`` are columns that records have beside their values;
     ``key_format`` makes the key's bytes of its columns. An ``internal`` one hands blocks to another
+    <<<<<<< Updated upstream
     stage: its ``key`` says which rows belong together, and without one all do, or none: ``evenly``.
     ``window`` is that of the aggregate which they go to.
+    =======
+    stage: its ``key`` says which rows belong together, and without one all do. ``window`` is that
+    of the aggregate which they go to. ``beside`` has group and topic of each stage that writes
+    there.
+    >>>>>>> Stashed changes
 
     What goes ``outside`` of Kafka has no topic: ``topic`` is then a name for people, which no topic
     can have. Of rows with the same cells in the columns ``newest`` only a batch's last one counts.
@@ -255,6 +262,7 @@ class Sink:
     key_format: Format | None = None
     internal: bool = False
     window: Window | None = None
+    beside: tuple[tuple[str, str], ...] = ()
     outside: Outside | None = None
     newest: tuple[str, ...] | None = None
     evenly: bool = False

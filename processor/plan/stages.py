@@ -34,6 +34,7 @@ from processor.plan import (
     repartition,
     roles,
     schema,
+    writers,
 )
 
 Above: TypeAlias = nodes.Above
@@ -98,10 +99,12 @@ class _Cutter:
         self._fed = {name for feed in fed.feeds(plan) for name in (feed.topic, feed.group)}
 
     def made(self) -> Iterable[Stage]:
-        for key in self.stages:
-            sinks = tuple(self._sinks.get(key, ()))
-            made = nodes.Plan(self._apps[key], sinks, self._plan.at, self._plan.app)
-            yield Stage(made, self.cuts.get(key, ""))
+        plans = writers.told(
+            nodes.Plan(app, tuple(self._sinks.get(key, ())), self._plan.at, self._plan.app)
+            for key, app in self._apps.items()
+        )
+        for key, plan in zip(self._apps, plans, strict=True):
+            yield Stage(plan, self.cuts.get(key, ""))
 
     @property
     def as_it_was(self) -> bool:

@@ -139,6 +139,7 @@ class Batcher:
         self._limits = limits
         self._openings: dict[TopicPartition, Opening] = {}
         self._shares: dict[TopicPartition, Share] = {}
+        self.held: frozenset[TopicPartition] = frozenset()
         self._records = 0
         self._bytes = 0
         self._due_s = clock.monotonic_s()
@@ -150,12 +151,25 @@ class Batcher:
     def open(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read these partitions from these positions on; what was polled of them is forgotten."""
         self._forget(positions)
-        self._consumer.open(positions)
+        self._consumer.open({p: at for p, at in positions.items() if p not in self.held})
         self._openings |= {p: Opening(position) for p, position in positions.items()}
+
+    def hold(
+        self, held: frozenset[TopicPartition], positions: Mapping[TopicPartition, int]
+    ) -> None:
+        """Read these open partitions no further, whatever opens them anew, and all others on.
+
+        ``positions`` is where each goes on.
+        """
+        changed = held ^ self.held
+        self._consumer.shut(held - self.held)
+        self.held = held
+        self.open({partition: positions[partition] for partition in changed})
 
     def shut(self, partitions: Collection[TopicPartition]) -> None:
         """Read these partitions no more; what was polled of them is forgotten."""
         self._forget(partitions)
+        self.held -= frozenset(partitions)
         self._consumer.shut(partitions)
 
     def poll(self) -> Polled:

@@ -18,6 +18,7 @@ from processor.engine.commit.committer import Commit, Probe, Work
 from processor.engine.commit.protocol import Verdict
 from processor.engine.commit.task import Task, transactional_id
 from processor.engine.running import redo
+from processor.engine.running.align import align_of
 from processor.engine.running.audit import Audit
 from processor.engine.running.batcher import Batcher, Share
 from processor.engine.running.clocked import stamp_of
@@ -83,6 +84,7 @@ class Worker:
         self._succession, self._changelog = self._parts.succession, self._parts.changelog
         self._checkpointer, self._trimmer = self._parts.checkpointer, self._parts.trimmer
         self._idle = idle_of(plan, log, clock, partitions=partitions, bounded=options.bounded)
+        self._align = align_of(plan, log, clock, self._listener.noted, bounded=options.bounded)
         self._outside = self._parts.outside
         self.pace = Pace(clock, records_max=options.limits.records_max, limit_s=math.inf)
         self._batches, self._joined, self.standby = 0, False, False
@@ -149,6 +151,8 @@ class Worker:
             self._raise(self._idle.raised(self.tasks, self._batcher.emptied()))
         if not committed and self._carry.due:
             self.tell()
+        if self._align is not None:
+            self._align.turn(self.tasks, self._batcher)
         # In the second turn as a member it knows what it was assigned.
         self.settled = self.member
         self.member = committed or self._consumer.membership().generation >= 0
