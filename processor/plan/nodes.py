@@ -237,14 +237,9 @@ class Sink:
 
     ``key``, ``timestamp`` and ``headers`` are columns that records have beside their values;
     ``key_format`` makes the key's bytes of its columns. An ``internal`` one hands blocks to another
-    <<<<<<< Updated upstream
     stage: its ``key`` says which rows belong together, and without one all do, or none: ``evenly``.
-    ``window`` is that of the aggregate which they go to.
-    =======
-    stage: its ``key`` says which rows belong together, and without one all do. ``window`` is that
-    of the aggregate which they go to. ``beside`` has group and topic of each stage that writes
-    there.
-    >>>>>>> Stashed changes
+    ``window`` is that of the aggregate which they go to, ``beside`` has group and topic of each
+    stage that writes there.
 
     What goes ``outside`` of Kafka has no topic: ``topic`` is then a name for people, which no topic
     can have. Of rows with the same cells in the columns ``newest`` only a batch's last one counts.
