@@ -144,7 +144,6 @@ def test_on_a_log_on_disk_files_are_fed_once_and_a_reset_feeds_them_again(tmp_pa
     crash = {"PROCESSOR_CRASH_AT": "before:commit@copy.feed-in"}
     command("run", "--until-caught-up", env=crash, code=70)
     command("run", "--until-caught-up")
-    command("run", "--until-caught-up")
     assert found() == expected
     assert "all is right" in command("verify")
     assert "copy is reset" in command("reset", "--yes")

@@ -18,11 +18,11 @@ def windowed(
     window: str = "10 minutes",
     slide: str = "5 minutes",
 ) -> Topology:
-    """Count by window and word; each batch of results has all of them."""
+    """Count by window and word; each batch of results has all of them, in order."""
     topology = Topology(app)
     words = topology.read.socket(
         host, port, format=Words(), name="words", timestamp="at", event_time="at"
     )
     counts = words.group_by(F.window("at", window, slide), "word").agg(count=F.count())
-    counts.write.kafka(output, key="word", mode="complete")
+    counts.order_by("window_start", "word").write.kafka(output, mode="complete")
     return topology

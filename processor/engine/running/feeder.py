@@ -13,7 +13,7 @@ it lies in the topic: how far the feed has come is in the manifest that goes wit
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from processor.clock import Clock
@@ -22,13 +22,14 @@ from processor.engine.commit.committer import Commit, Committer, Probe, Work
 from processor.engine.commit.protocol import EXACTLY_ONCE, Verdict
 from processor.engine.commit.task import transactional_id
 from processor.engine.restore.lineage import Lineage
+from processor.engine.restore.recovery import UNSTABLE_S
 from processor.engine.running import redo
 from processor.engine.running.fed import Fed, Notes, opened, places
 from processor.engine.running.options import Listener, Options
 from processor.engine.running.pace import Pace
 from processor.engine.running.report import phases_of
 from processor.errors import LogError, RetriableError
-from processor.feeds.base import Feed, Limit, Opening, Piece
+from processor.feeds.base import Feed, Limit, Opening, Piece, Place
 from processor.metrics.progress import BatchReport
 from processor.metrics.standing import Standing
 from processor.model.log import Assigned, Output, Rebalance, TopicPartition
@@ -85,6 +86,7 @@ class Feeder:
         self._joined = False
         self._batches = 0
         self._kept: dict[TopicPartition, Fed] = {}
+        self._waits_s: float | None = None
         self._reset()
 
     def _reset(self) -> None:
@@ -201,32 +203,44 @@ class Feeder:
             self._lineage.check()
             heads = self._consumer.committed(sorted(self._pending), self._options.stable_s)
             found = places(self._log, self._consumer, self.feed, heads, self._pin())
-            loaded = {p: self._opened(p, fed) for p, fed in found.items()}
-        except RetriableError:
+            notes = {p: self._notes.read(p.partition, fed) for p, fed in found.items()}
+        except RetriableError as error:
+            self._bear(error)
             self._fence()
             return
-        self.tasks |= loaded
-        self._pending -= loaded.keys()
+        self._waits_s = None
+        for partition, fed in found.items():
+            self.tasks[partition] = self._opened(partition, fed, notes[partition])
+            self._pending.discard(partition)
         for fed in self._kept.values():
-            if fed not in loaded.values():
-                fed.reading.close()
+            fed.reading.close()
         self._kept = {}
+
+    def _bear(self, error: RetriableError) -> None:
+        """Try again for a while, then tell: what is never loaded stands still."""
+        now_s = self._clock.monotonic_s()
+        self._waits_s = now_s if self._waits_s is None else self._waits_s
+        if now_s - self._waits_s >= UNSTABLE_S:
+            self._waits_s = None
+            raise error
 
     def _pin(self) -> tuple[str, str]:
         return self.transactional_id, self._lineage.identity
 
-    def _opened(self, partition: TopicPartition, fed: Fed) -> Fed:
+    def _opened(self, partition: TopicPartition, fed: Fed, notes: Sequence[Place]) -> Fed:
         self._lineage.check_head(partition, fed.manifest.log)
-        notes = self._notes.read(partition.partition, fed)
         before = self._kept.get(partition)
-        mine = fed.manifest.transactional_id == self.transactional_id
-        if before is not None and mine:
+        if before is not None and fed.manifest.transactional_id == self.transactional_id:
             # What a socket has sent comes once: it is held by who has read it.
             fed.reading = before.reading
-            self._kept[partition] = fed
+            del self._kept[partition]
         else:
             fed.reading = self.feed.source.open(self._opening(partition))
-        fed.reading.begin(fed.place, notes)
+        try:
+            fed.reading.begin(fed.place, notes)
+        except BaseException:
+            fed.reading.close()
+            raise
         return fed
 
     def _opening(self, partition: TopicPartition) -> Opening:

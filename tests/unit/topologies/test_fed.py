@@ -41,6 +41,7 @@ def test_words_of_lines_are_counted_by_window():
     driver.run()
     counts = {row["word"]: row["count"] for row in driver.json("word-counts")}
     assert counts == {"the": 2, "cat": 1, "dog": 1}
+    assert [row["word"] for row in driver.json("word-counts")][-3:] == ["cat", "dog", "the"]
 
 
 def test_a_line_that_is_no_text_is_one_bad_row_and_shifts_no_other():

@@ -9,14 +9,18 @@ import polars as pl
 import pytest
 
 from processor import Csv, Json, Queue, Topology
+from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.store import MemoryStore
 from processor.engine.offline.reset import reset, resets
 from processor.engine.running import fed as fed_module
+from processor.engine.running.feeder import Feeder
+from processor.engine.running.options import Options
 from processor.errors import (
     FeedError,
     InputLostError,
     InputReplacedError,
+    RetriableError,
     SettingsError,
     StateMismatchError,
 )
@@ -253,3 +257,61 @@ def test_a_reset_waits_for_the_feeder_to_be_stopped(tmp_path):
 def test_a_topology_of_feeds_that_never_ran_cannot_be_reset(tmp_path):
     with pytest.raises(SettingsError, match="there is no topic"):
         resets([copying(tmp_path).plan()], MemoryLog(), MemoryStore(), "earliest")
+
+
+def test_a_changed_topology_goes_on_from_the_place_that_the_name_has(tmp_path):
+    folder, moved = tmp_path / "in", tmp_path / "moved"
+    folder.mkdir()
+    expected = filled(folder, 2)
+    driver = TestDriver(copying(folder))
+    driver.run()
+    driver.stop(FEEDER)
+    driver.stop()
+    folder.rename(moved)
+    put(moved, "later.csv", text_of([("z", 9)]), 99)
+    topology = copying(moved, max_files_per_trigger=1, clean_source="delete")
+    changed = TestDriver(topology, log=driver.log, store=driver.store)
+    changed.run()
+    assert rows_of(changed) == [*expected, ("z", 9, "later.csv")]
+    assert list(moved.iterdir()) == []
+
+
+def test_a_folder_that_is_away_is_waited_for_and_told(tmp_path):
+    folder = tmp_path / "in"
+    source = copying(folder).plan().source()
+    log = MemoryLog()
+    log.create({"app.in": 1, LEDGER: 1})
+    feeder = Feeder(
+        source, log, MemoryStore(), ManualClock(), instance=f"{LEDGER}.0",
+        options=Options(stable_s=0.0), wait_s=0.0,
+    )  # fmt: skip
+    feeder.start()
+    for _ in range(3):
+        with pytest.raises(RetriableError, match="No such file or directory"):
+            feeder.turn()
+        assert not feeder.ready
+        feeder.rejoin()
+    expected = filled_in(folder)
+    assert feeder.turn()
+    assert len(log.read("app.in")) == len(expected)
+    assert feeder.ready
+    assert feeder.standing().positions == {ONE: 0}
+    feeder.close(leave=True)
+
+
+def filled_in(folder):
+    folder.mkdir()
+    return filled(folder, 1)
+
+
+def test_a_position_that_is_held_open_is_waited_for_and_told_in_the_end(tmp_path):
+    filled(tmp_path, 1)
+    driver = TestDriver(copying(tmp_path))
+    driver.crash_at("after:send-offsets", FEEDER)
+    with pytest.raises(Crash):
+        driver.turn(FEEDER)
+    other = ("feed-in", 1)
+    driver.log.evict(f"{LEDGER}.0")
+    driver.restart(other)  # its transaction is not its own to end by starting
+    driver.run()
+    assert len(driver.values("app.in")) == 2
