@@ -135,11 +135,13 @@ class Rig:
 def fed(rig: Rig, parts: list[list[dict[str, Any]]], **options: Any) -> TestDriver:
     driver = TestDriver(rig.topology(), partitions=len(parts), **options)
     for number, records in enumerate(parts):
-        driver.feed(
-            [{name: r[name] for name in ("at", "user", "n")} for r in records],
-            topic="in", partition=number,
-        )  # fmt: skip
+        feed(driver, number, records)
     return driver
+
+
+def feed(driver: TestDriver, partition: int, records: list[dict[str, Any]]) -> None:
+    rows = [{name: record[name] for name in ("at", "user", "n")} for record in records]
+    driver.feed(rows, topic="in", partition=partition)
 
 
 def shaken(folder: Path, seed: int, only: str = "") -> int:
@@ -147,9 +149,14 @@ def shaken(folder: Path, seed: int, only: str = "") -> int:
     made = random.Random(seed)
     rig, parts = Rig(folder, only), records_of(made, 3, 60)
     log = FaultyLog(ManualClock(START_MS))
-    driver = fed(rig, parts, workers=2, batch_records_max=made.choice([5, 20]), log=log)
+    options: dict[str, Any] = {"workers": 2, "batch_records_max": made.choice([5, 20]), "log": log}
+    driver = fed(rig, [part[:2] for part in parts], **options)
+    left = [part[2:] for part in parts]
     crashed = 0
     for _ in range(250):
+        number, count = made.randrange(len(left)), made.randrange(3)
+        feed(driver, number, left[number][:count])
+        left[number] = left[number][count:]
         who = made.choice(driver.running())
         if made.random() < 0.4:
             driver.crash_at(made.choice(STEPS), who)
@@ -172,6 +179,8 @@ def shaken(folder: Path, seed: int, only: str = "") -> int:
             driver.restart(who)
     log.heal()
     driver.spare()
+    for number, records in enumerate(left):
+        feed(driver, number, records)
     driver.run()
     rig.check(driver, (r for part in parts for r in part))
     assert not driver.dead_letters()

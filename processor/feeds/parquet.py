@@ -28,7 +28,9 @@ class ParquetFile:
             self._rows = pl.scan_parquet(path).select(pl.len()).collect().item()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise TornError(f"no file of Parquet that can be read: {error}") from error
-        self._columns = [self._column(name, kind, have) for name, kind in form.columns.items()]
+        self._columns = [
+            self._column(name, kind, have) for name, kind in (form.columns or {}).items()
+        ]
 
     def _column(self, name: str, kind: DataType, have: Mapping[str, pl.DataType]) -> pl.Expr:
         wanted = declared.full(kind)

@@ -12,7 +12,7 @@ from processor.errors import TopologyError
 from processor.formats import declared
 from processor.formats.base import Decoded, Values, describe_columns
 from processor.formats.blocks import Blocks
-from processor.formats.modelled import Columns, optional_of
+from processor.formats.modelled import AnyColumns, optional_of
 
 Compression: TypeAlias = Literal["zstd", "lz4", "snappy", "gzip", "uncompressed"]
 _KINDS = ("zstd", "lz4", "snappy", "gzip", "uncompressed")
@@ -28,7 +28,8 @@ class Parquet:
     a null in one, or another type. A sink writes the columns that its rows have.
 
     Args:
-        columns: name and Polars type of each column that is read, or a class that has them.
+        columns: name and Polars type of each column that is read, or a class that has them; none
+            where rows are only written.
         optional: names of columns that may be null or missing.
         compression: of what is written: ``zstd``, ``lz4``, ``snappy``, ``gzip`` or
             ``uncompressed``.
@@ -42,7 +43,7 @@ class Parquet:
     'parquet(user String, n Int64)'
     """
 
-    columns: Columns = Columns()  # noqa: RUF009 - it holds nothing of a format
+    columns: AnyColumns = AnyColumns()  # noqa: RUF009 - it holds nothing of a format
     optional: frozenset[str] = frozenset()
     compression: Compression = "zstd"
 
@@ -53,13 +54,14 @@ class Parquet:
                 f"{at}: Parquet: compression={self.compression!r}",
                 remedy=f"one of {', '.join(_KINDS)}",
             )
-        declared.check_columns("Parquet", self.columns, at, deep=True)
-        declared.check_names("Parquet", self.optional, self.columns, at)
+        columns = self.columns or {}
+        declared.check_columns("Parquet", columns, at, deep=True)
+        declared.check_names("Parquet", self.optional, columns, at)
         object.__setattr__(self, "optional", frozenset(self.optional) | optional_of(self))
 
     def blocks(self) -> Blocks:
         """What the rows of a file are in a topic."""
-        return FileBlocks(self.columns, optional=self.optional)
+        return FileBlocks(self.columns or {}, optional=self.optional)
 
     def decode(self, values: Values) -> Decoded:
         """No record is one: nothing can be read."""

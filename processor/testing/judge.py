@@ -33,6 +33,8 @@ def compare(run: Run) -> None:
                 _same(run, sink.topic, _last(run, sink.topic), last)
         else:
             _same_records(run, sink.topic, got, want, repeats=repeats)
+    if run.scenario.outside and (wrong := run.scenario.outside(run.driver, reference)):
+        raise run.failure(wrong)
     letters = [[m.value() for m in d.dead_letters()] for d in (run.driver, reference)]
     _same_records(run, "dead letters", letters[0], letters[1], repeats=repeats)
     _same(run, "state", _state(run.driver), _state(reference))

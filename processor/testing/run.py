@@ -29,6 +29,8 @@ class Scenario:
         identity: the output's columns that make up a key, for ``updates``.
         on_checkpoint_loss: what the workers do; unless they stop, the store loses checkpoints.
         begin: records that are there before anything else.
+        outside: what is wrong with what the run has shown outside of Kafka, beside what the quiet
+            run has; empty: nothing is.
     """
 
     topology: Callable[[], Topology]
@@ -40,6 +42,7 @@ class Scenario:
     actions: int = 60
     on_checkpoint_loss: Policy = "stop"
     begin: Sequence[tuple[str, bytes]] = ()
+    outside: Callable[[TestDriver, TestDriver], str] | None = None
 
 
 class SimulationError(ProcessorError):

@@ -35,8 +35,16 @@ from processor.testing.run import Run, Scenario, SimulationError
 STORED: Final = ("acquire", "snapshot", "collect")
 """What is done to the store outside the commit protocol."""
 
+_FILES: Final = (Step.WRITE, Step.RENAME)
+OUTSIDE: Final = tuple(
+    f"{when}:{step}"
+    for step in (*(s.value for s in _FILES), "intent", "intent-begin", "intent-commit", "call")
+    for when in ("before", "after")
+)
+"""The steps of batches that are shown outside of Kafka."""
+
 STEPS: Final = (
-    *(f"{when}:{step.value}" for step in Step for when in ("before", "after")),
+    *(f"{when}:{s.value}" for s in Step if s not in _FILES for when in ("before", "after")),
     *(f"{when}:{step}" for step in STORED for when in ("before", "after")),
     "before:process",
     "heal",
@@ -190,8 +198,10 @@ def _crash_at(run: Run) -> None:
 
 def _step(run: Run) -> str:
     """Any step there is, or one that workers have come to, or one that tells the most."""
-    known = sorted({step for step in run.driver.steps if step in ALL_STEPS})
-    return run.random.choice(run.random.choice([known or ALL_STEPS, ALL_STEPS, TELLING]))
+    every = ALL_STEPS if run.scenario.outside is None else (*ALL_STEPS, *OUTSIDE)
+    telling = TELLING if run.scenario.outside is None else (*TELLING, *OUTSIDE)
+    known = sorted({step for step in run.driver.steps if step in every})
+    return run.random.choice(run.random.choice([known or every, every, telling]))
 
 
 _TOLD: Final = 0.6

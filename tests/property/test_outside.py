@@ -10,6 +10,12 @@ import pytest
 from tests.outside import Rig, fed, records_of, shaken
 
 
+@pytest.fixture(autouse=True)
+def no_outages(monkeypatch):
+    """No machine goes down here."""
+    monkeypatch.setattr("os.fsync", lambda _: None)
+
+
 @pytest.mark.parametrize(("partitions", "workers", "batch"), [(1, 1, 7), (3, 2, 25), (4, 1, 1000)])
 def test_every_sink_holds_each_row_once(
     tmp_path: Path, partitions: int, workers: int, batch: int

@@ -1,9 +1,18 @@
 """What the simulator runs here."""
 
 import random
+import shutil
+import weakref
+from collections import Counter
+from tempfile import mkdtemp
 
 import orjson
+import polars as pl
 
+from processor import Json, Topology
+from processor import functions as F
+from processor.plan.nodes import Call
+from processor.testing import TestDriver
 from processor.testing.simulator import Scenario
 from tests.topologies import dealt, stateless, totals, windowed
 
@@ -27,6 +36,52 @@ BEGIN = [
 ]
 """One record in each partition: one that never had any would hold nothing back, and be late."""
 
+
+class Shown:
+    """Files, and a function that is told of changed totals: what a run has shown there."""
+
+    def __init__(self) -> None:
+        self.folder = mkdtemp(prefix="simulated-")
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+        self.calls: dict[object, Counter[object]] = {}
+        self.wrong = ""
+
+    def save(self, frame, epoch, batch) -> None:
+        rows = Counter(frame.rows())
+        if self.calls.setdefault(batch.key, rows) != rows:
+            self.wrong = f"{batch} was shown with other rows"
+
+    def last(self) -> dict[object, object]:
+        ordered = sorted(self.calls, key=lambda key: key[3])
+        return {row[0]: row for key in ordered for row in self.calls[key]}
+
+    def topology(self) -> Topology:
+        app = Topology("shown")
+        columns = {"k": pl.String, "t": pl.Datetime("us"), "n": pl.Int64}
+        rows = app.read.kafka("rides", format=Json(columns), partitioned_by="k")
+        rows.write.files(self.folder)
+        totals = rows.group_by("k").agg(n=F.count(), s=F.sum("n"))
+        totals.write.foreach_batch(self.save, per="task", mode="update")
+        totals.write.kafka("totals", key="k", mode="update")
+        return app
+
+
+def shown_of(driver: TestDriver) -> tuple[Shown, Counter[object]]:
+    (call,) = (s.outside for s in driver.plan.sinks if isinstance(s.outside, Call))
+    shown = call.function.__self__
+    return shown, Counter(map(str, driver.files(shown.folder)))
+
+
+def outside(driver: TestDriver, quiet: TestDriver) -> str:
+    """Each row in the files once; each epoch with one set of rows; in the end the same totals."""
+    (shown, files), (other, wanted) = shown_of(driver), shown_of(quiet)
+    if files != wanted:
+        return f"files: {wanted - files} missing, {files - wanted} too many"
+    if shown.wrong or shown.last() != other.last():
+        return shown.wrong or f"totals: {shown.last()} instead of {other.last()}"
+    return ""
+
+
 SCENARIOS = {
     "stateless": Scenario(stateless, drawn, updates=False),
     "totals": Scenario(totals, drawn, updates=True, identity=["k"]),
@@ -44,6 +99,17 @@ SCENARIOS = {
         lambda: windowed(mode="append", delay="5 hours"),
         drawn,
         updates=False,
+        on_checkpoint_loss="replay",
+    ),
+    "shown": Scenario(
+        lambda: Shown().topology(), drawn, updates=True, identity=["k"], outside=outside
+    ),
+    "shown-lost": Scenario(
+        lambda: Shown().topology(),
+        drawn,
+        updates=True,
+        identity=["k"],
+        outside=outside,
         on_checkpoint_loss="replay",
     ),
     "dealt": Scenario(dealt, drawn, updates=True, identity=["digit"]),

@@ -53,12 +53,8 @@ def unanswered_commit_is_adopted(m):
 
 
 def offset_off_by_one(m):
-    right = Worker._slice
-    m.setattr(
-        Worker,
-        "_slice",
-        lambda self, *args: replace(found := right(self, *args), end=found.end + 1),
-    )
+    right = worker.slice_of
+    m.setattr(worker, "slice_of", lambda *args: replace(found := right(*args), end=found.end + 1))
 
 
 def pointer_not_in_the_commit(m):

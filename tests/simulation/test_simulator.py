@@ -18,11 +18,13 @@ def short_chains(monkeypatch):
     monkeypatch.setattr(checkpoint, "CHAIN_LENGTH_MAX", 3)
     # What the clock decides is no function of the records, which are all that is compared.
     monkeypatch.setattr(idle, "TIMEOUT", timedelta(days=1000))
+    # No machine goes down here.
+    monkeypatch.setattr("os.fsync", lambda _: None)
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_whatever_happens_outputs_and_state_are_those_of_a_quiet_run(name):
-    for seed in range(SEEDS):
+    for seed in range(SEEDS // 4 if name.startswith("shown") else SEEDS):
         guarantee = (
             "at-least-once" if not name.startswith("append") and seed % 5 == 4 else "exactly-once"
         )
