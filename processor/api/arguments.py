@@ -21,6 +21,7 @@ from processor.plan.nodes import Location
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_FAR: Final = timedelta(days=365_000)
 _CONCAT: Final = 'with_columns(k=pl.concat_str("a", "b", separator="|")), and name that: "k"'
 
 
@@ -115,6 +116,38 @@ def length(value: object, what: str, at: Location, right: str) -> timedelta:
         return duration.parse(value)
     except ValueError as error:
         raise TopologyError(f"{at}: {what}: {error}", remedy=f"say {right}") from error
+
+
+def stretch(between: object, within: object, at: Location) -> tuple[timedelta, timedelta]:
+    """From when to when, of a join; a text may begin with a minus."""
+    right = 'between=("-10 minutes", "1 hour"), or within="10 minutes"'
+    if (between is None) == (within is None):
+        told = "neither between nor within" if between is None else "both between and within"
+        raise TopologyError(
+            f"{at}: join with {told}: rows would be kept for ever, or it is not clear how long",
+            remedy=f"say how far apart in time a pair may be: {right}",
+        )
+    if between is None:
+        far = _signed(within, "within", at)
+        bounds = -far, far
+    else:
+        if not isinstance(between, tuple | list) or len(between) != 2:
+            raise TopologyError(f"{at}: between is {shown(between)}", remedy=f"say {right}")
+        lower, upper = (_signed(bound, "between", at) for bound in between)
+        bounds = lower, upper
+    if bounds[0] > bounds[1]:
+        what = "within is negative" if between is None else "between begins behind its end"
+        raise TopologyError(f"{at}: {what}", remedy=f"say {right}")
+    if max(abs(bound) for bound in bounds) > _FAR:
+        raise TopologyError(f"{at}: a pair may be more than 365000 days apart", remedy=right)
+    return bounds
+
+
+def _signed(value: object, what: str, at: Location) -> timedelta:
+    text_ = value.strip() if isinstance(value, str) else ""
+    if text_.startswith("-"):
+        return -length(text_[1:], what, at, '"-10 minutes"')
+    return length(value, what, at, '"10 minutes"')
 
 
 def format_(value: object, at: Location, what: str = "format") -> None:

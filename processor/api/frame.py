@@ -15,7 +15,7 @@ from processor.api.group import Group
 from processor.api.location import caller
 from processor.api.writer import Writer
 from processor.errors import TopologyError
-from processor.plan import nodes
+from processor.plan import nodes, pairs
 
 if TYPE_CHECKING:
     from processor.api.topology import Topology
@@ -202,6 +202,75 @@ class Frame:
         parents = (self._node, *(other._node for other in others))  # noqa: SLF001
         # No stage has a union, and so no node that a stage is made of says that there may be one.
         return self._next(cast("nodes.Node", nodes.Union(parents, at)))
+
+    @arguments.told(
+        'clicks.join(views, on="user", between=("-10 minutes", "1 hour"))',
+        left_on=ways.JOIN_KEYS, right_on=ways.JOIN_KEYS, by=ways.JOIN_KEYS,
+        strategy='the other\'s time lies in a stretch: within="10 minutes"',
+        tolerance='within="10 minutes"', within_="within", validate="leave it out",
+        lsuffix="it is suffix= for the other's columns", rsuffix='suffix="_right"',
+    )  # fmt: skip
+    def join(
+        self,
+        other: Frame,
+        on: str | Sequence[str],
+        how: nodes.How = "inner",
+        *,
+        between: tuple[str | timedelta, str | timedelta] | None = None,
+        within: str | timedelta | None = None,
+        left_time: str | None = None,
+        right_time: str | None = None,
+        suffix: str = "_right",
+        name: str | None = None,
+    ) -> Frame:
+        """Pairs of a row of this frame and one of the other, of the same key and near in time.
+
+        Both sides need an event time and ``with_watermark``; the watermarks decide how long rows
+        are kept. Null keys match nothing. A row has this frame's columns, then the other's
+        without the keys.
+
+        Args:
+            other: the right side, of the same topology; it may be this frame itself.
+            on: the columns of the key, called the same on both sides.
+            how: ``inner``; or ``left``, which lets a row of this frame without a match go on too,
+                with nulls, as soon as none can come any more.
+            between: from when to when the other's event time may lie, counted from this frame's:
+                ``("-10 minutes", "1 hour")``, both ends included.
+            within: how far apart the two may be, whichever comes first.
+            left_time: which column has this frame's event times, where there are several. Left out:
+                the one that it was read with; ``window_start`` behind windows.
+            right_time: the other's.
+            suffix: what the other's columns are called behind, where this frame has such a name.
+            name: what the stage is called that joins; left out, it derives from the keys.
+        """
+        at = caller()
+        given: object = other
+        if not isinstance(given, Frame) or given._topology is not self._topology:  # noqa: SLF001 - of one kind
+            raise TopologyError(
+                f"{at}: join takes another frame of the same topology",
+                remedy='clicks.join(views, on="user", within="1 hour")',
+            )
+        keys = arguments.columns(on, "on", at)
+        if not keys or len(set(keys)) < len(keys):
+            raise TopologyError(
+                f"{at}: on={on!r} names no key, or one twice", remedy='say on="user"'
+            )
+        if how not in ("inner", "left"):
+            raise TopologyError(
+                f"{at}: how={how!r} is not there", remedy=ways.HOW.get(str(how), ways.HOW["other"])
+            )
+        for column, option in ((left_time, "left_time"), (right_time, "right_time")):
+            if column is not None:
+                arguments.column(column, option, at)
+        arguments.text(suffix, "suffix", at, 'give text: suffix="_other"')
+        if name is not None:
+            arguments.text(name, "name", at, 'give text: name="attributed"')
+        lower, upper = arguments.stretch(between, within, at)
+        times = left_time, right_time
+        parents = self._node, other._node
+        node = pairs.Join(*parents, keys, lower, upper, how, at, times, suffix, name)
+        # As with a union: no stage has one.
+        return self._next(cast("nodes.Node", node))
 
     @property
     def write(self) -> Writer:

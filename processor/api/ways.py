@@ -14,7 +14,10 @@ class NoSuchError(TopologyError, AttributeError):
     """A method that there is not; to Python it is an attribute that is missing."""
 
 
-_ONE_INPUT: Final = "a topology reads one topic: join before it, and write the result to a topic"
+_JOIN: Final = (
+    'rows.join(others, on="user", between=("-10 minutes", "1 hour")), which pairs rows of one key '
+    "near in time"
+)
 _ROWS: Final = "one row stays one row: let the producer write a record for each element"
 _LOOK: Final = (
     "nothing is computed here: end it in frame.write.console(), and then `processor run`, or "
@@ -64,8 +67,37 @@ _NO_AGGREGATE: Final = "there are F.count, F.sum, F.min, F.max and F.mean"
 _HASHES: Final = "this is no function of the processor: expressions are Polars', as in pl."
 _OWN_STATE: Final = "state is what aggregates keep: " + _AGGREGATE
 
+JOIN_KEYS: Final = (
+    'keys are called the same on both sides, on="user": rename one before, '
+    'with_columns(user=pl.col("uid"))'
+)
+HOW: Final[Mapping[str, str]] = {
+    "other": 'there are how="inner" and how="left"',
+    **dict.fromkeys(
+        ("right", "right_outer", "rightouter"),
+        'turn it round: other.join(rows, on=..., how="left", between=("-1 hour", "10 minutes"))',
+    ),
+    **dict.fromkeys(("left_outer", "leftouter"), 'it is called how="left" here'),
+    **dict.fromkeys(
+        ("outer", "full", "fullouter", "full_outer"),
+        'outer joins are not there yet: how="left" keeps the rows of one side',
+    ),
+    **dict.fromkeys(
+        ("semi", "leftsemi", "left_semi"),
+        'semi joins are not there yet: how="inner", and select the columns of one side, which then '
+        "come once for each match",
+    ),
+    **dict.fromkeys(
+        ("anti", "leftanti", "left_anti"),
+        'anti joins are not there yet: how="left", and a filter that keeps nulls of the other side',
+    ),
+    "cross": "a cross join of two streams has no end: join by a key",
+}
 FRAME: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("join", "crossJoin", "cross_join", "join_asof", "cogroup"), _ONE_INPUT),
+    **dict.fromkeys(
+        ("crossJoin", "cross_join", "join_asof", "joinAsof", "join_where", "cogroup", "merge_asof"),
+        _JOIN,
+    ),
     **dict.fromkeys(("explode", "flat_map", "flatMap", "unnest", "posexplode"), _ROWS),
     **dict.fromkeys(
         ("show", "collect", "head", "take", "tail", "first", "toPandas", "to_pandas", "toDF",
@@ -97,7 +129,9 @@ FRAME: Final[Mapping[str, str]] = {
     ),
     **dict.fromkeys(("dropna", "drop_nulls", "fillna", "fill_null", "na", "fill_nan"), _NULLS),
     **dict.fromkeys(("unionAll", "unionByName", "concat", "vstack", "merge"), _UNION),
-    **dict.fromkeys(("intersect", "subtract", "exceptAll", "minus"), _ONE_INPUT),
+    **dict.fromkeys(("intersect", "subtract", "exceptAll", "minus"),
+                    'rows.join(others, on="key", how="left", within="1 hour"), and keep those '
+                    "without a match by a filter on null"),
     **dict.fromkeys(
         ("map", "apply", "map_rows", "map_batches", "mapInPandas", "transform", "pipe", "udf",
          "selectExpr", "cast", "process", "update"), _EXPRESSION,

@@ -37,12 +37,14 @@ class Heard:
     """A partition's watermarks over a batch, in microseconds, where its records carry them.
 
     ``known`` is that before each record, the least number there is for none; ``after`` that behind
-    the last one. ``told`` has what each writing task has said, and of how many it is.
+    the last one. ``told`` has what each writing task has said, and of how many it is. ``sides`` are
+    the watermarks behind the last record of each side of a join, the least number for none.
     """
 
     known: npt.NDArray[np.int64]
     after: int | None
     told: dict[tuple[str, int], tuple[int, int]] = field(default_factory=dict)
+    sides: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)

@@ -46,6 +46,7 @@ class Carried:
         note: hears once that somebody tells of other columns.
         upstreams: the applications that write the topic, where it is known: nothing is over before
             each of them has been heard, and no other counts.
+        sides: of a join, the applications that write each side.
     """
 
     name = WATERMARKS
@@ -56,9 +57,11 @@ class Carried:
         unit_us: int = 1,
         note: Note = lambda _: None,
         upstreams: Sequence[str] = (),
+        sides: Sequence[Collection[str]] = (),
     ) -> None:
         self._column, self._unit_us, self._note = column, unit_us, note
         self._upstreams = frozenset(upstreams)
+        self._sides = sides
         self._noted = False
 
     def new_state(self) -> Slab:
@@ -104,7 +107,7 @@ class Carried:
     def _heard(self, part: Slice, slab: Slab) -> Heard:
         watermark = LOWEST if part.event_time_max is None else part.event_time_max
         found, size = self._told(part), len(part.messages)
-        known = _known(slab) if found else {}
+        known = _known(slab) if found or self._sides else {}
         told: dict[Writer, tuple[int, int]] = {}
         rows, levels = [0], [watermark]
         for row, one in found:
@@ -121,7 +124,8 @@ class Carried:
                     rows.append(row + 1)
                     levels.append(least)
         before = np.repeat(np.array(levels, np.int64), np.diff([*rows, size]))
-        return Heard(before, None if watermark == LOWEST else watermark, told)
+        sides = tuple(_least(known, side) for side in self._sides)
+        return Heard(before, None if watermark == LOWEST else watermark, told, sides)
 
 
 def _known(slab: Slab) -> dict[Writer, tuple[int, int]]:

@@ -23,12 +23,11 @@ from processor.operators.base import ROW, Context, KeyWatch, Refusal
 from processor.operators.carried import Note
 from processor.operators.emit import Emit
 from processor.operators.fit import Fitted
-from processor.operators.ordered import Newest
 from processor.operators.search import ROW_ERRORS, StepError, failing, told
 from processor.operators.show import Show
 from processor.operators.shuffle import Targets
 from processor.operators.stateless import Filter, Select
-from processor.operators.steps import Step, compiled, stateful
+from processor.operators.steps import STATEFUL, Step, compiled, stateful
 from processor.plan import nodes
 from processor.state.base import TaskState
 
@@ -191,8 +190,9 @@ class Pipeline:
     def _try(self, steps: Iterable[Step], frame: pl.DataFrame, context: Context) -> None:
         for step in steps:
             try:
-                if isinstance(step.operator, Aggregate):
-                    step.operator.grouped(frame)
+                if isinstance(step.operator, STATEFUL):
+                    if isinstance(step.operator, Aggregate):
+                        step.operator.grouped(frame)
                     continue
                 rows = step.process(frame, context)
             except ROW_ERRORS as error:
@@ -236,7 +236,7 @@ class Pipeline:
             if isinstance(step.operator, Filter) and step.operator.counted:
                 context.result.counts.filtered += frame.height - rows.height
                 context.result.counts.contributed -= frame.height - rows.height
-            if context.publishes or not isinstance(step.operator, Aggregate | Newest):
+            if context.publishes or not isinstance(step.operator, STATEFUL):
                 self._descend(step.children, rows, context)
 
     def _refused(

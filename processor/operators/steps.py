@@ -20,13 +20,14 @@ from processor.operators.derived import derived_of
 from processor.operators.emit import Emit, required
 from processor.operators.fit import fit_of
 from processor.operators.hopping import Hopping
+from processor.operators.join import Join
 from processor.operators.ordered import Limit, Newest, Sort
 from processor.operators.show import Show
 from processor.operators.shuffle import Shuffle, Targets
 from processor.operators.source import Decode
 from processor.operators.stateless import Extend, Filter, Select
 from processor.operators.windows import MICROSECOND
-from processor.plan import beside, nodes, schema
+from processor.plan import beside, nodes, pairs, schema
 
 _DAY_US: Final = 86_400_000_000
 _NAMES: Final[dict[type[nodes.Node], str]] = {
@@ -37,12 +38,15 @@ _NAMES: Final[dict[type[nodes.Node], str]] = {
     nodes.Newest: "gather",
     nodes.Sort: "order_by",
     nodes.Limit: "limit",
+    pairs.Joined: "join",
 }
+STATEFUL: Final = (Aggregate, Newest, Join)
+"""Operators behind which rows are no longer records."""
 
 
 @dataclass(slots=True, eq=False)
 class Step:
-    """An operator with its name; ``behind`` an aggregate rows are groups, and no longer records.
+    """An operator with its name; ``behind`` an aggregate or a join rows are no longer records.
 
     ``columns`` are those of its rows where they depend on nothing but the rows before.
     """
@@ -69,7 +73,7 @@ def compiled(
     delay, ahead = plan.delay(), plan.ahead()
     delay_us = None if delay is None else delay // MICROSECOND
     tagged = len(plan.published()) < len(plan.sinks) or any(
-        isinstance(node, nodes.Aggregate | nodes.Newest) for node in plan.nodes()
+        isinstance(node, nodes.STATEFUL) for node in plan.nodes()
     )
     columns = schema.columns(plan)
     decode = Decode(
@@ -96,16 +100,18 @@ def compiled(
         elif isinstance(node, nodes.Newest | nodes.Sort | nodes.Limit):
             operator = _ordered(node, columns[id(node)], len(gathers))
             gathers += [operator] if isinstance(operator, Newest) else []
+        elif isinstance(node, pairs.Joined):
+            operator = Join(node, columns[id(node.parent)])
         else:
-            counted = single and not _behind_aggregate(node)
+            counted = single and not _behind_state(node)
             operator = _stateless(node, columns[id(node.parent)], counted=counted)
             have = columns[id(node)]
         name = f"{_NAMES[type(node)]} at {node.at}"
-        step = Step(operator, name, _behind_aggregate(node), have)
+        step = Step(operator, name, _behind_state(node), have)
         children[id(node.parent)].append(step)
         children[id(node)] = step.children
     for sink in plan.sinks:
-        behind = any(isinstance(n, nodes.Aggregate | nodes.Newest) for n in nodes.path(sink))
+        behind = any(isinstance(node, nodes.STATEFUL) for node in nodes.path(sink))
         if isinstance(sink.format, Blocks):
             keys = nodes.key_columns(sink.key)
             shuffle = Shuffle(
@@ -137,7 +143,7 @@ def _carried(source: nodes.Source, columns: schema.Columns, note: Note) -> Carri
     kind = columns[id(source)][source.event_time]
     fine = isinstance(kind, pl.Datetime) and kind.time_unit != "ms"
     unit_us = 1 if fine else 1_000 if isinstance(kind, pl.Datetime) else _DAY_US
-    return Carried(source.event_time, unit_us, note, source.upstreams)
+    return Carried(source.event_time, unit_us, note, source.upstreams, source.sides)
 
 
 def _stateless(
@@ -185,10 +191,10 @@ def _aggregate(
     return Aggregate(name, window=window, keys=keys, terms=terms, mode=mode, delay_us=delay_us)
 
 
-def _behind_aggregate(node: nodes.Node) -> bool:
+def _behind_state(node: nodes.Node) -> bool:
     while not isinstance(node, nodes.Source):
         node = node.parent
-        if isinstance(node, nodes.Aggregate | nodes.Newest):
+        if isinstance(node, nodes.STATEFUL):
             return True
     return False
 
@@ -198,4 +204,6 @@ def stateful(steps: Iterable[Step]) -> Iterable[Keeps]:
     for step in steps:
         if isinstance(step.operator, Aggregate | Newest):
             yield step.operator
+        elif isinstance(step.operator, Join):
+            yield from step.operator.sides
         yield from stateful(step.children)

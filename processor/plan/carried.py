@@ -1,8 +1,8 @@
 """Which columns of a sink the watermark that its records carry holds for.
 
 They are the event time as it was read, whatever it is called by then; behind an aggregate the
-window's ends, and the least and the largest event time of a group. A column that was computed of it
-may be of an earlier time than the watermark says.
+window's ends, and the least and the largest event time of a group; behind a join those of its
+sides. A column that was computed of it may be of an earlier time than the watermark says.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.plan import nodes, schema
+from processor.plan import nodes, pairs, schema
 
 
 def check(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
@@ -58,7 +58,17 @@ def times(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> tuple[
             ends = {a.name for a in node.aggregations
                     if a.function in ("min", "max") and a.column in names}  # fmt: skip
             names = ends | {"window_start", "window_end"}
+        elif isinstance(node, pairs.Joined):
+            names = set(node.times)
     return tuple(sorted(names & columns[id(sink.parent)].keys()))
+
+
+def _as_microseconds(expression: pl.Expr) -> set[str]:
+    """The column that an expression takes over as microseconds, which change no order."""
+    roots = expression.meta.root_names()
+    whole = expression.meta.undo_aliases().meta
+    same = len(roots) == 1 and whole.eq(pl.col(roots[0]).cast(pl.Datetime("us")))
+    return set(roots) if same else set()
 
 
 def _through(
@@ -73,4 +83,6 @@ def _through(
         elif expression.meta.is_column_selection(allow_aliasing=True):
             roots = expression.meta.root_names()
             kept |= made if len(roots) == len(made) == 1 and roots[0] in names else set()
+        else:
+            kept |= made if _as_microseconds(expression) & names else set()
     return kept

@@ -19,6 +19,7 @@ from enum import StrEnum
 from processor.plan.fingerprint import (
     FORMAT,
     KNOWN,
+    ROW,
     WATERMARKS,
     Cell,
     Content,
@@ -274,6 +275,8 @@ def _incompatible(old: Operator, new: Operator) -> list[str]:
         found.append(f"keys {_keys(old)} -> {_keys(new)}")
     elif old.frees and not new.frees:
         found.append("closed windows were freed, and would be needed now")
+    if ROW in {cell.function for cell in (*old.cells, *new.cells)} and old.cells != new.cells:
+        found.append(f"rows of {_rows(old)} -> {_rows(new)}")
     return found
 
 
@@ -296,6 +299,11 @@ def _window(window: Windowed | None) -> str:
         return f"{_time(window[1])} of {window[0]}"
     column, size, slide, start = window
     return f"{_time(size)} of {column} every {_time(slide)} from {_time(start)} on"
+
+
+def _rows(operator: Operator) -> str:
+    """What a join keeps: its kind and bounds in microseconds, and its columns."""
+    return ", ".join(f"{cell.name}: {cell.kind}" for cell in operator.cells) or "nothing"
 
 
 def _time(microseconds: int | None) -> str:

@@ -11,7 +11,7 @@ import polars as pl
 
 from processor.errors import TopologyError
 from processor.formats.base import describe_columns
-from processor.plan import nodes, schema
+from processor.plan import nodes, pairs, schema
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _NAME_MAX: Final = 100
@@ -36,11 +36,11 @@ def why(node: nodes.Aggregate, before: Sequence[nodes.Node]) -> str:
         return "its windows are of the clock, and state is a function of the log alone"
     if any(isinstance(step, nodes.Watermark) and step.idle for step in way):
         return "its watermark goes on with the clock, and state is a function of the log alone"
-    if any(isinstance(step, nodes.Aggregate) for step in way):
-        return "its rows are groups of another aggregate"
-    if source.gathered():
-        return ""
-    return _elsewhere(node, place, source)
+    state = [step for step in way if isinstance(step, nodes.Aggregate | pairs.Joined)]
+    if state:
+        joined = isinstance(state[-1], pairs.Joined)
+        return f"its rows are {'those of a join' if joined else 'groups of another aggregate'}"
+    return "" if source.gathered() else _elsewhere(node, place, source)
 
 
 def _elsewhere(node: nodes.Aggregate, place: nodes.Node, source: nodes.Source) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from processor.plan import nodes, order
+from processor.model import duration
+from processor.plan import nodes, order, pairs
 
 
 def describe(plan: nodes.Plan) -> str:
@@ -79,6 +80,20 @@ def _headers(headers: nodes.Headers | None) -> str:
     return "".join(f", header {name} as {column}" for name, column in headers or ())
 
 
+def _bounds(node: pairs.Joined) -> str:
+    """As in ``from 10m before to 1h behind``.
+
+    >>> from datetime import timedelta as d
+    >>> _bounds(pairs.Joined(None, (), (), d(minutes=-10), d(hours=1), "inner", (), None))
+    'from 10m before to 1h behind'
+    """
+    words = (
+        f"{duration.text(abs(bound))} {'before' if bound < nodes.NOTHING else 'behind'}"
+        for bound in (node.lower, node.upper)
+    )
+    return "from {} to {}".format(*words)
+
+
 def _line(node: nodes.Node) -> str:
     if isinstance(node, nodes.Select | nodes.Extend):
         names = [e.meta.output_name(raise_if_undetermined=False) for e in node.expressions]
@@ -94,6 +109,9 @@ def _line(node: nodes.Node) -> str:
             f"{a.name}={a.function}({a.column or ''})" for a in node.aggregations
         )
         return f"group by {window}{', '.join(node.keys)}: {aggregates}"
+    if isinstance(node, pairs.Joined):
+        keys = ", ".join(key.removeprefix(pairs.KEY) for key in node.keys)
+        return f"{node.how} join by {keys}, the right {_bounds(node)} of the left's time"
     return f"read {node.topic}" if isinstance(node, nodes.Source) else _ordered(node)
 
 

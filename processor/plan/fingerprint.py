@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 import orjson
 import polars as pl
 
-from processor.plan import nodes, schema, told
+from processor.plan import nodes, pairs, schema, told
 
 FORMAT: Final = 1
 STATELESS: Final = "stateless"
@@ -23,6 +23,8 @@ WATERMARKS: Final = "watermarks"
 """The name of what a task has heard of its writers, where its watermark is carried by records."""
 KNOWN: Final = " is known"
 """What the function of a cell ends with that only tells whether another one holds a value."""
+ROW: Final = "row"
+"""The function of what a join keeps of its rows: they are of use as they are, or not at all."""
 _MICROSECOND: Final = timedelta(microseconds=1)
 
 
@@ -135,6 +137,7 @@ def describe(plan: nodes.Plan) -> Description:
     if source.time is not None:
         kind += f" of {told.expression(source.time)}"
     aggregates = [node for node in plan.nodes() if isinstance(node, nodes.Aggregate)]
+    joins = [node for node in plan.nodes() if isinstance(node, pairs.Joined)]
     return Description(
         None if time is None else (time, kind),
         None if delay is None else delay // _MICROSECOND,
@@ -145,6 +148,11 @@ def describe(plan: nodes.Plan) -> Description:
                 for number, node in enumerate(aggregates)
             ),
             *_gathers(plan, columns),
+            *(
+                _side(plan, node, side, columns[id(node.parent)])
+                for node in joins
+                for side in ("left", "right")
+            ),
             *(() if source.watermark is None else (_HEARD,)),
         ),
     )
@@ -245,6 +253,28 @@ def _windowed(window: nodes.Window) -> Windowed:
     return window.column, size, window.every // _MICROSECOND, window.start // _MICROSECOND
 
 
+def _side(
+    plan: nodes.Plan, node: pairs.Joined, side: str, have: dict[str, pl.DataType]
+) -> Operator:
+    """What a join keeps of one side."""
+    sinks = [sink for sink in plan.sinks if any(step is node for step in nodes.path(sink))]
+    prefix = pairs.LEFT if side == "left" else pairs.RIGHT
+    bounds = f"{node.how} {node.lower // _MICROSECOND} {node.upper // _MICROSECOND}"
+    kept = [name for name in have if name.startswith(prefix)]
+    return Operator(
+        f"join-{side}",
+        tuple(sorted({sink.topic for sink in sinks})),
+        (f"{side} side of a join", (node.upper - node.lower) // _MICROSECOND),
+        tuple((key.removeprefix(pairs.KEY), str(have[key])) for key in node.keys),
+        (
+            Cell("join", ROW, None, bounds, ""),
+            *(Cell(name[2:], ROW, name[2:], str(have[name]), "") for name in kept),
+        ),
+        frees=True,
+        steps=_digest("\n".join(_steps(node))),
+    )
+
+
 def _cells(aggregation: nodes.Aggregation, have: dict[str, pl.DataType]) -> list[Cell]:
     """The stored columns of an aggregate, as `processor.operators.aggregate` makes them."""
     name, function, column = aggregation.name, aggregation.function, aggregation.column
@@ -264,7 +294,7 @@ def _cells(aggregation: nodes.Aggregation, have: dict[str, pl.DataType]) -> list
     return cells
 
 
-def _steps(node: nodes.Aggregate | nodes.Newest | nodes.Sink) -> list[str]:
+def _steps(node: nodes.Aggregate | nodes.Newest | pairs.Joined | nodes.Sink) -> list[str]:
     """The rows' way to the operator, from the source on, as text."""
     found: list[str] = []
     step = node.parent
@@ -277,6 +307,9 @@ def _steps(node: nodes.Aggregate | nodes.Newest | nodes.Sink) -> list[str]:
             found += ["Sort", f"{step.by} {step.descending} {step.nulls_last}"]
         elif isinstance(step, nodes.Limit):
             found += ["Limit", str(step.count)]
+        elif isinstance(step, pairs.Joined):
+            bounds = f"{step.how} {step.lower} {step.upper}"
+            found += [f"Joined {bounds} {step.keys} {step.columns}"]
         step = step.parent
     found += [*_own(step)[::-1], told.format_(step.format)]
     return found[::-1]

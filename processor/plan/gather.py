@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from processor.errors import TopologyError
-from processor.plan import nodes
+from processor.plan import nodes, pairs
 
 WHY = "order needs all groups in one place"
 _FIRST = (
@@ -75,7 +75,7 @@ def way_above(node: nodes.Above) -> list[nodes.Above]:
     """A node of a graph and all that come to it; of what is united, from each stream."""
     if isinstance(node, nodes.Source):
         return [node]
-    parents = node.parents if isinstance(node, nodes.Union) else (node.parent,)
+    parents = node.parents if isinstance(node, nodes.Union | pairs.Join) else (node.parent,)
     return [node, *(step for parent in parents for step in way_above(parent))]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from processor.feeds.base import Feed
-from processor.plan import nodes
+from processor.plan import nodes, pairs
 from processor.plan.stages import Stage
 
 
@@ -60,6 +60,18 @@ def _stage(stage: Stage) -> dict[str, Any]:
             else {"limit": node.count}
             for node in plan.nodes()
             if isinstance(node, nodes.Sort | nodes.Limit)
+        ],
+        "joins": [
+            {
+                "how": node.how,
+                "keys": [key.removeprefix(pairs.KEY) for key in node.keys],
+                "lower_s": node.lower.total_seconds(),
+                "upper_s": node.upper.total_seconds(),
+                "left_from": list(source.sides[0]),
+                "right_from": list(source.sides[1]),
+            }
+            for node in plan.nodes()
+            if isinstance(node, pairs.Joined)
         ],
         "writes": [
             {

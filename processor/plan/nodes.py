@@ -22,6 +22,7 @@ from processor.formats.base import Format
 from processor.formats.declared import full
 from processor.model import location
 from processor.plan import values
+from processor.plan.pairs import Join, Joined
 
 NOTHING: Final = values.NOTHING
 AHEAD: Final = timedelta(days=1)
@@ -49,6 +50,7 @@ Files: TypeAlias = values.Files
 Call: TypeAlias = values.Call
 Table: TypeAlias = values.Table
 Outside: TypeAlias = Files | Call | Table
+How: TypeAlias = Literal["inner", "left"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,10 +61,11 @@ class Source:
     are columns that take what the log has of each record: ``timestamp`` when it is of, ``key``,
     ``headers``, ``partition`` and ``offset``. ``key_format`` reads the key's bytes, as columns
     whose names begin with ``key_prefix``. ``tombstones`` says what a record without a value is.
-    ``time`` computes the ``event_time``, where that is no
-    column of the format or the log. By the ``clock`` it is when a row is read. To ``spread``
-    partitions rows were dealt out because somebody asked for it; 0: to as many as it comes to. A
-    ``feed`` writes the topic, and nobody else.
+    ``time`` computes the ``event_time``, where that is no column of the format or the log. By the
+    ``clock`` it is when a row is read. To ``spread`` partitions rows were dealt out because
+    somebody asked for it; 0: to as many as it comes to. A ``feed`` writes the topic, and nobody
+    else. ``upstreams`` are the stages that write an internal topic, and ``sides`` those that write
+    each side of a join.
     """
 
     topic: str
@@ -86,6 +89,7 @@ class Source:
     clock: bool = False
     spread: int | None = None
     feed: Feed | None = None
+    sides: tuple[tuple[str, ...], ...] = ()
 
     def of_key(self) -> dict[str, pl.DataType]:
         """The columns that are read of the key's bytes, in the order of their format."""
@@ -263,10 +267,14 @@ class Sink:
     evenly: bool = False
 
 
-Node: TypeAlias = Source | Select | Extend | Filter | Watermark | Aggregate | Newest | Sort | Limit
+Node: TypeAlias = (
+    Source | Select | Extend | Filter | Watermark | Aggregate | Newest | Sort | Limit | Joined
+)
+STATEFUL: Final = (Aggregate, Newest, Joined)
+"""Steps with state, behind which rows are no longer records."""
 
 
-Above: TypeAlias = Node | Union | Repartition
+Above: TypeAlias = Node | Union | Join | Repartition
 
 
 @dataclass(frozen=True, slots=True)

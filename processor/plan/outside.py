@@ -20,7 +20,7 @@ from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.parquet import Parquet
 from processor.formats.text import Text
-from processor.plan import gather, nodes, schema
+from processor.plan import gather, nodes, pairs, schema
 
 OF_FILES: Final = (Json, Csv, Text, Parquet)
 FOLDER_MAX: Final = 1_000
@@ -78,9 +78,9 @@ def in_one_place(sink: nodes.Sink) -> bool:
 
 def aggregate_of(sink: nodes.Sink) -> nodes.Aggregate | None:
     """The aggregate whose groups come to a sink, as the user wrote it."""
-    step: nodes.Node | nodes.Union = sink.parent
+    step: nodes.Above = sink.parent
     while not isinstance(step, nodes.Aggregate):
-        if isinstance(step, nodes.Source | nodes.Union):
+        if isinstance(step, nodes.Source | nodes.Union | pairs.Join):
             return None
         step = step.parent
     return step

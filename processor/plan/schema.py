@@ -13,7 +13,7 @@ import polars as pl
 from processor.errors import TopologyError
 from processor.formats.declared import full
 from processor.formats.text import Text
-from processor.plan import nodes, rowwise
+from processor.plan import nodes, pairs, rowwise
 
 Columns: TypeAlias = dict[int, dict[str, pl.DataType]]
 """Column names and types by ``id`` of the node."""
@@ -28,6 +28,7 @@ _WORDS = {
     nodes.Newest: "order_by",
     nodes.Sort: "order_by",
     nodes.Limit: "limit",
+    pairs.Joined: "join",
 }
 _NUMBERS_ONLY = ("sum", "mean")
 _TOO_WIDE = (pl.UInt64, pl.Int128, pl.UInt128)  # cells of state have 64 bits and a sign
@@ -168,6 +169,16 @@ def _frame(node: nodes.Node, frames: dict[int, pl.DataFrame]) -> pl.DataFrame:
         return parent.filter(node.predicate)
     if isinstance(node, nodes.Aggregate):
         return _aggregated(node, parent)
+    return _as_they_were(node, parent)
+
+
+def _as_they_were(
+    node: nodes.Watermark | nodes.Newest | nodes.Sort | nodes.Limit | pairs.Joined,
+    parent: pl.DataFrame,
+) -> pl.DataFrame:
+    """The columns of a step that computes none."""
+    if isinstance(node, pairs.Joined):
+        return parent.select(pl.col(of).alias(name) for name, of in node.columns)
     return parent.sort(list(node.by)) if isinstance(node, nodes.Sort) else parent
 
 

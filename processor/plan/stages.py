@@ -8,7 +8,8 @@ internal topic, and the one behind reads that::
                     └── by user ──► APP.by-user        internal topic
                                          └── agg ── write        stage APP.by-user
 
-Streams that are united go each its own way up to the next cut, or to the sink.
+Streams that are united go each its own way up to the next cut, or to the sink. Both sides of a join
+go into one topic (`processor.plan.joining`).
 """
 
 from __future__ import annotations
@@ -29,8 +30,10 @@ from processor.plan import (
     cutting,
     fed,
     gather,
+    joining,
     nodes,
     outside,
+    pairs,
     repartition,
     roles,
     schema,
@@ -38,6 +41,7 @@ from processor.plan import (
 )
 
 Above: TypeAlias = nodes.Above
+Step: TypeAlias = nodes.Node | nodes.Union | nodes.Repartition
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +181,11 @@ class _Cutter:
         """What stands for a node in the stages: one for each stream that comes to it."""
         if id(node) not in self._places:
             # The node is kept with them: its id stays its own.
-            self._places[id(node)] = node, self._placed(node)
+            made = [self._joined(node)] if isinstance(node, pairs.Join) else self._placed(node)
+            self._places[id(node)] = node, made
         return self._places[id(node)][1]
 
-    def _placed(self, node: Above) -> list[nodes.Node]:
+    def _placed(self, node: Step) -> list[nodes.Node]:
         if isinstance(node, nodes.Source):
             app = self._plan.app
             wanted = node.topic if node.feed is not None else f"{app}.{node.topic}"
@@ -194,6 +199,8 @@ class _Cutter:
         before = self._before(node)
         if isinstance(node, nodes.Union):
             return before
+        if isinstance(node, nodes.Watermark):
+            joining.check_mark(node, before)
         if isinstance(node, nodes.Repartition):
             return [self._repartitioned(node, before)]
         if isinstance(node, nodes.Aggregate) and (found := self._grouped(node, before)) is not None:
@@ -209,7 +216,7 @@ class _Cutter:
         keys = () if whole else node.keys
         return replace(node, parent=self._behind(node, keys, before, why)) if why else None
 
-    def _before(self, node: Above) -> list[nodes.Node]:
+    def _before(self, node: Step) -> list[nodes.Node]:
         """What stands for all that comes to a node; rows in order only to what may have them."""
         if isinstance(node, nodes.Union):
             parents: Sequence[Above] = node.parents
@@ -315,6 +322,35 @@ class _Cutter:
             self.add(nodes.Sink(place, source.topic, layout, None, mode, at, internal=True))
             self._gathers[id(aggregate)] = nodes.Newest(source, gather.keys_of(aggregate), at)
         return self._gathers[id(aggregate)]
+
+    def _joined(self, node: pairs.Join) -> nodes.Node:
+        """What reads both sides of a join from one topic; the stages in front hand them on."""
+        left, right = self.places(node.left), self.places(node.right)
+        for place in (*left, *right):
+            gather.refuse(node, place)
+        made = joining.cut(node, left, right)
+        first = nodes.source_of(left[0])
+        sides = tuple(
+            tuple(dict.fromkeys(self._apps[id(nodes.source_of(place))] for place in places))
+            for places in (left, right)
+        )
+        app = self._free(f"{self._plan.app}.{node.name or cutting.called(joining.name_of(node))}")
+        source = nodes.Source(
+            app, made.layout, pairs.AT, made.keys, first.on_error,
+            first.dead_letters or f"{self._plan.app}-dead-letters", node.at, watermark="carried",
+            upstreams=tuple(dict.fromkeys(itertools.chain(*sides))), sides=sides,
+        )  # fmt: skip
+        self._begin(source, app)
+        self.cuts[id(source)] = "both sides of a join come to it"
+        for rows in made.rows:
+            self.add(
+                nodes.Sink(
+                    rows, app, made.layout, made.keys, "append", node.at, "carried", internal=True
+                )
+            )
+        return pairs.Joined(
+            source, made.columns, made.keys, node.lower, node.upper, node.how, made.times, node.at
+        )
 
     def _check(self, node: nodes.Aggregate, place: nodes.Node, sink: nodes.Sink) -> None:
         """Raise `TopologyError` for a window over what is no event time, or groups that change."""

@@ -25,14 +25,17 @@ import orjson
 import polars as pl
 
 from processor.errors import StateMismatchError
-from processor.state import cells
+from processor.state import cells, timed_rows
 from processor.state.base import Saved, Table
 
 MAGIC: Final = b"PCP2"
 FORMER: Final = b"PCP1"
 
 Reader: TypeAlias = Callable[[Mapping[str, Any], Sequence[pl.DataFrame | None]], Saved]
-_READERS: Final[Mapping[str, Reader]] = {"": cells.read}
+_READERS: Final[Mapping[str, Reader]] = {
+    cells.Rows.kind: cells.read,
+    timed_rows.TimedRows.kind: timed_rows.read,
+}
 
 
 @dataclass(frozen=True, slots=True)

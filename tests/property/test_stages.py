@@ -8,8 +8,11 @@ from typing import Any
 import pytest
 
 from processor.testing import Crash, TestDriver
-from tests.staged import CASES, LISTED, Case, as_json, input_of
+from tests import staged
+from tests.staged import LISTED, Case, as_json, input_of
+from tests.staged_joins import JOINS
 
+CASES = {**staged.CASES, **JOINS}
 STEPS = (
     "before:process", "before:stage", "after:stage", "before:begin", "after:begin",
     "before:produce", "after:produce", "before:send-offsets", "after:send-offsets",

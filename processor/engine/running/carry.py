@@ -27,7 +27,7 @@ from processor.model.batch import Result, Slice
 from processor.model.log import NULL_KEYS, Output, TopicPartition
 from processor.model.watermark import HEADER, Told
 from processor.operators.windows import MICROSECOND, Panes
-from processor.plan import nodes, schema
+from processor.plan import nodes, pairs, schema
 from processor.plan.carried import times
 
 TELL_S: Final = 1.0
@@ -182,8 +182,10 @@ def _lag_us(plan: nodes.Plan, sink: nodes.Sink) -> int:
     """How far behind a task's largest event time its rows may be, when they come to a sink."""
     delay = plan.delay() or nodes.NOTHING
     window = next((n.window for n in nodes.path(sink) if isinstance(n, nodes.Aggregate)), None)
+    joined = next((n for n in nodes.path(sink) if isinstance(n, pairs.Joined)), None)
     # A window that is still open has begun no earlier than its size before the watermark.
-    return (delay + (window.size if window else nodes.NOTHING)) // MICROSECOND
+    length = window.size if window else nodes.NOTHING
+    return (delay + length + (joined.lag() if joined else nodes.NOTHING)) // MICROSECOND
 
 
 def _marked(output: Output, told: bytes) -> list[Output]:

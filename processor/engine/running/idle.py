@@ -189,7 +189,7 @@ class Idle:
 def raises(plan: nodes.Plan) -> bool:
     """Whether idle partitions of a stage raise their watermark: without state, it hands it on."""
     marked = any(isinstance(node, nodes.Watermark) for node in plan.nodes())
-    stateful = any(isinstance(node, nodes.Aggregate) for node in plan.nodes())
+    stateful = any(isinstance(node, nodes.STATEFUL) for node in plan.nodes())
     told = any(sink.internal and sink.watermark for sink in plan.sinks)
     return marked and told and not stateful and plan.source().watermark is None
 
