@@ -264,7 +264,7 @@ def _side(
     return Operator(
         f"join-{side}",
         tuple(sorted({sink.topic for sink in sinks})),
-        (f"{side} side of a join", (node.upper - node.lower) // _MICROSECOND),
+        (f"the {side} side of a join", 0),
         tuple((key.removeprefix(pairs.KEY), str(have[key])) for key in node.keys),
         (
             Cell("join", ROW, None, bounds, ""),

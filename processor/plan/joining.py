@@ -148,6 +148,12 @@ def _keep(place: nodes.Node) -> str:
 def _check_rows(node: pairs.Join, place: nodes.Node, word: str) -> None:
     """Raise `TopologyError` for rows without a watermark, or which may be revised."""
     way, source = nodes.way(place), nodes.source_of(place)
+    changing = [s for s in way if isinstance(s, nodes.Aggregate) and s.window is None]
+    if changing:
+        raise TopologyError(
+            f"{node.at}: a join of groups that may still change ({changing[-1].at})",
+            remedy="join what is over: group_by(F.window(...), ...) behind with_watermark(...)",
+        )
     marked = any(isinstance(step, nodes.Watermark) for step in way)
     if source.event_time is None:
         raise TopologyError(
@@ -159,12 +165,6 @@ def _check_rows(node: pairs.Join, place: nodes.Node, word: str) -> None:
             f"{node.at}: the join's {word} side has no watermark ({source.at}): its rows would be "
             "kept for ever",
             remedy=f'say how late its records may be: {word}.with_watermark("10 minutes")',
-        )
-    changing = [s for s in way if isinstance(s, nodes.Aggregate) and s.window is None]
-    if changing:
-        raise TopologyError(
-            f"{node.at}: a join of groups that may still change ({changing[-1].at})",
-            remedy="join what is over: group_by(F.window(...), ...) behind with_watermark(...)",
         )
 
 

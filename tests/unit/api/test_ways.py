@@ -59,12 +59,12 @@ def test_a_slip_of_the_pen_says_what_was_meant() -> None:
 
 
 def test_to_python_it_is_an_attribute_that_is_missing() -> None:
-    assert not hasattr(rows(), "join")
+    assert not hasattr(rows(), "join_asof")
     assert getattr(F, "explode", None) is None
     for name in ("__deepcopy__", "_repr_html_"):
         assert not hasattr(rows(), name)
     assert isinstance(copy.copy(rows()), Frame)
-    assert pickle.dumps(ways.FRAME["join"])
+    assert pickle.dumps(ways.FRAME["join_asof"])
 
 
 ARGUMENTS: list[tuple[Any, str, str]] = [
