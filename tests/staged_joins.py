@@ -133,19 +133,21 @@ def _expected_twice(topics: Topics) -> list[tuple[Any, ...]]:
 JOINS: dict[str, Case] = {
     "joined": Case(
         _joined, lambda t: {"out": _expected_joined(t, -20, 45, outer=False)}, {"out": ()},
-        ("in", "other"),
+        ("in", "other"), brief=True,
     ),
     "left joined": Case(
         _left_joined, lambda t: {"out": _expected_joined(t, 8, 24, outer=True)}, {"out": ()},
-        ("in", "other"),
+        ("in", "other"), brief=True,
     ),
     "joined with itself": Case(
-        _joined_with_itself, lambda t: {"out": _expected_with_itself(t)}, {"out": ()}
+        _joined_with_itself, lambda t: {"out": _expected_with_itself(t)}, {"out": ()}, brief=True
     ),
     "joined, then counted": Case(
-        _joined_then_counted, lambda t: {"out": _expected_counted(t)}, {"out": ()}, ("in", "other"),
+        _joined_then_counted, lambda t: {"out": _expected_counted(t)}, {"out": ()},
+        ("in", "other"), brief=True,
     ),
     "joined twice": Case(
-        _joined_twice, lambda t: {"out": _expected_twice(t)}, {"out": ()}, ("in", "other"),
+        _joined_twice, lambda t: {"out": _expected_twice(t)}, {"out": ()},
+        ("in", "other"), brief=True,
     ),
 }  # fmt: skip

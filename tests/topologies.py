@@ -53,6 +53,16 @@ def dealt(app: str = "dealt", delay: str | None = None, mode: str = "update") ->
     return topology
 
 
+def paired(app: str = "paired") -> Topology:
+    """Even rides with odd ones and those that three divides, of one key and near in time."""
+    topology, frame = rides(app)
+    rows = frame.with_watermark("5 hours")
+    even, odd = rows.filter(pl.col("n") % 2 == 0), rows.filter(pl.col("n") % 6 != 2)
+    both = even.join(odd, on="k", how="left", between=("-1 hour", "2 hours"), name="pairs")
+    both.write.kafka("out", key="k")
+    return topology
+
+
 def ride(number: int, keys: int = 5) -> dict[str, object]:
     """The numbered ride: a minute after the one before."""
     return {

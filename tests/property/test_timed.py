@@ -19,7 +19,7 @@ COLUMNS = {"v": pl.List(pl.Int64()), "s": pl.Struct({"a": pl.String(), "b": pl.B
 HEADER = codec.Header(1, "a", "", "", 0, 0)
 
 row = st.tuples(
-    st.sampled_from(["ann", "bob", "", "x" * 70]), st.integers(0, 1), st.integers(-6, 6),
+    st.sampled_from(["ann", "x" * 70]), st.integers(0, 1), st.integers(-3, 3),
     st.lists(st.integers(0, 3), max_size=2),
 )  # fmt: skip
 
@@ -43,7 +43,7 @@ class TimedMachine(RuleBasedStateMachine):
     def frame(self, of: list[dict[str, Any]]) -> pl.DataFrame:
         return pl.DataFrame(of, schema={**KEYS, **COLUMNS})
 
-    @rule(batch=st.lists(row, max_size=6), marked=st.booleans())
+    @rule(batch=st.lists(row, min_size=1, max_size=6), marked=st.booleans())
     def append(self, batch: list[Any], marked: bool) -> None:
         new = [
             {"u": u, "k": k, "v": v, "s": {"a": u, "b": None}, "at": at, "mark": False}
@@ -58,7 +58,7 @@ class TimedMachine(RuleBasedStateMachine):
             new[0]["mark"] = True
         self.now += new
 
-    @rule(asked=st.lists(row, max_size=5), length=st.integers(0, 4), marks=st.booleans())
+    @rule(asked=st.lists(row, max_size=5), length=st.integers(0, 6), marks=st.booleans())
     def find(self, asked: list[Any], length: int, marks: bool) -> None:
         keys = pl.DataFrame([(u, k) for u, k, _, _ in asked], schema=KEYS, orient="row")
         low = np.array([at for _, _, at, _ in asked], np.int64)
@@ -77,7 +77,7 @@ class TimedMachine(RuleBasedStateMachine):
             for _, one in wanted:
                 one["mark"] = True
 
-    @rule(before=st.integers(-6, 8))
+    @rule(before=st.integers(-4, 4))
     def free(self, before: int) -> None:
         self.before = max(self.before, before)
         gone = [r for r in self.now if r["at"] < self.before]

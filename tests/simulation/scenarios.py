@@ -14,7 +14,7 @@ from processor import functions as F
 from processor.plan.nodes import Call
 from processor.testing import TestDriver
 from processor.testing.simulator import Scenario
-from tests.topologies import dealt, stateless, totals, windowed
+from tests.topologies import dealt, paired, stateless, totals, windowed
 
 
 def drawn(dice: random.Random) -> tuple[str, bytes]:
@@ -116,6 +116,8 @@ SCENARIOS = {
     "dealt-windows": Scenario(
         lambda: dealt(delay="5 hours", mode="append"), drawn, updates=False, begin=BEGIN
     ),
+    "paired": Scenario(paired, drawn, updates=False, begin=BEGIN),
+    "paired-lost": Scenario(paired, drawn, updates=False, begin=BEGIN, on_checkpoint_loss="replay"),
     "dealt-lost": Scenario(
         dealt, drawn, updates=True, identity=["digit"], on_checkpoint_loss="replay"
     ),

@@ -24,7 +24,8 @@ def short_chains(monkeypatch):
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_whatever_happens_outputs_and_state_are_those_of_a_quiet_run(name):
-    for seed in range(SEEDS // 4 if name.startswith("shown") else SEEDS):
+    # Several stages, or files and databases beside, take some times as long.
+    for seed in range(SEEDS // 5 if name.startswith(("paired", "shown")) else SEEDS):
         guarantee = (
             "at-least-once" if not name.startswith("append") and seed % 5 == 4 else "exactly-once"
         )
