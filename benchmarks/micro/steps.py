@@ -16,6 +16,7 @@ import polars as pl
 from benchmarks.micro.every import every_steps
 from benchmarks.micro.formats import format_steps, names
 from benchmarks.micro.hop import hop_steps
+from benchmarks.micro.join import join_steps
 from benchmarks.micro.schemas import schema_steps
 from benchmarks.micro.windows import window_steps
 from benchmarks.work import MALFORMED, START_MS, work
@@ -74,6 +75,7 @@ def groups(records: int, batches: int) -> dict[str, Callable[[], Iterable[tuple[
         "numbers": lambda: _number_steps(records),
         "state": lambda: _state_steps(records, cut.frames()),
         "hop": lambda: hop_steps(cut.frames()),
+        "join": lambda: join_steps(records),
         "operators": lambda: _operators(cut),
         "windows": lambda: window_steps(cut.stage(3)),
         "fuzzed": lambda: every_steps(records),

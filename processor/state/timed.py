@@ -71,9 +71,8 @@ class _Run:
     def between(self, keys: Hashes, low: Numbers, high: Numbers) -> tuple[Places, Places]:
         """Pairs of a key's place and that of a row of its hash with a time from low to high."""
         first = np.searchsorted(self.hashes, keys, "left")
-        end = np.searchsorted(self.hashes, keys, "right")
-        asked = np.flatnonzero(end > first)
-        first, end = first[asked], end[asked]
+        asked = np.flatnonzero(self.hashes[np.minimum(first, len(self.hashes) - 1)] == keys)
+        first, end = first[asked], np.searchsorted(self.hashes, keys[asked], "right")
         start = self._search(first, end, low[asked], right=False)
         stop = self._search(start, end, high[asked], right=True)
         counts = stop - start
