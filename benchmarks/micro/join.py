@@ -15,7 +15,8 @@ from processor.model.batch import Result, Slice
 from processor.model.log import TopicPartition
 from processor.operators.base import TASK, Context, Heard
 from processor.operators.join import Join
-from processor.plan.nodes import AT, SIDE, Joined, Location, Source
+from processor.plan.nodes import Location, Source
+from processor.plan.pairs import AT, SIDE, Joined
 from processor.state import codec
 from processor.state.base import TaskState
 

@@ -15,7 +15,7 @@ from processor.engine.commit import checkpoint
 from processor.engine.running import idle
 from processor.operators.join import Join
 from processor.operators.shuffle import Shuffle
-from processor.plan import nodes
+from processor.plan import pairs
 from processor.state.timed import FIRST, Timed
 from processor.testing import TestDriver
 from tests.property.test_timed import Script
@@ -74,7 +74,7 @@ def the_side_is_lost(m):
     right = Shuffle.process
 
     def all_left(self, frame, context):
-        return right(self, frame.with_columns(pl.lit(value=False).alias(nodes.SIDE)), context)
+        return right(self, frame.with_columns(pl.lit(value=False).alias(pairs.SIDE)), context)
 
     m.setattr(Shuffle, "process", all_left)
 
@@ -101,7 +101,7 @@ def the_bounds_change_places(m):
 
 
 def the_length_is_forgotten_in_what_is_told(m):
-    m.setattr(nodes.Joined, "lag", lambda self: timedelta(0))
+    m.setattr(pairs.Joined, "lag", lambda self: timedelta(0))
 
 
 @pytest.mark.parametrize(
