@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from processor.feeds.base import Feed
-from processor.plan import nodes
+from processor.plan import nodes, pairs
 
 
 def feeds(plan: nodes.Plan) -> Iterator[Feed]:
@@ -17,10 +17,10 @@ def feeds(plan: nodes.Plan) -> Iterator[Feed]:
     >>> [feed.topic for feed in feeds(topology.plan())]
     ['app.queue']
     """
-    left: list[nodes.Node | nodes.Union] = [sink.parent for sink in plan.sinks]
+    left: list[nodes.Above] = [sink.parent for sink in plan.sinks]
     while left:
         node = left.pop()
         if isinstance(node, nodes.Source):
             yield from () if node.feed is None else (node.feed,)
         else:
-            left += node.parents if isinstance(node, nodes.Union) else (node.parent,)
+            left += node.parents if isinstance(node, nodes.Union | pairs.Join) else (node.parent,)

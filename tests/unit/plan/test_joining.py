@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from processor import Json, Topology, TopologyError
+from processor import Json, Queue, Topology, TopologyError
 from processor import functions as F
+from processor.plan import nodes
 from processor.plan.describe import describe
+from processor.plan.fed import feeds
 from processor.plan.fingerprint import describe as described
 from processor.plan.graph import as_json, as_mermaid
 
@@ -61,6 +63,11 @@ REFUSED: list[tuple[Callable[[Topology], Any], str, str]] = [
      "a join of groups that may still change", "behind with_watermark"),
     (lambda a: pair(read(a).join(read(a, "b"), "user", within="1h").with_watermark("1h"), read(a)),
      "with_watermark behind the join", "before the join"),
+    (lambda a: pair(windows(read(a)).order_by("c"), read(a, "b")), "rows in order",
+     "let order_by and limit be the last steps"),
+    (lambda a: read(a).join(read(a, "b"), "user", within="1h").group_by(
+        F.window(F.processing_time(), "1 minute")).agg(c=F.count()).write.kafka("o", mode="update"),
+     "windows of the clock behind what is no row of a topic", "a topology of its own"),
     (lambda a: pair(read(a), read(a, "b"), within=None), "neither between nor within", "between="),
     (lambda a: pair(read(a), read(a, "b"), between=("0s", "1h")), "both between and within", "say"),
     (lambda a: pair(read(a), read(a, "b"), within="-1h"), "within is negative", "say"),
@@ -163,6 +170,18 @@ def test_a_left_joins_right_time_may_be_null_and_is_no_event_time() -> None:
     both.group_by(F.window("at_right", "1 hour")).agg(n=F.count()).write.kafka("out")
     with pytest.raises(TopologyError, match="the window is over 'at_right', not over the event"):
         app.stages()
+
+
+def test_both_sides_may_be_fed() -> None:
+    app = Topology("app")
+    form = Json({"user": pl.String, "at": pl.Datetime("us")})
+    sides = [
+        app.read.queue(Queue(), format=form, event_time="at", name=name).with_watermark("1 hour")
+        for name in ("views", "buys")
+    ]
+    pair(*sides)
+    plan = nodes.Plan("app", tuple(app._sinks), app._sinks[0].at)
+    assert sorted(feed.topic for feed in feeds(plan)) == ["app.buys", "app.views"]
 
 
 def test_people_and_programs_see_the_join() -> None:
