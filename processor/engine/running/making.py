@@ -137,7 +137,7 @@ def parts_of(
     keys = None if internal else Keys(plan, partitions, listener.noted)
     pipeline = Pipeline(plan, keys, listener.noted, carry.count)
     who = identity_of(plan, options, transactional_id, partitions)
-    outside = Outside(plan, log, probe, show=listener.shown, note=listener.noted)
+    outside = Outside(plan, log, clock, probe, show=listener.shown, note=listener.noted)
     description, lineage = describe(plan), Lineage(log, topic)
     succession = Succession(
         log, plan.app, topic, plan=identity(plan), instance=instance, note=listener.noted

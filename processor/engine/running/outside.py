@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 
 import polars as pl
 
+from processor.clock import Clock
 from processor.connectors.ports import Log
 from processor.engine.commit.checkpoint import Prepared
 from processor.engine.commit.committer import Commit, Committer, Probe, Work, Written
-from processor.engine.commit.protocol import Verdict
+from processor.engine.commit.protocol import Step, Verdict
 from processor.engine.commit.task import Task
 from processor.engine.running.batcher import Batcher, Share
 from processor.engine.running.pace import Pace
@@ -65,11 +66,13 @@ class Outside:
         self,
         plan: nodes.Plan,
         log: Log,
+        clock: Clock,
         probe: Probe,
         *,
         show: Show = lambda *_: None,
         note: Callable[[str], None] = lambda _: None,
     ) -> None:
+        self._clock = clock
         self._app, self._log, self._probe, self._show, self._note = plan.app, log, probe, show, note
         self._sinks = {s.topic: (number, s) for number, s in enumerate(plan.sinks) if s.outside}
         self._promises = plan.promises()
@@ -192,13 +195,14 @@ class Outside:
         committer: Committer,
         pace: Pace,
     ) -> Commit:
-        """Promise the batch, call the functions, and commit it; what came of it.
+        """Promise the batch, call the functions, and commit it; what came of it, and how long.
 
         Raises `SinkError` for what a function raises.
         """
         calls = [s for s in result.shown if isinstance(self._sinks[s.sink][1].outside, nodes.Call)]
         if not calls:
             return committer.commit(work)
+        started_s = self._clock.monotonic_s()
         wanted = [parts[number] for number in sorted({shown.task for shown in calls})]
         again = [part for part in wanted if part.prepared.task.intent() is not None]
         first = [part for part in wanted if part.prepared.task.intent() is None]
@@ -212,7 +216,10 @@ class Outside:
         for shown in sorted(calls, key=lambda s: (s.task, self._sinks[s.sink][0])):
             self._call(shown, parts[shown.task], pace)
         pace.called(sum(part.records for part in wanted), again=bool(again))
-        return committer.commit(work)
+        took_s = self._clock.monotonic_s() - started_s
+        commit = committer.commit(work)
+        commit.seconds[Step.WRITE] = commit.seconds.get(Step.WRITE, 0.0) + took_s
+        return commit
 
     def shown(self, result: Result, slices: Sequence[Slice], commit: Commit) -> None:
         """The batch is committed: its rows for tables can be seen.

@@ -18,6 +18,7 @@ _PHASES: Final[Mapping[Step, Phase]] = {
     Step.STAGE: "stage",
     Step.PRODUCE: "publish",
     Step.FLUSH: "publish",
+    Step.WRITE: "publish",
 }
 
 
@@ -52,7 +53,9 @@ def report_of(
         0,
         0,
         records_in=counts.read,
-        records_out=sum(map(len, result.outputs)) - result.aside,
+        records_out=sum(map(len, result.outputs))
+        - result.aside
+        + sum(shown.rows.height for shown in result.shown),
         contributed=counts.contributed,
         dead_lettered=counts.dead_lettered,
         late=counts.late,

@@ -5,20 +5,25 @@ import pytest
 from processor.engine.commit.protocol import (
     AT_LEAST_ONCE,
     EXACTLY_ONCE,
+    PROMISE,
     Outcome,
     Step,
     Table,
     Verdict,
+    with_files,
 )
 
-TABLES = pytest.mark.parametrize("table", [EXACTLY_ONCE, AT_LEAST_ONCE], ids=["exactly", "least"])
+FILES = with_files(EXACTLY_ONCE)
+TABLES = pytest.mark.parametrize(
+    "table", [EXACTLY_ONCE, AT_LEAST_ONCE, FILES], ids=["exactly", "least", "files"]
+)
 Path = tuple[tuple[Step, Outcome], ...]
 
 
-def paths(table: Table) -> list[tuple[Path, Verdict]]:
+def paths(table: Table, first: Step = Step.STAGE) -> list[tuple[Path, Verdict]]:
     """Every way through the table, with its verdict."""
     found: list[tuple[Path, Verdict]] = []
-    waiting: deque[tuple[Path, Step]] = deque([((), Step.STAGE)])
+    waiting: deque[tuple[Path, Step]] = deque([((), first)])
     while waiting:
         taken, step = waiting.popleft()
         for outcome, following in table[step].items():
@@ -81,3 +86,29 @@ def test_being_fenced_always_means_joining_anew(table):
     for path, verdict in paths(table):
         if any(outcome is Outcome.FENCED for _, outcome in path):
             assert verdict is Verdict.REJOIN
+
+
+def test_files_are_written_before_anything_is_begun_and_named_last_and_only_behind_a_commit():
+    for path, verdict in paths(FILES):
+        steps = [step for step, _ in path]
+        if Step.BEGIN in steps:
+            assert steps.index(Step.WRITE) < steps.index(Step.BEGIN)
+        if verdict is Verdict.ADOPT:
+            assert path[-1] == (Step.RENAME, Outcome.DONE)
+            committed = {(Step.COMMIT, Outcome.DONE), (Step.COMMIT, Outcome.SLOW)} & set(path)
+            assert committed or path[-2] == (Step.INQUIRE, Outcome.STAGED)
+        else:
+            assert Step.RENAME not in steps
+
+
+def test_a_promise_is_a_transaction_of_offsets_alone_and_has_the_ways_back_of_a_commit():
+    found = paths(PROMISE, Step.GUARD)
+    assert {step for path, _ in found for step, _ in path} == set(PROMISE)
+    assert {verdict for _, verdict in found} == set(Verdict) - {Verdict.MEND}
+    for path, _ in found:
+        steps = [step for step, _ in path]
+        if Step.COMMIT in steps:
+            before = [Step.GUARD, Step.BEGIN, Step.SEND_OFFSETS]
+            assert steps[: steps.index(Step.COMMIT)] == before
+    ways = {path[-3:] for path, _ in paths(EXACTLY_ONCE) if (Step.COMMIT, Outcome.UNKNOWN) in path}
+    assert ways >= {path[-3:] for path, _ in found if (Step.COMMIT, Outcome.UNKNOWN) in path}

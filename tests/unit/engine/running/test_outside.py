@@ -339,6 +339,17 @@ def test_a_call_that_takes_long_makes_the_next_batches_smaller_and_one_that_neve
         pace.called(100, again=True)
 
 
+def test_rows_and_seconds_of_functions_are_in_the_report_of_a_batch() -> None:
+    app = Topology("app")
+    driver: list[TestDriver] = []
+    read(app).write.foreach_batch(lambda frame, epoch: driver[0].advance(3), per="task")
+    driver.append(fed(app))
+    driver[0].run()
+    (report,) = driver[0].reports
+    assert report.records_out == 5
+    assert report.phases["publish"] == pytest.approx(3.0)
+
+
 def test_a_stage_without_state_keeps_no_more_of_its_topic_than_is_needed() -> None:
     seen = Seen()
     app = Topology("app")
