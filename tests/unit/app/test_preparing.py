@@ -1,4 +1,4 @@
-"""Which stages a run is of."""
+"""Which stages a run is of, and what only a run of Python can have."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 
 from processor import Json, Topology, app
 from processor import functions as F
-from processor.errors import SettingsError
+from processor.errors import SettingsError, TopologyError
 from processor.plan.nodes import Plan
 from processor.settings import Settings
 
@@ -46,3 +46,19 @@ def test_only_the_stages_named_are_run():
     rows.group_by("user").agg(n=F.sum("n")).write.kafka("out", key="user", mode="update")
     assert topology.collect(feed={"in": [{"user": "a", "n": 1}]}, stages="spend").is_empty()
     assert topology.collect(feed={"in": [{"user": "a", "n": 1}]}).height == 1
+
+
+def test_a_table_is_for_who_can_ask_it_and_the_command_line_refuses_it():
+    topology = Topology("spend")
+    rows = topology.read.kafka("in", format=Json({"user": pl.String, "n": pl.Int64}))
+    rows.group_by("user").agg(n=F.sum("n")).write.memory("totals", mode="update")
+    plans = [stage.plan for stage in topology.stages()]
+    with pytest.raises(TopologyError, match="nobody can look into the table 'totals'") as told:
+        app.looked_at(plans, Settings())
+    assert "topology.start(...)" in told.value.remedy
+    fed = {"in": [{"user": user, "n": n} for n, user in enumerate("abab")]}
+    with topology.start(feed=fed, until_caught_up=True) as query:
+        query.await_termination(timeout=60)
+    assert sorted(query.table("totals").rows()) == [("a", 2), ("b", 4)]
+    assert query.sql("select max(n) from totals").item() == 4
+    assert topology.collect(feed=fed).sort("user").rows() == [("a", 2), ("b", 4)]
