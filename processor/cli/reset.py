@@ -73,6 +73,8 @@ def _begin_anew(
     wanted = resets(plans, used.log, used.store, to, only)
     for name, one in wanted.items():
         click.echo(_text(name, one.steps))
+        if one.fed and (feed := one.plan.source().feed) is not None:
+            click.echo(f"  the feed {feed.name} begins anew: {feed.source.describe()}")
     if not sure:
         click.echo(NOTHING)
         return

@@ -146,6 +146,8 @@ def test_on_a_log_on_disk_files_are_fed_once_and_a_reset_feeds_them_again(tmp_pa
     command("run", "--until-caught-up")
     assert found() == expected
     assert "all is right" in command("verify")
-    assert "copy is reset" in command("reset", "--yes")
+    told = command("reset", "--yes")
+    assert "copy is reset" in told
+    assert "the feed in begins anew: files of in" in told
     command("run", "--until-caught-up")
     assert Counter(found()) == Counter(expected * 2)

@@ -29,6 +29,7 @@ from processor.model.manifest import LENGTH_MAX, Manifest
 from processor.state.chain import Link
 
 SPARE: Final = 1_000
+ASK_S: Final = 10.0
 _LOST: Final = (
     "begin anew with `processor reset`, which reads again what can be read again; or give another "
     "application id"
@@ -123,7 +124,7 @@ def places(
     new = [partition for partition, head in heads.items() if head is None]
     if new:
         pins = {p: _pin(log, feed, p, by) for p in new}
-        consumer.commit(pins, 10)
+        consumer.commit(pins, ASK_S)
         found |= pins
     return {p: _fed(consumer, feed, p, head) for p, head in found.items() if head is not None}
 
@@ -172,7 +173,7 @@ def _fed(consumer: Consumer, feed: Feed, partition: TopicPartition, head: Commit
             f"{feed.partitions}: files would be in others than before",
             remedy=f"say partitions={manifest.partitions}, or give the feed another name",
         )
-    extent = consumer.extent(partition, 10)
+    extent = consumer.extent(partition, ASK_S)
     if head.offset > extent.high:
         raise InputLostError(
             f"{partition}: the feed {feed.name} has come to offset {head.offset}, beyond the "
@@ -226,8 +227,8 @@ class Notes:
         found = [note for note in told if note.pop("life", None) == fed.life.name]
         if len(found) == fed.life.count:
             return found
-        view = self._log.look([topic], [where], 5)
-        if view.tops.get(where, 0) > view.stable.get(where, 0):
+        view = self._log.look([topic], [where], ASK_S)
+        if where not in view.stable or view.tops[where] > view.stable[where]:
             raise RetriableError(f"{where}: an open transaction hides notes of the feed")
         raise StateMismatchError(
             f"{where}: the feed {self._feed.name} has made {fed.life.count} notes of what it has "

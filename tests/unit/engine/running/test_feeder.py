@@ -90,6 +90,20 @@ def test_the_offset_is_the_end_of_the_topic_before_the_batch_and_never_goes_back
     assert offsets == [0, 3, 6]
 
 
+def test_each_batch_is_of_the_next_epoch_and_a_try_of_its_own(tmp_path):
+    filled(tmp_path, 3)
+    driver = TestDriver(copying(tmp_path, max_files_per_trigger=1))
+    heads = []
+    while driver.turn(FEEDER):
+        head = driver.log.committed(LEDGER, "app.in")[ONE]
+        heads.append(Manifest.parse(head.metadata))
+        assert driver._workers[FEEDER].tasks[ONE].task.base == head
+        assert driver._workers[FEEDER].standing().positions == {ONE: head.offset}
+    assert [head.epoch for head in heads] == [1, 2, 3]
+    assert len({head.attempt for head in heads}) == 3
+    assert {head.fingerprint for head in heads} == {"feed-files"}
+
+
 def test_notes_that_an_open_transaction_hides_are_waited_for(tmp_path):
     """Else the file that they are of would be read twice."""
     expected = filled(tmp_path, 2)
@@ -178,6 +192,15 @@ def test_notes_of_files_that_are_gone_are_given_up_now_and_then(tmp_path, monkey
     put(tmp_path, "z.csv", text_of([("z", 1)]))
     driver.run()
     assert rows_of(driver) == expected
+
+
+def test_notes_of_files_that_are_there_are_kept_as_they_are(tmp_path, monkeypatch):
+    monkeypatch.setattr(fed_module, "SPARE", 6)
+    filled(tmp_path, 20)
+    driver = TestDriver(copying(tmp_path, max_files_per_trigger=1))
+    driver.run()
+    assert [note["f"] for note in ledger(driver)] == [f"{n:04}.csv" for n in range(20)]
+    assert len({note["life"] for note in ledger(driver)}) == 1
 
 
 def test_what_stops_the_run_is_raised_with_its_file(tmp_path):
