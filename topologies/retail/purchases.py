@@ -30,8 +30,13 @@ def purchases(
     dead_letters: str = "sales-dead-letters",
     window: str = "1 day",
     files: int = 1,
+    table: str = "",
 ) -> Topology:
-    """Each batch of results has all customers and days; ``files`` are taken at a time."""
+    """Each batch of results has all customers and days; ``files`` are taken at a time.
+
+    With a name for the ``table`` they can be asked for in SQL while it runs, where it was started
+    from Python: ``query.sql("select customer, sum(spent) from spent group by customer")``.
+    """
     topology = Topology(app)
     sales = topology.read.files(
         input,
@@ -53,4 +58,6 @@ def purchases(
         .select("customer", "window_start", "window_end", "spent")
     )
     spent.write.kafka(output, key="customer", mode="complete")
+    if table:
+        spent.write.memory(table, mode="complete")
     return topology
