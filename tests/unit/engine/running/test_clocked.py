@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from types import SimpleNamespace
 from typing import Any
 
 import polars as pl
@@ -8,8 +9,11 @@ import pytest
 
 from processor import Json, Topology
 from processor import functions as F
+from processor.clock import ManualClock
 from processor.engine.running import clocked
+from processor.engine.running.clocked import Clocked
 from processor.errors import TopologyError
+from processor.model.log import TopicPartition
 from processor.testing import Crash, TestDriver
 from processor.testing.driver import START_MS
 
@@ -192,3 +196,13 @@ def test_what_no_time_can_be_given_to_is_refused():
 def test_a_bounded_run_ends_and_has_all_rows():
     found = topology(mode="update").collect(feed={"in": [row(), row(), row("bob")]})
     assert sorted(found["c"].to_list()) == [1, 2]
+
+
+def test_a_window_is_over_in_the_very_moment_of_its_end_and_not_before():
+    (first, _), partition = topology().stages(), TopicPartition("in", 0)
+    start_us = FIRST_MS * 1000
+    for moment_ms, due in ((MINUTE_MS - 1, False), (MINUTE_MS, True), (MINUTE_MS + 1, True)):
+        clock = Clocked(first.plan, ManualClock(FIRST_MS + moment_ms), bounded=False)
+        tasks: Any = {partition: SimpleNamespace(event_time_max=start_us)}
+        raised = clock.raised(tasks, {partition: 0})
+        assert raised == ({partition: start_us + moment_ms * 1000} if due else {})
