@@ -21,6 +21,8 @@ from processor.errors import TopologyError
 from processor.plan.nodes import CLOCK, NOTHING, Function, Location, Window
 
 _SIZE_MAX: Final = timedelta(days=365_000)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_PANES_MAX: Final = 100_000
 _SLIDES: Final = 'windows that overlap have a slide: window("at", "1 hour", "10 minutes")'
 _NO_GAP: Final = "there are no sessions: windows have a size, and may slide"
 _THERE: Final = [
@@ -101,6 +103,13 @@ def window(
             remedy='say up to the size, as in F.window("dt", "1 hour", "10 minutes"); to look at a '
             "part of the rows alone, filter them",
         )  # fmt: skip
+    pane = math.gcd(length // _MICROSECOND, every // _MICROSECOND) * _MICROSECOND
+    if length // pane > _PANES_MAX:
+        raise TopologyError(
+            f"{at}: a window of {size!r} by {slide!r} has {length // pane:,} panes of {pane}, and "
+            "as many are put together for each that is published",
+            remedy=f"say a slide that divides the size, into at most {_PANES_MAX:,}",
+        )
     first = NOTHING
     if start is not None:
         first = arguments.length(start, "the window's start", at, '"15 minutes"')

@@ -75,7 +75,7 @@ class Newest:
         rows = slab.keys(live).with_columns(
             [self._column(slab, live, name, kind) for name, kind in self._values.items()]
         )
-        return rows.sort(list(self._keys), maintain_order=True)
+        return rows.sort(list(self._keys))
 
     @staticmethod
     def _column(slab: Slab, slots: Slots, name: str, kind: pl.DataType) -> pl.Series:

@@ -71,6 +71,7 @@ ARGUMENTS: list[tuple[Any, str, str]] = [
     (lambda: F.window("dt", "1 hour", slideDuration="5 minutes"), "slideDuration",
      "windows that overlap have a slide"),
     (lambda: F.window("dt", "1 hour", "2 hours"), "longer than its size", "filter"),
+    (lambda: F.window("dt", "1 day", "7 ms"), "86,400,000 panes", "divides the size"),
     (lambda: F.window("dt", "1 hour", "0 s"), "out of bounds", "10 minutes"),
     (lambda: F.window("dt", "1 hour", 5), "the window's slide is 5 (int)", "10 minutes"),
     (lambda: F.window("dt", "1 hour", "20 minutes", "20 minutes"), "not less than the slide",

@@ -11,6 +11,8 @@ from processor import Json, Topology
 from processor import functions as F
 from processor.errors import RecordError
 from processor.operators import hopping
+from processor.operators.windows import Panes, check_windows
+from processor.plan.nodes import Window
 from processor.testing import TestDriver
 
 COLUMNS = {"at": pl.Datetime("us"), "k": pl.String, "n": pl.Int64, "x": pl.Float64}
@@ -183,3 +185,31 @@ def test_a_shorter_delay_passes_over_no_window_that_nobody_has_published():
     assert windows(again, "c") == [(-10, 10, 1), (0, 20, 1)]
     (upgraded,) = again.upgraded
     assert "the watermark goes on from where it is" in upgraded.table
+
+
+def test_large_fractions_of_either_sign_are_a_total_as_any_other():
+    driver = TestDriver(topology("20 minutes", "10 minutes", s=F.sum("x")))
+    driver.feed([at(5, x=1.2e308), at(15, x=-1.2e308), at(25, x=1.0), at(100)])
+    driver.run()
+    assert (0, 20, 0.0) in windows(driver, "s")
+
+
+SLIDE = Window("at", dt.timedelta(microseconds=30), dt.timedelta(microseconds=20))
+
+
+@pytest.mark.parametrize(
+    ("pane", "what"),
+    [(MAX - 47, None), (MAX - 7, "no end"), (-MAX + 97, None), (-MAX + 7, "no beginning")],
+)
+def test_a_pane_has_all_its_windows_among_the_times_or_is_refused(pane, what):
+    panes = Panes(SLIDE)
+    pane = pane // 10 * 10
+    times = pl.DataFrame({"at": [0, pane]}).cast(pl.Datetime("us"))
+    looks = (lambda: panes.check(pl.Series([0, pane])), lambda: check_windows(times, SLIDE))
+    for look in looks:
+        if what is None:
+            look()
+        else:
+            with pytest.raises(OverflowError, match=what):
+                look()
+    check_windows(times.clear(), SLIDE)

@@ -192,3 +192,19 @@ def test_of_a_group_that_comes_twice_in_a_batch_the_later_row_counts():
     newest.process(rows[:1], context)
     state["newest-0"].rollback()
     assert newest.process(rows[3:], context).rows() == [("b", 2, 0)]
+
+
+def test_a_task_without_rows_does_not_keep_back_the_next_one():
+    newest = Newest("newest-0", {"user": pl.String()}, {"n": pl.Int64()})
+    rows = pl.DataFrame({TASK: [1], "user": ["a"], "n": [1]}, schema_overrides={TASK: pl.UInt32})
+    states = [{"newest-0": newest.new_state()} for _ in range(2)]
+    found = newest.process(rows, Context([piece([]), piece([])], states, Result()))
+    assert found.rows() == [("a", 1, 1)]
+
+
+def test_many_equal_rows_stay_in_the_order_of_their_keys():
+    users = [f"u{number:04}" for number in range(3_000)]
+    (found,) = lists(
+        lambda groups: groups.order_by("c").select("user"), [row(user) for user in users[::-1]]
+    )
+    assert found[-3_000:] == [(user,) for user in users]
