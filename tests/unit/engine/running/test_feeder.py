@@ -12,6 +12,7 @@ from processor import Csv, Json, Queue, Topology
 from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.store import MemoryStore
+from processor.engine.commit.protocol import Verdict
 from processor.engine.offline.reset import reset, resets
 from processor.engine.running import fed as fed_module
 from processor.engine.running.feeder import Feeder
@@ -338,3 +339,49 @@ def test_a_position_that_is_held_open_is_waited_for_and_told_in_the_end(tmp_path
     driver.restart(other)  # its transaction is not its own to end by starting
     driver.run()
     assert len(driver.values("app.in")) == 2
+
+
+def test_a_feeder_whose_transaction_is_taken_joins_anew_and_gives_each_row_once(tmp_path):
+    expected = filled(tmp_path, 3)
+    driver = TestDriver(copying(tmp_path, max_files_per_trigger=1))
+    driver.turn(FEEDER)
+
+    def taken():
+        driver.log.producer(f"{LEDGER}:0").start(0)
+
+    for step in ("before:produce", "before:commit"):
+        driver.pause_at(step, FEEDER, taken)
+        driver.turn(FEEDER)
+        assert driver.undone[-1] is Verdict.REJOIN
+        assert not driver._workers[FEEDER].tasks
+    driver.run()
+    assert rows_of(driver) == expected
+
+
+def test_what_a_feeder_has_open_is_closed_with_it_and_what_it_lost_is_too(tmp_path):
+    filled(tmp_path, 1, rows=9)
+    driver = TestDriver(copying(tmp_path), batch_records_max=2)
+    closed = []
+
+    def watched():
+        reading = driver._workers[FEEDER].tasks[ONE].reading
+        real = reading.close
+        reading.close = lambda: (closed.append(reading), real())
+        return reading
+
+    driver.turn(FEEDER)
+    first = watched()
+    feeder = driver._workers[FEEDER]
+    feeder.rejoin()
+    assert closed == []  # nobody else had the partition: what was read and not committed is held
+    driver.turn(FEEDER)
+    assert feeder.tasks[ONE].reading is first
+    driver.evict(FEEDER)
+    driver.turn(FEEDER)
+    assert closed == [first]
+    while ONE not in feeder.tasks:
+        driver.turn(FEEDER)
+    second = watched()
+    assert second is not first
+    driver.stop(FEEDER)
+    assert closed == [first, second]
