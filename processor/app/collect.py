@@ -54,7 +54,8 @@ def collect(
 
     Args:
         topologies: what is to run; one may read what another writes.
-        sink: the topic of the rows; left out, there is one that no topology reads.
+        sink: the topic of the rows, or ``"files:FOLDER"``, ``"call:NAME"``, ``"table:NAME"``; left
+            out, there is one that no topology reads.
         feed: the input, by topic, as `start` takes it. On Kafka it is left out: what the topics
             hold now is copied, from ``from_`` on.
         settings: as `start` takes them.

@@ -49,8 +49,8 @@ class Show:
         if self.lines is not None:
             for cell in self._emit().misfits(frame).values():
                 raise WriteError(cell)
-        for number in frame[TASK].unique().sort():
-            rows = frame.filter(pl.col(TASK) == number).select_seq(pl.exclude(HIDDEN)).rechunk()
+        for (number,), part in frame.partition_by(TASK, as_dict=True, maintain_order=True).items():
+            rows = part.select_seq(pl.exclude(HIDDEN)).rechunk()
             if self.newest is not None:
                 rows = _last(rows, self.newest)
             data = None if isinstance(self.form, Rows) else as_file(self.form, rows)
