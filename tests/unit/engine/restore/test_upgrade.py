@@ -376,9 +376,10 @@ def former(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 
     monkeypatch.setattr(Term, "known", filled)
     monkeypatch.setattr(
-        Term, "output", lambda t, slab, slots: pl.Series(t.aggregation.name,
-                                                         slab.gather(t.aggregation.name, slots))
-    )  # fmt: skip
+        Term,
+        "output",
+        lambda t, gather: pl.Series(t.aggregation.name, gather(t.aggregation.name)),
+    )
     monkeypatch.setattr(
         plan_fingerprint,
         "_cells",
