@@ -53,11 +53,11 @@ class State(Protocol):
     """
 
     def rows(self) -> int:
-        """How many things it holds."""
+        """How many things it holds, about. Any thread may ask, so nothing changes by it."""
         ...
 
     def memory_bytes(self) -> int:
-        """Bytes that it takes, about."""
+        """Bytes that it takes, about. Any thread may ask, as of `rows`."""
         ...
 
     def changed(self) -> Saved:

@@ -157,14 +157,17 @@ class Timed:
         self._loaded: list[TimedRows] = []
 
     def rows(self) -> int:
-        """Rows that are not gone."""
-        self._settle()
-        return sum(run.live for run in self._all())
+        """Rows that are not gone; of what was loaded and not asked for yet, all.
+
+        Any thread may ask, and so nothing is put in its place here.
+        """
+        loaded = sum(one.frame.height for one in self._loaded)
+        return loaded + sum(run.live for run in self._all())
 
     def memory_bytes(self) -> int:
-        """Bytes of all runs."""
-        self._settle()
-        return sum(run.memory_bytes() for run in self._all())
+        """Bytes of all runs, and of what was loaded. Any thread may ask."""
+        loaded = sum(int(one.frame.estimated_size()) for one in self._loaded)
+        return loaded + sum(run.memory_bytes() for run in self._all())
 
     def append(self, frame: pl.DataFrame, at: Numbers, keyed: Hashes | None = None) -> None:
         """Take rows in; ``keyed`` are the hashes of their keys, where they are known.
