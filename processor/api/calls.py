@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import re
@@ -34,11 +35,11 @@ def of_batches(function: object, per: object, name: object, at: nodes.Location) 
             f"{at}: per={per!r}",
             remedy='say per="batch", one call with all rows, or per="task", one for each partition',
         )
-    _not_async(function, at)
+    _runs(function, at)
     count = _takes(function, 3)
     if count < 2:
         raise TopologyError(
-            f"{at}: {_called(function)} takes {count} arguments, and is given a frame and an epoch",
+            f"{at}: {_signed(function)} cannot be called with a frame and an epoch",
             remedy=_EXAMPLE,
         )
     return nodes.Call(_named(function, name, at), function, per, told=count > 2)
@@ -51,17 +52,18 @@ def of_rows(function: object, name: object, at: nodes.Location) -> nodes.Call:
     >>> of_rows(print, None, Location("a.py", 1)).name
     'print'
     """
-    process = function if callable(function) else getattr(function, "process", None)
+    process = getattr(function, "process", function)
     if isinstance(function, type) or not callable(process):
         raise TopologyError(
             f"{at}: foreach({arguments.shown(function)})",
             remedy="give a function of a row, or an object with process(row); open(partition, "
             "epoch) and close(error) are called where there are such",
         )
-    _not_async(process, at)
+    for one in (process, *(getattr(function, name, None) for name in ("open", "close"))):
+        _runs(one, at)
     if _takes(process, 1) < 1:
         raise TopologyError(
-            f"{at}: {_called(function)} takes no argument, and is given a row",
+            f"{at}: {_signed(process)} cannot be called with a row",
             remedy="def save(row): ..., and write.foreach(save)",
         )
     return nodes.Call(_named(function, name, at), function, "task", each=True)
@@ -93,7 +95,16 @@ def _takes(function: Any, most: int) -> int:
     return 0
 
 
-def _not_async(function: object, at: nodes.Location) -> None:
+def _runs(function: Any, at: nodes.Location) -> None:
+    """Raise `TopologyError` for a function whose body a call only begins."""
+    function = _plain(function)
+    if inspect.isgeneratorfunction(function):
+        raise TopologyError(
+            f"{at}: {_called(function)} is a generator (it has yield), and its body would never be "
+            "run",
+            remedy="give a function that writes the rows by itself, without yield: what it returns "
+            "is not looked at",
+        )
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         raise TopologyError(
             f"{at}: {_called(function)} is async, and would only be begun",
@@ -101,9 +112,26 @@ def _not_async(function: object, at: nodes.Location) -> None:
         )
 
 
+def _plain(function: Any) -> Any:
+    """What is run where an object or a part of a function is called."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) or isinstance(function, type):
+        return function
+    return getattr(type(function), "__call__", function)  # noqa: B004 - what it is, not whether
+
+
 def _called(function: object) -> str:
     name = getattr(function, "__name__", None)
     return name if isinstance(name, str) else type(function).__name__
+
+
+def _signed(function: Any) -> str:
+    """A function with its parameters, as in ``save(frame)``."""
+    try:
+        return f"{_called(function)}{inspect.signature(function)}"[:200]
+    except (TypeError, ValueError):
+        return _called(function)
 
 
 def _named(function: object, name: object, at: nodes.Location) -> str:

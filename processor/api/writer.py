@@ -151,7 +151,7 @@ class Writer:
 
         It may be called again with the same epoch, and then with the same rows: who writes the
         epoch as a primary key, in the transaction of the rows, writes each row once. With a third
-        parameter it is given a `Batch` too: application, life, task and epoch.
+        parameter it is given a `Batch` too: application, life, task, sink and epoch.
 
         Args:
             function: takes a ``polars.DataFrame`` and an epoch; what it returns is nothing.

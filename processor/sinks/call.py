@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 import polars as pl
@@ -36,7 +37,8 @@ def call(sink: nodes.Sink, rows: pl.DataFrame, batch: Batch, where: str, partiti
         step = "foreach" if called.each else "foreach_batch"
         raise SinkError(
             f"{where}: step {batch.application}/{step} at {sink.at}: {called.name} raised "
-            f"{type(error).__name__} in epoch {batch.epoch}, with {rows.height} rows: {error}",
+            f"{type(error).__name__} in epoch {batch.epoch}, with {rows.height} rows: "
+            f"{'; '.join([_said(error), *getattr(error, '__notes__', ())])}",
             remedy=_REMEDY,
         ) from error
 
@@ -59,4 +61,22 @@ def _each(function: Any, rows: pl.DataFrame, partition: int, epoch: int) -> None
     finally:
         closed = getattr(function, "close", None)
         if closed is not None:
-            closed(failed)
+            _close(closed, failed)
+
+
+def _close(closed: Callable[[Exception | None], Any], failed: Exception | None) -> None:
+    """Close an object; what went wrong before stays the error, where there is one."""
+    try:
+        closed(failed)
+    except Exception as error:
+        if failed is None:
+            raise
+        failed.add_note(f"close raised {type(error).__name__} too: {_said(error)}")
+
+
+def _said(error: Exception) -> str:
+    """Its text, which is the user's own to make, and may fail."""
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001 - the first error must not be lost for it
+        return f"(its text cannot be told: {type(second).__name__})"

@@ -48,10 +48,10 @@ class Part:
     prepared: Prepared
     records: int
 
-    def batch(self, app: str) -> Batch:
-        """What a function is told of it."""
+    def batch(self, app: str, sink: str) -> Batch:
+        """What the function of a sink is told of it."""
         manifest = self.prepared.manifest
-        return Batch(app, manifest.life, str(self.part.partition), manifest.epoch)
+        return Batch(app, manifest.life, str(self.part.partition), sink, manifest.epoch)
 
 
 class Outside:
@@ -243,7 +243,10 @@ class Outside:
         return Prepared(task, head, manifest, (), task.link, {})
 
     def _call(self, shown: Shown, part: Part, pace: Pace) -> None:
-        sink, batch = self._sinks[shown.sink][1], part.batch(self._app)
+        sink = self._sinks[shown.sink][1]
+        if not isinstance(sink.outside, nodes.Call):
+            raise TypeError(f"{sink.topic} is not called")
+        batch = part.batch(self._app, sink.outside.name)
         self._probe("before:call")
         pace.call(f"write at {sink.at}")
         where = f"{part.part.partition} offsets {part.part.start} to {part.part.end - 1}"

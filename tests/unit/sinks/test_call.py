@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -12,7 +14,7 @@ from processor.plan.nodes import Sink
 from processor.sinks.call import call
 
 ROWS = pl.DataFrame({"n": [1, 2, 3]})
-BATCH = Batch("app", 5, "in[2]", 7)
+BATCH = Batch("app", 5, "in[2]", "save", 7)
 
 
 def sink(function: Any, method: str = "foreach_batch", **options: Any) -> Sink:
@@ -46,7 +48,7 @@ def test_a_function_is_given_rows_and_epoch_and_where_it_asks_the_batch() -> Non
     call(sink(lambda frame, epoch, batch: told.append(batch)), ROWS, BATCH, "in[2]", 2)
     call(sink(lambda frame, epoch, table="x": told.append(table)), ROWS, BATCH, "in[2]", 2)
     assert told == [([(1,), (2,), (3,)], 7), (7,), BATCH, "x"]
-    assert BATCH.key == ("app", 5, "in[2]", 7)
+    assert BATCH.key == ("app", 5, "in[2]", "save", 7)
 
 
 def test_what_a_function_raises_is_told_with_its_line_the_offsets_and_a_way() -> None:
@@ -72,7 +74,58 @@ def test_an_object_is_opened_given_rows_and_closed() -> None:
     assert broken.told == [("open", 2, 7), 1, ("close", "no room")]
 
 
+def test_what_close_raises_does_not_hide_what_process_raised() -> None:
+    class Both:
+        def process(self, row: dict[str, Any]) -> None:
+            raise ValueError("first")
+
+        def close(self, error: Exception | None) -> None:
+            raise RuntimeError("second")
+
+    with pytest.raises(SinkError) as caught:
+        call(sink(Both(), "foreach"), ROWS, BATCH, "in[2]", 2)
+    assert "raised ValueError" in caught.value.message
+    assert "first; close raised RuntimeError too: second" in caught.value.message
+
+
+def test_an_error_that_has_no_text_is_told_by_its_name() -> None:
+    class MuteError(Exception):
+        def __str__(self) -> str:
+            raise ValueError
+
+    def wrong(frame: pl.DataFrame, epoch: int) -> None:
+        raise MuteError
+
+    with pytest.raises(SinkError, match=r"raised MuteError .* cannot be told: ValueError"):
+        call(sink(wrong), ROWS, BATCH, "in[2]", 2)
+
+
 async def later(frame: pl.DataFrame, epoch: int) -> None: ...
+
+
+def yields(frame: pl.DataFrame, epoch: int) -> Iterator[int]:
+    yield epoch
+
+
+async def yields_later(frame: pl.DataFrame, epoch: int) -> AsyncIterator[int]:
+    yield epoch
+
+
+class Yields:
+    def process(self, row: dict[str, Any]) -> Iterator[Any]:
+        yield row
+
+
+class YieldsAtClose:
+    def process(self, row: dict[str, Any]) -> None: ...
+
+    def close(self, error: Exception | None) -> Iterator[Any]:
+        yield error
+
+
+class YieldsWhenCalled:
+    def __call__(self, frame: pl.DataFrame, epoch: int) -> Iterator[Any]:
+        yield frame
 
 
 @pytest.mark.parametrize(
@@ -80,12 +133,21 @@ async def later(frame: pl.DataFrame, epoch: int) -> None: ...
     [
         ("save", "foreach_batch", {}, "foreach_batch"),
         (Writer, "foreach_batch", {}, "the class Writer"),
-        (lambda frame: None, "foreach_batch", {}, "takes 1 arguments"),
+        (lambda frame: None, "foreach_batch", {}, r"\(frame\) cannot be called with a frame"),
+        (lambda a, b, c, d: None, "foreach_batch", {}, r"\(a, b, c, d\) cannot be called"),
         (later, "foreach_batch", {}, "is async"),
+        (yields, "foreach_batch", {}, "yields is a generator"),
+        (partial(yields, epoch=1), "foreach", {}, "yields is a generator"),
+        (yields_later, "foreach_batch", {}, "is async"),
+        (yields_later, "foreach", {}, "is async"),
+        (Yields(), "foreach", {}, "process is a generator"),
+        (Yields().process, "foreach", {}, "process is a generator"),
+        (YieldsAtClose(), "foreach", {}, "close is a generator"),
+        (YieldsWhenCalled(), "foreach_batch", {}, "__call__ is a generator"),
         (print, "foreach_batch", {"per": "partition"}, "per='partition'"),
         (print, "foreach_batch", {"name": "a b"}, "name='a b'"),
         (print, "foreach_batch", {"format": Json()}, "format"),
-        (lambda: None, "foreach", {}, "takes no argument"),
+        (lambda: None, "foreach", {}, r"\(\) cannot be called with a row"),
         (Writer, "foreach", {}, "the class Writer"),
         (7, "foreach", {}, "foreach"),
     ],

@@ -20,6 +20,7 @@ from processor.errors import InputLostError, SinkError, StateMismatchError
 from processor.model import moment
 from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Intent, Manifest
+from processor.plan.nodes import Per
 from processor.testing import Crash, TestDriver
 from processor.testing.driver import START_MS
 
@@ -95,7 +96,7 @@ def test_a_batch_that_was_shown_is_shown_again_as_it_was_and_then_the_next_one(s
     first = [rows for batch, rows in seen.calls if batch.epoch == 1]
     assert all(rows == [0, 1, 2, 3, 4] for rows in first)
     assert len(first) == 1 + (step != "after:intent")
-    assert seen.calls[-1] == (Batch("app", START_MS // 1000, "in[0]", 2), [5, 6, 7, 8])
+    assert seen.calls[-1] == (Batch("app", START_MS // 1000, "in[0]", "save", 2), [5, 6, 7, 8])
     assert manifest(driver).intent is None
 
 
@@ -361,3 +362,22 @@ def test_a_stage_without_state_keeps_no_more_of_its_topic_than_is_needed() -> No
     extents = driver.log.describe(["app.save"])["app.save"].extents
     assert extents[0].low > 0
     assert [n for _, rows in seen.calls for n in rows] == [*range(EVERY + 1)]
+
+
+@pytest.mark.parametrize("per", ["task", "batch"])
+@pytest.mark.parametrize("names", [(None, None), ("one", "two")])
+def test_two_sinks_of_one_function_have_keys_of_their_own(per: Per, names: tuple[Any, Any]) -> None:
+    table: dict[Any, list[Any]] = {}
+
+    def save(frame: pl.DataFrame, epoch: int, batch: Batch) -> None:
+        table.setdefault(batch.key, frame["n"].to_list())
+
+    app = Topology("app")
+    rows = read(app)
+    for name, user in zip(names, ("ann", "bob"), strict=True):
+        rows.filter(pl.col("user") == user).write.foreach_batch(save, per=per, name=name)
+    driver = TestDriver(app)
+    driver.feed([{"user": user, "n": n} for n, user in enumerate(["ann", "bob", "ann"])])
+    driver.run()
+    assert sorted(table.values()) == [[0, 2], [1]]
+    assert {key[3] for key in table} == set(names if names[0] else ("save", "save-2"))
