@@ -101,7 +101,7 @@ def collect(
         if copy is not None:
             copy(used)
 
-    host = Host(connected=connected, finished=capture.take, feeds=_untouched)
+    host = Host(connected=connected, finished=capture.take, feeds=_untouched, finite=True)
     here = loaded.model_copy(update=_HERE)
     query = Query(Asked(capture.plans, here, fed, on_progress=told.append, host=host,
                         alone=True))  # fmt: skip

@@ -47,6 +47,7 @@ class Host:
         shown: takes the rows of tables that committed batches have: whose, and of which task.
         collector: what becomes of Python's garbage meanwhile.
         feeds: a source as its feed is run; ``None``: it is not.
+        finite: nothing ever comes behind the end of the input, for a run that ends there.
 
     >>> seen = []
     >>> Host(line=seen.append).line("log: embedded")
@@ -67,3 +68,4 @@ class Host:
     shown: Callable[[str, TopicPartition, pl.DataFrame], None] = lambda *_: None
     collector: Collector = collected_between_batches
     feeds: Callable[[Source], Source | None] = _as_it_is
+    finite: bool = False

@@ -75,7 +75,7 @@ def run_worker(
 
         worker = Worker(
             plan, used.log, used.store, clock, executor, instance=slot.instance,
-            partitions=partitions, options=options_of(settings, plan),
+            partitions=partitions, options=replace(options_of(settings, plan), ends=host.finite),
             listener=replace(
                 listener(plan, metrics, host.on_batch, pulse), shown=host.shown
             ),

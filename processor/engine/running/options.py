@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Final, Literal
 
 import polars as pl
 
@@ -19,6 +19,9 @@ from processor.engine.running.batcher import Limits
 from processor.errors import ProcessorError
 from processor.metrics.progress import BatchReport
 from processor.model.log import Rebalance, TopicPartition
+
+END_US: Final = 253_402_300_799_000_000
+"""The end of the year 9999, in microseconds since 1970: no event time comes any more."""
 
 Guarantee = Literal["exactly-once", "at-least-once"]
 
@@ -43,7 +46,10 @@ class Listener:
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a worker runs; ``bounded``: it ends where its input ends."""
+    """How a worker runs; ``bounded``: it ends where its input ends.
+
+    ``ends``: nothing ever comes behind that, so all that waits for time comes out.
+    """
 
     guarantee: Guarantee = "exactly-once"
     start_from: Start = "earliest"
@@ -55,3 +61,4 @@ class Options:
     allow_dropped_state: bool = False
     heal_step_s: float = STEP_S
     bounded: bool = False
+    ends: bool = False

@@ -24,7 +24,7 @@ from processor.engine.running.batcher import Batcher, Share
 from processor.engine.running.clocked import stamp_of
 from processor.engine.running.idle import idle_of
 from processor.engine.running.making import parts_of
-from processor.engine.running.options import Listener, Options
+from processor.engine.running.options import END_US, Listener, Options
 from processor.engine.running.outside import Part
 from processor.engine.running.pace import OverdueError, Pace
 from processor.engine.running.report import phases_of, report_of, standing_of
@@ -175,8 +175,17 @@ class Worker:
         if self._idle is not None:
             ends = {partition: task.base.offset for partition, task in self.tasks.items()}
             self._raise(self._idle.raised(self.tasks, ends))
+        self._raise(self._ended())
         self.tell()
         return self._idle is None or self._idle.levelled(self.tasks)
+
+    def _ended(self) -> dict[TopicPartition, int | None]:
+        """The tasks whose watermark goes to the end of time, where no record comes any more."""
+        plan = self._parts.plan
+        if not self._options.ends or plan.delay() is None or plan.source().watermark is not None:
+            return {}
+        times = {p: task.event_time_max for p, task in self.tasks.items()}
+        return {p: END_US for p, time in times.items() if time is None or time < END_US}
 
     def _raise(self, raised: Mapping[TopicPartition, int | None]) -> None:
         """Let the watermarks of partitions that stand still go on."""
