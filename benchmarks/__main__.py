@@ -1,4 +1,4 @@
-"""The three stages: the processor and its peers, in one sitting on one broker.
+"""The five stages: the processor and its peers, in one sitting on one broker.
 
     python -m benchmarks.peers.setup                  # once: what the peers need
     python -m benchmarks --workers 2 --json figures.json
@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
-from benchmarks.contenders import CONTENDERS, Job
+from benchmarks.contenders import CONTENDERS, TOPOLOGIES, Job
 from benchmarks.measure import measure
 from benchmarks.report import OURS, Run, chart, table
 from benchmarks.servers import Servers, machine, servers
@@ -51,7 +51,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as directory, given as found:
         about = machine(found.broker)
         print("\n".join(f"{k}: {v}" for k, v in about.items()), flush=True)
-        for number in range(WARM_RUNS):
+        for number in range(options.warm):
             _run(options, Plan("warm-up", 1, options.records, 4, ()), OURS, number, found=found,
                  at=Path(directory))  # fmt: skip
         for plans in _plans(options):
@@ -73,12 +73,14 @@ def _options() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--jobs", nargs="+", choices=("stages", "backlog", "partitions"), default=["stages"])
-    add("--stages", type=int, nargs="+", choices=(1, 2, 3), default=[1, 2, 3])
+    add("--stages", type=int, nargs="+", choices=tuple(TOPOLOGIES), default=list(TOPOLOGIES))
     add("--contenders", nargs="+", choices=CONTENDERS, metavar="NAME",
         help=f"of {', '.join(CONTENDERS)}; else all that are set up for the stages, and the "
         "processor alone for the other jobs")  # fmt: skip
     add("--records", type=int, default=1_000_000)
     add("--runs", type=int, default=3, help="of each contender on each job")
+    add("--warm", type=int, default=WARM_RUNS, metavar="RUNS",
+        help="not counted, before the others; 0 only where nothing is measured")  # fmt: skip
     add("--workers", type=int, default=2)
     add("--bootstrap-servers", help="else PROCESSOR_TEST_BOOTSTRAP_SERVERS, else one is started")
     add("--redis-url", help="else PROCESSOR_TEST_REDIS_URL, else one is started")
@@ -100,7 +102,10 @@ def _plans(options: argparse.Namespace) -> Iterator[list[Plan]]:
     names = tuple(options.contenders or [n for n, peer in CONTENDERS.items() if peer.ready])
     if "stages" in options.jobs:
         for stage in options.stages:
-            yield [Plan(f"stage {stage}", stage, records, 4, names)]
+            able = tuple(name for name in names if CONTENDERS[name].does(stage))
+            if left := ", ".join(name for name in names if name not in able):
+                print(f"stage {stage}: has no program of {left}", flush=True)
+            yield [Plan(f"stage {stage}", stage, records, 4, able)]
     if "backlog" in options.jobs:
         yield [
             Plan("stage 1, backlog 1 x", 1, records, 4, alone),

@@ -22,13 +22,20 @@ TOPOLOGIES: Final = {
     1: "topologies.uber.enrich",
     2: "topologies.uber.popular",
     3: "topologies.spend.totals",
+    4: "topologies.spend.by_user",
+    5: "topologies.spend.paid",
 }
+JOIN: Final = 5  # the stage with two inputs
 _PATIENCE_S: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """Where one contender reads and writes. ``group`` is also its application's id."""
+    """Where one contender reads and writes. ``group`` is also its application's id.
+
+    ``other`` is the second of two inputs. ``quick`` asks for outputs at once, where they would
+    else be held back for a while to have fewer.
+    """
 
     stage: int
     bootstrap_servers: str
@@ -41,17 +48,28 @@ class Job:
     directory: Path
     partitions: int = 4
     options: tuple[str, ...] = ()
+    quick: bool = False
+
+    @property
+    def other(self) -> str:
+        return f"{self.source}-other"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return (self.source, self.other) if self.stage == JOIN else (self.source,)
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """How a contender is started, and what it promises. ``files`` must be there for it to run.
+    """How a contender is started, and what it promises. ``files`` must be there for it to run,
+    and for a stage the ``program`` of its number.
 
     ``apart`` is a process for each worker, where the others have a thread. ``dead_letters`` are
     written by some; the others drop what is malformed. It runs in the folder ``root``.
     """
 
     command: Callable[[Job], list[str]]
+    program: Callable[[int], Path]
     files: tuple[Path, ...] = ()
     promise: str = "at least once"
     apart: bool = False
@@ -62,11 +80,15 @@ class Peer:
     def ready(self) -> bool:
         return all(path.exists() for path in self.files)
 
+    def does(self, stage: int) -> bool:
+        return self.ready and self.program(stage).exists()
+
 
 def _processor(job: Job) -> list[str]:
+    names = ("orders", "payments") if job.stage == JOIN else ("input",)
     parameters = {
         "app": job.group,
-        "input": job.source,
+        **dict(zip(names, job.sources, strict=True)),
         "output": job.output,
         "dead_letters": job.dead_letters,
     }
@@ -76,6 +98,14 @@ def _processor(job: Job) -> list[str]:
         "--workers", str(job.workers), "--log-format", "json", *job.options,
         *(word for name, value in parameters.items() for word in ("--set", f"{name}={value}")),
     ]  # fmt: skip
+
+
+def _topology(root: Path) -> Callable[[int], Path]:
+    return lambda stage: root / f"{TOPOLOGIES[stage].replace('.', '/')}.py"
+
+
+def _script(name: str) -> Callable[[int], Path]:
+    return lambda stage: PEERS / name / f"stage{stage}.py"
 
 
 def _kstreams(job: Job) -> list[str]:
@@ -96,20 +126,27 @@ def _python(name: str) -> Peer:
         return [str(python), str(PEERS / name / f"stage{job.stage}.py")]
 
     promises = {"pathway": "no state kept"}
-    return Peer(command, tuple(files), promises.get(name, "at least once"), apart=name == "quix")
+    promise = promises.get(name, "at least once")
+    return Peer(command, _script(name), tuple(files), promise, apart=name == "quix")
+
+
+def _kafka_streams(promise: str) -> Peer:
+    classes = MADE / "kstreams" / "classes"
+    return Peer(_kstreams, lambda stage: classes / f"Stage{stage}.class", (classes,), promise)
 
 
 CONTENDERS: Final = {
-    "processor": Peer(_processor, promise="exactly once", dead_letters=True),
+    "processor": Peer(_processor, _topology(ROOT), promise="exactly once", dead_letters=True),
     "before": Peer(
-        _processor, (BEFORE / "processor",), "exactly once", dead_letters=True, root=BEFORE
+        _processor, _topology(BEFORE), (BEFORE / "processor",), "exactly once",
+        dead_letters=True, root=BEFORE,
     ),
     "plain": Peer(
         lambda job: [sys.executable, "-m", f"benchmarks.peers.plain.stage{job.stage}"],
-        promise="no state kept", apart=True, dead_letters=True,
+        _script("plain"), promise="no state kept", apart=True, dead_letters=True,
     ),
-    "kstreams": Peer(_kstreams, (MADE / "kstreams" / "classes",)),
-    "kstreams-eos": Peer(_kstreams, (MADE / "kstreams" / "classes",), "exactly once"),
+    "kstreams": _kafka_streams("at least once"),
+    "kstreams-eos": _kafka_streams("exactly once"),
     "flink": _python("flink"),
     "spark": _python("spark"),
     "pathway": _python("pathway"),
@@ -127,6 +164,7 @@ class Contender:
         environment = os.environ | {
             "BOOTSTRAP": job.bootstrap_servers,
             "INPUT": job.source,
+            "OTHER": job.other,
             "OUTPUT": job.output,
             "DEAD_LETTERS": job.dead_letters,
             "GROUP": job.group,
@@ -135,6 +173,7 @@ class Contender:
             "WORKERS": str(job.workers),
             "PARTITIONS": str(job.partitions),
             "EXACTLY_ONCE": "1" if peer.promise == "exactly once" else "",
+            "QUICK": "1" if job.quick else "",
             "JARS": str(MADE / name / "jars"),
             "PATHWAY_THREADS": str(job.workers),
         }

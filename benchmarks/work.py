@@ -1,16 +1,18 @@
-"""Inputs of the three stages, and the right answers, computed apart from all contenders.
+"""Inputs of the five stages, and the right answers, computed apart from all contenders.
 
 | stage | input | job |
 |---|---|---|
 | 1 | CSV lines without a key, one in a thousand malformed | the nearest of the centroids |
 | 2 | the right answer of stage 1 as JSON, by cluster | count by cluster and hour, updates |
 | 3 | JSON payments by user | sum and count by user and 10 minutes, updates |
+| 4 | those of stage 3 by shop, which their key alone names | as stage 3 |
+| 5 | JSON orders and JSON payments by user, a topic each | pairs within 10 minutes |
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from itertools import chain
@@ -29,8 +31,15 @@ USERS: Final = 100_000
 START_MS: Final = 1_406_851_200_000
 SPAN_S: Final = 3600
 DISORDER_S: Final = 60
+SHOPS: Final = 500
+# With as many users to the records, a record has as many pairs, however many records there are.
+RECORDS_PER_USER: Final = 10
 HOUR_MS: Final = 3_600_000
 TEN_MINUTES_MS: Final = 600_000
+
+PAIR: Final = ["user", "order", "ordered", "payment", "amount", "paid"]
+# The columns of stages where every output is part of the answer.
+EVERY: Final = {1: ["dt", "lat", "lon", "base", "cluster"], 5: PAIR}
 
 Answer = pl.DataFrame
 
@@ -40,8 +49,9 @@ class Work:
     """What one stage reads, and what must come of it.
 
     ``spread`` says the partition of a record, once it is taken modulo their number. ``answer`` is
-    sorted by all of its columns: every output of stage 1, the last update of each key and window
-    of the others. ``least(n)`` is how many outputs the first n records give at the least.
+    sorted by all of its columns: every output of stages 1 and 5, the last update of each key and
+    window of the others. ``least(n)`` is how many outputs the first n records give at the least.
+    With several ``topics`` records go to each in turn.
     """
 
     stage: int
@@ -51,11 +61,13 @@ class Work:
     malformed: int
     answer: Answer
     least: Callable[[int], int]
+    topics: int = 1
 
 
 def work(stage: int, records: int) -> Work:
     """The work of one stage; stage 2 reads the right answer of stage 1."""
-    return {1: _trips, 2: _clusters, 3: _payments}[stage](records)
+    makers = {1: _trips, 2: _clusters, 3: _payments, 4: _by_shop, 5: _orders}
+    return makers[stage](records)
 
 
 @cache
@@ -96,17 +108,20 @@ def _clusters(records: int) -> Work:
     )
 
 
-def _payments(records: int) -> Work:
-    rng = np.random.default_rng(SEED)
+def _paid(rng: np.random.Generator, records: int, users: int) -> pl.DataFrame:
     late_s = rng.integers(0, DISORDER_S + 1, records)
     seconds = np.maximum(np.arange(records) * (SPAN_S / records) - late_s, 0).astype(np.int64)
-    table = pl.DataFrame(
+    return pl.DataFrame(
         {
-            "number": rng.integers(0, USERS, records),
+            "number": rng.integers(0, users, records),
             "amount": rng.integers(1, 400, records) / 4,  # quarters: their sums are exact
             "ts": START_MS + 1000 * seconds,
         }
     ).with_columns(user=pl.format("u{}", pl.col("number").cast(pl.String).str.zfill(6)))
+
+
+def _payments(records: int) -> Work:
+    table = _paid(np.random.default_rng(SEED), records, USERS)
     start = pl.col("ts") // TEN_MINUTES_MS * TEN_MINUTES_MS
     groups = table.select("user", start.alias("start"), "amount")
     sums = groups.group_by("user", "start").agg(
@@ -124,11 +139,48 @@ def _payments(records: int) -> Work:
     )
 
 
+def _by_shop(records: int) -> Work:
+    shops = np.random.default_rng(SEED + 1).integers(0, SHOPS, records).tolist()
+    keys = [b"s%03d" % shop for shop in shops]
+    return replace(_payments(records), stage=4, keys=keys, spread=shops)
+
+
+def _orders(records: int) -> Work:
+    """Even records are orders, odd ones payments; one's number is that of the record."""
+    table = _paid(np.random.default_rng(SEED + 2), records, max(1, records // RECORDS_PER_USER))
+    table = table.with_row_index("record").cast({"record": pl.Int64})
+    orders = table.gather_every(2).select("user", order="record", ordered="ts")
+    payments = table.gather_every(2, offset=1)
+    payments = payments.select("user", "amount", payment="record", paid="ts")
+    behind = pl.col("paid") - pl.col("ordered")
+    pairs = orders.join(payments, on="user").filter(behind.is_between(0, TEN_MINUTES_MS))
+    pairs = pairs.select(PAIR).sort(PAIR)
+    known = pairs.select(pl.max_horizontal("order", "payment")).to_series().sort()
+    values = [
+        orjson.dumps(
+            {"user": user, "payment": i, "amount": amount, "ts": ts}
+            if i % 2
+            else {"user": user, "order": i, "ts": ts}
+        )
+        for i, user, amount, ts in table.select("record", "user", "amount", "ts").iter_rows()
+    ]
+    return Work(
+        5,
+        [user.encode() for user in table["user"]],
+        values,
+        table["number"].to_list(),
+        0,
+        pairs,
+        lambda n: int(known.search_sorted(n)),
+        topics=2,
+    )
+
+
 def answer(stage: int, values: Iterable[bytes]) -> Answer:
     """What came out, in the form of the right answer. A key's values must be in order."""
     found = [orjson.loads(value) for value in values if value]
-    if stage == 1:
-        names = ["dt", "lat", "lon", "base", "cluster"]
+    if stage in EVERY:
+        names = EVERY[stage]
         rows = [[r[name] for r in found] for name in names]
         table = pl.DataFrame(dict(zip(names, rows, strict=True)))
         return table.sort(names)

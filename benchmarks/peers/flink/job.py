@@ -1,4 +1,4 @@
-"""What the three stages share: tables in a cluster within one virtual machine, in SQL."""
+"""What the stages share: tables in a cluster within one virtual machine, in SQL."""
 
 import os
 from pathlib import Path
@@ -6,10 +6,11 @@ from pathlib import Path
 from pyflink.table import EnvironmentSettings, TableEnvironment
 
 SERVERS = f"'properties.bootstrap.servers' = '{os.environ['BOOTSTRAP']}'"
-INPUT = (
-    f"'connector' = 'kafka', 'topic' = '{os.environ['INPUT']}', {SERVERS}, "
+INPUT, OTHER = (
+    f"'connector' = 'kafka', 'topic' = '{os.environ[name]}', {SERVERS}, "
     f"'properties.group.id' = '{os.environ['GROUP']}', "
     "'properties.isolation.level' = 'read_committed', 'scan.startup.mode' = 'earliest-offset'"
+    for name in ("INPUT", "OTHER")
 )
 OUTPUT = (
     f"'topic' = '{os.environ['OUTPUT']}', {SERVERS}, 'sink.delivery-guarantee' = 'at-least-once'"

@@ -1,4 +1,4 @@
-"""What the three stages share."""
+"""What the stages share."""
 
 import os
 from typing import Any

@@ -1,4 +1,4 @@
-"""What the three stages share."""
+"""What the stages share."""
 
 import os
 from datetime import UTC, datetime

@@ -1,4 +1,4 @@
-"""What the three stages share."""
+"""What the stages share."""
 
 import os
 from pathlib import Path
@@ -10,7 +10,7 @@ WORKERS, STATE = os.environ["WORKERS"], os.environ["STATE"]
 SERVERS = "kafka.bootstrap.servers", os.environ["BOOTSTRAP"]
 
 
-def read() -> DataFrame:
+def read(topic: str = "INPUT") -> DataFrame:
     settings = {
         "spark.jars": ",".join(str(jar) for jar in Path(os.environ["JARS"]).glob("*.jar")),
         "spark.driver.memory": "4g",
@@ -25,7 +25,7 @@ def read() -> DataFrame:
     spark = builder.getOrCreate()
     spark.sparkContext.setLogLevel("WARN")
     source = spark.readStream.format("kafka").option(*SERVERS)
-    source = source.option("subscribe", os.environ["INPUT"]).option("startingOffsets", "earliest")
+    source = source.option("subscribe", os.environ[topic]).option("startingOffsets", "earliest")
     return source.option("kafka.isolation.level", "read_committed").load()
 
 

@@ -1,0 +1,38 @@
+"""The sums of `topologies/spend/totals.py`, of a topic that is not keyed by user."""
+
+import polars as pl
+
+from processor import Topology
+from processor import functions as F  # noqa: N812 - as Spark's users write it
+from topologies.spend.totals import PAYMENT
+
+
+@Topology.define
+def spend_by_user(
+    *,
+    app: str = "spend-by-user",
+    input: str = "payments-by-shop",  # noqa: A002 - what `--set input=...` is called
+    output: str = "spend-by-user",
+    dead_letters: str = "payments-dead-letters",
+    window: str = "10 minutes",
+    watermark: str = "1 hour",
+) -> Topology:
+    """Sum and count by user and window, in two stages: the first deals payments out by user."""
+    topology = Topology(app)
+    payments = topology.read.kafka(
+        input, format=PAYMENT, event_time="ts", dead_letters=dead_letters
+    )
+    totals = (
+        payments.with_watermark(watermark)
+        .group_by(F.window("ts", window), "user")
+        .agg(sum=F.sum("amount"), count=F.count())
+        .select(
+            "user",
+            pl.col("window_start").dt.epoch("ms").alias("start"),
+            pl.col("window_end").dt.epoch("ms").alias("end"),
+            "sum",
+            "count",
+        )
+    )
+    totals.write.kafka(output, key="user", mode="update")
+    return topology
