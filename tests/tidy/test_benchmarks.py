@@ -3,6 +3,11 @@
 import subprocess
 import sys
 
+import orjson
+
+from benchmarks.contenders import CONTENDERS, TOPOLOGIES
+from benchmarks.work import PAIR, answer, difference, work
+
 MISSING = """
 from benchmarks.profile import STEPS
 steps = [(kind, name) for kind, names in STEPS.items() for name in names]
@@ -46,3 +51,25 @@ def test_every_public_format_is_among_the_small_steps():
         "Arrow", "Registered Avro", "Registered JsonSchema", "Registered Protobuf",
     }  # fmt: skip
     assert micro("--formats", "yaml")[0] == 2
+
+
+def test_the_work_of_the_join_is_that_of_plain_python():
+    done = work(5, 3_000)
+    rows = [orjson.loads(value) for value in done.values]
+    pairs = [
+        (o["user"], o["order"], o["ts"], p["payment"], p["amount"], p["ts"])
+        for o in rows[::2]
+        for p in rows[1::2]
+        if o["user"] == p["user"] and 0 <= p["ts"] - o["ts"] <= 600_000
+    ]
+    assert done.answer.rows() == sorted(pairs)
+    assert done.least(300) == sum(max(pair[1], pair[3]) < 300 for pair in pairs)
+    out = [orjson.dumps(dict(zip(PAIR, pair, strict=True))) for pair in pairs]
+    assert not difference(done.answer, answer(5, reversed(out)))
+    assert difference(done.answer, answer(5, out[1:]))
+    assert difference(done.answer, answer(5, [*out, out[0]]))
+
+
+def test_every_stage_has_a_program_of_ours():
+    assert all(CONTENDERS["processor"].does(stage) for stage in TOPOLOGIES)
+    assert not CONTENDERS["plain"].does(5)
