@@ -191,7 +191,10 @@ class Frame:
         return self._next(nodes.Limit(self._node, count, at))
 
     def union(self, *others: Frame) -> Frame:
-        """The rows of these frames too, which have the same columns; in no order."""
+        """The rows of these frames too, in no order.
+
+        All have columns of the same names and types; rows have them in the order of this frame's.
+        """
         at = caller()
         for other in others:
             given: object = other

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Final
 
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats.base import describe_columns
 from processor.plan import nodes, pairs, schema
 
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
@@ -59,23 +58,58 @@ def _elsewhere(node: nodes.Aggregate, place: nodes.Node, source: nodes.Source) -
 
 
 def have(node: nodes.Aggregate, before: Sequence[nodes.Node]) -> dict[str, pl.DataType]:
-    """The columns that come to an aggregate, the same from each stream."""
+    """The columns that come to an aggregate."""
     for place in before:  # what the aggregate cannot be computed of is told with its line
         schema.columns_at(replace(node, parent=place))
-    return same(node.at, [schema.columns_at(place)[id(place)] for place in before])
+    return columns(before)
 
 
-def same(at: nodes.Location, columns: Sequence[dict[str, pl.DataType]]) -> dict[str, pl.DataType]:
-    """The columns of all streams that come to a place; raises `TopologyError` for others."""
-    first, *others = columns
-    for other in others:
-        if other != first:
+def columns(before: Sequence[nodes.Node]) -> dict[str, pl.DataType]:
+    """The columns of what comes to a place: a union has seen that each stream has the same."""
+    return schema.columns_at(before[0])[id(before[0])]
+
+
+def united(node: nodes.Union, before: Sequence[nodes.Node]) -> list[nodes.Node]:
+    """The streams of a union, each with the columns of the first one, in its order.
+
+    Raises `TopologyError` for streams of other columns or other types.
+    """
+    first, *others = (schema.columns_at(place)[id(place)] for place in before)
+    found = [before[0]]
+    for place, have in zip(before[1:], others, strict=True):
+        if have != first:
             raise TopologyError(
-                f"{at}: the streams that come here have other columns: "
-                f"{describe_columns(first)}; and {describe_columns(other)}",
-                remedy="select the same columns of the same types in each of them",
+                f"{node.at}: union of streams with other columns: "
+                f"{_apart(first, have, nodes.source_of(before[0]), nodes.source_of(place))}",
+                remedy="select the same columns of the same types before, in any order: "
+                'rows.select("user", "n").union(others.select("user", '
+                'n=pl.col("n").cast(pl.Int64))); one that is missing may be null: '
+                "with_columns(n=pl.lit(None, pl.Int64))",
             )
-    return first
+        same_order = list(have) == list(first)
+        columns = tuple(pl.col(name) for name in first)
+        found.append(place if same_order else nodes.Select(place, columns, node.at))
+    return found
+
+
+def _apart(
+    first: Mapping[str, pl.DataType],
+    second: Mapping[str, pl.DataType],
+    *sources: nodes.Source,
+) -> str:
+    """Which columns of two streams are not the same."""
+    one, other = (f"{source.topic!r} ({source.at})" for source in sources)
+    kinds = (
+        f"{name!r} is {first[name]} in {one} and {second[name]} in {other}"
+        for name in first
+        if name in second and first[name] != second[name]
+    )
+    missing = (
+        f"{names} only in {of}"
+        for of, have, others in ((one, first, second), (other, second, first))
+        if (names := ", ".join(repr(name) for name in have if name not in others))
+    )
+    return "; ".join([*kinds, *missing])
 
 
 def in_one_place(before: Sequence[nodes.Node]) -> bool:

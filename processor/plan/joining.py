@@ -19,7 +19,6 @@ from typing import Final, Literal
 import polars as pl
 
 from processor.errors import TopologyError
-from processor.formats.base import describe_columns
 from processor.formats.blocks import Blocks
 from processor.plan import carried, nodes, pairs, schema
 
@@ -105,14 +104,7 @@ def check_mark(node: nodes.Watermark, before: Sequence[nodes.Node]) -> None:
 def _side(node: pairs.Join, places: Sequence[nodes.Node], number: Literal[0, 1]) -> _Side:
     """A side, seen to have the keys, an event time and a watermark."""
     word = _WORDS[number]
-    first, *others = (schema.columns_at(place)[id(place)] for place in places)
-    for other in others:
-        if other != first:
-            raise TopologyError(
-                f"{node.at}: the streams of the join's {word} side have other columns: "
-                f"{describe_columns(first)}; and {describe_columns(other)}",
-                remedy="select the same columns of the same types in each of them",
-            )
+    first = schema.columns_at(places[0])[id(places[0])]  # a union has seen to the others
     for name in node.on:
         if name not in first:
             raise TopologyError(

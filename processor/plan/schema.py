@@ -184,6 +184,14 @@ def _as_they_were(
 
 def _aggregated(node: nodes.Aggregate, parent: pl.DataFrame) -> pl.DataFrame:
     schema: dict[str, pl.DataType] = {}
+    if node.window and node.window.column not in parent.columns:
+        time = nodes.source_of(node).event_time
+        told = f"the event time is {time!r}; " if time in parent.columns else ""
+        told = "keep the event time up to here; " if time == node.window.column else told
+        raise TopologyError(
+            f"{node.at}: the window is over {node.window.column!r}, and there is no such column",
+            remedy=f"{told}the columns here are: {', '.join(parent.columns)}",
+        )
     if node.window:
         schema |= {"window_start": pl.Datetime("us"), "window_end": pl.Datetime("us")}
     for key in node.keys:

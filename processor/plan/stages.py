@@ -138,7 +138,7 @@ class _Cutter:
 
     def _gathered(self, sink: nodes.Sink, name: str, before: Sequence[nodes.Node]) -> nodes.Source:
         """The source of a stage that has all rows of a sink in one place."""
-        have = cutting.same(sink.at, [schema.columns_at(place)[id(place)] for place in before])
+        have = cutting.columns(before)
         source = self._read_on(name, Blocks(have), before, sink.at)
         self.cuts[id(source)] = f"{name} is called once for all rows of a batch"
         for place in before:
@@ -198,7 +198,7 @@ class _Cutter:
                 return [replace(node, parent=gather.behind(node.parent, aggregate, newest))]
         before = self._before(node)
         if isinstance(node, nodes.Union):
-            return before
+            return cutting.united(node, before)
         if isinstance(node, nodes.Watermark):
             joining.check_mark(node, before)
         if isinstance(node, nodes.Repartition):
@@ -290,7 +290,7 @@ class _Cutter:
 
     def _repartitioned(self, node: nodes.Repartition, before: Sequence[nodes.Node]) -> nodes.Source:
         """The source of the stage behind rows that are dealt out as a user says."""
-        have = cutting.same(node.at, [schema.columns_at(place)[id(place)] for place in before])
+        have = cutting.columns(before)
         time = repartition.event_time(self._plan.app, node, before)
         timed = cutting.timed(node.at, before, windows=False) and time is not None
         source = self._read_on(
@@ -369,10 +369,10 @@ class _Cutter:
         have, column = columns[id(place)], node.window.column
         times = carried.times(plan, sink, columns)
         if column not in times:
-            what = f"{column!r} is {have[column]}" if column in have else f"there is no {column!r}"
             source = plan.source()
             raise TopologyError(
-                f"{node.at}: the window is over {column!r}, not over the event time ({what})",
+                f"{node.at}: the window is over {column!r}, not over the event time "
+                f"({column!r} is {have[column]})",
                 remedy=f"take one of {', '.join(times)}"
                 if times
                 else f"say event_time={column!r} at {source.at}, and keep it as it was read",

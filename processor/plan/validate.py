@@ -202,9 +202,9 @@ def _as_time(name: str, kind: pl.DataType) -> str:
     return "read it as pl.Datetime"
 
 
-def _as_window(name: str, kind: pl.DataType | None, source: nodes.Source) -> str:
+def _as_window(name: str, kind: pl.DataType, source: nodes.Source) -> str:
     """How a window over a column that is not the event time becomes possible."""
-    if source.event_time is None or kind is None or kind.is_temporal():
+    if source.event_time is None or kind.is_temporal():
         return f"say event_time={name!r} at {source.at}"
     return f"F.window({source.event_time!r}, ...) is over the event time; {name!r} is {kind}"
 
@@ -238,7 +238,7 @@ def _aggregate(plan: nodes.Plan, node: nodes.Aggregate, columns: schema.Columns)
     if node.window and node.window.column != source.event_time:
         raise TopologyError(
             f"{node.at}: the window is over {node.window.column!r}, not over the event time",
-            remedy=_as_window(node.window.column, have.get(node.window.column), source),
+            remedy=_as_window(node.window.column, have[node.window.column], source),
         )
     if node.window and not schema.kept(node.parent, {node.window.column}, columns):
         raise TopologyError(

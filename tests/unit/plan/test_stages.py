@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from processor import Json, Topology, TopologyError
+from processor import Csv, Json, Topology, TopologyError
 from processor import functions as F
 from processor.plan.fingerprint import fingerprint, identity
 from processor.testing import TestDriver
@@ -111,6 +111,23 @@ def test_streams_that_come_from_one_topic_are_one_stage_and_each_has_its_way_to_
     assert sorted(row["n"] for row in driver.json("out")) == [0, 1, 2, 2, 3, 4]
 
 
+def test_a_union_has_the_columns_in_the_order_of_the_first_stream() -> None:
+    app = Topology("app")
+    one, other = read(app).select("user", "n"), read(app, "other").select("n", "user")
+    both = one.union(other)
+    both.write.kafka("out", format=Csv({"user": pl.String, "n": pl.Int64}))
+    both.union(other).write.foreach_batch(lambda frame, epoch: found.append(frame))
+    found: list[pl.DataFrame] = []
+    driver = TestDriver(app)
+    row = {"dt": "2024-01-01T00:00:00", "user": "a", "city": "x", "n": 1, "x": 0.5}
+    driver.feed([row])
+    driver.feed([row], topic="other")
+    driver.run()
+    assert driver.values("out") == [b"a,1"] * 2
+    assert {tuple(frame.columns) for frame in found} == {("user", "n")}
+    assert sum(frame.height for frame in found) == 3
+
+
 def test_only_the_columns_that_are_needed_go_from_stage_to_stage() -> None:
     app = Topology("app")
     rows = read(app).with_watermark("1m").group_by(F.window("dt", "1h"), "city")
@@ -158,6 +175,17 @@ def test_the_identity_of_a_stage_is_the_same_each_time_and_another_for_other_ste
         (lambda a: counts(read(a).with_columns(dt=pl.col("dt").dt.offset_by("1h")),
                           F.window("dt", "1h"), "city"), "not over the event time"),
         (lambda a: counts(read(a).union(read(a, "other").select("user")), "user"), "other columns"),
+        (lambda a: read(a).union(read(a, "other").select("user")).write.kafka("x"),
+         "'dt', 'city', 'n', 'x' only in 'in' ("),
+        (lambda a: read(a).select("n").union(read(a, "b").select("n", "x")).write.kafka("x"),
+         "'x' only in 'b' ("),
+        (lambda a: read(a).union(read(a, "b").with_columns(pl.col("n").cast(pl.String)))
+         .write.kafka("x"), "'n' is Int64 in 'in' ("),
+        (lambda a: counts(read(a), F.window("time", "1h"), "city"), "no such column"),
+        (lambda a: counts(read(a).with_watermark("1m"), F.window("time", "1h"), "city"),
+         "no such column"),
+        (lambda a: counts(read(a, event_time=None), F.window("time", "1h"), "city"),
+         "no such column"),
         (lambda a: counts(read(a).with_watermark("1m").union(read(a, "other")),
                           F.window("dt", "1h"), "user"), "have a watermark"),
         (lambda a: counts(read(a), "x"), "is Float64, which cannot be a key"),
