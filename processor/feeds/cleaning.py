@@ -43,9 +43,18 @@ class Cleaner:
         path = self._folder.of(file.name)
         self._opening.probe("before:clean")
         try:
-            now = path.stat()
-            if (now.st_size, now.st_mtime_ns) != (file.size, file.mtime_ns):
+            told = path.stat()
+            now = Found(file.name, told.st_size, told.st_mtime_ns, told.st_ino)
+            if file.replaced(now):
+                return True
+            if not file.same(now):
                 return False  # it was written to since: told where it is listed
+            if file.inode != now.inode:
+                self._opening.tell(
+                    f"{path}: a file of its size and time was read, and this may be another one: "
+                    "it is neither read nor cleared away"
+                )
+                return False
             if self._archive is None:
                 path.unlink()
             else:

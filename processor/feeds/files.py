@@ -3,12 +3,14 @@
 ::
 
     list ─► not seen, oldest first ─► rows, with a place in the file ─► done: a note
-                                            (committed together)           │
-                                             archived or deleted ◄─────────┘ once it is committed
+      ▲                                     (committed together)           │
+      └─ gone: a note with the next piece ◄─ archived or deleted ◄─────────┘ once it is committed
 
-A place is ``{"f": name, "s": size, "m": mtime, "at": place in the file, "r": rows}`` of the file
-that is being read, or nothing between two files. A note is ``{"f", "s", "m", "r"}`` of a file that
-was read to its end, with ``"p"`` of one that was given up, or ``{"g": name}`` of one that is gone.
+A place is ``{"f": name, "s": size, "m": mtime, "i": inode, "at": place in the file, "r": rows}`` of
+the file that is being read, or nothing between two files; ``"k"`` in it tells what was read last. A
+note is ``{"f", "s", "m", "i", "r"}`` of a file that was read to its end, with ``"p"`` of one that
+was given up, or ``{"g": name}`` of one that is gone. Files are cleared away in the turn that notes
+it: so what is committed seldom tells of a file whose name is free already.
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ from processor.formats.base import Format
 from processor.formats.parquet import Parquet
 from processor.model.log import Headers
 
+NOTED: Final = ("f", "s", "m", "i", "r")
 CleanSource: TypeAlias = Literal["archive", "delete"]
 FILE: Final = "file"
 ROW: Final = "row"
@@ -119,6 +122,7 @@ class FilesReading:
         self._seen: dict[str, Found] = {}
         self._notes: dict[str, Place] = {}
         self._gone: list[Place] = []
+        self._due: list[str] = []
         self._there: dict[str, Found] = {}
         self._looked_s: float | None = None
         self._told: set[tuple[str, int]] = set()
@@ -127,6 +131,7 @@ class FilesReading:
     def begin(self, place: Place, notes: Iterable[Place]) -> None:
         """Go on; what was committed and not cleared away before is cleared away now."""
         self._place = place
+        self._seen, self._notes, self._gone, self._due = {}, {}, [], []
         for note in notes:
             self._note(note)
         self._cleaner.check()
@@ -139,9 +144,9 @@ class FilesReading:
         for name, found in list(self._seen.items()) if self._cleaner.wanted else ():
             if "p" in self._notes[name]:
                 continue
-            if name not in self._there:
+            if found.replaced(self._there.get(name)):
                 self._is_gone(name)
-            elif self._there[name].same(found):
+            else:
                 self._clean(name)
 
     def _note(self, note: Place) -> None:
@@ -200,7 +205,10 @@ class FilesReading:
     # Reading.
 
     def read(self, limit: Limit) -> Piece | None:
-        """The next rows, of the file that was begun or of new ones."""
+        """The next rows, of the file that was begun or of new ones; first it clears away."""
+        due, self._due = self._due, []
+        for name in due:
+            self._clean(name)
         batch = _Batch(limit, dict(self._place))
         if batch.place:
             self._file(batch, _found(batch.place))
@@ -217,7 +225,7 @@ class FilesReading:
             if file is None:
                 break
             self._file(batch, file)
-        if not batch.values and not batch.notes:
+        if not batch.values and not batch.notes and not self._gone:
             return None
         batch.notes[:0] = self._gone
         return batch.piece()
@@ -233,10 +241,10 @@ class FilesReading:
                 return
             file = self._there[file.name] = now
         place = batch.place or {
-            "f": file.name, "s": file.size, "m": file.mtime_ns, "at": 0, "r": 0
+            "f": file.name, "s": file.size, "m": file.mtime_ns, "i": file.inode, "at": 0, "r": 0
         }  # fmt: skip
         try:
-            source = self._opened(file, begun=bool(batch.place))
+            source = self._opened(file, batch.place)
             if source is None:
                 return
             batch.begun += not batch.place
@@ -244,10 +252,11 @@ class FilesReading:
         except TornError as error:
             self._give_up(batch, file, place, str(error))
 
-    def _opened(self, file: Found, *, begun: bool) -> Opened | None:
+    def _opened(self, file: Found, begun: Place) -> Opened | None:
         """The file, open; ``None`` where it cannot be opened now, and others go first.
 
-        One whose rows are in the topic already cannot be passed over for long: `TornError`.
+        One whose rows are in the topic already, by the place that was ``begun``, cannot be passed
+        over for long, and has to be the one that it was: `TornError`.
         """
         if self._open is not None and self._open[0] == file:
             return self._open[1]
@@ -264,6 +273,10 @@ class FilesReading:
             self._tell(file, f"{error.strerror}: it is passed over for now, and tried again")
             return None
         self._open = file, source
+        now = self._files.folder.found(file.name) if begun else None
+        changed = now is not None and not file.same(now)
+        if changed and not source.goes_on(begun["at"], begun.get("k")):
+            raise TornError("it was replaced while it was read")
         return source
 
     def _rows(self, batch: _Batch, file: Found, source: Opened, place: dict[str, Any]) -> None:
@@ -276,7 +289,7 @@ class FilesReading:
                 raise TornError(f"{error.strerror}, behind row {place['r']}") from error
             self._take(batch, file, part, place)
             if part.end:
-                batch.notes.append({key: place[key] for key in ("f", "s", "m", "r")})
+                batch.notes.append({key: place[key] for key in NOTED})
                 batch.place = {}
                 self._shut()
                 return
@@ -299,6 +312,8 @@ class FilesReading:
             row += size
         batch.rows += row - place["r"]
         place["r"], place["at"] = row, part.at
+        if part.mark is not None:
+            place["k"] = part.mark
 
     def _too_long(self, file: Found, row: int, size: int) -> None:
         what = f"{self._path(file)}: row {row} has {size} bytes, more than {RECORD_BYTES_MAX}"
@@ -316,18 +331,17 @@ class FilesReading:
             )
         rows = f", behind {place['r']} rows" if place["r"] else ""
         self._opening.tell(f"{self._path(file)}: {why}: it is given up{rows}")
-        batch.notes.append({key: place[key] for key in ("f", "s", "m", "r")} | {"p": why[:500]})
+        batch.notes.append({key: place[key] for key in NOTED} | {"p": why[:500]})
         batch.place = {}
 
     def kept(self, piece: Piece) -> None:
-        """What was done is noted: from here on the files may be cleared away."""
+        """What was done is noted: the next time the files are cleared away."""
         self._place = piece.place
         self._gone = []
         for note in piece.notes:
             self._note(note)
-        for note in piece.notes:
-            if "f" in note and "p" not in note and self._cleaner.wanted:
-                self._clean(note["f"])
+        if self._cleaner.wanted:
+            self._due += [note["f"] for note in piece.notes if "f" in note and "p" not in note]
 
     def _clean(self, name: str) -> None:
         if self._cleaner.clean(self._seen[name]):
@@ -335,7 +349,7 @@ class FilesReading:
             self._is_gone(name)
 
     def _is_gone(self, name: str) -> None:
-        """Another file of that name is a new one; that this one was read is noted with the next."""
+        """Another file of that name is a new one, which is noted with the next piece."""
         self._seen.pop(name, None)
         self._notes.pop(name, None)
         self._gone.append({"g": name})
@@ -356,4 +370,4 @@ class FilesReading:
 
 
 def _found(note: Place) -> Found:
-    return Found(note["f"], note["s"], note["m"])
+    return Found(note["f"], note["s"], note["m"], note["i"])

@@ -20,15 +20,23 @@ NAME_BYTES_MAX: Final = 1_000
 
 
 class Found(NamedTuple):
-    """A file: its path below the folder, with ``/``, its bytes, and when it was written."""
+    """A file: its path below the folder, with ``/``, its bytes, and when it was written.
+
+    ``inode`` is its number in the file system, which another file of that name does not have.
+    """
 
     name: str
     size: int
     mtime_ns: int
+    inode: int = 0
 
     def same(self, other: Found) -> bool:
         """Whether nothing has been written since."""
         return (self.size, self.mtime_ns) == (other.size, other.mtime_ns)
+
+    def replaced(self, now: Found | None) -> bool:
+        """Whether this file is gone, and what has its name now, if anything, is another one."""
+        return now is None or not (self.same(now) or self.inode == now.inode)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +101,9 @@ def _found(path: Path, name: str) -> Found | None:
         told = path.stat()
     except OSError:  # it vanished, or is a link to nothing
         return None
-    return Found(name, told.st_size, told.st_mtime_ns) if S_ISREG(told.st_mode) else None
+    if not S_ISREG(told.st_mode):
+        return None
+    return Found(name, told.st_size, told.st_mtime_ns, told.st_ino)
 
 
 def nameable(name: str) -> bool:

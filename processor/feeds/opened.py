@@ -13,13 +13,14 @@ from typing import IO, Final
 from processor.feeds.base import RECORD_BYTES_MAX
 from processor.feeds.listing import Found
 from processor.feeds.parquet import ParquetFile
-from processor.feeds.parts import Opened, Part, TornError
+from processor.feeds.parts import Mark, Opened, Part, TornError
 from processor.feeds.values import quote_of
 from processor.formats.base import MARK, Format, SchemaFormat, shown
 from processor.formats.csv import Csv
 from processor.formats.parquet import Parquet
 
 PIECE_BYTES: Final = 1024 * 1024
+MARK_BYTES: Final = 64 * 1024
 _GZIP: Final = b"\x1f\x8b"
 _BROKEN: Final = "it is packed by gzip, and broken"
 _MARK: Final = MARK.encode()
@@ -67,6 +68,11 @@ class _Whole:
         end = at + len(values)
         return Part(values, None, end, end >= len(self._values))
 
+    def goes_on(self, at: int, mark: Mark | None) -> bool:
+        """No: it is written as a whole."""
+        del at, mark
+        return False
+
     def close(self) -> None:
         """Nothing is open."""
 
@@ -101,7 +107,18 @@ class _Lines:
             self._check_header(values[0])
         used += mark
         self._held = at + used, data[used:]
-        return Part(values[head:], None, at + used, end and used == len(data))
+        last = data[max(0, used - MARK_BYTES) : used]
+        done = end and used == len(data)
+        return Part(values[head:], None, at + used, done, [len(last), zlib.crc32(last)])
+
+    def goes_on(self, at: int, mark: Mark | None) -> bool:
+        """As the protocol has it: whether the bytes before the place are what they were."""
+        size, checksum = mark or (0, 0)
+        try:
+            self._file.seek(at - size)
+            return zlib.crc32(self._file.read(size)) == checksum
+        except (EOFError, OSError, zlib.error):
+            return False
 
     def _from(self, at: int) -> bytes:
         """What is held of the file from a place on; it goes on being read behind that."""

@@ -9,7 +9,7 @@ from typing import Final
 
 import polars as pl
 
-from processor.feeds.parts import Part, TornError
+from processor.feeds.parts import Mark, Part, TornError
 from processor.formats import declared
 from processor.formats.base import DataType
 from processor.formats.parquet import Parquet
@@ -58,6 +58,11 @@ class ParquetFile:
         packed = self._form.blocks().pack(rows)
         end = at + rows.height
         return Part([value for _, value in packed], [n for n, _ in packed], end, end >= self._rows)
+
+    def goes_on(self, at: int, mark: Mark | None) -> bool:
+        """No: it is written as a whole."""
+        del at, mark
+        return False
 
     def close(self) -> None:
         """Nothing is open."""

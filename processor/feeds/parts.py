@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, TypeAlias
+
+Mark: TypeAlias = list[int]
+"""How many bytes before a place were looked at, and their checksum."""
 
 
 class TornError(Exception):
@@ -14,12 +17,14 @@ class Part(NamedTuple):
     """Records of a file, and the place behind them.
 
     ``sizes`` says of how many rows each is, ``None``: of one. ``end``: nothing comes behind.
+    ``mark`` is of what lies before the place, where that can be looked at again.
     """
 
     values: Sequence[bytes]
     sizes: Sequence[int] | None
     at: int
     end: bool
+    mark: Mark | None = None
 
 
 class Opened(Protocol):
@@ -30,6 +35,10 @@ class Opened(Protocol):
 
         Raises `TornError`, or ``OSError`` as the system does.
         """
+        ...
+
+    def goes_on(self, at: int, mark: Mark | None) -> bool:
+        """Whether a place that another process came to is one in this file, which has changed."""
         ...
 
     def close(self) -> None:

@@ -213,12 +213,13 @@ def test_files_are_cleared_away_once_they_are_committed_and_not_before(tmp_path,
     piece = one.read()
     assert path.exists()
     one.commit(piece, kept=not killed)
+    assert path.exists()
     if killed:
-        assert path.exists()
         one.open()
+    (gone,) = one.read().notes
+    assert gone == {"g": "a"}
     assert not path.exists()
     assert [p.read_bytes() for p in archive.glob("*")] == ([b"1\n"] if archived else [])
-    assert one.read() is None
     # A name that is free again is a new file's.
     put(folder, "a", b"2\n", 9)
     assert one.all() == [b"2"]
@@ -227,14 +228,66 @@ def test_files_are_cleared_away_once_they_are_committed_and_not_before(tmp_path,
     assert len(list(archive.glob("*"))) == 2 * archived
 
 
+@pytest.mark.parametrize("at", [0, 9], ids=["of the same time", "of another time"])
+def test_a_file_of_a_name_that_was_cleared_away_is_new_to_the_next_process(tmp_path, at):
+    one = turned(tmp_path, options={"clean_source": "delete"})
+    for number in range(3):
+        put(tmp_path, "latest", b"%d\n" % number, number and at)
+        one.open()
+        assert one.all() == [b"%d" % number]
+        assert (list(tmp_path.iterdir()), one.told) == ([], [])
+
+
+def test_a_file_that_came_in_the_place_of_one_that_was_not_noted_as_gone_is_never_lost(tmp_path):
+    folder, archive = tmp_path / "in", tmp_path / "read"
+    folder.mkdir()
+    options = {"clean_source": "archive", "archive": archive}
+    for at, found, told in ((9, [b"2"], ""), (0, [], "may be another one")):
+        put(folder, "a", b"1\n")
+        one = turned(folder, options=options)
+        one.commit(one.read())
+        one.read()  # it is cleared away, and killed before that is committed
+        path = put(folder, "a", b"2\n", at)
+        one.open()
+        assert one.all() == found
+        assert path.exists() is not bool(found)
+        assert told in "".join(one.told)
+    assert path.read_bytes() == b"2\n"
+
+
+def test_a_file_that_was_replaced_before_it_was_cleared_away_is_read(tmp_path):
+    path = put(tmp_path, "a", b"1\n")
+    one = turned(tmp_path, options={"clean_source": "delete"})
+    one.commit(one.read())
+    put(tmp_path, "a", b"2\n3\n", 9)
+    assert one.all() == [b"2", b"3"]
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_half_read_file_that_was_replaced_is_given_up_and_one_that_has_grown_goes_on(
+    tmp_path, packed
+):
+    wrap = gzip.compress if packed else bytes
+    for new, found in ((b"x\ny\n3\n4\n", []), (b"1\n2\n3\n4\n", [b"3"]), (b"9\n", [])):
+        put(tmp_path, "a", wrap(b"1\n2\n3\n"))
+        one = turned(tmp_path)
+        one.commit(one.read(2))
+        put(tmp_path, "a", wrap(new), 9)
+        one.open()
+        assert one.all()[:1] == found
+        given_up = "it was replaced while it was read: it is given up, behind 2 rows"
+        assert (given_up in one.told[0]) is not bool(found)
+
+
 def test_a_file_that_was_changed_is_not_cleared_away(tmp_path):
     path = put(tmp_path, "a", b"1\n")
     one = turned(tmp_path, options={"clean_source": "delete"})
     piece = one.read()
     path.write_bytes(b"1\n2\n")
     one.commit(piece)
-    assert path.read_bytes() == b"1\n2\n"
     one.read()
+    assert path.read_bytes() == b"1\n2\n"
     assert "written to after" in one.told[0]
 
 

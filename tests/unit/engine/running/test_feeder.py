@@ -56,8 +56,8 @@ def test_the_place_in_a_file_is_committed_with_its_rows_and_a_note_when_it_is_re
     filled(tmp_path, 1, rows=3)
     driver = TestDriver(copying(tmp_path), batch_records_max=2)
     driver.turn(FEEDER)
-    assert place(driver)["at"] | {"s": 0, "m": 0} == {
-        "f": "0000.csv", "s": 0, "m": 0, "at": 17, "r": 2,
+    assert place(driver)["at"] | {"s": 0, "m": 0, "i": 0, "k": []} == {
+        "f": "0000.csv", "s": 0, "m": 0, "i": 0, "k": [], "at": 17, "r": 2,
     }  # fmt: skip
     assert (len(driver.values("app.in")), ledger(driver)) == (2, [])
     driver.turn(FEEDER)
