@@ -16,6 +16,7 @@ from processor.app.registries import connect_registries, prepare_schemas
 from processor.app.topics import prepare_topics
 from processor.engine.commit import changelog
 from processor.engine.offline import rescale
+from processor.engine.restore import upgrade
 from processor.errors import SettingsError, TopologyError
 from processor.plan import order, roles
 from processor.plan.nodes import Plan, Table, console_topic
@@ -89,6 +90,8 @@ def prepared(
     prepare_schemas(plans)
     line(used.line)
     counts = prepare_topics(used.log, plans, settings, fed)
+    for plan in plans if len(plans) > 1 else ():
+        upgrade.check(plan, used.log, used.store, allow_dropped=settings.allow_dropped_state)
     if settings.on_checkpoint_loss == "changelog":
         create = bool(settings.create_topics) or settings.bootstrap_servers is None
         changelog.prepare(used.log, counts, create=create)

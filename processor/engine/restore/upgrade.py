@@ -20,16 +20,17 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from processor.connectors.ports import Owner, Store
+from processor.connectors.ports import Log, Owner, Store
 from processor.engine.commit.checkpoint import Checkpointer
-from processor.engine.commit.task import Task
+from processor.engine.commit.task import Task, task_name
 from processor.engine.restore.heal import restore
 from processor.errors import StateLostError, StateMismatchError
 from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest
 from processor.operators.pipeline import Pipeline
 from processor.plan.compare import Comparison, Finding, Verdict, compare, table
-from processor.plan.fingerprint import Description
+from processor.plan.fingerprint import Description, describe, fingerprint, layout
+from processor.plan.nodes import Plan
 from processor.state import chain, codec
 from processor.state.base import Saved, TaskState
 from processor.state.cells import Rows
@@ -85,9 +86,9 @@ class Upgrader:
         `StateLostError` when it is not whole.
         """
         manifest = Manifest.parse(head.metadata)
-        comparison = self._compare(name, partition, manifest)
+        comparison = compared(self._store, self._description, name, partition, manifest)
         if comparison.refused(allow_dropped=self._allow_dropped):
-            raise self._refusal(partition, comparison.findings)
+            raise _refusal(partition, comparison.findings)
         self._probe("before:migrate")
         state = self._state(name, partition, manifest, comparison)
         time = manifest.event_time_max
@@ -104,26 +105,6 @@ class Upgrader:
         self._tell(Upgraded(name, head.offset, table(comparison.findings)))
         return task
 
-    def _compare(self, name: str, partition: TopicPartition, manifest: Manifest) -> Comparison:
-        if not manifest.digest:
-            # Nothing was kept, not even which column the event times were of.
-            source = self._description
-            return replace(compare(replace(source, operators=()), source), watermark_us=None)
-        key = chain.delta_key(manifest.epoch, manifest.attempt)
-        (data,) = self._store.load(name, [key])
-        if data is None or codec.digest(data) != manifest.digest:
-            raise _lost(partition, f"checkpoint {key} of task {name} is missing or was altered")
-        header, _ = codec.decode(data)
-        told = header.journal.get("topology")
-        if not told:
-            raise StateMismatchError(
-                f"{partition}: the state was written by another topology: its fingerprint is "
-                f"{manifest.fingerprint}; it was written by an earlier version of the processor, "
-                "which did not keep what the operators were",
-                remedy=BEGIN_ANEW,
-            )
-        return compare(Description.parse(told), self._description)
-
     def _state(
         self, name: str, partition: TopicPartition, manifest: Manifest, comparison: Comparison
     ) -> TaskState:
@@ -135,7 +116,7 @@ class Upgrader:
         restore(state, [migrated(rows, comparison.findings) for rows in loaded.states])
         findings = [self._with_history(finding, state) for finding in comparison.findings]
         if any(finding.verdict is Verdict.INCOMPATIBLE for finding in findings):
-            raise self._refusal(partition, findings)
+            raise _refusal(partition, findings)
         return state
 
     @staticmethod
@@ -149,16 +130,61 @@ class Upgrader:
             finding, verdict=Verdict.INCOMPATIBLE, differences=(*finding.differences, told)
         )
 
-    def _refusal(
-        self, partition: TopicPartition, findings: Sequence[Finding]
-    ) -> StateMismatchError:
-        verdicts = {finding.verdict for finding in findings}
-        only_dropped = Verdict.INCOMPATIBLE not in verdicts
-        return StateMismatchError(
-            f"{partition}: the state was written by another topology, and cannot be used as it is:"
-            f"\n{table(findings)}",
-            remedy=BEGIN_ANEW + (LET_GO if only_dropped else ""),
+
+def compared(
+    store: Store, description: Description, name: str, partition: TopicPartition, manifest: Manifest
+) -> Comparison:
+    """What becomes of a task's state under the topology that is described.
+
+    Raises `StateLostError` where the head's checkpoint is not there, and `StateMismatchError` where
+    it does not tell what it is of.
+    """
+    if not manifest.digest:
+        # Nothing was kept, not even which column the event times were of.
+        former = replace(description, operators=())
+        return replace(compare(former, description), watermark_us=None)
+    key = chain.delta_key(manifest.epoch, manifest.attempt)
+    (data,) = store.load(name, [key])
+    if data is None or codec.digest(data) != manifest.digest:
+        raise _lost(partition, f"checkpoint {key} of task {name} is missing or was altered")
+    header, _ = codec.decode(data)
+    told = header.journal.get("topology")
+    if not told:
+        raise StateMismatchError(
+            f"{partition}: the state was written by another topology: its fingerprint is "
+            f"{manifest.fingerprint}; it was written by an earlier version of the processor, "
+            "which did not keep what the operators were",
+            remedy=BEGIN_ANEW,
         )
+    return compare(Description.parse(told), description)
+
+
+def _refusal(partition: TopicPartition, findings: Sequence[Finding]) -> StateMismatchError:
+    verdicts = {finding.verdict for finding in findings}
+    only_dropped = Verdict.INCOMPATIBLE not in verdicts
+    return StateMismatchError(
+        f"{partition}: the state was written by another topology, and cannot be used as it is:"
+        f"\n{table(findings)}",
+        remedy=BEGIN_ANEW + (LET_GO if only_dropped else ""),
+    )
+
+
+def check(plan: Plan, log: Log, store: Store, *, allow_dropped: bool) -> None:
+    """Raise `StateMismatchError` where a stage could not take over what its tasks have kept.
+
+    Before any stage starts: those in front would have read on by the changed plan, and what they
+    left out by it would be missing when the former topology goes on.
+    """
+    topic, own = plan.source().topic, (fingerprint(plan), layout(plan))
+    # A killed worker's open transaction is its successor's to end: it is not waited for here.
+    for partition, head in sorted(log.committed(plan.app, topic, stable=False).items()):
+        manifest = Manifest.parse(head.metadata)
+        if manifest.fingerprint in own or not manifest.digest:
+            continue
+        name = task_name(plan.app, partition)
+        comparison = compared(store, describe(plan), name, partition, manifest)
+        if comparison.refused(allow_dropped=allow_dropped):
+            raise _refusal(partition, comparison.findings)
 
 
 def migrated(state: Mapping[str, Saved], findings: Sequence[Finding]) -> dict[str, Saved]:

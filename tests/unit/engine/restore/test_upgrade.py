@@ -8,6 +8,7 @@ import pytest
 from processor import Json, Topology
 from processor import functions as F
 from processor.engine.commit.task import task_name
+from processor.engine.restore import upgrade
 from processor.errors import StateLostError, StateMismatchError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
@@ -357,6 +358,34 @@ def test_a_checkpoint_of_an_earlier_version_and_another_layout_is_refused():
     driver = changed(driver, rides(sum=F.sum("n")))
     with pytest.raises(StateMismatchError, match="an earlier version of the processor"):
         driver.run()
+
+
+def paired(how: str, upper: str) -> Topology:
+    topology = Topology("paired")
+    form = Json({"k": pl.String, "t": pl.Datetime("us"), "n": pl.Int64})
+    left, right = (
+        topology.read.kafka(name, format=form, event_time="t").with_watermark("1 minute")
+        for name in ("left", "right")
+    )
+    left.join(right, on="k", how=how, between=("0 s", upper)).write.kafka("pairs")
+    return topology
+
+
+def test_a_stage_that_could_not_go_on_is_refused_before_those_in_front_read_by_the_changed_plan():
+    driver = TestDriver(paired("left", "10 minutes"))
+    driver.feed([{"k": "a", "t": "2024-01-01T00:00:00", "n": 1}], topic="left")
+    driver.run()
+
+    def check(how: str, upper: str, *, allow_dropped: bool = False) -> None:
+        for stage in paired(how, upper).stages():
+            upgrade.check(stage.plan, driver.log, driver.store, allow_dropped=allow_dropped)
+
+    check("left", "10 minutes")
+    for changed in (("inner", "10 minutes"), ("left", "20 minutes")):
+        with pytest.raises(StateMismatchError, match="another topology"):
+            check(*changed)
+        with pytest.raises(StateMismatchError):
+            check(*changed, allow_dropped=True)
 
 
 EXTREMES = {"n": F.count(), "low": F.min("n"), "high": F.max("n")}
