@@ -21,7 +21,7 @@ def paid_orders(
     output: str = "paid-orders",
     dead_letters: str = "paid-dead-letters",
     within: str = "10 minutes",
-    watermark: str = "10 minutes",
+    watermark: str = "1 hour",
 ) -> Topology:
     """Each order with each payment of its user from its own time up to ``within`` later."""
     topology = Topology(app)

@@ -2,7 +2,7 @@
 
 from job import INPUT, OTHER, OUTPUT, tables
 
-TIME = "ts BIGINT, at AS TO_TIMESTAMP_LTZ(ts, 3), WATERMARK FOR at AS at - INTERVAL '10' MINUTE"
+TIME = "ts BIGINT, at AS TO_TIMESTAMP_LTZ(ts, 3), WATERMARK FOR at AS at - INTERVAL '1' HOUR"
 
 made = tables()
 made.execute_sql(

@@ -13,7 +13,7 @@ def rows(topic: str, fields: str, *names: str) -> DataFrame:
         F.timestamp_millis("r.ts").alias(f"{names[0]}_at"),
         F.col("r.ts").alias(names[0]),
         *(f"r.{name}" for name in names[1:]),
-    ).withWatermark(f"{names[0]}_at", "10 minutes")  # fmt: skip
+    ).withWatermark(f"{names[0]}_at", "1 hour")  # fmt: skip
 
 
 orders = rows("INPUT", "order long", "ordered", "order")

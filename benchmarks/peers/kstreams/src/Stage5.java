@@ -20,6 +20,9 @@ public final class Stage5 {
         var order = Job.json(Order.class);
         var payment = Job.json(Payment.class);
         var ten = Duration.ofMinutes(10);
+        // An hour of grace: one side may be read far ahead of the other, and a task keeps rows by the
+        // newest time that it has seen of either.
+        var grace = Duration.ofHours(1);
         var builder = new StreamsBuilder();
         var orders = builder.stream(Job.INPUT, Consumed.with(Serdes.String(), order)
             .withTimestampExtractor((record, before) -> ((Order) record.value()).ts()));
@@ -28,7 +31,7 @@ public final class Stage5 {
         orders.join(payments,
                 (left, right) -> new Paid(
                     left.user(), left.order(), left.ts(), right.payment(), right.amount(), right.ts()),
-                JoinWindows.ofTimeDifferenceAndGrace(ten, ten).before(Duration.ZERO),
+                JoinWindows.ofTimeDifferenceAndGrace(ten, grace).before(Duration.ZERO),
                 StreamJoined.with(Serdes.String(), order, payment))
             .to(Job.OUTPUT, Produced.with(Serdes.String(), Job.json(Paid.class)));
         Job.run(builder);
