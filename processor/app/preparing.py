@@ -18,7 +18,7 @@ from processor.engine.commit import changelog
 from processor.engine.offline import rescale
 from processor.engine.restore import upgrade
 from processor.errors import SettingsError, TopologyError
-from processor.plan import order, roles
+from processor.plan import lateness, order, roles
 from processor.plan.nodes import Plan, Table, console_topic
 from processor.settings import Settings
 
@@ -49,7 +49,7 @@ def looked_at(plans: Sequence[Plan], settings: Settings, *, queried: bool = Fals
                     remedy='write.kafka("topic") for a run on Kafka, or leave '
                     "--bootstrap-servers out",
                 )
-    alone = (note for plan in plans for note in order.unordered(plan))
+    alone = (note for plan in plans for note in (*order.unordered(plan), *lateness.beside(plan)))
     for note in (*roles.together(plans), *alone):
         log_lines.warning("see whether this is right", what=note)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from processor.model import duration
-from processor.plan import nodes, order, pairs
+from processor.plan import lateness, nodes, order, pairs
 
 
 def describe(plan: nodes.Plan) -> str:
@@ -22,7 +22,8 @@ def describe(plan: nodes.Plan) -> str:
     lines = [f"topology {plan.app}", f"  {_read(source)}"]
     for sink in plan.sinks:
         for depth, node in enumerate(nodes.path(sink)[1:], start=2):
-            lines.append("  " * depth + _line(node))
+            of_all = isinstance(node, nodes.Watermark) and any(lateness.beside(plan))
+            lines.append("  " * depth + _line(node) + ", of all that is read" * of_all)
         depth = len(nodes.path(sink)) + 1
         key = f" keyed by {', '.join(nodes.key_columns(sink.key))}" if sink.key else ""
         key += f" as {sink.key_format.describe()}" if sink.key_format else ""
@@ -39,7 +40,8 @@ def describe(plan: nodes.Plan) -> str:
         carries += ", carrying the watermark" if sink.watermark else ""
         lines.append("  " * depth + f"write {sink.topic}{key}, {sink.mode}{carries}")
     lines.append(f"  on error: {source.on_error}, dead letters to {plan.dead_letters()}")
-    lines += [f"  see whether this is right: {note}" for note in order.unordered(plan)]
+    notes = (*order.unordered(plan), *lateness.beside(plan))
+    lines += [f"  see whether this is right: {note}" for note in notes]
     return "\n".join(lines)
 
 

@@ -28,16 +28,19 @@ def pipeline(
     on_error: str = "dead_letter",
     format: str = "json",  # noqa: A002 - what `--set format=...` is called
 ) -> Topology:
-    """Publish each trip with its cluster, and each count whenever it changes."""
+    """Publish each trip with its cluster, and each count whenever it changes.
+
+    Trips that are late are in neither.
+    """
     topology = Topology(app)
     trips = topology.read.kafka(
         input, format=TRIP, event_time="dt", on_error=on_error, dead_letters=dead_letters
-    )
+    ).with_watermark(watermark)
     clustered = trips.with_columns(cluster=F.nearest("lat", "lon", F.centroids(centroids)))
     clustered.write.kafka(output, key="cluster", format=chosen(format, ENRICHED, "trip.avsc"))
     # As stage 2 reads them of JSON: whole numbers of 64 bits.
     numbered = clustered.with_columns(pl.col("cluster").cast(pl.Int64))
-    counts = counted(numbered, window, watermark)
+    counts = counted(numbered, window)
     written = chosen(format, Json(), "count.avsc")
     counts.write.kafka(popular, key="cluster", mode="update", format=written)
     return topology

@@ -31,17 +31,16 @@ def popular(
         on_error=on_error,
         dead_letters=dead_letters,
     )
-    counts = counted(trips, window, watermark)
+    counts = counted(trips.with_watermark(watermark), window)
     written = chosen(format, Json(), "count.avsc")
     counts.write.kafka(output, key="cluster", mode="update", format=written)
     return topology
 
 
-def counted(trips: Frame, window: str, watermark: str) -> Frame:
+def counted(trips: Frame, window: str) -> Frame:
     """The number of trips by cluster and window."""
     return (
-        trips.with_watermark(watermark)
-        .group_by(F.window("dt", window), "cluster")
+        trips.group_by(F.window("dt", window), "cluster")
         .agg(trips=F.count())
         .select("cluster", "window_start", "window_end", "trips")
     )
