@@ -29,7 +29,7 @@ def beside(plan: nodes.Plan) -> Iterator[str]:
     if mark is None:
         return
     behind = {id(node) for node in nodes.way(mark)}
-    lines = {}
+    lines: dict[nodes.Location, None] = {}
     for sink in plan.sinks:
         path = nodes.path(sink)
         if not any(node is mark for node in path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 import pytest
+from structlog.testing import capture_logs
 
 from processor import Json, Topology, app
 from processor import functions as F
@@ -62,3 +63,16 @@ def test_a_table_is_for_who_can_ask_it_and_the_command_line_refuses_it():
     assert sorted(query.table("totals").rows()) == [("a", 2), ("b", 4)]
     assert query.sql("select max(n) from totals").item() == 4
     assert topology.collect(feed=fed).sort("user").rows() == [("a", 2), ("b", 4)]
+
+
+def test_a_branch_that_loses_late_records_too_is_told_before_the_run():
+    topology = Topology("spend")
+    form = Json({"at": pl.Datetime("us")})
+    rows = topology.read.kafka("in", format=form, event_time="at")
+    rows.write.kafka("all")
+    rows.with_watermark("1 hour").write.kafka("in-time")
+    with capture_logs() as lines:
+        app.looked_at([topology.plan()], Settings())
+    (told,) = [line for line in lines if line["event"] == "see whether this is right"]
+    assert told["log_level"] == "warning"
+    assert "late records are left out here too" in told["what"]
