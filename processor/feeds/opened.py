@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import IO, Final
@@ -20,6 +20,9 @@ from processor.formats.csv import Csv
 from processor.formats.parquet import Parquet
 
 PIECE_BYTES: Final = 1024 * 1024
+# Quotes that do not close within so much were never meant to; what has no room in a topic is left
+# out as one record up to here.
+QUOTED_BYTES_MAX: Final = 8 * RECORD_BYTES_MAX
 MARK_BYTES: Final = 64 * 1024
 _GZIP: Final = b"\x1f\x8b"
 _BROKEN: Final = "it is packed by gzip, and broken"
@@ -194,19 +197,24 @@ def cut(data: bytes, form: object, most: int, *, end: bool) -> tuple[list[bytes]
 def _taken(lines: Sequence[bytes], at: int, form: object, *, end: bool) -> int:
     """How many lines a record with quotes takes; 0 where more has to be known.
 
-    One where its quotes are never closed, or not within what a record may have: it is bad alone.
+    One where its quotes are never closed, or not within `QUOTED_BYTES_MAX`: it is bad alone.
     """
     if not isinstance(form, Csv):
         return 1
-    rest = (lines[i].decode("latin-1") for i in range(at, len(lines)))
+    rest = _near(lines, at)
     reader = csv.reader(rest, delimiter=form.separator, quotechar=form.quote, strict=True)
     try:
         next(reader)
     except csv.Error:
-        unsure = not end and at + reader.line_num >= len(lines)
-        return int(not unsure or not _fits(lines, at, reader.line_num))
-    return reader.line_num if _fits(lines, at, reader.line_num) else 1
+        return int(end or at + reader.line_num < len(lines))
+    return reader.line_num
 
 
-def _fits(lines: Sequence[bytes], at: int, taken: int) -> bool:
-    return sum(map(len, lines[at : at + taken])) <= RECORD_BYTES_MAX
+def _near(lines: Sequence[bytes], at: int) -> Iterator[str]:
+    """The lines from one on, as far as quotes are looked after."""
+    size = 0
+    for number in range(at, len(lines)):
+        size += len(lines[number])
+        if size > QUOTED_BYTES_MAX and number > at:
+            return
+        yield lines[number].decode("latin-1")

@@ -14,6 +14,7 @@ import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from processor.errors import FeedError
 from processor.feeds.base import RECORD_BYTES_MAX, Limit, Opening, Piece, Place
 from processor.feeds.numbered import Numbered
 
@@ -56,6 +57,7 @@ class SocketReading:
         self._numbered = Numbered()
         self._connection: socket.socket | None = None
         self._rest = b""
+        self._passing = False  # the rest of a line that is too long
         self._pause_s = 0.0
         self._again_s = 0.0
         self._told = False
@@ -86,20 +88,30 @@ class SocketReading:
             self._lost("the other side has ended the connection")
             return
         self._pause_s, self._told = 0.0, False
-        *lines, self._rest = (self._rest + data).split(b"\n")
-        if len(self._rest) > RECORD_BYTES_MAX:
-            lines.append(self._rest)
-            self._rest = b""
-        self._numbered.add(self._whole(line.removesuffix(b"\r")) for line in lines)
+        self._numbered.add(self._lines(data))
 
-    def _whole(self, line: bytes) -> bytes:
-        """A line that has room in a topic: what is too long becomes a record that is bad."""
-        if len(line) <= RECORD_BYTES_MAX:
-            return line
-        self._opening.tell(
-            f"{self._source.describe()}: a line of more than {RECORD_BYTES_MAX} bytes is cut off"
-        )
-        return line[:RECORD_BYTES_MAX]
+    def _lines(self, data: bytes) -> list[bytes]:
+        """The lines that are whole now and have room in a topic; of a longer one nothing is."""
+        if self._passing:
+            _, end, data = data.partition(b"\n")
+            if not end:
+                return []
+            self._passing = False
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        lines = [line.removesuffix(b"\r") for line in lines]
+        kept = [line for line in lines if len(line) <= RECORD_BYTES_MAX]
+        self._passing = len(self._rest) > RECORD_BYTES_MAX + 1  # one for the end of its line
+        if self._passing:
+            self._rest = b""
+        for _ in range(len(lines) - len(kept) + self._passing):
+            self._too_long()
+        return kept
+
+    def _too_long(self) -> None:
+        what = f"{self._source.describe()}: a line of more than {RECORD_BYTES_MAX} bytes came"
+        if self._opening.on_error == "fail":
+            raise FeedError(what, remedy="let shorter lines be sent, or say on_error='skip'")
+        self._opening.tell(f"{what}: it has no room in a topic, and is left out")
 
     def _connected(self, wait_s: float) -> socket.socket | None:
         """The connection; ``None`` while there is none."""
@@ -124,7 +136,7 @@ class SocketReading:
         told = f"{self._source.describe()}: {why}{cut if self._rest else ''}; it is tried again"
         if not self._told or self._rest:
             self._opening.tell(told)
-        self._told, self._rest = True, b""
+        self._told, self._rest, self._passing = True, b"", False
         self._again_s = self._opening.clock.monotonic_s() + self._pause_s
         self._pause_s = min(MOST_S, 2 * self._pause_s or FIRST_S)
 

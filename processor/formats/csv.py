@@ -43,6 +43,9 @@ from processor.formats.modelled import Columns, optional_of
 from processor.formats.times import READ_FORMS
 from processor.model.location import Location
 
+# Python's own bound is that of all readers in the process: 128 KiB, less than a record may have.
+csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
+
 _TERMINATOR: Final = b"\0\n"
 _DIGITS: Final = re.compile(r"[+-]?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]+)?")
 _BREAKS: Final = rf"\r\n\x00{MARK}"

@@ -196,6 +196,10 @@ def test_a_record_that_has_no_room_in_a_topic_is_left_out_and_told_with_its_row(
     piece = one.read()
     assert (piece.values, piece.skipped) == ([b"1", b"3"], 1)
     assert "row 1 has 1000001 bytes" in one.told[0]
+    quoted = b'"' + b"x\ny,1\n" * 200_000 + b'",2\n'
+    put(tmp_path / "..", "b.csv", b"user,n\nann,1\n" + quoted + b"bob,2\n")
+    piece = turned(tmp_path / ".." / "b.csv", HEADED).read()
+    assert (piece.values, piece.skipped) == ([b"ann,1", b"bob,2"], 1)
     strict = turned(tmp_path, on_error="fail")
     with pytest.raises(FeedError, match="row 1 has 1000001 bytes"):
         strict.read()

@@ -52,8 +52,27 @@ def test_a_file_gives_the_same_records_in_pieces_of_any_size(tmp_path, text):
             assert values == list(records(text, CSV))
 
 
-def test_quotes_that_do_not_close_within_what_a_record_may_have_hold_nothing_together():
-    text = b'"a\n' + b"b\n" * 600_000 + b'c"\nd,e\n'
+@pytest.mark.parametrize("size", [1_000, 150_000, 999_900, 1_200_000])
+def test_a_field_in_quotes_is_one_however_long(tmp_path, size):
+    field = b"y" * (size // 2) + b"\nghost,6\n" + b"y" * (size // 2)
+    path = tmp_path / "a"
+    path.write_bytes(b'a,b\n"' + field + b'",1\nc,d\n')
+    file = opened(path, Found("a", path.stat().st_size, 0), CSV)
+    values, at, end = [], 0, False
+    while not end:
+        part = file.read(at, 2, 10_000)
+        values += part.values
+        at, end = part.at, part.end
+    file.close()
+    assert values == [b"a,b", b'"' + field + b'",1', b"c,d"]
+    assert CSV.decode(values[1:2]).frame["a"].to_list() == [field.decode()] or size > 1_000_000
+
+
+def test_quotes_that_do_not_close_within_what_is_looked_after_hold_nothing_together(monkeypatch):
+    monkeypatch.setattr("processor.feeds.opened.QUOTED_BYTES_MAX", 1_000)
+    text = b'"a\n' + b"b\n" * 600 + b'c"\nd,e\n'
     values, _ = cut(text, CSV, 10**9, end=True)
     assert values[0] == b'"a'
     assert values[-1] == b"d,e"
+    for size in range(900, 1_100):
+        assert cut(text[:size], CSV, 1, end=False) in (([], 0), ([b'"a'], 3))

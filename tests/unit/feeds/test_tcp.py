@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from threading import Thread
 
 import pytest
 
+from processor.errors import FeedError
 from processor.feeds.base import Limit
 from processor.feeds.tcp import Socket
 from tests.unit.feeds.reading import Turned
@@ -104,14 +106,29 @@ def test_while_nobody_listens_it_is_tried_again_with_pauses_that_grow(server):
     again.close()
 
 
-def test_a_line_without_an_end_is_cut_and_told(server):
+@pytest.mark.parametrize("size", [1_000_000, 1_000_001, 3_000_000])
+def test_a_line_that_has_no_room_in_a_topic_is_left_out_as_one_and_told_once(server, size):
     one = connected(server)
-    server.send(b"x" * 1_100_000 + b"\n")
+    sending = Thread(target=server.send, args=(b"x" * size + b"\r\nb\n",))
+    sending.start()
     found = []
-    while sum(map(len, found)) < 1_000_000:
+    while found[-1:] != [b"b"]:
         piece = waited(one)
         found += piece.values
         one.commit(piece)
-    assert len(found[0]) <= 1_000_000
-    assert "is cut off" in one.told[0]
+    sending.join()
+    left_out = size > 1_000_000
+    assert [len(line) for line in found] == ([1] if left_out else [size, 1])
+    assert ["is left out" in told for told in one.told] == [True] * left_out
+    one.reading.close()
+
+
+def test_a_line_that_has_no_room_stops_a_run_that_is_to_fail(server):
+    one = Turned(Socket("127.0.0.1", server.port), on_error="fail")
+    one.read()
+    sending = Thread(target=server.send, args=(b"x" * 1_100_000 + b"\n",))
+    sending.start()
+    with pytest.raises(FeedError, match="a line of more than 1000000 bytes"):
+        waited(one)
+    sending.join()
     one.reading.close()
