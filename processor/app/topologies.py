@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import sys
+import threading
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
@@ -143,10 +144,15 @@ def _stages(
         ]
 
 
+# Workers that are threads load theirs at once, and neither `sys.path` nor Python's caches of what
+# lies there are made for that. A module may load another topology while it is loaded.
+_LOADING = threading.RLock()
+
+
 def _found(name: str) -> Topology | Definition:
     # A drive's letter would have a colon too; there is no run on such a system.
     module_name, _, attribute = name.partition(":")
-    with usercode.told(name):
+    with _LOADING, usercode.told(name):
         module = _module(module_name)
     return _chosen(name, module, attribute)
 
@@ -190,7 +196,7 @@ def is_there(name: str) -> bool:
     if not all(part.isidentifier() for part in module.split(".")):
         return False
     try:
-        with _beside(Path.cwd()):
+        with _LOADING, _beside(Path.cwd()):
             return find_spec(module) is not None
     except ModuleNotFoundError as error:
         return not f"{module}.".startswith(f"{error.name}.")

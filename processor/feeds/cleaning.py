@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from itertools import count
 from pathlib import Path
 
 from processor.errors import FeedError
@@ -70,6 +72,9 @@ class Cleaner:
     @staticmethod
     def _move(path: Path, to: Path, file: Found) -> None:
         to.parent.mkdir(parents=True, exist_ok=True)
-        if to.exists():  # another one of that name was there before
-            to = to.with_name(f"{to.name}.{file.mtime_ns}")
-        path.rename(to)
+        other = to
+        for number in count():  # others of that name may have been there before
+            if not os.path.lexists(other):
+                break
+            other = to.with_name(f"{to.name}.{file.mtime_ns}" + (f".{number}" if number else ""))
+        path.rename(other)

@@ -53,9 +53,9 @@ class Folder:
     def files(self) -> dict[str, Found]:
         """What is there: regular files that match, by name.
 
-        Left out are names that begin with ``.`` or ``_`` (folders too), and those that end as what
-        is still being written is called: ``.tmp``, ``.part``. Raises `RetriableError` where the
-        folder is not there, `FeedError` where it may not be read.
+        Left out are names that begin with ``.`` or ``_``, and those that end as what is still being
+        written is called: ``.tmp``, ``.part``, ``.partial``, ``.swp``, ``~``; folders too. Raises
+        `RetriableError` where the folder is not there, `FeedError` where it may not be read.
         """
         try:
             if self.path.is_file():
@@ -75,14 +75,14 @@ class Folder:
     def _walk(self, directory: Path, below: str) -> Iterator[Found]:
         with os.scandir(directory) as entries:
             for entry in entries:
-                if entry.name.startswith(HIDDEN):
+                if entry.name.startswith(HIDDEN) or entry.name.endswith(UNFINISHED):
                     continue
                 if self.recursive and entry.is_dir(follow_symlinks=False):
                     try:
                         yield from self._walk(Path(entry.path), f"{below}{entry.name}/")
                     except FileNotFoundError:  # it was taken away meanwhile
                         continue
-                elif fnmatchcase(entry.name, self.pattern) and not entry.name.endswith(UNFINISHED):
+                elif fnmatchcase(entry.name, self.pattern):
                     found = _found(Path(entry.path), below + entry.name)
                     if found is not None:
                         yield found

@@ -2,10 +2,12 @@
 
 import sys
 import textwrap
+from threading import Thread
 
 import pytest
 
 from processor import app
+from processor.app import topologies
 from processor.errors import TopologyError
 
 WHOLE = """
@@ -64,6 +66,24 @@ def test_a_module_beside_the_user_is_found(beside, file, name):
     for _ in range(2):  # workers load it again
         (plan,) = app.load_topologies([name], {"app": "mine"})
         assert plan.app == "mine"
+
+
+def test_threads_load_modules_one_after_the_other(beside, monkeypatch):
+    """Python's caches of what lies on its path break where two of them clear them at once."""
+    alone: list[bool] = []
+
+    def other() -> None:
+        alone.append(not topologies._LOADING.acquire(blocking=False))
+
+    def cleared() -> None:
+        thread = Thread(target=other)
+        thread.start()
+        thread.join()
+
+    monkeypatch.setattr(topologies, "invalidate_caches", cleared)
+    beside(WHOLE)
+    app.load_topologies(["beside_the_user"], {})
+    assert alone == [True]
 
 
 def test_a_file_elsewhere_finds_what_lies_beside_it(beside, tmp_path):

@@ -36,9 +36,10 @@ def test_hidden_unfinished_and_other_names_are_passed_over_and_a_rename_brings_t
     for name in ("_x", "a.tmp", "b.part", "c~", "d.csv", "e.txt"):
         put(tmp_path, name, name.encode())
     (tmp_path / "below").mkdir()
-    (tmp_path / "_hidden").mkdir()
+    for hidden in ("_hidden", ".hidden", "day.tmp", "day.part"):
+        (tmp_path / hidden).mkdir()
+        put(tmp_path / hidden, "g.csv", b"g")
     put(tmp_path / "below", "f.csv", b"f")
-    put(tmp_path / "_hidden", "g.csv", b"g")
     (tmp_path / "nowhere.csv").symlink_to(tmp_path / "gone")
     assert turned(tmp_path, options={"pattern": "*.csv"}).all() == [b"d.csv"]
     both = turned(tmp_path, options={"pattern": "*.csv", "recursive": True})
@@ -240,6 +241,21 @@ def test_a_file_of_a_name_that_was_cleared_away_is_new_to_the_next_process(tmp_p
         one.open()
         assert one.all() == [b"%d" % number]
         assert (list(tmp_path.iterdir()), one.told) == ([], [])
+
+
+def test_archived_files_of_one_name_and_one_time_are_all_kept(tmp_path):
+    folder, archive = tmp_path / "in", tmp_path / "read"
+    folder.mkdir()
+    one = turned(folder, options={"clean_source": "archive", "archive": archive})
+    for number in range(4):
+        put(folder, "a", b"%d\n" % number)
+        one.all()
+    assert sorted(path.read_bytes() for path in archive.iterdir()) == [
+        b"0\n",
+        b"1\n",
+        b"2\n",
+        b"3\n",
+    ]
 
 
 def test_a_file_that_came_in_the_place_of_one_that_was_not_noted_as_gone_is_never_lost(tmp_path):
