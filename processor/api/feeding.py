@@ -76,8 +76,8 @@ class FeedReader:
         A file is to appear whole: written under another name, or elsewhere on the file system, and
         then renamed. It is read once, in pieces if it is large, in the order of the times at which
         files were written, then of names. Names that begin with ``.`` or ``_``, or end in ``.tmp``,
-        ``.part``, ``.partial``, ``.swp`` or ``~`` are passed over, folders too. What is written to a file after
-        it was read is not read, and told.
+        ``.part``, ``.partial``, ``.swp`` or ``~`` are passed over, folders too. What is written to
+        a file after it was read is not read, and told.
 
         Args:
             path: the folder, or a file by itself.
