@@ -2,7 +2,10 @@
 
 from job import INPUT, OTHER, OUTPUT, tables
 
-TIME = "ts BIGINT, at AS TO_TIMESTAMP_LTZ(ts, 3), WATERMARK FOR at AS at - INTERVAL '1' HOUR"
+TIME = (
+    "ts BIGINT, moment AS TO_TIMESTAMP_LTZ(ts, 3), "
+    "WATERMARK FOR moment AS moment - INTERVAL '1' HOUR"
+)
 
 made = tables()
 made.execute_sql(
@@ -20,5 +23,5 @@ made.execute_sql(
 made.execute_sql(
     "INSERT INTO paid SELECT o.`user`, o.`order`, o.ts, p.payment, p.amount, p.ts "
     "FROM orders o, payments p WHERE o.`user` = p.`user` "
-    "AND p.at BETWEEN o.at AND o.at + INTERVAL '10' MINUTE"
+    "AND p.moment BETWEEN o.moment AND o.moment + INTERVAL '10' MINUTE"
 ).wait()
