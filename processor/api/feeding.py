@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, cast
 
@@ -119,7 +120,7 @@ class FeedReader:
         )  # fmt: skip
         headers = () if file is None else ((FILE, arguments.text(
             file, "file", at, 'give a column\'s name: file="file"')),)  # fmt: skip
-        form = format.blocks() if isinstance(format, Parquet) else _format(format, at)
+        form = format.blocks() if isinstance(format, Parquet) else _of_lines(format, at)
         wanted = name or _NOT_IN_NAMES.sub("-", Path(path).stem or Path(path).name) or "files"
         many = _count(partitions, "partitions", at) or 1
         return self._fed(
@@ -165,7 +166,7 @@ class FeedReader:
                 f"{at}: the port is {port!r}", remedy="give a number from 1 to 65535"
             )
         return self._fed(
-            Socket(host, port), name or "socket", _format(format or Text(), at), at,
+            Socket(host, port), name or "socket", _of_lines(format or Text(), at), at,
             event_time=event_time, on_error=on_error, dead_letters=dead_letters,
             timestamp=timestamp,
         )  # fmt: skip
@@ -320,6 +321,12 @@ def _format(form: Format, at: nodes.Location) -> Format:
             remedy=f"give the format by itself, without Registered: {form.format.describe()}",
         )
     return form
+
+
+def _of_lines(form: Format, at: nodes.Location) -> Format:
+    """The format of lines, of which an empty one is a row too where a row is any text."""
+    form = _format(form, at)
+    return replace(form, empty=True) if isinstance(form, Text) else form
 
 
 def _count(value: int | None, what: str, at: nodes.Location) -> int | None:

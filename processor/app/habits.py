@@ -142,7 +142,7 @@ def _arguments(said: str) -> str | None:
     """What one of our callables takes, where an error says that it was called wrongly.
 
     >>> _arguments("Text.__init__() got an unexpected keyword argument 'max_bytes'")
-    'write value_bytes_max for max_bytes; Text takes value_bytes_max, tombstones'
+    'write value_bytes_max for max_bytes; Text takes value_bytes_max, tombstones, empty'
     """
     called = _CALLED.search(said)
     ours = getattr(processor, called["name"], None) if called else None

@@ -202,7 +202,8 @@ def _there(column: pl.Series, form: Format) -> pl.Series | None:
         if not column.null_count() and finite(column):
             return None
         return column.is_finite().fill_null(value=False)
-    if kind in (pl.String, pl.Categorical, pl.Enum) and not isinstance(form, Json):
+    empty = isinstance(form, Json) or (isinstance(form, Text) and form.empty)
+    if kind in (pl.String, pl.Categorical, pl.Enum) and not empty:
         text = column.cast(pl.String)
         there = text != ""
         if isinstance(form, Csv) and text.str.contains("\0", literal=True).any():

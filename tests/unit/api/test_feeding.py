@@ -117,4 +117,4 @@ def test_rows_of_one_partition_are_in_one_place_and_of_several_are_dealt_out() -
 def test_lines_of_a_socket_are_text_unless_told() -> None:
     topology = Topology("app")
     topology.read.socket("localhost", 9).write.kafka("out", format=Text())
-    assert topology.plan().source().format == Text()
+    assert topology.plan().source().format == Text(empty=True)

@@ -41,6 +41,18 @@ def test_more_than_one_column_is_no_text() -> None:
         Text().encode(pl.DataFrame({"a": ["x"], "b": ["y"]}))
 
 
+def test_empty_text_is_a_row_where_that_is_said() -> None:
+    form = Text(empty=True)
+    decoded = form.decode([b"a", b"", b"\xff", b""])
+    assert decoded.frame["value"].to_list() == ["a", "", None, ""]
+    assert set(decoded.bad) == {2}
+    assert set(form.decode([b"", None]).bad) == {1}
+    both = Text(empty=True, tombstones=True)
+    decoded = both.decode([b"", None, b"a"])
+    assert (decoded.frame["value"].to_list(), decoded.bad) == (["", None, "a"], {})
+    assert both.encode(decoded.frame) == [b"", None, b"a"]
+
+
 def test_null_is_written_as_nothing() -> None:
     assert Text().encode(pl.DataFrame({"a": [None, "x"]})) == [b"", b"x"]
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from processor import Csv, Json, Queue, Topology
+from processor import Csv, Json, Queue, Text, Topology
 from processor.clock import ManualClock
 from processor.connectors.memory.log import MemoryLog
 from processor.connectors.memory.store import MemoryStore
@@ -209,6 +209,16 @@ def test_what_stops_the_run_is_raised_with_its_file(tmp_path):
     driver = TestDriver(copying(tmp_path, on_error="fail"))
     with pytest.raises(FeedError, match=r"a.csv: it begins with"):
         driver.run()
+
+
+def test_an_empty_line_of_text_is_a_row_and_can_be_written_as_one(tmp_path):
+    put(tmp_path, "a", b"a\n\nb\n\n")
+    topology = Topology("app")
+    rows = topology.read.files(tmp_path, format=Text(), name="in")
+    rows.write.kafka("out", format=Text(empty=True))
+    driver = TestDriver(topology)
+    driver.run()
+    assert driver.values("out") == [b"a", b"", b"b", b""]
 
 
 def test_what_was_passed_over_is_noted(tmp_path):
