@@ -45,7 +45,10 @@ class Queue:
         """
         if isinstance(rows, str | bytes | dict):
             raise FeedError(f"{rows!r} is one row, and no list of rows", remedy=_CALL)
-        given = list(rows.rows(named=True)) if hasattr(rows, "rows") else list(rows)
+        try:
+            given = list(rows.rows(named=True)) if hasattr(rows, "rows") else list(rows)
+        except TypeError as error:
+            raise FeedError(f"{rows!r} is no list of rows", remedy=_CALL) from error
         with self._changed:
             if self._closed:
                 raise FeedError("the queue is closed", remedy="make another one")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -84,7 +85,9 @@ class ReceiverReading:
         try:
             given, position = self._receiver.read(self._position, limit.records)
             values = encoded(self._opening.format, given)
+            json.dumps(position, allow_nan=False)  # orjson makes null of what is no number
             held = orjson.dumps(position)
+            position = orjson.loads(held)  # as it is after a restart
         except ProcessorError:
             raise
         except Exception as error:

@@ -102,6 +102,9 @@ def test_a_queue_refuses_what_is_no_list_and_leaves_out_what_cannot_be_written()
     for row in ({"n": 1}, "text", b"bytes"):
         with pytest.raises(FeedError, match="is one row, and no list of rows"):
             queue.put(row)
+    for nothing in (None, 5):
+        with pytest.raises(FeedError, match="is no list of rows"):
+            queue.put(nothing)
     queue.put([{"x": 1}, "1", 7, "x" * 1_000_001])
     one = Turned(queue, Csv({"n": pl.Int64}))
     assert one.all() == [b"1"]
@@ -145,7 +148,8 @@ def test_a_receiver_is_asked_from_its_committed_position_on():
     ("answer", "why"),
     [
         (None, "raised TypeError"), ([1], "raised ValueError"), (([7], 1), "7 is no record"),
-        (([], object()), "raised TypeError"), (([], "x" * 2_000), "position of 2002 bytes"),
+        (([], object()), "raised TypeError"), (([], float("nan")), "raised ValueError"),
+        (([], 2**70), "raised"), (([], "x" * 2_000), "position of 2002 bytes"),
     ],
 )  # fmt: skip
 def test_what_a_receiver_does_wrong_is_told_by_its_name(answer, why):
@@ -155,6 +159,20 @@ def test_what_a_receiver_does_wrong_is_told_by_its_name(answer, why):
 
     with pytest.raises(FeedError, match=f"Wrong.read.*{why}"):
         Turned(Received(Wrong()), ROW).read()
+
+
+def test_a_receiver_is_given_its_position_as_it_is_after_a_restart():
+    asked = []
+
+    class Pairs:
+        def read(self, position, limit):
+            asked.append(position)
+            return ["x"], (1, "a")
+
+    one = Turned(Received(Pairs()))
+    one.commit(one.read())
+    one.read()
+    assert asked == [None, [1, "a"]]
 
 
 def test_a_receivers_own_errors_go_up_as_they_are():
