@@ -157,7 +157,8 @@ def format_(value: object, at: Location, what: str = "format") -> None:
     ):
         raise TopologyError(
             f"{at}: {what} is {shown(value)}",
-            remedy='make one: Json({"user": pl.String}), Csv({"user": pl.String}) or Text()',
+            remedy='make one: Json({"user": pl.String}), Csv({"user": pl.String}), Text(), or of '
+            'files Parquet({"user": pl.String}); to write, without columns: Json() or Parquet()',
         )
 
 
@@ -226,6 +227,8 @@ def shown(value: object) -> str:
     """A value as it is named in a message, with its kind."""
     if isinstance(value, type):
         return f"the class {value.__name__}"
+    if isinstance(value, pl.Expr):
+        return f"the expression {value}"[:120]
     kind = type(value).__name__
     told = "None" if value is None else f"{value!r}"
     return f"{told[:80]} ({kind})" if value is not None else "None"

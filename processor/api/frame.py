@@ -47,6 +47,14 @@ class Frame:
     def with_columns(self, *columns: pl.Expr, **named: pl.Expr) -> Frame:
         """These columns besides those that are there."""
         at = caller()
+        given: tuple[object, ...] = columns
+        named_by = next((name for name in given if isinstance(name, str)), None)
+        if named_by is not None:
+            raise TopologyError(
+                f"{at}: with_columns({named_by!r}) computes nothing",
+                remedy=f"a new column is with_columns({named_by}=expression), as in "
+                f'{named_by}=pl.col("n") + 1',
+            )
         return self._next(nodes.Extend(self._node, expressions(columns, named, at), at))
 
     @arguments.told('filter(pl.col("n") > 0); for several, (first) & (second)')
@@ -140,6 +148,13 @@ class Frame:
             name: what the stage is called, so that it stays the same when keys are renamed.
         """
         at = caller()
+        counts: list[object] = [key for key in keys if type(key) is int]
+        if counts:
+            raise TopologyError(
+                f"{at}: {counts[0]} is no column to deal rows out by",
+                remedy=f"say partitions={counts[0]}: repartition(partitions={counts[0]}), or "
+                f'repartition("user", partitions={counts[0]})',
+            )
         by = tuple(arguments.column(key, "a key of repartition", at) for key in keys)
         if partitions is not None and (type(partitions) is not int or partitions < 1):
             raise TopologyError(
@@ -251,7 +266,9 @@ class Frame:
         if not isinstance(given, Frame) or given._topology is not self._topology:  # noqa: SLF001 - of one kind
             raise TopologyError(
                 f"{at}: join takes another frame of the same topology",
-                remedy='clicks.join(views, on="user", within="1 hour")',
+                remedy=ways.STATIC_JOIN
+                if isinstance(given, pl.DataFrame | pl.LazyFrame)
+                else 'clicks.join(views, on="user", within="1 hour")',
             )
         keys = arguments.columns(on, "on", at)
         if not keys or len(set(keys)) < len(keys):

@@ -26,8 +26,9 @@ class Reader(FeedReader):
     @arguments.told(
         'read.kafka("trips", format=Json({"user": pl.String}))',
         bootstrap_servers=_WHERE, servers=_WHERE, bootstrapServers=_WHERE,
-        topics="a topology reads one topic: make one for each", subscribe="the topic is the first "
-        "argument, without a name", schema=_FORMAT, columns=_FORMAT, value_format=_FORMAT,
+        topics='one topic each: read.kafka("a", ...).union(read.kafka("b", ...))',
+        subscribe="the topic is the first argument, without a name",
+        schema=_FORMAT, columns=_FORMAT, value_format=_FORMAT,
         startingOffsets="`processor run --from earliest|latest`", from_="`processor run --from "
         "earliest|latest`", group="the group is the application's: Topology(\"name\")",
         group_id="the group is the application's: Topology(\"name\")",

@@ -8,6 +8,7 @@ from typing import Final
 
 from processor.api.location import caller
 from processor.errors import TopologyError
+from processor.model.location import Location
 
 
 class NoSuchError(TopologyError, AttributeError):
@@ -18,7 +19,11 @@ _JOIN: Final = (
     'rows.join(others, on="user", between=("-10 minutes", "1 hour")), which pairs rows of one key '
     "near in time"
 )
-_ROWS: Final = "one row stays one row: let the producer write a record for each element"
+_ROWS: Final = (
+    "one row stays one row here: let the format make many rows of a record, as that of words in "
+    'topologies/wordcount does (the guide, "Many rows in a record"); or let the producer write a '
+    "record for each element"
+)
 _LOOK: Final = (
     "nothing is computed here: end it in frame.write.console(), and then `processor run`, or "
     "topology.collect(feed=...)"
@@ -29,7 +34,7 @@ _SELECT: Final = 'select("a", "b") names those that stay'
 _ORDER: Final = 'groups have an order: agg(n=F.count()).order_by("n", descending=True).limit(10)'
 _ONCE: Final = 'count them in state: group_by("key").agg(n=F.count())'
 _NULLS: Final = 'filter(pl.col("a").is_not_null()), or with_columns(pl.col("a").fill_null(value))'
-_UNION: Final = "rows.union(others), with the same columns in both"
+_UNION: Final = "rows.union(others), with columns of the same names and types in both"
 _EXPRESSION: Final = "with_columns(name=expression), with expressions of Polars (pl.col, pl.when)"
 _WINDOWS: Final = 'group_by(F.window("dt", "1 hour"), "key").agg(n=F.count())'
 _SLIDING: Final = (
@@ -61,6 +66,23 @@ _QUEUE: Final = (
 _RECEIVER: Final = (
     "read.receiver(MyReceiver(), format=...), with read(position, limit), which gives records and "
     "the position behind them"
+)
+_WRITE: Final = (
+    'write.kafka("topic"), write.files("out"), write.foreach_batch(save), write.memory("totals") '
+    "or write.console()"
+)
+TRIGGER: Final = (
+    "`processor run --interval 500ms` for Trigger.ProcessingTime; `--until-caught-up` for once and "
+    "availableNow"
+)
+CHECKPOINTS: Final = (
+    "`processor run --data-dir DIR` keeps all on this machine; with Kafka, `--redis-url` says "
+    "where checkpoints are kept"
+)
+STATIC_JOIN: Final = (
+    "a table that stands still is not joined; look values up by "
+    'with_columns(name=pl.col("user").replace_strict({"a": "Ann"}, default=None)), or read the '
+    "table's changes as a stream"
 )
 _OPTIONS: Final = "options of a run are those of `processor run --help`"
 _NO_AGGREGATE: Final = "there are F.count, F.sum, F.min, F.max and F.mean"
@@ -117,8 +139,8 @@ FRAME: Final[Mapping[str, str]] = {
          "sliding_window"), _WINDOWS,
     ),
     **dict.fromkeys(("withWatermark", "watermark"), 'with_watermark("10 minutes")'),
-    **dict.fromkeys(("writeStream", "writeTo", "to_topic", "sink", "to", "publish"),
-                    'write.kafka("topic")'),
+    **dict.fromkeys(("writeStream", "writeTo", "to_topic", "sink", "to", "publish"), _WRITE),
+    "trigger": TRIGGER,
     **dict.fromkeys(
         ("orderBy", "sort_by", "sort", "sort_values", "reverse", "sortWithinPartitions",
          "top_k", "bottom_k"), _ORDER,
@@ -196,7 +218,7 @@ WRITER: Final[Mapping[str, str]] = {
     **dict.fromkeys(("table", "toTable", "saveAsTable", "queryName"), _MEMORY),
     **dict.fromkeys(("mode", "outputMode"), 'write.kafka("topic", mode="update")'),
     **dict.fromkeys(("option", "options"), _OPTIONS),
-    "trigger": "`processor run --interval 500ms`",
+    "trigger": TRIGGER,
     **dict.fromkeys(("start", "awaitTermination", "run"), _STARTS),
     "partitionBy": 'write.kafka("topic", key="a")',
 }  # fmt: skip
@@ -218,7 +240,8 @@ TOPOLOGY: Final[Mapping[str, str]] = {
     **dict.fromkeys(("receiverStream", "receiver_stream"), f"topology.{_RECEIVER}"),
     **dict.fromkeys(("write", "sink", "output", "to"),
                     'a frame is written: frame.write.kafka("topic")'),
-    **dict.fromkeys(("table", "sql", "agent"), _ONLY_FROM),
+    **dict.fromkeys(("table", "agent"), _ONLY_FROM),
+    "sql": f"SQL asks what is kept: {_MEMORY}",
 }  # fmt: skip
 _ENDS: Final = "start(until_caught_up=True) works through what is there, and ends"
 _DESCRIBE: Final = "`processor describe my_module` prints the plan"
@@ -264,15 +287,27 @@ FUNCTIONS: Final[Mapping[str, str]] = {
     **dict.fromkeys(("row_number", "rank", "lag", "lead", "dense_rank", "over"),
                     f"a row is computed from itself; for more, {_AGGREGATE}"),
     **dict.fromkeys(("expr", "asc", "desc", "broadcast"), _EXPRESSION),
-    **{name: f'pl.col("a").str.{to}()' for name, to in
-       {"upper": "to_uppercase", "lower": "to_lowercase", "trim": "strip_chars"}.items()},
+    **{name: f'pl.col("a").str.{to}' for name, to in
+       {"upper": "to_uppercase()", "lower": "to_lowercase()", "trim": "strip_chars()",
+        "split": 'split(" ")', "length": "len_chars()", "substring": "slice(0, 3)",
+        "regexp_replace": 'replace_all("from", "to")',
+        "regexp_extract": 'extract("a(.)", 1)'}.items()},
+    **{name: f'pl.col("dt").dt.{name}()' for name in ("year", "month", "hour", "minute")},
     **dict.fromkeys(("date_trunc", "trunc"), 'pl.col("dt").dt.truncate("1h")'),
     **dict.fromkeys(("sha2", "md5", "hash", "xxhash64"), 'pl.col("a").hash()'),
 }  # fmt: skip
 
 
-def missing(what: str, name: str, ways: Mapping[str, str], there: list[str]) -> AttributeError:
+def missing(
+    what: str,
+    name: str,
+    ways: Mapping[str, str],
+    there: list[str],
+    at: Location | None = None,
+) -> AttributeError:
     """The error for a name that ``what`` does not have; ``there`` is what it has.
+
+    ``at`` is the user's line, where it is not asked for in this package.
 
     >>> print(missing("a frame", "withColumn", FRAME, []).remedy)
     with_columns(name=expression)
@@ -284,7 +319,7 @@ def missing(what: str, name: str, ways: Mapping[str, str], there: list[str]) -> 
     if ways is FRAME and not near:
         known = known or f'a column is written pl.col("{name}"); '
     remedy = known if name in ways else f"{known}there are: {', '.join(sorted(there))}"
-    return NoSuchError(f"{caller()}: {what} has no {name!r}", remedy=remedy)
+    return NoSuchError(f"{at or caller()}: {what} has no {name!r}", remedy=remedy)
 
 
 def public(owner: type) -> list[str]:

@@ -35,8 +35,7 @@ class Writer:
         partitioned_by='key="user"', partition_by='key="user"', partition='key="user"',
         keys='key=["a", "b"], key_format=Json()',
         partitions="`processor run --create-topics N` makes topics of N partitions",
-        checkpointLocation="`processor run --redis-url` says where checkpoints are kept",
-        trigger="`processor run --interval 500ms`",
+        checkpointLocation=ways.CHECKPOINTS, trigger=ways.TRIGGER,
     )  # fmt: skip
     def kafka(
         self,

@@ -33,6 +33,7 @@ from processor.clock import SystemClock
 from processor.engine.running.rubbish import left_alone
 from processor.errors import ProcessorError, QueryError, ShutdownError
 from processor.metrics.progress import BatchReport
+from processor.model import location
 from processor.plan.nodes import Plan
 from processor.settings import Settings
 from processor.sinks.tables import Tables
@@ -228,7 +229,8 @@ class Query:
     if not TYPE_CHECKING:  # to a type checker there is no such name
 
         def __getattr__(self, name: str) -> NoReturn:
-            raise ways.missing("a query", name, ways.QUERY, ways.public(Query))
+            at = location.caller(__file__)
+            raise ways.missing("a query", name, ways.QUERY, ways.public(Query), at)
 
     # How it runs.
 

@@ -101,6 +101,11 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
             f"{source.at}: event_time={source.event_time!r} may be missing",
             remedy=_as_certain(source, have),
         )
+    if "," in source.topic:
+        raise TopologyError(
+            f"{source.at}: {source.topic!r} cannot be a topic; it looks like several",
+            remedy='read each, and unite them: read.kafka("a", ...).union(read.kafka("b", ...))',
+        )
     _topic(source.topic, source.at)
     if source.dead_letters is not None:
         _topic(source.dead_letters, source.at)
@@ -209,8 +214,19 @@ def _as_window(name: str, kind: pl.DataType, source: nodes.Source) -> str:
     return f"F.window({source.event_time!r}, ...) is over the event time; {name!r} is {kind}"
 
 
-def _as_key(kind: pl.DataType) -> str:
+def _as_key(name: str, kind: pl.DataType) -> str:
     """What to group by instead of a column that cannot be a key."""
+    cast = f'with_columns({name}=pl.col("{name}").cast'
+    if kind.is_float():
+        return f"make whole numbers of it before, {cast}(pl.Int64)); or text, {cast}(pl.String))"
+    if kind.is_decimal() or kind in (pl.Int128, pl.UInt128):
+        return f"make text of it before: {cast}(pl.String))"
+    if isinstance(kind, pl.List | pl.Array):
+        return (
+            "there is no explode: let the format make a row of each element, as that of words in "
+            'topologies/wordcount does (the guide, "Many rows in a record"); or make text of it: '
+            f'with_columns({name}=pl.col("{name}").list.join(","))'
+        )
     if isinstance(kind, pl.Struct) and kind.fields:
         member = kind.fields[0].name
         return (
@@ -231,7 +247,7 @@ def _aggregate(plan: nodes.Plan, node: nodes.Aggregate, columns: schema.Columns)
         if not (narrow or kind.is_temporal() or kind in _KEY_TYPES):
             raise TopologyError(
                 f"{node.at}: {key!r} is {kind}, which cannot be a key",
-                remedy=_as_key(kind),
+                remedy=_as_key(key, kind),
             )
     _names(node)
     source = plan.source()

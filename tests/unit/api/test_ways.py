@@ -68,6 +68,13 @@ def test_to_python_it_is_an_attribute_that_is_missing() -> None:
 
 
 ARGUMENTS: list[tuple[Any, str, str]] = [
+    (lambda: rows().repartition(8), "8 is no column", "partitions=8"),
+    (lambda: rows().with_columns("x", pl.col("n") + 1), "with_columns('x')", "x=expression"),
+    (lambda: rows().group_by(pl.col("user")), 'is the expression col("user")', "with_columns"),
+    (lambda: rows().join(pl.DataFrame(), on="user"), "another frame", "replace_strict"),
+    (lambda: rows().write.files("out", format="parquet"), "format is 'parquet'", "Parquet()"),
+    (lambda: rows().write.kafka("o", checkpointLocation="x"), "checkpointLocation", "--data-dir"),
+    (lambda: rows().trigger(once=True), "'trigger'", "--until-caught-up"),
     (lambda: F.window("dt", "1 hour", slideDuration="5 minutes"), "slideDuration",
      "windows that overlap have a slide"),
     (lambda: F.window("dt", "1 hour", "2 hours"), "longer than its size", "filter"),

@@ -100,6 +100,7 @@ REFUSED: list[tuple[Callable[[Topology], object], str]] = [
     (lambda a: counts(read(a).select("user"),
                       F.window("dt", "1h"), "user"), "over 'dt', and there is no such column"),
     (lambda a: counts(read(a), F.window("time", "1h"), "user"), "over 'time', and there is no"),
+    (lambda a: read(a, topic="a,b").write.kafka("x"), "looks like several"),
     (lambda a: counts(read(a).group_by("user").agg(k=F.count()), "user"),
      "groups that may still change"),
     (lambda a: counts(read(a), "user", user=F.count()), "'user' stands for two"),
@@ -244,3 +245,20 @@ def test_what_is_said_of_an_event_time_that_may_be_missing_is_right_as_it_stands
     planned(pl.col(column).alias(found[1]))
     if isinstance(form, CloudEvents) and column == "time" and not computed:
         assert 'required={"time"}' in refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [
+        (pl.Float64, 'with_columns(k=pl.col("k").cast(pl.Int64))'),
+        (pl.Decimal(10, 2), 'with_columns(k=pl.col("k").cast(pl.String))'),
+        (pl.List(pl.String), "Many rows in a record"),
+        (pl.Binary, "read the column as one"),
+    ],
+)
+def test_what_cannot_be_a_key_is_told_with_the_way_to_one_that_can(kind: Any, way: str) -> None:
+    def build(app: Topology) -> None:
+        rows = app.read.kafka("in", format=Json({"t": pl.String}))
+        counts(rows.select(k=pl.lit(None, kind)), "k")
+
+    assert way in refusal(build).remedy
