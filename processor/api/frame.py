@@ -148,7 +148,8 @@ class Frame:
             name: what the stage is called, so that it stays the same when keys are renamed.
         """
         at = caller()
-        counts: list[object] = [key for key in keys if type(key) is int]
+        given: tuple[object, ...] = keys
+        counts = [key for key in given if isinstance(key, int)]
         if counts:
             raise TopologyError(
                 f"{at}: {counts[0]} is no column to deal rows out by",

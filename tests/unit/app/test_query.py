@@ -116,6 +116,7 @@ def test_what_another_system_calls_a_query_s_parts_is_told_with_ours():
             with pytest.raises(AttributeError) as raised:
                 getattr(query, name)
             assert ours in raised.value.remedy
+            assert str(raised.value).startswith(f"{__file__}:")
 
 
 # Several, and one after the other.
