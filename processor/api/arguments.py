@@ -122,9 +122,11 @@ def stretch(between: object, within: object, at: Location) -> tuple[timedelta, t
     """From when to when, of a join; a text may begin with a minus."""
     right = 'between=("-10 minutes", "1 hour"), or within="10 minutes"'
     if (between is None) == (within is None):
-        told = "neither between nor within" if between is None else "both between and within"
+        told = "both between and within: which of them counts?"
+        if between is None:
+            told = "neither between nor within: rows would be kept for ever"
         raise TopologyError(
-            f"{at}: join with {told}: rows would be kept for ever, or it is not clear how long",
+            f"{at}: join with {told}",
             remedy=f"say how far apart in time a pair may be: {right}",
         )
     if between is None:

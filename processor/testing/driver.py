@@ -22,6 +22,7 @@ from processor.engine.offline.letters import Wanted
 from processor.engine.offline.redrive import Redrive, Redriven, Route, Terms
 from processor.engine.restore.heal import Healed, Policy
 from processor.engine.restore.upgrade import Upgraded
+from processor.engine.running.align import LOOK_S
 from processor.engine.running.batcher import Limits
 from processor.engine.running.feeder import Feeder
 from processor.engine.running.options import Guarantee, Listener, Options
@@ -33,7 +34,8 @@ from processor.metrics.progress import BatchReport
 from processor.model.log import Committed, TopicPartition
 from processor.plan.nodes import Plan
 from processor.sinks.tables import Tables
-from processor.testing.inline import Inline, as_bytes, encoded, feeder_of, killed, tells, topics_of
+from processor.testing import inline
+from processor.testing.inline import Inline, as_bytes, encoded, feeder_of, killed, topics_of
 from processor.testing.seen import Seen
 
 _QUIET_ROUNDS = 4
@@ -221,7 +223,7 @@ class TestDriver(Seen):
 
         Raises `Crash` where `crash_at` said so, `ProcessorError` when they never come to rest.
         """
-        quiet = idle = 0
+        quiet = idle = looks = 0
         while quiet < _QUIET_ROUNDS:
             before, reports = len(self.steps), len(self.reports)
             if (idle := idle + 1) > _IDLE_ROUNDS:
@@ -230,17 +232,20 @@ class TestDriver(Seen):
             self.clock.advance(self._options.limits.interval_s or 0.001)
             quiet = 0 if any(worked) or len(self.steps) > before else quiet + 1
             if any(report.records_in for report in self.reports[reports:]):
-                idle = 0
+                idle = looks = 0
             if quiet == _QUIET_ROUNDS:
-                told = [self._in(worker, tells) for worker in self.running()]
+                told = [self._in(worker, inline.tells) for worker in self.running()]
                 quiet = 0 if any(told) else quiet
+            # Those that wait as they are far ahead are looked at once a second.
+            if quiet == _QUIET_ROUNDS and looks < 2 and inline.holds(self._workers.values()):
+                self.clock.advance(LOOK_S)
+                quiet, looks = 0, looks + 1
 
     def running(self) -> list[Who]:
         """The workers that are alive, stage by stage."""
         apps = [plan.app for plan in self.plans]
-        return sorted(
-            self._workers, key=lambda who: (apps.index(self._plan_of(who).app), _number(who))
-        )
+        at = {who: (apps.index(self._plan_of(who).app), _number(who)) for who in self._workers}
+        return sorted(at, key=at.__getitem__)
 
     def _plan_of(self, who: Who) -> Plan:
         if isinstance(who, int):

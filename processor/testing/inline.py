@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -67,3 +67,8 @@ def killed(one: object) -> None:
 def tells(one: Worker | Feeder) -> bool:
     """Let a worker tell what it owes; whether it did."""
     return isinstance(one, Worker) and one.tell()
+
+
+def holds(workers: Iterable[Worker | Feeder]) -> bool:
+    """Whether one of them lets partitions wait that are far ahead of others."""
+    return any(isinstance(one, Worker) and one.held for one in workers)

@@ -156,3 +156,8 @@ def parts_of(
         trimmer_of(plan, log, options.on_checkpoint_loss, pipeline), changelog, who, lineage,
         description, options, listener, probe, plan, outside,
     )  # fmt: skip
+
+
+def decides_lateness(plan: Plan) -> bool:
+    """Whether a stage makes its watermark itself, of event times."""
+    return plan.delay() is not None and plan.source().watermark is None

@@ -23,7 +23,7 @@ from processor.engine.running.audit import Audit
 from processor.engine.running.batcher import Batcher, Share
 from processor.engine.running.clocked import stamp_of
 from processor.engine.running.idle import idle_of
-from processor.engine.running.making import parts_of
+from processor.engine.running.making import decides_lateness, parts_of
 from processor.engine.running.options import END_US, Listener, Options
 from processor.engine.running.outside import Part
 from processor.engine.running.pace import OverdueError, Pace
@@ -181,8 +181,7 @@ class Worker:
 
     def _ended(self) -> dict[TopicPartition, int | None]:
         """The tasks whose watermark goes to the end of time, where no record comes any more."""
-        plan = self._parts.plan
-        if not self._options.ends or plan.delay() is None or plan.source().watermark is not None:
+        if not self._options.ends or not decides_lateness(self._parts.plan):
             return {}
         times = {p: task.event_time_max for p, task in self.tasks.items()}
         return {p: END_US for p, time in times.items() if time is None or time < END_US}
@@ -194,9 +193,8 @@ class Worker:
 
     def tell(self) -> bool:
         """Tell the stages behind what they are owed: a batch of one task tells of all."""
-        ready = bool(self.tasks) and not self._outside.owed(self.tasks)
-        owes = ready and self._carry.pay()
-        return owes and self._run(self._batcher.nothing([min(self.tasks)]))
+        owes = self.tasks and not self._outside.owed(self.tasks) and self._carry.pay()
+        return bool(owes) and self._run(self._batcher.nothing([min(self.tasks)]))
 
     def rejoin(self) -> None:
         """Forget everything, close the clients, and join the group anew."""
@@ -215,6 +213,11 @@ class Worker:
             self._committer.producer.close()
 
     @property
+    def held(self) -> frozenset[TopicPartition]:
+        """The partitions that wait, as they are far ahead of others."""
+        return self._batcher.held
+
+    @property
     def ready(self) -> bool:
         """Whether it is in the group with all loaded, or lets another plan's workers go first."""
         return self.standby or (self.member and not self._pending)
@@ -230,8 +233,8 @@ class Worker:
         return replace(standing, member=self.member, standby=self.standby)
 
     def _passed(self) -> dict[TopicPartition, int]:
-        tasks = dict(self.tasks)
-        return {p: self._batcher.passed(p, task.base.offset) for p, task in tasks.items()}
+        bases = {p: task.base.offset for p, task in dict(self.tasks).items()}
+        return {p: self._batcher.passed(p, base) for p, base in bases.items()}
 
     def _apply(self, change: Rebalance) -> None:
         # Also what is assigned is forgotten first: told twice of one, the worker loads it again.
