@@ -140,7 +140,7 @@ def _check_stages(log: Log, plan: Plan) -> None:
     told = {stage for head in heads for stage in head.stages}
     had = {stage.partition("=")[0] for stage in told}
     now = {sink.topic: sink.at for sink in plan.sinks if sink.internal}
-    name = "give the stage its former name: group_by(..., name=...)"
+    name = "give the stage its former name: group_by(..., name=...) or join(..., name=...)"
     for stage in sorted(had - now.keys()):
         raise SettingsError(
             f"{plan.at}: the stage {stage} is no more in the topology, and its state would be left "

@@ -128,8 +128,8 @@ def verified(
     report = compare(plan, partial(progress.scan, log), spans, outputs, shared)
     if any(finding.kind == "missing" for finding in report.findings) and raises(plan):
         report.notes.append(
-            "watermarks of partitions that stood still go on without records: what came too late "
-            "for that is told as missing here"
+            "watermarks of partitions that stood still, also at the end of a run that ends where "
+            "its input does, go on without records: what came too late for that is told as missing"
         )
     return report
 

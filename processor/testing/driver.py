@@ -165,8 +165,7 @@ class TestDriver(Seen):
         All have the same ``key`` and the same ``headers``; a mapping becomes a key as
         the topic's format of keys has it.
         """
-        sources = [plan.source() for plan in self.plans]
-        source = next(s for s in sources if topic is None or s.topic == topic)
+        source = inline.source_of(self.plans, topic)
         records = [encoded(source.format, value) for value in values]
         keys = None if key is None else [encoded(source.key_format, key)] * len(records)
         pairs = [(name, as_bytes(value)) for name, value in (headers or {}).items()]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from typing import Any
 
@@ -10,8 +10,10 @@ import orjson
 
 from processor.engine.running.feeder import Feeder
 from processor.engine.running.worker import Worker
+from processor.errors import ProcessorError
 from processor.feeds.base import Feed
 from processor.formats.base import Format, SchemaFormat
+from processor.plan.nodes import Plan, Source
 
 
 class Inline(Executor):
@@ -72,3 +74,13 @@ def tells(one: Worker | Feeder) -> bool:
 def holds(workers: Iterable[Worker | Feeder]) -> bool:
     """Whether one of them lets partitions wait that are far ahead of others."""
     return any(isinstance(one, Worker) and one.held for one in workers)
+
+
+def source_of(plans: Sequence[Plan], topic: str | None) -> Source:
+    """The source of this topic, or the first; raises `ProcessorError` where none reads it."""
+    sources = [plan.source() for plan in plans]
+    found = next((s for s in sources if topic is None or s.topic == topic), None)
+    if found is None:
+        names = ", ".join(dict.fromkeys(source.topic for source in sources))
+        raise ProcessorError(f"no stage reads {topic!r}", remedy=f"those that are read: {names}")
+    return found

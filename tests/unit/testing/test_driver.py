@@ -1,6 +1,7 @@
 import polars as pl
 import pytest
 
+from processor.errors import ProcessorError
 from processor.testing import Crash, TestDriver
 from tests.topologies import ride, rides, stateless, totals, windowed
 
@@ -129,3 +130,9 @@ def test_the_numbers_of_a_report_add_up():
         assert r.log_fields()["contributed"] == r.contributed
     assert [sum(getattr(r, n) for r in driver.reports) for n in ("contributed", "filtered", "late",
             "dead_lettered")] == [3, 1, 2, 1]  # fmt: skip
+
+
+def test_a_topic_that_no_stage_reads_cannot_be_fed():
+    driver = TestDriver(stateless())
+    with pytest.raises(ProcessorError, match="no stage reads 'nope'"):
+        driver.feed(["x"], topic="nope")
