@@ -10,7 +10,7 @@ import pytest
 
 from processor.engine.commit.committer import Committer
 from processor.errors import ProcessorError
-from processor.feeds.files import FilesReading
+from processor.feeds.files import NOTED, FilesReading
 from processor.testing import Crash, TestDriver
 from tests.feeding import FEEDER, STEPS, copying, put, rows_of, text_of
 
@@ -60,7 +60,7 @@ def noted_early(monkeypatch):
         piece = real(self, limit)
         if piece is None or not piece.place:
             return piece
-        note = {key: piece.place[key] for key in ("f", "s", "m", "r")}
+        note = {key: piece.place[key] for key in NOTED}
         return replace(piece, notes=[*piece.notes, note])
 
     real_begin = FilesReading.begin
