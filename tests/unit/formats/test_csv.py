@@ -482,3 +482,10 @@ def test_a_number_that_does_not_fit_is_not_told_to_be_none(field, kind, reason):
     bad = Csv({"a": kind, "b": pl.String}).decode([field + b",x"]).bad
     assert bad[0].startswith("column 'a': ")
     assert reason in bad[0]
+
+
+def test_a_quoted_field_may_be_as_long_as_its_record() -> None:
+    form = Csv({"a": pl.String, "n": pl.Int64})
+    text = "y," * 200_000
+    decoded = form.decode([f'"{text}",1'.encode()])
+    assert (decoded.frame.rows(), decoded.bad) == ([(text, 1)], {})
