@@ -215,7 +215,7 @@ class Worker:
     @property
     def held(self) -> frozenset[TopicPartition]:
         """The partitions that wait, as they are far ahead of others."""
-        return self._batcher.held
+        return self._batcher.held if self._joined else frozenset()
 
     @property
     def ready(self) -> bool:
