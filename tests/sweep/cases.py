@@ -28,6 +28,8 @@ TABLES: Final[dict[Guarantee, Table]] = {
     "at-least-once": AT_LEAST_ONCE,
 }
 HEAL: Final = "heal"
+PERFORMED: Final = [s.value for s in Step if any(s in table for table in TABLES.values())]
+"""The steps of these tables; those of files are swept in `tests.staged_sweep`."""
 
 Shape = Literal["stateless", "windowed", "chained"]
 # The topologies of each shape, one behind the other.
@@ -189,7 +191,7 @@ def spread() -> list[Case]:
     """A few that have every step, both guarantees, every shape, one worker and two."""
     wanted = [(shape, g, w) for w in (1, 2) for shape in STAGES for g in TABLES]
     chosen: list[Case] = []
-    for number, step in enumerate([*(s.value for s in Step), *STORED, "process", "adopt", HEAL]):
+    for number, step in enumerate([*PERFORMED, *STORED, "process", "adopt", HEAL]):
         points = [p for p in STEPS if p.partition(":")[2] == step or p == step]
         point = points[number % len(points)]
         here = [case for case in _KILLED if case.point == point]
