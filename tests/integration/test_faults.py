@@ -363,7 +363,7 @@ def _workers(run):
         pytest.param(
             ENRICH, False, id="without state, between two runs", marks=pytest.mark.nightly
         ),
-        pytest.param(POPULAR, False, id="with state, between two runs"),
+        pytest.param(POPULAR, False, id="with state, between two runs", marks=pytest.mark.nightly),
     ],
 )
 def test_an_input_topic_that_was_made_anew_ends_the_run_by_name(bench, topology, running):

@@ -77,7 +77,7 @@ def test_raw_trips_come_to_what_is_computed_from_scratch(bench, name):
     assert not bench.topics.read(bench.dead)
 
 
-@pytest.mark.parametrize("protocol", ["classic", "consumer"])
+@pytest.mark.parametrize("protocol", ["classic", further("consumer")])
 def test_two_stages_live_while_workers_join_and_leave(bench, protocol):
     bench.create()
     lines = trips(900)
