@@ -25,7 +25,7 @@ from processor.clock import SystemClock
 from processor.engine.commit.protocol import Verdict
 from processor.engine.running import loop
 from processor.engine.running.batcher import Limits
-from processor.engine.running.feeder import Feeder
+from processor.engine.running.feeder import RECORDS_MAX, Feeder
 from processor.engine.running.options import Listener, Options
 from processor.engine.running.patience import Patience
 from processor.engine.running.rubbish import left_alone
@@ -38,7 +38,6 @@ from processor.settings import Settings
 from processor.slots import Slot
 
 log_lines = structlog.get_logger("processor")
-RECORDS_MAX = 20_000
 
 
 _ENDLESS: Final = (
