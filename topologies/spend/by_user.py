@@ -1,10 +1,7 @@
 """The sums of `topologies/spend/totals.py`, of a topic that is not keyed by user."""
 
-import polars as pl
-
 from processor import Topology
-from processor import functions as F  # noqa: N812 - as Spark's users write it
-from topologies.spend.totals import PAYMENT
+from topologies.spend.totals import PAYMENT, totalled
 
 
 @Topology.define
@@ -22,17 +19,6 @@ def spend_by_user(
     payments = topology.read.kafka(
         input, format=PAYMENT, event_time="ts", dead_letters=dead_letters
     )
-    totals = (
-        payments.with_watermark(watermark)
-        .group_by(F.window("ts", window), "user")
-        .agg(sum=F.sum("amount"), count=F.count())
-        .select(
-            "user",
-            pl.col("window_start").dt.epoch("ms").alias("start"),
-            pl.col("window_end").dt.epoch("ms").alias("end"),
-            "sum",
-            "count",
-        )
-    )
+    totals = totalled(payments, window, watermark)
     totals.write.kafka(output, key="user", mode="update")
     return topology

@@ -2,12 +2,28 @@
 
 import polars as pl
 
-from processor import Json, Topology
+from processor import Frame, Json, Topology
 from processor import functions as F  # noqa: N812 - as Spark's users write it
 
 PAYMENT = Json(
     {"user": pl.String, "amount": pl.Float64, "ts": pl.Datetime("us")}, millis=frozenset({"ts"})
 )
+
+
+def totalled(payments: Frame, window: str, watermark: str) -> Frame:
+    """Sum and count by user and window, whatever the payments are keyed by."""
+    return (
+        payments.with_watermark(watermark)
+        .group_by(F.window("ts", window), "user")
+        .agg(sum=F.sum("amount"), count=F.count())
+        .select(
+            "user",
+            pl.col("window_start").dt.epoch("ms").alias("start"),
+            pl.col("window_end").dt.epoch("ms").alias("end"),
+            "sum",
+            "count",
+        )
+    )
 
 
 @Topology.define
@@ -25,17 +41,6 @@ def spend(
     payments = topology.read.kafka(
         input, format=PAYMENT, event_time="ts", partitioned_by="user", dead_letters=dead_letters
     )
-    totals = (
-        payments.with_watermark(watermark)
-        .group_by(F.window("ts", window), "user")
-        .agg(sum=F.sum("amount"), count=F.count())
-        .select(
-            "user",
-            pl.col("window_start").dt.epoch("ms").alias("start"),
-            pl.col("window_end").dt.epoch("ms").alias("end"),
-            "sum",
-            "count",
-        )
-    )
+    totals = totalled(payments, window, watermark)
     totals.write.kafka(output, key="user", mode="update")
     return topology
