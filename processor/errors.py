@@ -66,9 +66,21 @@ class SettingsError(ProcessorError):
 
 
 class TopologyError(ProcessorError):
-    """A topology cannot run; the message names the line and what would be right."""
+    """A topology cannot run; the message names the line and what would be right.
+
+    Where more than one thing is wrong, the ``others`` come behind it.
+    """
 
     code = "topology"
+
+    def __init__(
+        self, message: str, *, remedy: str = "", others: tuple[TopologyError, ...] = ()
+    ) -> None:
+        super().__init__(message, remedy=remedy)
+        self.others = others
+
+    def __str__(self) -> str:
+        return "\n".join([super().__str__(), *map(str, self.others)])
 
 
 class RecordError(ProcessorError):

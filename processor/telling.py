@@ -11,7 +11,7 @@ import click
 import orjson
 
 from processor import masking
-from processor.errors import ProcessorError
+from processor.errors import ProcessorError, TopologyError
 
 BUG: Final = (
     "this is a fault of the processor, and none of yours: report it with these lines; nothing that "
@@ -49,6 +49,8 @@ def error(problem: ProcessorError) -> None:
         _object("error", event="error", code=problem.code, reason=problem.message, remedy=remedy)
     else:
         click.echo(f"error ({problem.code}): {problem.message}\n  remedy: {remedy}", err=True)
+    for other in problem.others if isinstance(problem, TopologyError) else ():
+        error(other)
 
 
 def usage(problem: click.ClickException) -> None:

@@ -13,7 +13,7 @@ from processor.api.reader import Reader
 from processor.api.running import Runnable
 from processor.errors import TopologyError
 from processor.feeds.base import Feed
-from processor.plan import nodes, stages
+from processor.plan import faults, nodes, stages
 from processor.plan.stages import Stage
 from processor.plan.validate import validate
 
@@ -57,7 +57,8 @@ class Topology(Runnable):
     def stages(self) -> tuple[Stage, ...]:
         """The validated stages, each behind those that it reads from.
 
-        Raises `TopologyError` with the line that is wrong.
+        Raises `TopologyError` with the line that is wrong; where there are several, with each of
+        them. What only follows from another fault is not told.
 
         >>> from processor import Text
         >>> topology = Topology("copy")
@@ -65,10 +66,11 @@ class Topology(Runnable):
         >>> [sink.topic for stage in topology.stages() for sink in stage.plan.sinks]
         ['to']
         """
-        found = stages.cut(nodes.Plan(self._app, tuple(self._sinks), self._at))
-        for stage in found:
-            validate(stage.plan)
-        return found
+        plan = nodes.Plan(self._app, tuple(self._sinks), self._at)
+        try:
+            return _checked(plan)
+        except TopologyError as error:
+            raise faults.every(plan, error, _checked) from error.__cause__
 
     def plan(self) -> nodes.Plan:
         """The plan of a topology that is one stage; raises `TopologyError` for one of several."""
@@ -166,6 +168,14 @@ class Definition(Runnable):
     def _where(self) -> str:
         code = self._function.__code__
         return f"{code.co_filename}:{code.co_firstlineno}"
+
+
+def _checked(plan: nodes.Plan) -> tuple[Stage, ...]:
+    """Its stages; raises `TopologyError` for the first thing that is wrong."""
+    found = stages.cut(plan)
+    for stage in found:
+        validate(stage.plan)
+    return found
 
 
 def _kind(parameter: inspect.Parameter) -> str:

@@ -48,3 +48,15 @@ def test_nothing_that_is_told_shows_a_secret(wanted, capsys):
     telling.bug(ValueError("hunter2"))
     said = capsys.readouterr().err
     assert "hunter" not in said.replace("test_nothing", "")
+
+
+def test_a_topology_with_several_faults_is_told_of_one_after_the_other(capsys):
+    other = errors.TopologyError("rides.py:9: mode='all'", remedy="say append")
+    first = errors.TopologyError("rides.py:3: no column 'x'", remedy="keep it", others=(other,))
+    telling.error(first)
+    assert capsys.readouterr().err.splitlines() == [
+        "error (topology): rides.py:3: no column 'x'",
+        "  remedy: keep it",
+        "error (topology): rides.py:9: mode='all'",
+        "  remedy: say append",
+    ]
