@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from tests.simulation import stages_feed as feed
 from tests.simulation import stages_files as files
 from tests.simulation import stages_intent as intent
 from tests.simulation import stages_time as time_
@@ -189,7 +190,25 @@ TRIM = {
     "behind the committed": _trim("J4", policy="replay", trims="committed"),
     "before the commit": _trim("J4", trims="written"),
 }
+
+
+def _feed(breaks: str = "", bounds: Any = feed.Bounds(), **changes: Any) -> Variant:  # noqa: B008
+    return Variant(feed, changes, [bounds], replace(bounds, kills=2, moves=2), breaks)
+
+
+FEED = {
+    "as designed": _feed(),
+    "files stay": _feed(bounds=feed.Bounds((2, 2), kills=2), clears="nothing"),
+    "a plain commit": _feed("J6", place_goes="before"),
+    "a plain commit behind": _feed("J6", place_goes="behind"),
+    "a note by itself": _feed("J6", notes_in_transactions=False),
+    "notes are not counted": _feed("J6", feed.Bounds(kills=2), counts_notes=False),
+    "cleared before the commit": _feed("J6", clears="before"),
+    "known by name alone": _feed("J6", known_by_name=True),
+    "cleared by name alone": _feed("J6", cleared_by_name=True),
+    "a former owner commits": _feed("J6", guarded=False),
+}
 VARIANTS = {
     "time": (time_, TIME), "intent": (intent, INTENT), "files": (files, FILES),
-    "trim": (trim, TRIM),
+    "trim": (trim, TRIM), "feed": (feed, FEED),
 }  # fmt: skip

@@ -213,8 +213,8 @@ class Notes:
     def read(self, partition: int, fed: Fed) -> list[dict[str, Any]]:
         """All notes of a partition's present life.
 
-        Raises `RetriableError` while some are behind an open transaction, `StateMismatchError`
-        where they are gone.
+        Raises `RetriableError` while some are behind an open transaction, or have come since the
+        position was read, `StateMismatchError` where they are gone.
         """
         topic = self._feed.ledger
         if topic is None:
@@ -227,6 +227,11 @@ class Notes:
         found = [note for note in told if note.pop("life", None) == fed.life.name]
         if len(found) == fed.life.count:
             return found
+        if len(found) > fed.life.count:
+            raise RetriableError(
+                f"{where}: {len(found)} notes of what was read, and the feed's position tells of "
+                f"{fed.life.count}: it has changed meanwhile, or others have written some"
+            )
         view = self._log.look([topic], [where], ASK_S)
         if where not in view.stable or view.tops[where] > view.stable[where]:
             raise RetriableError(f"{where}: an open transaction hides notes of the feed")
