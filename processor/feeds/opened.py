@@ -102,6 +102,8 @@ class _Lines:
             data += self._got
             self._got = b""
             mark = len(_MARK) if at == 0 and data.startswith(_MARK) else 0
+            if head:
+                mark = len(data) - len(data[mark:].lstrip(b"\r\n"))
             values, used = cut(data[mark:], self._form, records + head, end=end)
             if values or end:
                 break
@@ -112,7 +114,12 @@ class _Lines:
         self._held = at + used, data[used:]
         last = data[max(0, used - MARK_BYTES) : used]
         done = end and used == len(data)
-        return Part(values[head:], None, at + used, done, [len(last), zlib.crc32(last)])
+        rows = [value for value in values[head:] if value.strip() or self._counts(value)]
+        return Part(rows, None, at + used, done, [len(last), zlib.crc32(last)])
+
+    def _counts(self, blank: bytes) -> bool:
+        """Whether a line without a character to be seen is a record, as one of text is."""
+        return not self._form.decode([blank]).bad
 
     def goes_on(self, at: int, mark: Mark | None) -> bool:
         """As the protocol has it: whether the bytes before the place are what they were."""

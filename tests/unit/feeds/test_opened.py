@@ -49,7 +49,33 @@ def test_a_file_gives_the_same_records_in_pieces_of_any_size(tmp_path, text):
                 values += part.values
                 at, end = part.at, part.end
             file.close()
-            assert values == list(records(text, CSV))
+            assert values == [value for value in records(text, CSV) if value]
+
+
+@pytest.mark.parametrize(
+    ("form", "kept"),
+    [
+        (CSV, [b"a,b", b"c,d"]),
+        (Csv({"a": pl.String, "b": pl.String}, header=True), [b"c,d"]),
+        (Csv({"a": pl.String}, separator=";", optional={"a"}), [b" ", b"a,b", b"c,d"]),
+        (Text(empty=True), [b"", b" ", b"a,b", b"", b"c,d", b""]),
+    ],
+    ids=["csv", "header", "one column", "text"],
+)
+@pytest.mark.parametrize("most", [1, 2, 9])
+def test_a_blank_line_is_a_record_only_where_it_can_be_one(tmp_path, form, kept, most):
+    path = tmp_path / "a"
+    path.write_bytes(b"\n \na,b\r\n\r\nc,d\n\n")
+    if getattr(form, "header", False):
+        path.write_bytes(b"\n\r\na,b\r\n\r\nc,d\n\n")
+    file = opened(path, Found("a", path.stat().st_size, 0), form)
+    values, at, end = [], 0, False
+    while not end:
+        part = file.read(at, most, 3)
+        values += part.values
+        at, end = part.at, part.end
+    file.close()
+    assert values == kept
 
 
 @pytest.mark.parametrize("size", [1_000, 150_000, 999_900, 1_200_000])
