@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import quote, unquote
 
@@ -137,6 +138,7 @@ class Manifest:
         return ";".join((*fields, *(text for text, _ in seldom)))
 
     @classmethod
+    @lru_cache(maxsize=1_024)  # a head is looked at several times in each batch
     def parse(cls, text: str) -> Manifest:
         """Read a manifest; raises `StateMismatchError` for what is none, or of another format."""
         fields = text.split(";")
