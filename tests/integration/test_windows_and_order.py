@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import time
 from collections import Counter
 
 import orjson
@@ -90,3 +91,64 @@ def test_all_come_to_what_plain_python_comes_to_though_data_stops(bench):
     run.succeeds()
     groups = [(r["user"], r["window_start"]) for r in found("slides")]
     assert len(groups) == len(set(groups)), "a window is published once"
+
+
+IDLE_S, LOOKS_S = 3, 1.0
+# Three commits on the way, of two stages, on a machine that other tests load too.
+SLACK_S = 5.0
+STOPS = f"""
+import polars as pl
+from processor import Json, Topology, functions as F
+
+ROW = Json({{"user": pl.String, "n": pl.Int64, "ts": pl.Datetime("us")}})
+
+
+@Topology.define
+def stops(*, app: str = "stops", source: str = "rows", out: str = "out") -> Topology:
+    topology = Topology(app)
+    rows = topology.read.kafka(source, format=ROW, event_time="ts")
+    timed = rows.with_watermark("0 s", idle="{IDLE_S} seconds", late=f"{{app}}-late")
+    minutes = timed.group_by(F.window("ts", "1 minute"), "user")
+    minutes.agg(n=F.count()).write.kafka(out, key="user")
+    return topology
+"""
+
+
+def test_windows_close_within_the_idle_time_out_and_what_comes_then_is_late(bench):
+    """The bound: the time-out, one look at partitions, one interval; not before the time-out."""
+    app, out, source = (f"{name}-{bench.id}" for name in ("stops", "out", "rows"))
+    (bench.directory / "stops.py").write_text(STOPS)
+    bench.topics.create(source, out, f"{app}-late", f"{app}-dead-letters", partitions=2)
+    run = bench.start(
+        f"{bench.directory}/stops.py", "--bootstrap-servers", bench.servers, "--redis-url",
+        bench.redis_url, "--session-timeout", "6s", "--interval", "500ms", "--set", f"app={app}",
+        "--set", f"source={source}", "--set", f"out={out}",
+    )  # fmt: skip
+
+    def at(minute, second, user="a"):
+        when = BEGIN + dt.timedelta(minutes=minute, seconds=second)
+        return orjson.dumps({"user": user, "n": 1, "ts": when.isoformat()})
+
+    def closed():
+        found = ((orjson.loads(m.value()), m.timestamp()[1] / 1000) for m in bench.topics.read(out))
+        return {row["window_start"][14:16]: (row["n"], when_s) for row, when_s in found}
+
+    # Both partitions go on: the windows that both have passed are closed, and not by idleness.
+    for minute in range(3):
+        for partition in range(2):
+            bench.topics.fill(source, [at(minute, 10)], partition=partition)
+        run.until(lambda _, m=minute: {f"{m - 1:02}"} <= {*closed(), "-1"}, f"minute {minute - 1}")
+    # One goes on to the last second of its window, and then nothing comes.
+    bench.topics.fill(source, [at(9, 59.999)], partition=0)
+    last_s = time.time()
+    run.until(lambda _: "09" in closed(), "the last window closes", 60)
+    took_s = closed()["09"][1] - last_s
+    assert IDLE_S - 0.1 <= took_s <= IDLE_S + LOOKS_S + 0.5 + SLACK_S
+    # What comes behind is set aside, and the window is not told again.
+    bench.topics.fill(source, [at(9, 30)], partition=1)
+    run.until(lambda _: bench.topics.read(f"{app}-late"), "the late record is set aside")
+    assert {minute: n for minute, (n, _) in closed().items()} == {
+        "00": 2, "01": 2, "02": 2, "09": 1,
+    }  # fmt: skip
+    run.terminate()
+    run.succeeds()
