@@ -1,8 +1,8 @@
 """All that is wrong with a topology, once its check has found the first fault.
 
 The check stops at the first. So each sink is looked at by itself, with the way to it; and whatever
-step is wrong is mended in thought, as far as that can be, to see what else there is: a step that
-keeps its columns is left out, a column that cannot be computed is taken as known, and so is what an
+step is wrong is mended in thought, as far as that can be, to see what else there is: a filter is
+left out, a column that cannot be computed is taken as known, and so is what an
 aggregate makes of it. What names such a column afterwards may only follow from the first fault and
 is not told. Nothing is looked at twice in a topology that is right.
 """
@@ -20,7 +20,6 @@ from processor.formats.rows import Rows
 from processor.plan import nodes, pairs
 
 Check: TypeAlias = Callable[[nodes.Plan], object]
-_KEEPS: Final = (nodes.Filter, nodes.Watermark, nodes.Sort, nodes.Limit)
 _MOST: Final = 20
 """Faults on the way to one sink: who has more reads the list again anyway."""
 
@@ -111,7 +110,7 @@ def _candidates(plan: nodes.Plan, fault: TopologyError) -> Iterator[tuple[nodes.
 
 def _instead(step: nodes.Above) -> Iterator[tuple[nodes.Above, set[str]]]:
     """What a step may have been meant to be, each with the columns that are not known then."""
-    if isinstance(step, _KEEPS):
+    if isinstance(step, nodes.Filter):
         yield step.parent, set()
     elif isinstance(step, nodes.Select | nodes.Extend):
         for number, expression in enumerate(step.expressions):
