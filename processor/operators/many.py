@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
-from typing import TypeVar
+from typing import TypeVar, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -29,16 +29,37 @@ from processor.operators.base import Heard
 T = TypeVar("T")
 
 
+class Spread(Sequence[T]):
+    """What each row has of its record, looked up when it is asked for: that is seldom.
+
+    >>> list(Spread("abc", np.array([0, 0, 2]))), len(Spread("abc", np.array([0, 0, 2])))
+    (['a', 'a', 'c'], 3)
+    """
+
+    def __init__(self, of: Sequence[T], places: npt.NDArray[np.intp]) -> None:
+        self._of, self._places = of, places
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    @overload
+    def __getitem__(self, row: int) -> T: ...
+
+    @overload
+    def __getitem__(self, row: slice) -> Spread[T]: ...
+
+    def __getitem__(self, row: int | slice) -> T | Spread[T]:
+        if isinstance(row, slice):
+            return Spread(self._of, self._places[row])
+        return self._of[int(self._places[row])]
+
+
 def by_row(slices: Sequence[Slice], decoded: Decoded) -> Sequence[Slice]:
     """The slices with a message for each row that was decoded of them."""
     if decoded.records is None:
         return slices
     return [
-        replace(
-            part,
-            messages=[part.messages[place] for place in places],
-            values=[part.values[place] for place in places],
-        )
+        replace(part, messages=Spread(part.messages, places), values=Spread(part.values, places))
         for part, places in zip(slices, _places(slices, decoded.records), strict=True)
     ]
 
