@@ -1,7 +1,8 @@
 """Fills a batch: at least the interval between two starts, or as much as one batch may hold.
 
-A quiet topic gets its answer at once; a backlog gets batches of tens of thousands of records. There
-is no poll while a batch is running, so a batch never mixes two assignments.
+A quiet topic gets its answer at once; a backlog gets batches of tens of thousands of records, since
+a batch that is due still takes what the client has ready. There is no poll while a batch is
+running, so a batch never mixes two assignments.
 
 A partition is read in *openings*. One begins with `Batcher.open` at a position and ends with the
 next one, or with `Batcher.shut`. Every record belongs to one opening; what comes of a partition
@@ -143,6 +144,8 @@ class Batcher:
         self._records = 0
         self._bytes = 0
         self._due_s = clock.monotonic_s()
+        # Whether the last poll was given as many records as it asked for.
+        self._more = False
         # Less than the limit while batches take too long.
         self.records_max = limits.records_max
         # Seconds that its records took to come into the last batch, without waiting for the first.
@@ -180,15 +183,19 @@ class Batcher:
         began_s = self._clock.monotonic_s()
         if self._records:
             left_s = self._due_s - began_s
-            polled = self._consumer.poll(min(room, _AT_ONCE), max(0.0, min(_FILL_S, left_s)))
+            most = min(room, _AT_ONCE)
+            polled = self._consumer.poll(most, max(0.0, min(_FILL_S, left_s)))
+            self._more = len(polled.messages) >= most
         else:
             polled = self._consumer.poll(1, self._limits.wait_s)
             began_s = self._clock.monotonic_s()
         self._take(polled)
         if len(polled.messages) == 1 == self._records:
             # The first record of a batch: what is ready behind it comes along.
-            more = self._consumer.poll(min(room - 1, _AT_ONCE), 0.0)
+            most = min(room - 1, _AT_ONCE)
+            more = self._consumer.poll(most, 0.0)
             self._take(more)
+            self._more = len(more.messages) >= most
             polled = Polled((), [*polled.changes, *more.changes])
         elif not polled.messages:
             return polled
@@ -197,8 +204,10 @@ class Batcher:
 
     def due(self) -> bool:
         """Whether the batch is to be run now."""
-        full = self._records >= self.records_max or self._bytes >= self._limits.bytes_max
-        return full or (self._records > 0 and self._clock.monotonic_s() >= self._due_s)
+        if self._records >= self.records_max or self._bytes >= self._limits.bytes_max:
+            return True
+        timely = self._records > 0 and self._clock.monotonic_s() >= self._due_s
+        return timely and not self._more
 
     def empty(self) -> bool:
         """Whether nothing is waiting for the next batch."""

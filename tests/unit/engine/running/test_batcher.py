@@ -75,6 +75,24 @@ def test_two_batches_start_no_closer_than_the_interval():
     assert {p: s.values for p, s in shares.items()} == {FIRST: [b"b"], SECOND: [b"c"]}
 
 
+def test_a_batch_that_is_due_still_takes_what_the_client_has_ready():
+    """Where a batch takes longer than the interval, the next one is due with its first records."""
+    batcher, log, clock = made(interval_s=0.1, records_max=9_000)
+    batcher.take()
+    log.feed("in", [b"a"] * 10_000, partition=0)
+    clock.advance(1)
+    polls = 0
+    while not batcher.due():
+        batcher.poll()
+        polls += 1
+    assert len(batcher.take()[FIRST].messages) == 9_000
+    assert polls == 3
+    batcher.poll()
+    clock.advance(1)
+    assert batcher.due(), "the client had no more: nothing is waited for"
+    assert len(batcher.take()[FIRST].messages) == 1_000
+
+
 def test_a_full_batch_does_not_wait_for_the_interval_and_takes_no_more():
     batcher, log, _ = made(interval_s=60.0, records_max=3)
     batcher.take()
