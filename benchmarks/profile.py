@@ -36,14 +36,19 @@ from processor.engine.commit.checkpoint import Checkpointer
 from processor.engine.commit.committer import Committer
 from processor.engine.running import worker
 from processor.engine.running.batcher import Batcher
+from processor.engine.running.carry import Carry
 from processor.engine.running.worker import Worker
+from processor.formats import placing
+from processor.formats.blocks import Blocks
 from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.metrics.catalogue import Metrics
 from processor.operators.aggregate import Aggregate
 from processor.operators.aside import Aside
+from processor.operators.carried import Carried
 from processor.operators.emit import Emit
 from processor.operators.pipeline import Pipeline
+from processor.operators.shuffle import Shuffle
 from processor.operators.source import Decode
 from processor.state.index import Index
 from processor.state.keys import KeyCodec
@@ -67,6 +72,11 @@ STEPS: Final = {
     KeyCodec: ("encode",),
     Index: ("find", "insert", "rebuild"),
     Emit: ("process",),
+    Shuffle: ("process", "_dealt"),
+    Blocks: ("decode", "pack"),
+    placing: ("partitions",),
+    Carry: ("carried",),
+    Carried: ("hear", "fold"),
     Checkpointer: ("prepare", "adopt", "tidy"),
     RedisStore: ("stage",),
     Committer: ("commit",),
@@ -212,7 +222,7 @@ def main() -> None:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--stage", type=int, choices=(1, 2, 3), default=1)
+    parser.add_argument("--stage", type=int, choices=(1, 2, 3, 4), default=1)
     parser.add_argument("--records", type=int, default=1_000_000)
     parser.add_argument("--clean", action="store_true",
                         help=f"without the {MALFORMED:.1%}% that stage 1 cannot read")  # fmt: skip
