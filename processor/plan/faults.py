@@ -1,27 +1,31 @@
 """All that is wrong with a topology, once its check has found the first fault.
 
-The check stops at the first. So each sink is looked at by itself, with the way to it; and whatever
-step is wrong is mended in thought, as far as that can be, to see what else there is: a filter is
-left out, a column that cannot be computed is taken as known, and so is what an
-aggregate makes of it. What names such a column afterwards may only follow from the first fault and
-is not told. Nothing is looked at twice in a topology that is right.
+The check stops at the first. So each sink is looked at by itself. The steps on the way to it are
+checked one after the other, each as though nothing came behind it. What comes behind a wrong step
+is not looked at, since it may only follow from that; a filter alone changes no columns, and is left
+out. Of a wrong ``select`` or ``with_columns`` each expression is looked at by itself. Where the way
+is right, the sink is checked as it is, and with its key, its timestamp and each of its headers
+alone::
+
+    read ── filter ── with_columns ── group_by ── write
+              ✗ left out    ✗ told      not looked at    its mode, its topic's name
+
+A step or a sink with a mode that is none is tried in every mode: what is told is wrong in all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Final, TypeAlias, cast
 
-import polars as pl
-
 from processor.errors import TopologyError
 from processor.formats.rows import Rows
-from processor.plan import nodes, pairs
+from processor.plan import nodes, pairs, validate
 
 Check: TypeAlias = Callable[[nodes.Plan], object]
-_MOST: Final = 20
-"""Faults on the way to one sink: who has more reads the list again anyway."""
+_MODES: Final[tuple[nodes.OutputMode, ...]] = ("append", "update", "complete")
+_TOPIC: Final = "a-topic-of-another-name"
 
 
 def every(plan: nodes.Plan, first: TopologyError, check: Check) -> TopologyError:
@@ -30,6 +34,7 @@ def every(plan: nodes.Plan, first: TopologyError, check: Check) -> TopologyError
     ``check`` raises for what is wrong with a plan, and ``first`` is what it raised for this one.
 
     >>> from processor import Json, Topology
+    >>> import polars as pl
     >>> topology = Topology("spend")
     >>> rows = topology.read.kafka("in", format=Json({"user": pl.String, "n": pl.Int64}))
     >>> rows.filter(pl.col("m") > 0).write.kafka("out", mode="all")
@@ -40,93 +45,111 @@ def every(plan: nodes.Plan, first: TopologyError, check: Check) -> TopologyError
     ...: mode='all'
       remedy: say append, update or complete
     """
+    ways = _Ways(plan, check)
     found: dict[str, TopologyError] = {}
     right = []
     for sink in plan.sinks:
-        faults = list(_of(replace(plan, sinks=(sink,)), check))
+        faults = list(ways.faults(sink))
         right += [] if faults else [sink]
         found |= {str(fault): fault for fault in faults}
-    together = replace(plan, sinks=tuple(right))
-    for fault in (_fault(together, check) if right else None, first):
-        if fault is not None:
-            found.setdefault(str(fault), fault)
-    lines = [node.at for sink in plan.sinks for node in (*_above(sink.parent), sink)]
-    places = {str(at): (at.file, at.line) for at in lines}
-    nowhere = ("", 0)
-
-    def place(fault: TopologyError) -> tuple[str, int]:
-        return next((at for name, at in places.items() if _at(fault, name)), nowhere)
-
-    leading, *others = sorted(found.values(), key=place)
-    if not others:
+    if right and (fault := _fault(replace(plan, sinks=tuple(right)), check)) is not None:
+        found.setdefault(str(fault), fault)
+    if not found or set(found) == {str(first)}:
         return first
+    leading, *others = _in_order(plan, found.values())
     return TopologyError(leading.message, remedy=leading.remedy, others=tuple(others))
 
 
-def _of(plan: nodes.Plan, check: Check) -> Iterator[TopologyError]:
-    """The faults on the way to the one sink of a plan."""
-    lost: set[str] = set()
-    fault = _fault(plan, check)
-    for _ in range(_MOST):
-        if fault is None:
+class _Ways:
+    """The ways to a plan's sinks; a step that several have is looked at once."""
+
+    def __init__(self, plan: nodes.Plan, check: Check) -> None:
+        self._plan, self._check = plan, check
+        # By the step's id: what is wrong with it, and what stands for it; nothing behind a fault.
+        self._known: dict[int, tuple[list[TopologyError], nodes.Above | None]] = {}
+
+    def faults(self, sink: nodes.Sink) -> Iterator[TopologyError]:
+        """What is wrong with a sink, and on the way to it."""
+        if self._fault([sink]) is None:
             return
-        if not any(f"{mark}{name}{mark}" in fault.message for name in lost for mark in "'\""):
+        told, end = False, None
+        for step in _above(sink.parent):
+            wrong, end = self._looked_at(step)
+            told = told or bool(wrong)
+            yield from wrong
+        name = _TOPIC
+        for fault in (validate.fault_of_mode(sink), validate.fault_of_topic(sink)):
+            if fault is not None:
+                told = True
+                yield fault
+        if validate.fault_of_topic(sink) is None:
+            name = sink.topic
+        if end is None:
+            return
+        modes = _MODES if validate.fault_of_mode(sink) else (sink.mode,)
+        whole = replace(sink, parent=cast("nodes.Node", end), topic=name)
+        for variant in _variants(whole):
+            fault = self._fault([replace(variant, mode=mode) for mode in modes])
+            if fault is not None:
+                told = True
+                yield fault
+        if not told and (fault := self._fault([sink])) is not None:
             yield fault
-        mended = _mended(plan, fault, check)
-        if mended is None:
-            return
-        plan, fault, names = mended
-        lost |= names
+
+    def _looked_at(self, step: nodes.Above) -> tuple[list[TopologyError], nodes.Above | None]:
+        if id(step) not in self._known:
+            self._known[id(step)] = self._look_at(step)
+        return self._known[id(step)]
+
+    def _look_at(self, step: nodes.Above) -> tuple[list[TopologyError], nodes.Above | None]:
+        before = [self._known[id(parent)][1] for parent in _parents(step)]
+        parents = [parent for parent in before if parent is not None]
+        if len(parents) < len(before):
+            return [], None
+        mine = _behind(step, parents)
+        fault = self._fault(_ends(mine))
+        if fault is None:
+            return [], mine
+        if isinstance(step, nodes.Filter):
+            return [fault], parents[0]
+        found = {str(fault): fault}
+        if isinstance(mine, nodes.Select | nodes.Extend) and len(mine.expressions) > 1:
+            alone = (replace(mine, expressions=(each,)) for each in mine.expressions)
+            others = (self._fault(_ends(one)) for one in alone)
+            found = {str(other): other for other in others if other is not None} or found
+        return list(found.values()), None
+
+    def _fault(self, sinks: list[nodes.Sink]) -> TopologyError | None:
+        """What is wrong with each of some sinks alike; ``None`` where one of them can be."""
+        found: TopologyError | None = None
+        for sink in sinks:
+            fault = _fault(replace(self._plan, sinks=(sink,)), self._check)
+            if fault is None or (found is not None and str(fault) != str(found)):
+                return None
+            found = fault
+        return found
 
 
-def _mended(
-    plan: nodes.Plan, fault: TopologyError, check: Check
-) -> tuple[nodes.Plan, TopologyError | None, set[str]] | None:
-    """The plan without what the fault is about, what is wrong with that, and the columns lost."""
-    found = None
-    for candidate, names in _candidates(plan, fault):
-        left = _fault(candidate, check)
-        if left is None:
-            return candidate, None, names
-        if found is None and str(left) != str(fault):
-            found = candidate, left, names
-    return found
+def _ends(step: nodes.Above) -> list[nodes.Sink]:
+    """Sinks that ask for nothing but a step's rows, in every mode."""
+    parent = cast("nodes.Node", step)
+    return [nodes.Sink(parent, _TOPIC, Rows(), None, mode, step.at) for mode in _MODES]
 
 
-def _candidates(plan: nodes.Plan, fault: TopologyError) -> Iterator[tuple[nodes.Plan, set[str]]]:
-    (sink,) = plan.sinks
-    for step in _above(sink.parent):
-        if _at(fault, str(step.at)):
-            for other, names in _instead(step):
-                parent = cast("nodes.Node", _rebuilt(sink.parent, {id(step): other}))
-                yield replace(plan, sinks=(replace(sink, parent=parent),)), names
-    if _at(fault, str(sink.at)):
-        mode = sink.mode if sink.mode in ("append", "update", "complete") else "update"
-        for wanted in dict.fromkeys((mode, "append", "update", "complete")):
-            plain = nodes.Sink(sink.parent, sink.topic, Rows(), None, wanted, sink.at)
-            if plain != sink:
-                yield replace(plan, sinks=(plain,)), set()
-
-
-def _instead(step: nodes.Above) -> Iterator[tuple[nodes.Above, set[str]]]:
-    """What a step may have been meant to be, each with the columns that are not known then."""
-    if isinstance(step, nodes.Filter):
-        yield step.parent, set()
-    elif isinstance(step, nodes.Select | nodes.Extend):
-        for number, expression in enumerate(step.expressions):
-            name = expression.meta.output_name(raise_if_undetermined=False)
-            if name is not None:
-                known = (pl.lit(None).alias(name),)
-                before, after = step.expressions[:number], step.expressions[number + 1 :]
-                yield replace(step, expressions=(*before, *known, *after)), {name}
-    elif isinstance(step, nodes.Aggregate):
-        for number, made in enumerate(step.aggregations):
-            count = (nodes.Aggregation(made.name, "count", None),)
-            before_, after_ = step.aggregations[:number], step.aggregations[number + 1 :]
-            yield replace(step, aggregations=(*before_, *count, *after_)), {made.name}
-        for key in step.keys:
-            left = tuple(name for name in step.keys if name != key)
-            yield replace(step, keys=left), {key}
+def _variants(sink: nodes.Sink) -> Iterator[nodes.Sink]:
+    """A sink as it is; of a topic, with each of what a record has beside its value, alone."""
+    yield sink
+    if sink.outside is not None:
+        return
+    bare = nodes.Sink(
+        sink.parent, sink.topic, Rows(), None, sink.mode, sink.at, watermark=sink.watermark
+    )
+    yield bare
+    yield replace(bare, key=sink.key, key_format=sink.key_format)
+    yield replace(bare, timestamp=sink.timestamp)
+    whole = isinstance(sink.headers, str)
+    for headers in [sink.headers] if whole else [(pair,) for pair in sink.headers or ()]:
+        yield replace(bare, headers=cast("nodes.Headers", headers))
 
 
 def _above(node: nodes.Above) -> list[nodes.Above]:
@@ -149,20 +172,16 @@ def _parents(step: nodes.Above) -> tuple[nodes.Above, ...]:
     return () if isinstance(step, nodes.Source) else (step.parent,)
 
 
-def _rebuilt(step: nodes.Above, made: dict[int, nodes.Above]) -> nodes.Above:
-    """A step behind others, which ``made`` has by the ids of those whose place they take."""
-    if id(step) not in made:
-        others = [_rebuilt(parent, made) for parent in _parents(step)]
-        before = cast("list[nodes.Node]", others)
-        if isinstance(step, nodes.Union):
-            made[id(step)] = replace(step, parents=tuple(before))
-        elif isinstance(step, pairs.Join):
-            made[id(step)] = replace(step, left=before[0], right=before[1])
-        else:
-            made[id(step)] = (
-                step if isinstance(step, nodes.Source) else replace(step, parent=before[0])
-            )
-    return made[id(step)]
+def _behind(step: nodes.Above, parents: list[nodes.Above]) -> nodes.Above:
+    """The step behind what stands for its parents; itself where that is they."""
+    if all(one is other for one, other in zip(_parents(step), parents, strict=True)):
+        return step
+    before = cast("list[nodes.Node]", parents)
+    if isinstance(step, nodes.Union):
+        return replace(step, parents=tuple(before))
+    if isinstance(step, pairs.Join):
+        return replace(step, left=before[0], right=before[1])
+    return step if isinstance(step, nodes.Source) else replace(step, parent=before[0])
 
 
 def _fault(plan: nodes.Plan, check: Check) -> TopologyError | None:
@@ -173,5 +192,13 @@ def _fault(plan: nodes.Plan, check: Check) -> TopologyError | None:
     return None
 
 
-def _at(fault: TopologyError, place: str) -> bool:
-    return fault.message.startswith(f"{place}: ")
+def _in_order(plan: nodes.Plan, faults: Iterable[TopologyError]) -> list[TopologyError]:
+    """Faults in the order of their lines."""
+    lines = {n.at for sink in plan.sinks for n in (*_above(sink.parent), sink)}
+    places = {f"{at}: ": (at.file, at.line) for at in lines}
+
+    def place(fault: TopologyError) -> tuple[str, int]:
+        found = (at for name, at in places.items() if fault.message.startswith(name))
+        return next(found, ("", 0))
+
+    return sorted(faults, key=place)

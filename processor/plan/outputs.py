@@ -124,6 +124,8 @@ def _same(
 def _remedy(name: str, have: pl.DataType, wanted: DataType) -> str:
     if have.is_nested():
         return f'make text of it before the sink: .with_columns(pl.col("{name}").cast(pl.String))'
+    if have == pl.Null:
+        return f"give it a type: pl.lit(None, {spelt(full(wanted))})"
     return (
         f"say {spelt(have)} in the format, or before the sink "
         f'.with_columns(pl.col("{name}").cast({spelt(full(wanted))}))'

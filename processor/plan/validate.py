@@ -290,12 +290,9 @@ def _names(node: nodes.Aggregate) -> None:
 
 def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
     have = columns[id(sink.parent)]
-    if sink.outside is None:
-        _topic(sink.topic, sink.at)
-    if sink.mode not in _MODES:
-        raise TopologyError(
-            f"{sink.at}: mode={sink.mode!r}", remedy=f"say {', '.join(_MODES[:-1])} or {_MODES[-1]}"
-        )
+    for fault in (fault_of_topic(sink), fault_of_mode(sink)):
+        if fault is not None:
+            raise fault
     beside.check(sink, have, plan.source())
     groups = [n for n in nodes.path(sink) if isinstance(n, nodes.Aggregate | nodes.Newest)]
     if sink.mode != "append" and not groups:
@@ -305,6 +302,24 @@ def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
         )
     if sink.watermark is not None:
         carried.check(plan, sink, columns)
+
+
+def fault_of_mode(sink: nodes.Sink) -> TopologyError | None:
+    """What is wrong with a sink's mode by itself."""
+    if sink.mode in _MODES:
+        return None
+    remedy = f"say {', '.join(_MODES[:-1])} or {_MODES[-1]}"
+    return TopologyError(f"{sink.at}: mode={sink.mode!r}", remedy=remedy)
+
+
+def fault_of_topic(sink: nodes.Sink) -> TopologyError | None:
+    """What is wrong with the name of a sink's topic by itself."""
+    if sink.outside is None:
+        try:
+            _topic(sink.topic, sink.at)
+        except TopologyError as fault:
+            return fault
+    return None
 
 
 def _closing(plan: nodes.Plan, sink: nodes.Sink) -> None:

@@ -8,6 +8,7 @@ import pytest
 from processor import Json, Topology
 from processor import functions as F
 from processor.errors import TopologyError
+from processor.plan import rowwise
 
 ORDERS = Json({"user": pl.String, "n": pl.Int64, "at": pl.Datetime("us")})
 
@@ -52,6 +53,14 @@ def test_each_sink_is_told_of():
     ]  # fmt: skip
 
 
+def test_a_mode_that_is_none_is_not_told_of_as_another_mode():
+    topology = Topology("spend")
+    grouped = rows_of(topology).group_by("user").agg(n=F.count())
+    grouped.write.kafka("a", key="user", mode="all")
+    grouped.write.kafka("b", key="user", mode="update")
+    assert faults_of(topology) == ["mode='all'"]
+
+
 def test_they_come_in_the_order_of_their_lines():
     topology = Topology("spend")
     rows = rows_of(topology)
@@ -92,13 +101,77 @@ def test_several_columns_of_one_step_are_told_of():
     assert '"y"' in second
 
 
-def test_what_an_aggregate_cannot_compute_does_not_hide_the_sink():
+def test_behind_a_wrong_step_only_the_words_of_the_sink_are_looked_at():
     topology = Topology("spend")
     grouped = rows_of(topology).group_by("user").agg(total=F.sum("user"))
-    grouped.write.kafka("out", key="nobody", mode="update")
-    first, second = faults_of(topology)
+    grouped.filter(pl.col("m") > 0).write.kafka("no topic", key="nobody", mode="all")
+    first, *others = faults_of(topology)
     assert first.startswith("sum of 'user' is not possible")
-    assert second.startswith("key='nobody'")
+    assert [each.partition(":")[0] for each in others] == [
+        "mode='all'",
+        "'no topic' cannot be a topic",
+    ]
+
+
+def test_a_sink_is_told_of_each_column_that_it_has_not():
+    topology = Topology("spend")
+    rows_of(topology).write.kafka("out", key="a", timestamp="b", headers={"h": "c", "i": "d"})
+    assert [each.split(" is no")[0] for each in faults_of(topology)] == [
+        "key='a'", "timestamp='b'", "headers={'h': 'c'}", "headers={'i': 'd'}",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("mode", ["update", "all"])
+def test_a_sink_outside_of_kafka_is_no_topic(mode, tmp_path):
+    topology = Topology("spend")
+    rows_of(topology).write.files(tmp_path, mode=mode)
+    rows_of(topology, "other").write.kafka("out", key="nobody")
+    found = faults_of(topology)
+    assert len(found) == 2
+    assert not any("cannot be a topic" in each for each in found)
+
+
+def test_a_mode_that_nobody_wrote_is_not_told_of():
+    topology = Topology("spend")
+    grouped = rows_of(topology).group_by("user").agg(n=F.count())
+    outs = [grouped.order_by("m"), grouped]
+    for out, name in zip(outs, ("out", "no topic"), strict=True):
+        out.write.kafka(name, mode="complete")
+    first, second = sorted(faults_of(topology))
+    assert first == "'no topic' cannot be a topic"
+    assert "order_by" in second
+
+
+def test_a_wrong_key_of_groups_is_all_that_is_told_of_them():
+    topology = Topology("spend")
+    grouped = rows_of(topology).group_by("usr").agg(n=F.count())
+    grouped.order_by("n").limit(3).write.kafka("out", mode="complete")
+    grouped.write.kafka("other", key="user", mode="update")
+    (only,) = faults_of(topology)
+    assert "usr" in only
+
+
+def test_a_wrong_event_time_is_told_of_where_it_is_read_and_not_where_it_is_missed():
+    topology = Topology("spend")
+    left = topology.read.kafka("left", format=ORDERS, event_time="att").with_watermark("1 hour")
+    right = rows_of(topology, "right").with_watermark("1 hour").filter(pl.col("r") > 0)
+    left.join(right, on="user", within="1 hour").write.kafka("out")
+    first, second = faults_of(topology)
+    assert first == "'left' has no column 'att'"
+    assert '"r"' in second
+
+
+def test_a_wide_step_is_looked_at_a_few_times_and_not_once_for_each_column(monkeypatch):
+    topology = Topology("spend")
+    names = {f"c{number}": pl.col("n") + number for number in range(40)}
+    rows_of(topology).with_columns(**names, wrong=pl.col("x")).write.kafka("out", mode="all")
+    looks = []
+    right = rowwise.check
+    monkeypatch.setattr(rowwise, "check", lambda *given: (looks.append(given), right(*given))[1])
+    first, second = faults_of(topology)
+    assert '"x"' in first
+    assert second == "mode='all'"
+    assert len(looks) < 200
 
 
 def test_both_sides_of_a_union_are_looked_at():
