@@ -225,7 +225,7 @@ class FilesReading:
             if file is None:
                 break
             self._file(batch, file)
-        if not batch.values and not batch.notes and not self._gone:
+        if not batch.rows and not batch.notes and not self._gone:
             return None
         batch.notes[:0] = self._gone
         return batch.piece()
@@ -310,7 +310,7 @@ class FilesReading:
                 batch.headers.append([name, (ROW, b"%d" % row)])
                 batch.bytes += len(value)
             row += size
-        batch.rows += row - place["r"]
+        batch.rows += row - place["r"] + part.passed
         place["r"], place["at"] = row, part.at
         if part.mark is not None:
             place["k"] = part.mark

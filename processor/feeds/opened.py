@@ -17,6 +17,7 @@ from processor.feeds.parts import Mark, Opened, Part, TornError
 from processor.feeds.values import quote_of
 from processor.formats.base import MARK, Format, SchemaFormat, shown
 from processor.formats.csv import Csv
+from processor.formats.json import Json
 from processor.formats.parquet import Parquet
 
 PIECE_BYTES: Final = 1024 * 1024
@@ -114,12 +115,12 @@ class _Lines:
         self._held = at + used, data[used:]
         last = data[max(0, used - MARK_BYTES) : used]
         done = end and used == len(data)
-        rows = [value for value in values[head:] if value.strip() or self._counts(value)]
-        return Part(rows, None, at + used, done, [len(last), zlib.crc32(last)])
-
-    def _counts(self, blank: bytes) -> bool:
-        """Whether a line without a character to be seen is a record, as one of text is."""
-        return not self._form.decode([blank]).bad
+        values = values[head:]
+        rows = (
+            [value for value in values if value] if isinstance(self._form, Csv | Json) else values
+        )
+        passed = len(values) - len(rows)
+        return Part(rows, None, at + used, done, [len(last), zlib.crc32(last)], passed)
 
     def goes_on(self, at: int, mark: Mark | None) -> bool:
         """As the protocol has it: whether the bytes before the place are what they were."""

@@ -17,7 +17,8 @@ class Part(NamedTuple):
     """Records of a file, and the place behind them.
 
     ``sizes`` says of how many rows each is, ``None``: of one. ``end``: nothing comes behind.
-    ``mark`` is of what lies before the place, where that can be looked at again.
+    ``mark`` is of what lies before the place, where that can be looked at again. ``passed`` empty
+    lines were no records.
     """
 
     values: Sequence[bytes]
@@ -25,6 +26,7 @@ class Part(NamedTuple):
     at: int
     end: bool
     mark: Mark | None = None
+    passed: int = 0
 
 
 class Opened(Protocol):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from processor import Csv, Text
+from processor import Bytes, Csv, Json, Text
 from processor.feeds.listing import Found
 from processor.feeds.opened import cut, opened
 from processor.feeds.values import records
@@ -55,15 +55,17 @@ def test_a_file_gives_the_same_records_in_pieces_of_any_size(tmp_path, text):
 @pytest.mark.parametrize(
     ("form", "kept"),
     [
-        (CSV, [b"a,b", b"c,d"]),
+        (CSV, [b" ", b"a,b", b"c,d"]),
+        (Json({"a": pl.String}), [b" ", b"a,b", b"c,d"]),
+        (Bytes("a"), [b"", b" ", b"a,b", b"", b"c,d", b""]),
         (Csv({"a": pl.String, "b": pl.String}, header=True), [b"c,d"]),
         (Csv({"a": pl.String}, separator=";", optional={"a"}), [b" ", b"a,b", b"c,d"]),
         (Text(empty=True), [b"", b" ", b"a,b", b"", b"c,d", b""]),
     ],
-    ids=["csv", "header", "one column", "text"],
+    ids=["csv", "json", "bytes", "header", "one column", "text"],
 )
 @pytest.mark.parametrize("most", [1, 2, 9])
-def test_a_blank_line_is_a_record_only_where_it_can_be_one(tmp_path, form, kept, most):
+def test_an_empty_line_is_passed_over_in_csv_and_json_alone(tmp_path, form, kept, most):
     path = tmp_path / "a"
     path.write_bytes(b"\n \na,b\r\n\r\nc,d\n\n")
     if getattr(form, "header", False):
