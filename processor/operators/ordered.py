@@ -11,7 +11,7 @@ Rows that are equal in what they are sorted by stay in the order of their groups
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -35,13 +35,20 @@ class Newest:
         name: the operator's name in checkpoints.
         keys: the columns that tell groups apart, with their types.
         values: the others: numbers, times and booleans.
+        order: all of them, as rows have them; left out, keys come first.
     """
 
     def __init__(
-        self, name: str, keys: Mapping[str, pl.DataType], values: Mapping[str, pl.DataType]
+        self,
+        name: str,
+        keys: Mapping[str, pl.DataType],
+        values: Mapping[str, pl.DataType],
+        order: Iterable[str] = (),
     ) -> None:
         self.name = name
         self._keys, self._values = dict(keys), dict(values)
+        kinds = self._keys | self._values
+        self._columns = {column: kinds[column] for column in tuple(order) or kinds}
 
     def new_state(self) -> Slab:
         """An empty slab."""
@@ -75,7 +82,7 @@ class Newest:
         rows = slab.keys(live).with_columns(
             [self._column(slab, live, name, kind) for name, kind in self._values.items()]
         )
-        return rows.sort(list(self._keys))
+        return rows.sort(list(self._keys)).select_seq(list(self._columns))
 
     @staticmethod
     def _column(slab: Slab, slots: Slots, name: str, kind: pl.DataType) -> pl.Series:
@@ -86,7 +93,7 @@ class Newest:
         return values.cast(kind)
 
     def _nothing(self) -> pl.DataFrame:
-        return pl.DataFrame(schema={**self._keys, **self._values, TASK: pl.UInt32()})
+        return pl.DataFrame(schema={**self._columns, TASK: pl.UInt32()})
 
 
 def cells_of(values: Mapping[str, pl.DataType]) -> list[Cell]:

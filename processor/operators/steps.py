@@ -167,7 +167,7 @@ def _ordered(
     if isinstance(node, nodes.Limit):
         return Limit(node.count)
     values = {name: kind for name, kind in have.items() if name not in node.keys}
-    return Newest(f"newest-{number}", {key: have[key] for key in node.keys}, values)
+    return Newest(f"newest-{number}", {key: have[key] for key in node.keys}, values, have)
 
 
 def _aggregate(

@@ -208,3 +208,20 @@ def test_many_equal_rows_stay_in_the_order_of_their_keys():
         lambda groups: groups.order_by("c").select("user"), [row(user) for user in users[::-1]]
     )
     assert found[-3_000:] == [(user,) for user in users]
+
+
+def test_order_by_leaves_the_columns_where_they_were():
+    def columns_of(build: Any) -> list[str]:
+        app = Topology("app")
+        rows = app.read.kafka("in", format=ROW, event_time="at").with_watermark("1 minute")
+        groups = rows.group_by(F.window("at", "5 minutes"), "user").agg(c=F.count())
+        build(groups).write.memory("groups", mode="complete")
+        driver = TestDriver(app)
+        driver.feed([row("a"), row("b")])
+        driver.run()
+        return driver.table("groups").columns
+
+    plain = columns_of(lambda groups: groups)
+    assert plain == ["window_start", "window_end", "user", "c"]
+    assert columns_of(lambda groups: groups.order_by("user")) == plain
+    assert columns_of(lambda groups: groups.order_by("c").limit(1)) == plain
