@@ -158,7 +158,8 @@ class TestDriver(Seen):
     ) -> None:
         """Append records to the input topic: text, bytes, or mappings that become JSON.
 
-        ``topic`` says which, where the topology reads several.
+        A feed of that topic that has not begun is left out from then on. ``topic`` says which,
+        where the topology reads several.
         ``None`` is a record without a value. Where the topic's format has a schema, mappings become
         its records, of what a column's type takes: a datetime, Decimal or bytes, no text of them
         (Avro; Arrow, a record for each); of Protobuf what a message is made of; JSON as it is.
@@ -166,6 +167,8 @@ class TestDriver(Seen):
         the topic's format of keys has it.
         """
         source = inline.source_of(self.plans, topic)
+        for who in [w for w, one in self._workers.items() if inline.begins(one, source)]:
+            self._workers.pop(who).close(leave=True)  # as with `collect(feed=...)`
         records = [encoded(source.format, value) for value in values]
         keys = None if key is None else [encoded(source.key_format, key)] * len(records)
         pairs = [(name, as_bytes(value)) for name, value in (headers or {}).items()]

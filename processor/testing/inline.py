@@ -76,6 +76,11 @@ def holds(workers: Iterable[Worker | Feeder]) -> bool:
     return any(isinstance(one, Worker) and one.held for one in workers)
 
 
+def begins(one: Worker | Feeder, source: Source) -> bool:
+    """Whether this is the feeder of a source, and has not begun."""
+    return isinstance(one, Feeder) and one.feed == source.feed and not one.tasks
+
+
 def source_of(plans: Sequence[Plan], topic: str | None) -> Source:
     """The source of this topic, or the first; raises `ProcessorError` where none reads it."""
     sources = [plan.source() for plan in plans]

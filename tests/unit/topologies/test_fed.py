@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from processor import Text, Topology
 from processor.testing import TestDriver
 from tests.feeding import put
 from topologies.retail.purchases import purchases
@@ -56,3 +57,13 @@ def test_a_line_that_is_no_text_is_one_bad_row_and_shifts_no_other():
 @pytest.mark.parametrize("define", [purchases, windowed])
 def test_they_can_be_described(define):
     assert define.build({}).stages()
+
+
+def test_a_feed_that_has_not_begun_is_left_out_where_its_topic_is_fed(tmp_path):
+    (tmp_path / "a").write_text("from a file\n")
+    topology = Topology("app")
+    topology.read.files(tmp_path, format=Text(), name="in").write.memory("rows")
+    driver = TestDriver(topology)
+    driver.feed(["from the test"])
+    driver.run()
+    assert driver.table("rows")["value"].to_list() == ["from the test"]
