@@ -14,11 +14,13 @@ def _leave(number: int, frame: FrameType | None) -> None:
 
 def main() -> None:
     """Run the command line."""
-    signal.signal(signal.SIGTERM, _leave)
+    # Python drops what is raised in the callbacks of its import locks: then nobody would leave.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     # One thread per worker: more cores are used by more workers. Polars reads it when imported.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from processor.cli.main import cli
 
+    signal.signal(signal.SIGTERM, _leave)
     sys.exit(cli())
 
 
