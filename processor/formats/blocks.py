@@ -31,6 +31,7 @@ from processor.formats.base import (
     in_order,
 )
 from processor.formats.declared import full
+from processor.model.frames import stacked
 
 BYTES_MAX: Final = 512 * 1024
 _MARK: Final = b"B1"
@@ -69,7 +70,7 @@ class Blocks:
         records = np.repeat(np.arange(len(values), dtype=np.intp), sizes)
         starts = np.cumsum(sizes) - sizes
         whole = [frame for frame in frames if frame.height]
-        frame = pl.concat(whole).rechunk() if whole else wanted.to_frame()
+        frame = stacked(whole).rechunk() if whole else wanted.to_frame()
         bad = {int(starts[place]): reason for place, reason in wrong.items()}
         return Decoded(frame, bad, records=records)
 

@@ -16,11 +16,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
 import polars as pl
 
+from processor.model.frames import stacked
 from processor.operators import sums
 from processor.operators.base import TASK, Context, slab_of
 from processor.operators.windows import Panes
@@ -35,6 +37,15 @@ Gather: TypeAlias = Callable[[str], Column]
 """The values of a stored column, of the groups that are asked for."""
 _AT: Final = "__at"
 _VALUE: Final = "__value"
+NONE: Final[Slots] = np.zeros(0, np.int32)
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """Groups that go on: their keys, and by name the stored values of each."""
+
+    keys: pl.DataFrame
+    values: Mapping[str, Column]
 
 
 class SumError(Exception):
@@ -188,6 +199,7 @@ class Aggregate:
         self._others = list(keys)
         self._keys = ({WINDOW_START: pl.Datetime("us")} if window else {}) | keys
         self._terms = tuple(terms)
+        self._cells = {cell.name: cell for term in terms for cell in term.cells()}
         self._totals = [term for term in terms if term.total() is not None]
         self._known = [expression for term in terms for expression in term.known()]
         self._mode = mode
@@ -195,7 +207,7 @@ class Aggregate:
 
     def new_state(self) -> Slab:
         """An empty slab."""
-        return Slab(self._keys, [cell for term in self._terms for cell in term.cells()])
+        return Slab(self._keys, [*self._cells.values()])
 
     def process(self, frame: pl.DataFrame, context: Context) -> pl.DataFrame:
         """Fold the rows in; the groups that the mode asks for go on.
@@ -204,22 +216,30 @@ class Aggregate:
         was folded has to be rolled back.
         """
         groups = self.grouped(frame)
-        tasks = groups[TASK].to_numpy()
-        starts = np.searchsorted(tasks, np.arange(len(context.slices) + 1))
-        parts: list[pl.DataFrame] = []
+        keys = groups[list(self._keys)]
+        values = {name: groups[name].to_numpy() for name in self._cells}
         reaches = [term.reach(frame) for term in self._totals]
-        for i, state in enumerate(context.states):
-            slab = slab_of(state, self.name)
-            part = groups[int(starts[i]) : int(starts[i + 1])]
-            slots = self._fold(slab, part)
+        bounds = np.searchsorted(groups[TASK].to_numpy(), np.arange(len(context.slices) + 1))
+        made: list[Made] = []
+        tasks: list[int] = []
+        for i, (state, (first, end)) in enumerate(
+            zip(context.states, pairwise(bounds.tolist()), strict=True)
+        ):
+            slab, part = slab_of(state, self.name), keys[first:end]
+            slots = self._fold(slab, part, {n: column[first:end] for n, column in values.items()})
             for term, reach in zip(self._totals, reaches, strict=True):
                 if len(slots):
-                    self._look(term, reach, frame, slab, slots, first=int(starts[i]))
-            closed, rows = self._through(slab, part, slots, i, context)
-            parts.append(rows.with_columns_seq(pl.lit(i, pl.UInt32).alias(TASK)))
+                    self._look(term, reach, frame, slab, slots, first=first)
+            closed, parts = self._through(slab, part, slots, i, context)
             if len(closed):
                 slab.free(closed)
-        return pl.concat(parts)
+            made += parts
+            tasks += [i] * len(parts)
+        # Once for all tasks: the column engine takes as long for few rows as for many.
+        if not made:
+            made, tasks = [self._made(slab.keys(NONE), slab, NONE)], [0]
+        of = np.repeat(np.array(tasks, np.uint32), [part.keys.height for part in made])
+        return self._rows(made).hstack([pl.Series(TASK, of)])
 
     def grouped(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Partial results of these rows by task, window and keys; state is left alone.
@@ -230,7 +250,7 @@ class Aggregate:
         # Rows come by task, and the order of first appearance keeps them so.
         groups = frame.group_by(self._by(), maintain_order=True).agg(partials)
         if self._panes and groups.height:
-            self._panes.check(groups[WINDOW_START].to_physical())
+            self._panes.check(groups[WINDOW_START].cast(pl.Int64).to_numpy())
         return groups.with_columns_seq(self._known) if self._known else groups
 
     def _by(self) -> list[pl.Expr]:
@@ -239,13 +259,12 @@ class Aggregate:
             keys.append(self._panes.pane().cast(pl.Datetime("us")).alias(WINDOW_START))
         return keys + [pl.col(name) for name in self._others]
 
-    def _fold(self, slab: Slab, part: pl.DataFrame) -> Slots:
+    def _fold(self, slab: Slab, part: pl.DataFrame, values: Mapping[str, Column]) -> Slots:
         if part.is_empty():
-            return np.zeros(0, np.int32)
-        cells = [cell.name for term in self._terms for cell in term.cells()]
-        return slab.fold(
-            part.select_seq(list(self._keys)), {name: part[name].to_numpy() for name in cells}
-        )
+            return NONE
+        if self._window:
+            slab.low = min(slab.low, int(part[WINDOW_START].cast(pl.Int64).min()))  # type: ignore[arg-type]
+        return slab.fold(part, values)
 
     def _look(
         self, term: Term, reach: float, frame: pl.DataFrame, slab: Slab, slots: Slots, *, first: int
@@ -276,37 +295,37 @@ class Aggregate:
         return f"it takes {called!r}, the {function} of the group {of}, out of {dtype}"
 
     def _through(
-        self, slab: Slab, part: pl.DataFrame, slots: Slots, number: int, context: Context
-    ) -> tuple[Slots, pl.DataFrame]:
+        self, slab: Slab, keys: pl.DataFrame, slots: Slots, number: int, context: Context
+    ) -> tuple[Slots, list[Made]]:
         """The slots that are to be given up, and the groups that go on, of one task."""
-        closed = self._closed(slab, part, context.result.event_times_max[number])
-        return closed, self._emit(slab, part, slots, closed)
+        closed = self._closed(slab, context.result.event_times_max[number])
+        if self._mode != "update":
+            slots = closed if self._mode == "append" else slab.live()
+            keys = slab.keys(slots)
+        return closed, [self._made(keys, slab, slots)] if len(slots) else []
 
-    def _closed(self, slab: Slab, part: pl.DataFrame, event_time_max: int | None) -> Slots:
+    def _closed(self, slab: Slab, event_time_max: int | None) -> Slots:
         """The slots whose window the watermark has passed."""
         if not self._window or self._delay_us is None:
-            return np.zeros(0, np.int32)
-        if not part.is_empty():
-            slab.low = min(slab.low, int(part[WINDOW_START].to_physical().min()))  # type: ignore[arg-type]
+            return NONE
         # Nothing is looked at until the watermark has reached the end of the oldest window.
         if event_time_max is None or slab.low + self._size_us > event_time_max - self._delay_us:
-            return np.zeros(0, np.int32)
+            return NONE
         live = slab.live()
         starts = slab.key_numbers(WINDOW_START, live)
         over = starts + self._size_us <= event_time_max - self._delay_us
         slab.low = int(starts[~over].min(initial=NUMBER_MAX))
         return live[over]
 
-    def _emit(self, slab: Slab, part: pl.DataFrame, slots: Slots, closed: Slots) -> pl.DataFrame:
-        if self._mode == "update":
-            keys = part.select_seq(list(self._keys))
-        else:
-            slots = closed if self._mode == "append" else slab.live()
-            keys = slab.keys(slots)
-        return self._rows(keys, lambda name: slab.gather(name, slots))
+    def _made(self, keys: pl.DataFrame, slab: Slab, slots: Slots) -> Made:
+        return Made(keys, {name: slab.gather(name, slots) for name in self._cells})
 
-    def _rows(self, keys: pl.DataFrame, gather: Gather) -> pl.DataFrame:
+    def _rows(self, made: Sequence[Made]) -> pl.DataFrame:
+        keys = stacked([part.keys for part in made])
         if self._window:
             end = (pl.col(WINDOW_START) + self._window.size).alias(WINDOW_END)
             keys = keys.select_seq(WINDOW_START, end, *self._others)
-        return keys.with_columns_seq(term.output(gather) for term in self._terms)
+        values = {
+            name: np.concatenate([part.values[name] for part in made]) for name in self._cells
+        }
+        return keys.hstack([term.output(values.__getitem__) for term in self._terms])

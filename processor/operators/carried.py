@@ -115,7 +115,8 @@ class Carried:
             for task, at in one.at:
                 writer = one.by, task
                 was = known.get(writer, _NEVER)
-                known[writer] = told[writer] = max(at, was[0]), max(one.of, was[1])
+                if (now := (max(at, was[0]), max(one.of, was[1]))) != was:
+                    known[writer] = told[writer] = now
                 holds = holds or was[0] < watermark + self._unit_us
             if holds and (least := _least(known, self._upstreams)) != LOWEST:
                 least = least // self._unit_us * self._unit_us

@@ -68,7 +68,7 @@ class Emit:
         if not frame.is_empty():
             for name, form, there in self._lacking(frame):
                 raise self._error(name, frame[name].filter(~there)[0], form)
-            rows = frame.select_seq(pl.exclude(HIDDEN))
+            rows = frame[[name for name in frame.columns if name not in HIDDEN]]
             keyless = None if self.key is None else self._keyless(rows)
             if self.key is None:
                 self._add(rows, None, context, self.partition)
@@ -94,7 +94,7 @@ class Emit:
         names = nodes.key_columns(self.key)
         if self.key_format is None:
             return _bytes(rows[names[0]]).to_list()
-        frame = rows.select_seq(names)
+        frame = rows[list(names)]
         return self.key_format.encode(frame.rechunk() if frame.n_chunks() > 1 else frame)
 
     def _lacking(self, frame: pl.DataFrame) -> Iterator[tuple[str, Format, pl.Series]]:

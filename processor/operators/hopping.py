@@ -21,7 +21,7 @@ import numpy.typing as npt
 import polars as pl
 
 from processor.operators import sums
-from processor.operators.aggregate import WINDOW_START, Aggregate, SumError, Term
+from processor.operators.aggregate import NONE, WINDOW_START, Aggregate, Made, SumError, Term
 from processor.operators.base import Context
 from processor.operators.windows import Panes
 from processor.plan.nodes import OutputMode, Window
@@ -63,33 +63,28 @@ class Hopping(Aggregate):
             name, window=window, keys=keys, terms=terms, mode=mode, delay_us=delay_us
         )  # fmt: skip
         self._of = Panes(window)
-        self._cells = {cell.name: cell for term in terms for cell in term.cells()}
         self._sums = {str(term.total()): term for term in self._totals}
 
     def _through(
-        self, slab: Slab, part: pl.DataFrame, slots: Slots, number: int, context: Context
-    ) -> tuple[Slots, pl.DataFrame]:
+        self, slab: Slab, keys: pl.DataFrame, slots: Slots, number: int, context: Context
+    ) -> tuple[Slots, list[Made]]:
         """The panes that are in no window any more, and the windows that go on."""
         before = self._watermark(context.slices[number].event_time_max)
         now = self._watermark(context.result.event_times_max[number])
-        if not part.is_empty():
-            slab.low = min(slab.low, int(part[WINDOW_START].to_physical().min()))  # type: ignore[arg-type]
-        nothing = np.zeros(0, np.int32)
         closing = self._closes(slab.low, before, now)
-        live = slab.live() if closing or self._mode == "complete" else nothing
-        parts: list[pl.DataFrame] = []
+        live = slab.live() if closing or self._mode == "complete" else NONE
+        parts: list[Made] = []
         if context.publishes and self._mode == "update":
-            parts = [*self._changed(slab, part.select_seq(list(self._keys)), slots)]
+            parts = [*self._changed(slab, keys, slots)]
         elif context.publishes:
             parts = [*self._due(slab, live, before, now)]
-        over = nothing
+        over = NONE
         if closing and now is not None:
             panes = slab.key_numbers(WINDOW_START, live)
             gone = self._of.last(panes) + self._size_us <= now
             over = live[gone]
             slab.low = int(panes[~gone].min(initial=NUMBER_MAX))
-        empty = self._rows(slab.keys(nothing), lambda name: slab.gather(name, nothing))
-        return over, pl.concat([empty, *parts])
+        return over, parts
 
     def _watermark(self, event_time_max: int | None) -> int | None:
         if self._delay_us is None or event_time_max is None:
@@ -107,7 +102,7 @@ class Hopping(Aggregate):
 
     def _due(
         self, slab: Slab, live: Slots, before: int | None, now: int | None
-    ) -> Iterator[pl.DataFrame]:
+    ) -> Iterator[Made]:
         """The windows that are over now and were not before; in `complete` all. Some at a time."""
         low, high = NUMBER_MIN, NUMBER_MAX
         if self._mode == "append":
@@ -139,7 +134,7 @@ class Hopping(Aggregate):
         yield from self._pieces(panes, low, middle - self._of.slide_us)
         yield from self._pieces(panes, middle, high)
 
-    def _of_live(self, slab: Slab, live: Slots, panes: Column, low: int, high: int) -> pl.DataFrame:
+    def _of_live(self, slab: Slab, live: Slots, panes: Column, low: int, high: int) -> Made:
         """All groups of the windows that begin from ``low`` to ``high``."""
         places, starts = self._of.spread(panes, low, high)
         used = np.unique(places)
@@ -151,9 +146,9 @@ class Hopping(Aggregate):
         slots = groups[_SLOT].explode().to_numpy()
         return self._combined(slab, groups.drop(_SLOT), slots, lengths)
 
-    def _changed(self, slab: Slab, keys: pl.DataFrame, changed: Slots) -> Iterator[pl.DataFrame]:
+    def _changed(self, slab: Slab, keys: pl.DataFrame, changed: Slots) -> Iterator[Made]:
         """The windows of panes that have changed, with all that is there of their other panes."""
-        panes = keys[WINDOW_START].to_physical().to_numpy()
+        panes = keys[WINDOW_START].cast(pl.Int64).to_numpy()
         most = max(1, _AT_ONCE // self._of.count)
         places, starts = self._of.spread(panes, NUMBER_MIN, NUMBER_MAX)
         windows = keys.with_columns(pl.Series(_SLOT, changed))[places]
@@ -163,7 +158,7 @@ class Hopping(Aggregate):
         steps = np.arange(self._of.count) * self._of.pane_us
         for at in range(0, windows.height, most):
             some = windows[at : at + most]
-            firsts = some[WINDOW_START].to_physical().to_numpy()
+            firsts = some[WINDOW_START].cast(pl.Int64).to_numpy()
             wanted = (firsts[:, None] + steps).reshape(-1)
             like = np.repeat(some[_SLOT].to_numpy(), len(steps))
             found = slab.beside(like, WINDOW_START, wanted)
@@ -173,8 +168,8 @@ class Hopping(Aggregate):
 
     def _combined(
         self, slab: Slab, windows: pl.DataFrame, slots: Slots, lengths: npt.NDArray[np.intp]
-    ) -> pl.DataFrame:
-        """The rows of windows, whose panes lie in ``slots`` one after the other."""
+    ) -> Made:
+        """Windows whose panes lie in ``slots`` one after the other."""
         bounds = np.cumsum(lengths) - lengths
         made: dict[str, Column] = {}
         folds = {"add": np.add, "min": np.fmin, "max": np.fmax}
@@ -184,7 +179,7 @@ class Hopping(Aggregate):
                 made[name] = folds[cell.fold].reduceat(values, bounds)
             if name in self._sums:
                 self._check(name, values, lengths, made[name], windows)
-        return self._rows(windows.select_seq(list(self._keys)), made.__getitem__)
+        return Made(windows[list(self._keys)], made)
 
     def _check(
         self,

@@ -56,7 +56,7 @@ class Shuffle:
         """
         if self.window is not None:
             check_windows(frame, self.window)
-        rows = frame.select_seq(list(self.form.columns))
+        rows = frame[list(self.form.columns)]
         for number, part in self._dealt(rows, context):
             values: list[bytes | None] = [value for _, value in self.form.pack(part)]
             headers: list[Headers] = [[(STAGE, self.app.encode())]] * len(values)
@@ -78,7 +78,7 @@ class Shuffle:
             first = int(placing.partitions(starts, count)[0])
             numbers = (np.arange(first, first + rows.height) % count).astype(np.uint32)
         else:
-            numbers = placing.partitions(rows.select_seq(list(self.keys)), count)
+            numbers = placing.partitions(rows[list(self.keys)], count)
         # Numbers of two bytes are sorted by counting them, eight times as fast.
         order = np.argsort(numbers.astype(np.uint16) if count < _SHORT else numbers, kind="stable")
         bounds = np.searchsorted(numbers[order], np.arange(count + 1))

@@ -94,7 +94,7 @@ class Decode:
         sizes = [len(s.messages) for s in context.slices]
         if self.tagged:
             tasks = np.repeat(np.arange(len(sizes), dtype=np.uint32), sizes)
-            frame = frame.with_columns(pl.Series(TASK, tasks))
+            frame = frame.hstack([pl.Series(TASK, tasks)])
         if numbered:
             frame = frame.with_row_index(ROW)
         keep = np.ones(frame.height, np.bool_)

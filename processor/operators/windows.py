@@ -56,6 +56,11 @@ class Panes:
 
     # Of a number or of an array of numbers: the same for both.
 
+    def at(self, time: Any) -> Any:
+        """The first microsecond of the pane that a time is in."""
+        offset = self.start_us % self.pane_us
+        return (time - offset) // self.pane_us * self.pane_us + offset
+
     def last(self, pane: Any) -> Any:
         """The beginning of the last window that a pane is in."""
         return (pane - self.start_us) // self.slide_us * self.slide_us + self.start_us
@@ -68,14 +73,14 @@ class Panes:
         """The beginning of the first window that is not over at a watermark."""
         return int(self.last(watermark - self.size_us)) + self.slide_us
 
-    def check(self, panes: pl.Series) -> None:
+    def check(self, panes: Times) -> None:
         """Raise `OverflowError` for a pane with a window that is not among the times there are."""
         # Also of one that begins before the first time there is: its beginning has wrapped around.
-        if self.last(int(panes.max())) > NUMBER_MAX - self.size_us:  # type: ignore[arg-type]
+        if self.last(int(panes.max())) > NUMBER_MAX - self.size_us:
             raise OverflowError("the window of the event time has no end that is a Datetime")
         if self.window.plain:
             return
-        if self.first(int(panes.min())) < NUMBER_MIN + 2 * self.size_us:  # type: ignore[arg-type]
+        if self.first(int(panes.min())) < NUMBER_MIN + 2 * self.size_us:
             raise OverflowError("a window of the event time has no beginning that is a Datetime")
 
     def spread(self, panes: Times, low: int, high: int) -> tuple[npt.NDArray[np.intp], Times]:
@@ -112,4 +117,6 @@ def check_windows(frame: pl.DataFrame, window: Window) -> None:
     """Raise `OverflowError` where a row has a window that is not among the times there are."""
     if frame.height:
         panes = Panes(window)
-        panes.check(frame.select(panes.pane()).to_series())
+        times = frame[window.column].cast(pl.Datetime("us")).cast(pl.Int64)
+        # What is between the first and the last has windows if these two have.
+        panes.check(panes.at(np.array([times.min(), times.max()], np.int64)))

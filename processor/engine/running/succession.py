@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
-from processor.connectors.ports import Consumer, Log
+from processor.connectors.ports import Log
 from processor.engine.running.untaken import Untaken
 from processor.errors import RetriableError, StandbyError, StateMismatchError
 from processor.model.log import Committed, TopicPartition
@@ -65,18 +65,19 @@ class Succession:
         self._before = plans
         self._told = False
 
-    def check_running(
-        self, consumer: Consumer, partitions: int, own: Collection[TopicPartition]
-    ) -> None:
+    def check_running(self, partitions: int, own: Collection[TopicPartition]) -> None:
         """Now and then; raises `StandbyError` where another plan has begun beside this one.
 
         So where a partition is nobody's: who leaves and comes back has all shared anew.
         """
         others = {TopicPartition(self._topic, n) for n in range(partitions)} - set(own)
         try:
-            heads = consumer.committed(sorted(others), LOOK_S) if others else {}
+            # Stable ones would have to be waited for: the others commit one transaction after the
+            # other, and seldom is none of them open.
+            found = self._log.committed(self._app, self._topic, stable=False) if others else {}
         except RetriableError:
             return
+        heads = {partition: found.get(partition) for partition in sorted(others)}
         try:
             self._untaken.check(heads, own)
         except StandbyError as error:

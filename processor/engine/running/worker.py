@@ -136,7 +136,7 @@ class Worker:
         for change in polled.changes:
             self._apply(change)
         if self._audit.due():
-            self._succession.check_running(self._consumer, self._identity.partitions, self.tasks)
+            self._succession.check_running(self._identity.partitions, self.tasks)
             self._lost |= self._audit.lost(self.tasks)
         if self._lost:
             self._mend()

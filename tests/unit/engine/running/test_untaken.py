@@ -45,13 +45,13 @@ def test_one_that_was_only_slow_to_begin_begins_the_count_anew():
 
 def test_it_is_told_before_the_worker_leaves():
     class Log:
-        def committed(self, partitions, timeout_s):
-            return dict.fromkeys(partitions)
+        def committed(self, group, topic, *, stable):
+            return {}
 
     noted = []
     ours = Succession(Log(), "a", "in", plan="m", instance="me", note=noted.append)
     with pytest.raises(StandbyError):
         for _ in range(LOOKS):
-            ours.check_running(Log(), 2, {ZERO})
+            ours.check_running(2, {ZERO})
     assert len(noted) == 1
     assert noted[0].startswith("in[1]: no worker of the group has it: leaving the group")
