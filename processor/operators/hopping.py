@@ -100,9 +100,7 @@ class Hopping(Aggregate):
             first = max(first, self._of.open_at(before))
         return first + self._size_us <= now
 
-    def _due(
-        self, slab: Slab, live: Slots, before: int | None, now: int | None
-    ) -> Iterator[Made]:
+    def _due(self, slab: Slab, live: Slots, before: int | None, now: int | None) -> Iterator[Made]:
         """The windows that are over now and were not before; in `complete` all. Some at a time."""
         low, high = NUMBER_MIN, NUMBER_MAX
         if self._mode == "append":

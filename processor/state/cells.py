@@ -128,6 +128,8 @@ def read(told: Mapping[str, Any], tables: Sequence[pl.DataFrame | None]) -> Rows
 
 
 def _texts(texts: Mapping[int, bytes]) -> Table:
+    if not texts:
+        return {}
     numbers, bodies = list(texts), list(texts.values())
     return {"n": pl.Series(numbers, dtype=pl.Int64), "t": pl.Series(bodies, dtype=pl.Binary)}
 
@@ -143,9 +145,9 @@ def _former_texts(texts: Sequence[tuple[int, str]]) -> dict[int, bytes]:
 
 
 def _columns(prefix: str, words: Words) -> dict[str, pl.Series]:
-    return {
-        f"{prefix}{i}": pl.Series(np.ascontiguousarray(words[:, i])) for i in range(words.shape[1])
-    }
+    """A column for each word; none where there are no rows: an empty table is not written."""
+    columns = range(words.shape[1] if len(words) else 0)
+    return {f"{prefix}{i}": pl.Series(np.ascontiguousarray(words[:, i])) for i in columns}
 
 
 def _words(table: pl.DataFrame | None, count: int) -> Words:

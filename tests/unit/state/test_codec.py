@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import orjson
 import polars as pl
@@ -127,6 +129,31 @@ def test_blobs_of_the_former_format_are_read() -> None:
     former = orjson.dumps(head)
     told = b"PCP1" + len(former).to_bytes(4, "little") + former + data[8 + size : len(data) - texts]
     header, state = codec.decode(told)
+    assert header == HEADER
+    same(state["one"], rows)
+
+
+def test_blobs_whose_tables_are_arrow_files_are_read() -> None:
+    """As they were written before tables were streams."""
+    made = slab("short", "x" * 99, "gone")
+    made.commit()
+    made.free(made.live()[2:])
+    rows = made.all()
+    rows.gone = made.changed().gone
+    data = codec.encode(HEADER, {"one": rows})
+    start = 8 + int.from_bytes(data[4:8], "little")
+    head = orjson.loads(data[8:start])
+    files: list[bytes] = []
+    for size in head["operators"][0]["sizes"]:
+        file = io.BytesIO()
+        pl.read_ipc_stream(data[start : start + size]).write_ipc(file, compression="zstd")
+        files.append(file.getvalue())
+        start += size
+    head["operators"][0]["sizes"] = [len(file) for file in files]
+    told = orjson.dumps(head)
+    former = b"".join([b"PCP2", len(told).to_bytes(4, "little"), told, *files])
+    header, state = codec.decode(former)
+    assert len(files) == 3
     assert header == HEADER
     same(state["one"], rows)
 
