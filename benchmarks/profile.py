@@ -67,7 +67,7 @@ STEPS: Final = {
     Aside: ("records",),
     Csv: ("decode",),
     Json: ("decode", "encode"),
-    Aggregate: ("process", "grouped", "_fold", "_closed", "_emit"),
+    Aggregate: ("process", "grouped", "_fold", "_closed", "_rows"),
     Slab: ("fold", "changed", "commit"),
     KeyCodec: ("encode",),
     Index: ("find", "insert", "rebuild"),

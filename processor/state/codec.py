@@ -1,14 +1,13 @@
 """Checkpoint blobs: the bytes of a delta or of a snapshot's chunk.
 
-A blob is a magic word, the length of its header, the header (JSON), then one Arrow stream per
-table, compressed by column with zstd::
+A blob is a magic word, the length of its header, the header (JSON), then the tables, compressed by
+column with zstd: few rows as an Arrow stream, many as an Arrow file::
 
     "PCP3" | header length, 4 bytes little-endian | header | table | table | …
 
 How many tables an operator has, and what is in them, its kind of state says: a slab's are rows that
 are kept, keys that are gone, long texts. The header names each kind but the slab's. Blobs of the
-former formats are read too: the first had the texts in the header, both had Arrow files, which for
-a few rows take five times as long to write.
+former formats are read too: the first had the texts in the header, both had Arrow files alone.
 
 Values in a delta are absolute, not increments: applying one twice does no harm, and neither does
 the order of its pieces. Nothing in a blob can run code when it is read.
@@ -32,6 +31,9 @@ from processor.state.base import Saved, Table
 MAGIC: Final = b"PCP3"
 FORMER: Final = (b"PCP1", b"PCP2")
 _FILE: Final = b"ARROW1"
+# A file is compressed by other threads, a stream by this one: for a hundred rows the way there and
+# back takes five times as long as the work, for tens of thousands it is a tenth of the batch.
+_FEW: Final = 2_000
 
 Reader: TypeAlias = Callable[[Mapping[str, Any], Sequence[pl.DataFrame | None]], Saved]
 _READERS: Final[Mapping[str, Reader]] = {
@@ -145,7 +147,9 @@ def _write(columns: Table) -> bytes:
     if not columns or not len(next(iter(columns.values()))):
         return b""
     buffer = io.BytesIO()
-    pl.DataFrame(columns).write_ipc_stream(buffer, compression="zstd")
+    table = pl.DataFrame(columns)
+    write = table.write_ipc_stream if table.height <= _FEW else table.write_ipc
+    write(buffer, compression="zstd")
     return buffer.getvalue()
 
 
