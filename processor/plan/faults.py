@@ -21,10 +21,9 @@ from typing import Final, TypeAlias, cast
 
 from processor.errors import TopologyError
 from processor.formats.rows import Rows
-from processor.plan import nodes, pairs, validate
+from processor.plan import modes, nodes, pairs, validate
 
 Check: TypeAlias = Callable[[nodes.Plan], object]
-_MODES: Final[tuple[nodes.OutputMode, ...]] = ("append", "update", "complete")
 _TOPIC: Final = "a-topic-of-another-name"
 
 
@@ -78,7 +77,7 @@ class _Ways:
             told = told or bool(wrong)
             yield from wrong
         name = _TOPIC
-        for fault in (validate.fault_of_mode(sink), validate.fault_of_topic(sink)):
+        for fault in (modes.fault(sink), validate.fault_of_topic(sink)):
             if fault is not None:
                 told = True
                 yield fault
@@ -86,10 +85,10 @@ class _Ways:
             name = sink.topic
         if end is None:
             return
-        modes = _MODES if validate.fault_of_mode(sink) else (sink.mode,)
+        tried = modes.MODES if modes.fault(sink) else (sink.mode,)
         whole = replace(sink, parent=cast("nodes.Node", end), topic=name)
         for variant in _variants(whole):
-            fault = self._fault([replace(variant, mode=mode) for mode in modes])
+            fault = self._fault([replace(variant, mode=mode) for mode in tried])
             if fault is not None:
                 told = True
                 yield fault
@@ -133,7 +132,7 @@ class _Ways:
 def _ends(step: nodes.Above) -> list[nodes.Sink]:
     """Sinks that ask for nothing but a step's rows, in every mode."""
     parent = cast("nodes.Node", step)
-    return [nodes.Sink(parent, _TOPIC, Rows(), None, mode, step.at) for mode in _MODES]
+    return [nodes.Sink(parent, _TOPIC, Rows(), None, mode, step.at) for mode in modes.MODES]
 
 
 def _variants(sink: nodes.Sink) -> Iterator[nodes.Sink]:

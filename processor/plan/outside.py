@@ -20,11 +20,10 @@ from processor.formats.csv import Csv
 from processor.formats.json import Json
 from processor.formats.parquet import Parquet
 from processor.formats.text import Text
-from processor.plan import gather, nodes, pairs, schema
+from processor.plan import gather, modes, nodes, pairs, schema
 
 OF_FILES: Final = (Json, Csv, Text, Parquet)
 FOLDER_MAX: Final = 1_000
-_MODES: Final = ("append", "update", "complete")
 _REVISED: Final = (
     'what stands in a file is not revised: let windows close, with_watermark("1 hour") and '
     'mode="append"; or write.foreach_batch(function, mode="update") into a database; or '
@@ -34,10 +33,8 @@ _REVISED: Final = (
 
 def check(sink: nodes.Sink) -> None:
     """Raise `TopologyError` for what a sink cannot do because of where it goes."""
-    if sink.outside is not None and sink.mode not in _MODES:
-        raise TopologyError(
-            f"{sink.at}: mode={sink.mode!r}", remedy=f"say {', '.join(_MODES[:-1])} or {_MODES[-1]}"
-        )
+    if sink.outside is not None and (fault := modes.fault(sink)) is not None:
+        raise fault
     if isinstance(sink.outside, nodes.Files):
         _check_files(sink, sink.outside)
     elif isinstance(sink.format, Parquet):

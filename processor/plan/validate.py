@@ -16,6 +16,7 @@ from processor.formats.rows import Rows
 from processor.plan import (
     beside,
     carried,
+    modes,
     nodes,
     outputs,
     overflow,
@@ -26,7 +27,6 @@ from processor.plan import (
 )
 
 _KEY_TYPES = (pl.String, pl.Boolean)
-_MODES = ("append", "update", "complete")
 _DELAY_MAX = timedelta(days=365_000)
 _KAFKAS = ("__consumer_offsets", "__transaction_state")
 _TOPIC = re.compile(r"[A-Za-z0-9._-]{1,249}")
@@ -262,10 +262,10 @@ def _aggregate(plan: nodes.Plan, node: nodes.Aggregate, columns: schema.Columns)
             "lateness and windows would not agree",
             remedy="keep the column as it was read, and give the new one another name",
         )
-    modes = {sink.mode for sink in plan.sinks if any(n is node for n in nodes.path(sink))}
-    if len(modes) > 1:
+    asked = {sink.mode for sink in plan.sinks if any(n is node for n in nodes.path(sink))}
+    if len(asked) > 1:
         raise TopologyError(
-            f"{node.at}: its sinks ask for different output modes: {', '.join(sorted(modes))}",
+            f"{node.at}: its sinks ask for different output modes: {', '.join(sorted(asked))}",
             remedy="use one mode for all sinks behind an aggregate",
         )
 
@@ -290,7 +290,7 @@ def _names(node: nodes.Aggregate) -> None:
 
 def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
     have = columns[id(sink.parent)]
-    for fault in (fault_of_topic(sink), fault_of_mode(sink)):
+    for fault in (fault_of_topic(sink), modes.fault(sink)):
         if fault is not None:
             raise fault
     beside.check(sink, have, plan.source())
@@ -302,14 +302,6 @@ def _sink(plan: nodes.Plan, sink: nodes.Sink, columns: schema.Columns) -> None:
         )
     if sink.watermark is not None:
         carried.check(plan, sink, columns)
-
-
-def fault_of_mode(sink: nodes.Sink) -> TopologyError | None:
-    """What is wrong with a sink's mode by itself."""
-    if sink.mode in _MODES:
-        return None
-    remedy = f"say {', '.join(_MODES[:-1])} or {_MODES[-1]}"
-    return TopologyError(f"{sink.at}: mode={sink.mode!r}", remedy=remedy)
 
 
 def fault_of_topic(sink: nodes.Sink) -> TopologyError | None:

@@ -119,3 +119,28 @@ def test_demo_refuses_an_input_that_is_not_there():
     done = invoke("demo", "--input", "none.csv")
     assert done.exit_code == 2
     assert "error (settings): --input none.csv cannot be read" in done.output
+
+
+def test_a_signal_that_comes_while_an_import_lock_is_freed_ends_the_command():
+    """Python drops what is raised in such a callback, so an exception would end nothing."""
+    program = """
+import os, signal, sys, weakref
+
+class Thing:
+    pass
+
+class Importing:
+    def find_spec(self, name, path=None, target=None):
+        if name == "processor.cli.main":
+            thing = Thing()
+            kept = weakref.ref(thing, lambda _: os.kill(os.getpid(), signal.SIGTERM))
+            del thing
+
+sys.meta_path.insert(0, Importing())
+sys.argv = ["processor", "--help"]
+from processor.__main__ import main
+main()
+"""
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
