@@ -7,20 +7,24 @@ from types import FrameType
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
-    """Until a command has work to finish, being told to stop is no failure."""
-    del number, frame
-    sys.exit(0)
+    """Until a command has work to finish, being told to stop is no failure.
+
+    Without an exception: Python and its libraries drop those that come in a callback, of an import
+    lock for one, and nobody would leave.
+    """
+    del frame
+    os._exit(0 if number == signal.SIGTERM else 128 + number)
 
 
 def main() -> None:
     """Run the command line."""
-    # Python drops what is raised in the callbacks of its import locks: then nobody would leave.
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+    signal.signal(signal.SIGTERM, _leave)
+    interrupted = signal.signal(signal.SIGINT, _leave)
     # One thread per worker: more cores are used by more workers. Polars reads it when imported.
     os.environ.setdefault("POLARS_MAX_THREADS", "1")
     from processor.cli.main import cli
 
-    signal.signal(signal.SIGTERM, _leave)
+    signal.signal(signal.SIGINT, interrupted)
     sys.exit(cli())
 
 

@@ -71,6 +71,7 @@ class Feeding:
         self._error: BaseException | None = None
         self._thread: threading.Thread | None = None
         self._turning: _Turning | None = None
+        self._own = host.own
         if source is not None and source.feed is not None and not bounded:
             self._turning = _Turning(source, settings, used, host, metrics=metrics)
             pulse.feeder = self._turning.feeder
@@ -105,6 +106,7 @@ class Feeding:
     def _work(self) -> None:
         if self._turning is None:
             return
+        self._own(threading.get_ident())
         try:
             self._turning.run(self.stops, self._ended.wait)
         except BaseException as error:  # noqa: BLE001 - it is raised again by `end`

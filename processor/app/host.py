@@ -40,6 +40,7 @@ class Host:
         ready: topics are there and fed; the workers start.
         begins: a worker starts, in this thread.
         ends: that worker has ended, in whatever way.
+        own: a feeder's thread begins, by its identity.
         on_batch: a worker has committed a batch.
         failed: a worker of this application has ended by this error.
         overdue: a worker hangs, or does not end in its time.
@@ -61,6 +62,7 @@ class Host:
     ready: Callable[[Backends], None] = _nothing
     begins: Callable[[Pulse], None] = _nothing
     ends: Callable[[Pulse], None] = _nothing
+    own: Callable[[int], object] = _nothing
     on_batch: Callable[[BatchReport], None] = _nothing
     failed: Callable[[tuple[str, BaseException]], None] = _nothing
     overdue: Callable[[ProcessorError], None] = end_process

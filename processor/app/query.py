@@ -270,7 +270,7 @@ class Query:
         host = replace(
             asked.host, line=_log_line, waits=self._waits, ready=self._runs,
             begins=self._begins, ends=self._ends, on_batch=self._batch, failed=self._fails,
-            overdue=_let_go, collector=left_alone, shown=self._tables.show,
+            overdue=_let_go, collector=left_alone, shown=self._tables.show, own=self._own.add,
         )  # fmt: skip
         state: State = "stopped"
         try:

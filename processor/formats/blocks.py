@@ -20,7 +20,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import polars as pl
@@ -92,13 +92,11 @@ class Blocks:
         return found
 
     def _write(self, rows: pl.DataFrame, found: list[tuple[int, bytes]]) -> None:
-        out = io.BytesIO(bytes(_HEAD.size))
-        out.seek(_HEAD.size)
-        rows.write_ipc_stream(out, compression="uncompressed")
-        block = out.getbuffer()
+        block = self._block(rows, "uncompressed")
+        if len(block) > self.bytes_max and rows.height == 1:
+            block = self._block(rows, "lz4")
         if len(block) <= self.bytes_max:
-            _HEAD.pack_into(block, 0, _MARK, zlib.crc32(block[_HEAD.size :]))
-            found.append((rows.height, bytes(block)))
+            found.append((rows.height, block))
             return
         if rows.height == 1:
             raise WriteError(
@@ -107,6 +105,21 @@ class Blocks:
         half = rows.height // 2
         self._write(rows[:half], found)
         self._write(rows[half:], found)
+
+    def _block(self, rows: pl.DataFrame, compression: Literal["uncompressed", "lz4"]) -> bytes:
+        out = io.BytesIO(bytes(_HEAD.size))
+        out.seek(_HEAD.size)
+        rows.write_ipc_stream(out, compression=compression, compat_level=self._level)
+        block = out.getbuffer()
+        _HEAD.pack_into(block, 0, _MARK, zlib.crc32(block[_HEAD.size :]))
+        return bytes(block)
+
+    @property
+    def _level(self) -> pl.CompatLevel:
+        # As the engine keeps it, text inside of a list or a struct is written with that of all rows
+        # of which some were taken. A layout of Arrow's own has that of these rows.
+        nested = any(full(kind).is_nested() for kind in self.columns.values())
+        return pl.CompatLevel.oldest() if nested else pl.CompatLevel.newest()
 
     def encode(self, frame: pl.DataFrame) -> list[bytes]:
         """Each row as a block of its own."""

@@ -246,11 +246,11 @@ class Aggregate:
 
         Raises `OverflowError` for a window that has no end among the times there are.
         """
+        if self._panes and frame.height:
+            self._panes.check(frame[self._panes.window.column])
         partials = [expression for term in self._terms for expression in term.partials()]
         # Rows come by task, and the order of first appearance keeps them so.
         groups = frame.group_by(self._by(), maintain_order=True).agg(partials)
-        if self._panes and groups.height:
-            self._panes.check(groups[WINDOW_START].cast(pl.Int64).to_numpy())
         return groups.with_columns_seq(self._known) if self._known else groups
 
     def _by(self) -> list[pl.Expr]:

@@ -73,14 +73,19 @@ class Panes:
         """The beginning of the first window that is not over at a watermark."""
         return int(self.last(watermark - self.size_us)) + self.slide_us
 
-    def check(self, panes: Times) -> None:
-        """Raise `OverflowError` for a pane with a window that is not among the times there are."""
-        # Also of one that begins before the first time there is: its beginning has wrapped around.
-        if self.last(int(panes.max())) > NUMBER_MAX - self.size_us:
+    def check(self, times: pl.Series) -> None:
+        """Raise `OverflowError` for a time with a window that is not among the times there are.
+
+        What is between the first and the last has windows if these two have.
+        """
+        whole = times.cast(pl.Datetime("us")).cast(pl.Int64)
+        # Numbers of Python, which do not wrap around.
+        first, last = int(whole.min()), int(whole.max())  # type: ignore[arg-type]
+        if self.last(self.at(last)) > NUMBER_MAX - self.size_us:
             raise OverflowError("the window of the event time has no end that is a Datetime")
-        if self.window.plain:
-            return
-        if self.first(int(panes.min())) < NUMBER_MIN + 2 * self.size_us:
+        least = self.at(first) if self.window.plain else self.first(self.at(first))
+        bound = NUMBER_MIN if self.window.plain else NUMBER_MIN + 2 * self.size_us
+        if least < bound or first - self.start_us % self.pane_us < NUMBER_MIN:
             raise OverflowError("a window of the event time has no beginning that is a Datetime")
 
     def spread(self, panes: Times, low: int, high: int) -> tuple[npt.NDArray[np.intp], Times]:
@@ -116,7 +121,4 @@ def _bounded(number: int) -> int:
 def check_windows(frame: pl.DataFrame, window: Window) -> None:
     """Raise `OverflowError` where a row has a window that is not among the times there are."""
     if frame.height:
-        panes = Panes(window)
-        times = frame[window.column].cast(pl.Datetime("us")).cast(pl.Int64)
-        # What is between the first and the last has windows if these two have.
-        panes.check(panes.at(np.array([times.min(), times.max()], np.int64)))
+        Panes(window).check(frame[window.column])

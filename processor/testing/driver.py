@@ -230,7 +230,7 @@ class TestDriver(Seen):
             before, reports = len(self.steps), len(self.reports)
             if (idle := idle + 1) > _IDLE_ROUNDS:
                 raise ProcessorError(f"{self.plan.app} does not come to rest: {self.steps[-20:]}")
-            worked = [self.turn(worker) for worker in self.running()]
+            worked = [self.turn(w) or inline.fills(self._workers[w]) for w in self.running()]
             self.clock.advance(self._options.limits.interval_s or 0.001)
             quiet = 0 if any(worked) or len(self.steps) > before else quiet + 1
             if any(report.records_in for report in self.reports[reports:]):

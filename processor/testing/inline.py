@@ -76,6 +76,11 @@ def holds(workers: Iterable[Worker | Feeder]) -> bool:
     return any(isinstance(one, Worker) and one.held for one in workers)
 
 
+def fills(one: Worker | Feeder) -> bool:
+    """Whether it has taken records for a batch that is not due yet."""
+    return isinstance(one, Worker) and one.filling
+
+
 def begins(one: Worker | Feeder, source: Source) -> bool:
     """Whether this is the feeder of a source, and has not begun."""
     return isinstance(one, Feeder) and one.feed == source.feed and not one.tasks

@@ -95,7 +95,8 @@ class Worker:
         self.tasks: dict[TopicPartition, Task] = {}
         self._pending: set[TopicPartition] = set()
         self._lost: set[TopicPartition] = set()
-        self._redone = 0
+        # Whether records wait for a batch that is not due, as of the last turn.
+        self.filling, self._redone = False, 0
         self._refusal: LogError | None = None
         self._audit = Audit(self._store, self._clock, self._probe)
         # Whether the group counts this worker in, as of the last turn.
@@ -154,7 +155,7 @@ class Worker:
         if self._align is not None:
             self._align.turn(self.tasks, self._batcher)
         # In the second turn as a member it knows what it was assigned.
-        self.settled = self.member
+        self.settled, self.filling = self.member, not self._batcher.empty()
         self.member = committed or self._consumer.membership().generation >= 0
         return committed
 
@@ -364,8 +365,7 @@ class Worker:
     def _tidy(self, task: Task) -> int:
         """After a commit: collect, begin a snapshot when it is time, and trim; its bytes."""
         self._trimmer.committed(task)
-        size = self._checkpointer.tidy(task)
-        if size:
+        if size := self._checkpointer.tidy(task):
             self._trimmer.begun(task)
         return size
 

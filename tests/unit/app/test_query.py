@@ -175,6 +175,22 @@ def test_a_query_is_stopped_by_what_hears_of_its_batches():
     assert box[0].status.state == "stopped"
 
 
+def test_a_feeders_thread_may_stop_its_query():
+    box, there = [], threading.Event()
+
+    def enough(report):
+        if "feed" in report.topology:
+            assert there.wait(LIMIT_S)
+            box[0].stop()
+
+    topology = Topology("ticks")
+    topology.read.rate(rows_per_second=100).write.memory("ticks")
+    box.append(topology.start(on_progress=enough))
+    there.set()
+    assert box[0].await_termination(LIMIT_S) is True
+    assert box[0].status.state == "stopped"
+
+
 def test_a_query_cannot_wait_for_itself():
     box, there = [], threading.Event()
 

@@ -58,6 +58,35 @@ def test_no_block_is_longer_than_it_may_be_and_a_row_that_is_has_a_name() -> Non
         form.pack(pl.DataFrame({"s": ["".join(made.choices("abcdefgh", k=90_000))]}))
 
 
+@pytest.mark.parametrize(
+    ("kind", "cell"),
+    [
+        (pl.List(pl.String()), lambda text: [text, None]),
+        (pl.Struct({"a": pl.Binary()}), lambda text: {"a": text.encode()}),
+        (pl.List(pl.Struct({"a": pl.String()})), lambda text: [{"a": text}]),
+        (pl.Array(pl.String(), 1), lambda text: [text]),
+    ],
+)
+def test_a_block_has_the_text_of_its_own_rows_alone_inside_of_lists_and_structs_too(kind, cell):
+    form = Blocks({"v": kind}, bytes_max=20_000)
+    made = random.Random(1)
+    texts = ["".join(made.choices("abcdefgh", k=500)) for _ in range(300)]
+    rows = pl.DataFrame({"v": [cell(text) for text in texts]}, schema={"v": kind})
+    some = rows[list(range(299, -1, -3))]
+    packed = form.pack(some)
+    assert max(len(value) for _, value in packed) <= 20_000
+    assert len(packed) < 8
+    assert_frame_equal(form.decode([value for _, value in packed]).frame, some)
+
+
+def test_a_row_that_is_too_long_goes_compressed_where_that_is_short_enough() -> None:
+    form = Blocks({"s": pl.String()}, bytes_max=20_000)
+    rows = pl.DataFrame({"s": ["short", "x" * 90_000]})
+    packed = form.pack(rows)
+    assert [count for count, _ in packed] == [1, 1]
+    assert_frame_equal(form.decode([value for _, value in packed]).frame, rows)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_a_block_whose_bytes_were_changed_is_bad_and_harms_no_other(seed) -> None:
     form, made = Blocks({"s": pl.String(), "n": pl.Int64()}), random.Random(seed)

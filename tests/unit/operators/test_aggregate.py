@@ -226,6 +226,21 @@ def test_a_window_that_has_no_end_among_the_times_there_are_is_an_error(time: in
         operator().grouped(at(0, time))
 
 
+@pytest.mark.parametrize("start_s", [0, 17])
+@pytest.mark.parametrize("minutes", [1, 60, 1_440])
+def test_a_time_before_the_first_window_there_is_is_an_error(minutes: int, start_s: int) -> None:
+    size, start = minutes * 60 * US, start_s * US
+    window = Window("t", dt.timedelta(minutes=minutes), start=dt.timedelta(seconds=start_s))
+    aggregate = operator(window=window)
+    for time in (LOW, LOW + 1, LOW + size // 2, LOW + size - 1, LOW + size + start, LOW + 3 * size):
+        begins = (time - start) // size * size + start
+        if begins < LOW:
+            with pytest.raises(OverflowError, match="beginning"):
+                aggregate.grouped(at(time))
+        elif time - start >= LOW:
+            assert aggregate.grouped(at(time))["window_start"].to_physical().to_list() == [begins]
+
+
 def test_windows_near_the_ends_of_time_are_right() -> None:
     times = [0, HIGH - 120 * US, LOW + 60 * US]
     starts = operator().grouped(at(*times))["window_start"].to_physical().to_list()

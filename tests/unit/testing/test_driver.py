@@ -13,6 +13,14 @@ def test_a_fed_record_comes_out():
     assert driver.json("out") == [{"k": "k1", "t": "2024-01-01T00:01:00", "n": 1, "twice": 2}]
 
 
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_run_ends_when_all_is_through_however_many_polls_a_batch_takes(workers):
+    driver = TestDriver(stateless(), workers=workers, partitions=2)
+    driver.feed([ride(n % 50) for n in range(30_000)])
+    driver.run()
+    assert len(driver.values("out")) == 30_000
+
+
 def test_running_on_nothing_ends():
     driver = TestDriver(totals(), workers=3, partitions=2)
     driver.run()
