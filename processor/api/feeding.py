@@ -110,6 +110,8 @@ class FeedReader:
                 f"{at}: the path {str(path)!r} is a pattern",
                 remedy=f"name the folder, and say pattern={Path(path).name!r}",
             )
+        _whether(recursive, "recursive", at)
+        _whether(latest_first, "latest_first", at)
         arguments.text(pattern, "pattern", at, 'give one of the shell\'s: pattern="*.csv"')
         place = _archive(Path(path), clean_source, archive, at, recursive=recursive)
         most = _count(max_files_per_trigger, "max_files_per_trigger", at)
@@ -336,6 +338,11 @@ def _count(value: int | None, what: str, at: nodes.Location) -> int | None:
     if what == "partitions" and value is not None and value > _PARTITIONS_MAX:
         raise TopologyError(f"{at}: {value} partitions", remedy=f"give {_PARTITIONS_MAX} at most")
     return value
+
+
+def _whether(value: object, name: str, at: nodes.Location) -> None:
+    if not isinstance(value, bool):
+        raise TopologyError(f"{at}: {name}={value!r}", remedy=f"say {name}=True or {name}=False")
 
 
 def _archive(

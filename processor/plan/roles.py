@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
 
 from processor.errors import TopologyError
 from processor.plan import nodes
@@ -48,14 +49,17 @@ def once(plan: nodes.Plan) -> None:
     """Raise `TopologyError` for a topic that a topology writes in two places."""
     seen: dict[str, nodes.Sink] = {}
     for sink in plan.sinks:
-        if sink.topic in seen:
+        place = sink.topic
+        if isinstance(sink.outside, nodes.Files):
+            place = str(Path(sink.outside.folder).resolve())  # "out" and "out/" are one
+        if place in seen:
             raise TopologyError(
                 f"{sink.at}: {sink.topic!r} is written a second time, first at "
-                f"{seen[sink.topic].at}: its readers could not tell whose a record is, nor which "
+                f"{seen[place].at}: its readers could not tell whose a record is, nor which "
                 "of a key is the last",
                 remedy=_OWN,
             )
-        seen[sink.topic] = sink
+        seen[place] = sink
 
 
 def together(plans: Sequence[nodes.Plan]) -> Iterator[str]:

@@ -32,6 +32,8 @@ WRONG: list[tuple[Any, str, str]] = [
     (lambda: files(max_files_per_trigger=0), "max_files_per_trigger is 0", "give a number"),
     (lambda: files(partitions=0), "partitions is 0", "give a number"),
     (lambda: files(partitions=10**6), "1000000 partitions", "1000 at most"),
+    (lambda: files(latest_first="no"), "latest_first='no'", "latest_first=True"),
+    (lambda: files(recursive=1), "recursive=1", "recursive=True"),
     (lambda: files(clean_source="off"), "clean_source='off'", '"archive"'),
     (lambda: files(clean_source="archive"), "do not go together", "archive="),
     (lambda: files(archive="x"), "do not go together", "archive="),

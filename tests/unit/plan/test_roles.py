@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from processor import Json, Text, Topology, TopologyError
+from processor import Csv, Json, Text, Topology, TopologyError
 from processor.plan import roles
 
 
@@ -100,3 +100,14 @@ def test_a_cycle_that_does_not_begin_with_the_first_is_found_too():
     assert told(*made) == []
     with pytest.raises(TopologyError, match="without end"):
         told(copy("a", "in", "q"), copy("b", "x", "y"), copy("c", "y", "x"))
+
+
+@pytest.mark.parametrize("other", ["out/", "./out", "x/../out"])
+def test_a_directory_is_written_once_however_it_is_spelled(other, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    topology = Topology("copy")
+    rows = topology.read.kafka("in", format=Csv({"a": pl.String}))
+    rows.write.files("out")
+    rows.write.files(other)
+    with pytest.raises(TopologyError, match="written a second time, first at"):
+        topology.stages()
