@@ -20,6 +20,7 @@ SEED = 2
 ORACLE = ("collect", "expected", "judge", "oracle", "places", "terms")
 
 
+@pytest.mark.nightly
 @pytest.mark.kafka
 @pytest.mark.redis
 @pytest.mark.timeout(900)
