@@ -49,9 +49,7 @@ def once(plan: nodes.Plan) -> None:
     """Raise `TopologyError` for a topic that a topology writes in two places."""
     seen: dict[str, nodes.Sink] = {}
     for sink in plan.sinks:
-        place = sink.topic
-        if isinstance(sink.outside, nodes.Files):
-            place = str(Path(sink.outside.folder).resolve())  # "out" and "out/" are one
+        place = _place(sink)
         if place in seen:
             raise TopologyError(
                 f"{sink.at}: {sink.topic!r} is written a second time, first at "
@@ -60,6 +58,16 @@ def once(plan: nodes.Plan) -> None:
                 remedy=_OWN,
             )
         seen[place] = sink
+
+
+def _place(sink: nodes.Sink) -> str:
+    """Where a sink writes; "out" and "out/" are one directory."""
+    if not isinstance(sink.outside, nodes.Files):
+        return sink.topic
+    try:
+        return str(Path(sink.outside.folder).resolve())
+    except (OSError, RuntimeError, ValueError):  # it cannot be a directory, which is told apart
+        return sink.topic
 
 
 def together(plans: Sequence[nodes.Plan]) -> Iterator[str]:
