@@ -209,6 +209,10 @@ class Batcher:
         timely = self._records > 0 and self._clock.monotonic_s() >= self._due_s
         return timely and not self._more
 
+    def filling(self) -> bool:
+        """Whether records wait, and the client had more of them ready."""
+        return self._more and self._records > 0
+
     def empty(self) -> bool:
         """Whether nothing is waiting for the next batch."""
         return not self._records

@@ -95,7 +95,7 @@ class Worker:
         self.tasks: dict[TopicPartition, Task] = {}
         self._pending: set[TopicPartition] = set()
         self._lost: set[TopicPartition] = set()
-        # Whether records wait for a batch that is not due, as of the last turn.
+        # Whether a batch waits for what the client has ready, as of the last turn.
         self.filling, self._redone = False, 0
         self._refusal: LogError | None = None
         self._audit = Audit(self._store, self._clock, self._probe)
@@ -155,7 +155,7 @@ class Worker:
         if self._align is not None:
             self._align.turn(self.tasks, self._batcher)
         # In the second turn as a member it knows what it was assigned.
-        self.settled, self.filling = self.member, not self._batcher.empty()
+        self.settled, self.filling = self.member, self._batcher.filling()
         self.member = committed or self._consumer.membership().generation >= 0
         return committed
 
