@@ -20,6 +20,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Final, Literal
 
 import numpy as np
@@ -114,7 +115,7 @@ class Blocks:
         _HEAD.pack_into(block, 0, _MARK, zlib.crc32(block[_HEAD.size :]))
         return bytes(block)
 
-    @property
+    @cached_property
     def _level(self) -> pl.CompatLevel:
         # As the engine keeps it, text inside of a list or a struct is written with that of all rows
         # of which some were taken. A layout of Arrow's own has that of these rows.

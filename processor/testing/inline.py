@@ -77,7 +77,7 @@ def holds(workers: Iterable[Worker | Feeder]) -> bool:
 
 
 def fills(one: Worker | Feeder) -> bool:
-    """Whether it has taken records for a batch that is not due yet."""
+    """Whether its batch waits for what the client has ready."""
     return isinstance(one, Worker) and one.filling
 
 
