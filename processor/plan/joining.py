@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final
 
 import polars as pl
 
@@ -61,8 +61,7 @@ def cut(node: pairs.Join, left: Sequence[nodes.Node], right: Sequence[nodes.Node
     >>> [stage.plan.app for stage in topology.stages()]
     ['app', 'app.join-user']
     """
-    one = _side(node, left, 0)
-    other = _side(node, right, 1)
+    one, other = _sides(node, left, right)
     types = {name: _key(node, name, one.columns[name], other.columns[name]) for name in node.on}
     keys = {pairs.KEY + name: kind for name, kind in types.items()}
     of_left = {pairs.LEFT + n: k for n, k in one.columns.items() if n not in types}
@@ -101,17 +100,33 @@ def check_mark(node: nodes.Watermark, before: Sequence[nodes.Node]) -> None:
             )
 
 
-def _side(node: pairs.Join, places: Sequence[nodes.Node], number: Literal[0, 1]) -> _Side:
+def _sides(
+    node: pairs.Join, left: Sequence[nodes.Node], right: Sequence[nodes.Node]
+) -> list[_Side]:
+    """Both sides; raises `TopologyError` with what is wrong with either."""
+    found, faults = [], []
+    for number, places in enumerate((left, right)):
+        try:
+            found.append(_side(node, places, number))
+        except TopologyError as fault:
+            faults.append(fault)
+    if faults:
+        first, *others = faults
+        raise TopologyError(first.message, remedy=first.remedy, others=tuple(others))
+    return found
+
+
+def _side(node: pairs.Join, places: Sequence[nodes.Node], number: int) -> _Side:
     """A side, seen to have the keys, an event time and a watermark."""
     word = _WORDS[number]
     first = schema.columns_at(places[0])[id(places[0])]  # a union has seen to the others
-    for name in node.on:
-        if name not in first:
-            raise TopologyError(
-                f"{node.at}: the join's {word} side has no column {name!r}",
-                remedy=f"its columns are: {', '.join(first)}; one of another name is renamed "
-                f'before: with_columns({name}=pl.col("..."))',
-            )
+    missing = [name for name in node.on if name not in first]
+    if missing:
+        raise TopologyError(
+            f"{node.at}: the join's {word} side has no column {' and no '.join(map(repr, missing))}",
+            remedy=f"its columns are: {', '.join(first)}; one of another name is renamed "
+            f'before: with_columns({missing[0]}=pl.col("..."))',
+        )
     for place in places:
         _check_rows(node, place, word)
     times = [_times(place) for place in places]

@@ -33,12 +33,12 @@ def name(node: nodes.Repartition) -> str:
 
 def check(node: nodes.Repartition, place: nodes.Node, have: Mapping[str, pl.DataType]) -> None:
     """Raise `TopologyError` for keys that no partition is known by, and groups that change."""
+    if missing := [key for key in node.keys if key not in have]:
+        raise TopologyError(
+            f"{node.at}: there is no column {' and no '.join(map(repr, missing))}",
+            remedy=f"the columns here are: {', '.join(have)}",
+        )
     for key in node.keys:
-        if key not in have:
-            raise TopologyError(
-                f"{node.at}: there is no column {key!r}",
-                remedy=f"the columns here are: {', '.join(have)}",
-            )
         kind = have[key]
         narrow = kind.is_integer() and kind not in (pl.Int128, pl.UInt128)
         if not (narrow or kind.is_temporal() or kind in _KEYS):

@@ -47,17 +47,23 @@ def check(plan: nodes.Plan) -> None:
 
 def once(plan: nodes.Plan) -> None:
     """Raise `TopologyError` for a topic that a topology writes in two places."""
+    for fault in twice(plan):
+        raise fault
+
+
+def twice(plan: nodes.Plan) -> Iterator[TopologyError]:
+    """What is wrong with each sink that writes where another writes already."""
     seen: dict[str, nodes.Sink] = {}
     for sink in plan.sinks:
         place = _place(sink)
         if place in seen:
-            raise TopologyError(
+            yield TopologyError(
                 f"{sink.at}: {sink.topic!r} is written a second time, first at "
                 f"{seen[place].at}: its readers could not tell whose a record is, nor which "
                 "of a key is the last",
                 remedy=_OWN,
             )
-        seen[place] = sink
+        seen.setdefault(place, sink)
 
 
 def _place(sink: nodes.Sink) -> str:

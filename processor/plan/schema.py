@@ -161,6 +161,7 @@ def _frame(node: nodes.Node, frames: dict[int, pl.DataFrame]) -> pl.DataFrame:
     if isinstance(node, nodes.Source):
         return pl.DataFrame(schema=read(node)).with_columns(nodes.expressions(node))
     parent = frames[id(node.parent)]
+    _check_names(node, parent)
     if isinstance(node, nodes.Select):
         return parent.select(*node.expressions)
     if isinstance(node, nodes.Extend):
@@ -180,6 +181,19 @@ def _as_they_were(
     if isinstance(node, pairs.Joined):
         return parent.select(pl.col(of).alias(name) for name, of in node.columns)
     return parent.sort(list(node.by)) if isinstance(node, nodes.Sort) else parent
+
+
+def _check_names(node: nodes.Node, parent: pl.DataFrame) -> None:
+    """Raise `pl.exceptions.ColumnNotFoundError` that names every column that is missed."""
+    named: list[str] = []
+    if isinstance(node, nodes.Sort):
+        named = [*node.by]
+    elif isinstance(node, nodes.Aggregate):
+        named = [*node.keys, *(a.column for a in node.aggregations if a.column is not None)]
+    missing = [f'"{name}"' for name in dict.fromkeys(named) if name not in parent.columns]
+    if missing:
+        said = f"unable to find column {' and column '.join(missing)}"
+        raise pl.exceptions.ColumnNotFoundError(said)
 
 
 def _aggregated(node: nodes.Aggregate, parent: pl.DataFrame) -> pl.DataFrame:

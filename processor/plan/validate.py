@@ -78,12 +78,12 @@ def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
             remedy='name them: Json({"user": pl.String})',
         )
     beside.check_source(source)
-    for column in (source.event_time, *source.partitioned_by):
-        if column is not None and column not in have:
-            raise TopologyError(
-                f"{source.at}: {source.topic!r} has no column {column!r}",
-                remedy=f"its columns are: {', '.join(have)}",
-            )
+    named = [name for name in (source.event_time, *source.partitioned_by) if name is not None]
+    if missing := [name for name in dict.fromkeys(named) if name not in have]:
+        raise TopologyError(
+            f"{source.at}: {source.topic!r} has no column {' and no '.join(map(repr, missing))}",
+            remedy=f"its columns are: {', '.join(have)}",
+        )
     if source.event_time is not None and have[source.event_time] not in (pl.Datetime, pl.Date):
         raise TopologyError(
             f"{source.at}: event_time={source.event_time!r} is {have[source.event_time]}, no time",

@@ -8,7 +8,7 @@ import pytest
 from processor import Json, Topology
 from processor import functions as F
 from processor.errors import TopologyError
-from processor.plan import rowwise
+from processor.plan import rowwise, stages
 
 ORDERS = Json({"user": pl.String, "n": pl.Int64, "at": pl.Datetime("us")})
 
@@ -172,6 +172,81 @@ def test_a_wide_step_is_looked_at_a_few_times_and_not_once_for_each_column(monke
     assert '"x"' in first
     assert second == "mode='all'"
     assert len(looks) < 200
+
+
+def test_a_long_plan_is_checked_a_few_times_and_not_once_for_each_step(monkeypatch):
+    topology = Topology("spend")
+    rows = rows_of(topology)
+    for number in range(81):
+        rows = rows.filter(pl.col("missing" if number == 40 else "n") > number)
+    for number in range(5):
+        rows.write.kafka(f"out{number}")
+    checks = []
+    right = stages.cut
+    monkeypatch.setattr(stages, "cut", lambda plan: (checks.append(plan), right(plan))[1])
+    (only,) = faults_of(topology)
+    assert "missing" in only
+    assert len(checks) < 40
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_the_wrong_step_is_found_wherever_it_is(place):
+    topology = Topology("spend")
+    rows = rows_of(topology)
+    for number in range(7):
+        rows = rows.filter(pl.col("missing" if number == place else "n") > number)
+    rows.write.kafka("out", mode="all")
+    first, second = faults_of(topology)
+    assert "missing" in first
+    assert second == "mode='all'"
+
+
+def test_every_column_that_a_step_misses_is_told_of():
+    topology = Topology("spend")
+    grouped = rows_of(topology).group_by("usr", "zip").agg(n=F.sum("m"))
+    grouped.write.kafka("out", key="usr", mode="update")
+    by_user = rows_of(topology).group_by("user").agg(n=F.count())
+    by_user.order_by("a", "b").write.kafka("sorted", mode="complete")
+    rows_of(topology).repartition("c", "d").write.kafka("dealt")
+    grouped, ordered, dealt = faults_of(topology)
+    assert '"usr" and column "zip" and column "m"' in grouped
+    assert '"a" and column "b"' in ordered
+    assert "'c' and no 'd'" in dealt
+
+
+def test_what_each_side_of_a_join_lacks_is_told_of():
+    topology = Topology("spend")
+    left = rows_of(topology, "left").with_watermark("1 minute")
+    right = topology.read.kafka("right", format=Json({"user": pl.String, "n": pl.Int64}))
+    left.join(right, on=["user", "x", "y"], within="5 minutes").write.kafka("out", mode="all")
+    assert faults_of(topology) == [
+        "the join's left side has no column 'x' and no 'y'",
+        "the join's right side has no column 'x' and no 'y'",
+        "mode='all'",
+    ]
+
+
+def test_a_wrong_partitioned_by_does_not_hide_what_is_behind_it():
+    topology = Topology("spend")
+    rows = topology.read.kafka("in", format=ORDERS, partitioned_by=["usr", "zip"])
+    rows.filter(pl.col("missing") > 0).write.kafka("out", key="nobody")
+    first, second, third = faults_of(topology)
+    assert first == "'in' has no column 'usr' and no 'zip'"
+    assert "missing" in second
+    assert "nobody" in third
+
+
+def test_a_topic_written_twice_is_told_of_where_its_first_sink_is_wrong():
+    topology = Topology("spend")
+    rows = rows_of(topology)
+    rows.write.kafka("out", mode="all")
+    rows.write.kafka("out")
+    rows.write.kafka("out", key="nobody")
+    told = [fault.partition(":")[0].partition(",")[0] for fault in faults_of(topology)]
+    assert sorted(told) == [
+        "'out' is written a second time", "'out' is written a second time",
+        "key='nobody' is no column", "mode='all'",
+    ]  # fmt: skip
 
 
 def test_both_sides_of_a_union_are_looked_at():
