@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 _FORMAT: Final = 'format=Csv({"user": pl.String}, header=True) has the columns and their types'
 _FILES: Final = 'read.files("/data/in", format=Csv({"user": pl.String}))'
+_PATTERN: Final = 'give one of the shell\'s: pattern="*.csv"'
 _NOT_IN_NAMES: Final = re.compile(r"[^A-Za-z0-9._-]+")
 _PARTITIONS_MAX: Final = 1_000
 _FASTEST: Final = 10_000_000
@@ -112,7 +113,8 @@ class FeedReader:
             )
         _whether(recursive, "recursive", at)
         _whether(latest_first, "latest_first", at)
-        arguments.text(pattern, "pattern", at, 'give one of the shell\'s: pattern="*.csv"')
+        if not arguments.text(pattern, "pattern", at, _PATTERN):
+            raise TopologyError(f'{at}: pattern="" is no file\'s name', remedy=_PATTERN)
         place = _archive(Path(path), clean_source, archive, at, recursive=recursive)
         most = _count(max_files_per_trigger, "max_files_per_trigger", at)
         source = Files(

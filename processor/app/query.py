@@ -353,7 +353,7 @@ class Query:
         with self._changed:
             while not true():
                 left_s = until_s - clock.monotonic_s()
-                if left_s <= 0:
+                if not left_s > 0:  # no number, where the timeout is none
                     return False
                 self._changed.wait(min(left_s, WAIT_S))
         return True

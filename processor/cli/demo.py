@@ -256,7 +256,10 @@ class Stages:
         if self._failures:
             raise self._failures[0]
         if self._stop.is_set():
-            raise ProcessorError("stopped before all trips were through")
+            raise ProcessorError(
+                "stopped before all trips were through",
+                remedy="the demo keeps nothing: start it again",
+            )
 
     def feed(self, topic: str, chunks: Iterator[list[bytes]], rate: float | None) -> int:
         """Append all lines to the topic, no faster than ``rate`` a second."""

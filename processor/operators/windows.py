@@ -48,17 +48,16 @@ class Panes:
 
     def pane(self) -> pl.Expr:
         """The first microsecond of the pane that a row is in."""
-        time = pl.col(self.window.column).cast(pl.Datetime("us")).to_physical()
-        offset = self.start_us % self.pane_us
-        if not offset:
-            return time.floordiv(self.pane_us) * self.pane_us
-        return (time - offset).floordiv(self.pane_us) * self.pane_us + offset
+        found: pl.Expr = self.at(pl.col(self.window.column).cast(pl.Datetime("us")).to_physical())
+        return found
 
-    # Of a number or of an array of numbers: the same for both.
+    # Of a number, an array of numbers or an expression of numbers: the same for all.
 
     def at(self, time: Any) -> Any:
         """The first microsecond of the pane that a time is in."""
         offset = self.start_us % self.pane_us
+        if not offset:
+            return time // self.pane_us * self.pane_us
         return (time - offset) // self.pane_us * self.pane_us + offset
 
     def last(self, pane: Any) -> Any:

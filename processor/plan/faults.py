@@ -77,34 +77,32 @@ class _Ways:
         """What is wrong with a sink, and on the way to it."""
         if self._fault([sink]) is None:
             return
-        told, end = False, None
-        steps = _above(sink.parent)
+        of_way, end = self._on_the_way(sink)
+        own = [f for f in (modes.fault(sink), validate.fault_of_topic(sink)) if f is not None]
+        if end is not None:
+            own += self._at_the_end(sink, end)
+        told = [*of_way, *own]
+        yield from told or _each(self._fault([sink]))
+
+    def _on_the_way(self, sink: nodes.Sink) -> tuple[list[TopologyError], nodes.Above | None]:
+        """What is wrong with the steps to a sink, and what stands for the last of them."""
+        steps, told = _above(sink.parent), []
         for place, step in enumerate(steps):
             if id(step) not in self._known:
                 self._pass(steps[place:])
-            wrong, end = self._looked_at(step)
-            told = told or bool(wrong)
-            yield from wrong
-        name = _TOPIC
-        for fault in (modes.fault(sink), validate.fault_of_topic(sink)):
-            if fault is not None:
-                told = True
-                yield fault
-        if validate.fault_of_topic(sink) is None:
-            name = sink.topic
-        if end is None:
-            return
+            told += self._looked_at(step)[0]
+        return told, self._stands(steps[-1])
+
+    def _at_the_end(self, sink: nodes.Sink, end: nodes.Above) -> Iterator[TopologyError]:
+        """What is wrong with a sink's rows, its key, its timestamp and its headers."""
+        named = _TOPIC if validate.fault_of_topic(sink) else sink.topic
         tried = modes.MODES if modes.fault(sink) else (sink.mode,)
-        whole = replace(sink, parent=cast("nodes.Node", end), topic=name)
+        whole = replace(sink, parent=cast("nodes.Node", end), topic=named)
         for variant in _variants(whole):
             fault = self._fault([replace(variant, mode=mode) for mode in tried])
-            if fault is not None:
-                told = True
-                yield from _each(fault)
-            elif variant is whole:
-                break
-        if not told and (fault := self._fault([sink])) is not None:
             yield from _each(fault)
+            if fault is None and variant is whole:
+                return
 
     def _pass(self, steps: list[nodes.Above]) -> None:
         """Looks at the steps that come first, one behind the other, up to one that is wrong."""

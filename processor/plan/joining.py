@@ -122,8 +122,9 @@ def _side(node: pairs.Join, places: Sequence[nodes.Node], number: int) -> _Side:
     first = schema.columns_at(places[0])[id(places[0])]  # a union has seen to the others
     missing = [name for name in node.on if name not in first]
     if missing:
+        told = " and no ".join(map(repr, missing))
         raise TopologyError(
-            f"{node.at}: the join's {word} side has no column {' and no '.join(map(repr, missing))}",
+            f"{node.at}: the join's {word} side has no column {told}",
             remedy=f"its columns are: {', '.join(first)}; one of another name is renamed "
             f'before: with_columns({missing[0]}=pl.col("..."))',
         )

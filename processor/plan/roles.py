@@ -61,7 +61,7 @@ def twice(plan: nodes.Plan) -> Iterator[TopologyError]:
                 f"{sink.at}: {sink.topic!r} is written a second time, first at "
                 f"{seen[place].at}: its readers could not tell whose a record is, nor which "
                 "of a key is the last",
-                remedy=_OWN,
+                remedy=_OWN if sink.outside is None else "give each a place and a name of its own",
             )
         seen.setdefault(place, sink)
 

@@ -72,7 +72,7 @@ def validate(plan: nodes.Plan) -> None:
 def _source(plan: nodes.Plan, columns: schema.Columns) -> None:
     source = plan.source()
     have = columns[id(source)]
-    if not have:
+    if not source.format.columns:
         raise TopologyError(
             f"{source.at}: the format of {source.topic!r} has no columns to read",
             remedy='name them: Json({"user": pl.String})',

@@ -169,7 +169,7 @@ class TestDriver(Seen):
         source = inline.source_of(self.plans, topic)
         for who in [w for w, one in self._workers.items() if inline.begins(one, source)]:
             self._workers.pop(who).close(leave=True)  # as with `collect(feed=...)`
-        records = [encoded(source.format, value) for value in values]
+        records = [encoded(source.format, value) for value in inline.several(values)]
         keys = None if key is None else [encoded(source.key_format, key)] * len(records)
         pairs = [(name, as_bytes(value)) for name, value in (headers or {}).items()]
         self.log.feed(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Executor, Future
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
@@ -14,6 +14,8 @@ from processor.errors import ProcessorError
 from processor.feeds.base import Feed
 from processor.formats.base import Format, SchemaFormat
 from processor.plan.nodes import Plan, Source
+
+Value = TypeVar("Value")
 
 
 class Inline(Executor):
@@ -27,6 +29,16 @@ class Inline(Executor):
         except Exception as error:  # noqa: BLE001 - a future carries whatever was raised
             future.set_exception(error)
         return future
+
+
+def several(values: Iterable[Value]) -> Iterable[Value]:
+    """Records one after the other; raises `ProcessorError` for one that is given by itself."""
+    if isinstance(values, str | bytes | Mapping):
+        raise ProcessorError(
+            f"feed takes a list of records, not {type(values).__name__}",
+            remedy="put it into a list: feed([record])",
+        )
+    return values
 
 
 def encoded(form: Format | None, value: str | bytes | Mapping[str, Any] | None) -> bytes | None:

@@ -28,6 +28,7 @@ WRONG: list[tuple[Any, str, str]] = [
     (lambda: files(7), "the path is 7", "name a folder"),
     (lambda: files("in/*.csv"), "is a pattern", "pattern='*.csv'"),
     (lambda: files(format=Csv), "format is the class Csv", "make one"),
+    (lambda: files(pattern=""), "no file's name", "*.csv"),
     (lambda: files(pattern=3), "pattern is 3", "*.csv"),
     (lambda: files(max_files_per_trigger=0), "max_files_per_trigger is 0", "give a number"),
     (lambda: files(partitions=0), "partitions is 0", "give a number"),

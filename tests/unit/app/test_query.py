@@ -82,6 +82,7 @@ def test_a_query_is_active_until_it_is_stopped_and_tells_its_batches():
     seen.wait()
     assert (query.name, query.is_active, query.status.state) == ("copy", True, "running")
     assert query.await_termination(timeout=0) is False
+    assert query.await_termination(timeout=float("nan")) is False
     assert query.last_progress == seen.batches[-1]
     assert sum(batch.records_in for batch in query.recent_progress) == 3
     assert processor.active() == (query,)

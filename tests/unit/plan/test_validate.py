@@ -51,6 +51,7 @@ def accepted(build: Callable[[Topology], object]) -> None:
 REFUSED: list[tuple[Callable[[Topology], object], str]] = [
     (read, "writes nowhere"),
     (lambda a: read(a, format=Json()).write.kafka("x"), "no columns to read"),
+    (lambda a: read(a, format=Json(), key="k").write.kafka("x"), "no columns to read"),
     (lambda a: read(a, event_time="when").write.kafka("x"), "no column 'when'"),
     (lambda a: read(a, partitioned_by="who").write.kafka("x"), "no column 'who'"),
     (lambda a: read(a, event_time="n").write.kafka("x"), "is Int64, no time"),

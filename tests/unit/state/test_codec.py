@@ -47,6 +47,14 @@ def test_rows_come_back_as_they_went(names: tuple) -> None:
     same(state["two"], rows)
 
 
+@pytest.mark.parametrize("many", [1_999, 2_000, 2_001])
+def test_few_rows_and_many_come_back_as_they_went(many: int) -> None:
+    rows = slab(*(f"key {number}" for number in range(many))).changed()
+    data = codec.encode(HEADER, {"one": rows})
+    assert (b"ARROW1" in data) == (many > 2_000)
+    same(codec.decode(data)[1]["one"], rows)
+
+
 def test_keys_that_are_gone_come_back_without_rows_beside_them() -> None:
     made = slab("a", "b")
     made.commit()

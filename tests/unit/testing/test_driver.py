@@ -21,6 +21,13 @@ def test_a_run_ends_when_all_is_through_however_many_polls_a_batch_takes(workers
     assert len(driver.values("out")) == 30_000
 
 
+@pytest.mark.parametrize("one", ["text", b"bytes", {"n": 1}])
+def test_a_record_by_itself_is_no_list_of_records(one):
+    with pytest.raises(ProcessorError, match="feed takes a list of records") as caught:
+        TestDriver(stateless()).feed(one)
+    assert caught.value.remedy == "put it into a list: feed([record])"
+
+
 def test_running_on_nothing_ends():
     driver = TestDriver(totals(), workers=3, partitions=2)
     driver.run()
