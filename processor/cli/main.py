@@ -6,6 +6,7 @@ import errno
 import itertools
 import os
 import re
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,8 +62,8 @@ class _Group(click.Group):
         except click.ClickException as error:
             telling.usage(options.meant(error))
             code = error.exit_code
-        except click.Abort:
-            code = 1
+        except click.Abort:  # ^C before there was work to finish
+            code = 128 + signal.SIGINT
         except (SystemExit, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - a panic of the column engine is no Exception

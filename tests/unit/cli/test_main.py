@@ -144,3 +144,11 @@ main()
     command = [sys.executable, "-c", program]
     done = subprocess.run(command, check=False, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_an_interrupt_before_there_is_work_ends_as_a_shell_says_it(monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("processor.app.load_stages", interrupted)
+    assert invoke("describe", "somewhere").exit_code == 130
