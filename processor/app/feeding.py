@@ -73,7 +73,7 @@ class Feeding:
         self._turning: _Turning | None = None
         self._own = host.own
         if source is not None and source.feed is not None and not bounded:
-            self._turning = _Turning(source, settings, used, host, metrics=metrics)
+            self._turning = _Turning(source, settings, used, host, metrics=metrics, pulse=pulse)
             pulse.feeder = self._turning.feeder
             name = f"{threading.current_thread().name}-feed"
             self._thread = threading.Thread(target=self._work, name=name, daemon=True)
@@ -119,11 +119,12 @@ class _Turning:
 
     def __init__(
         self, source: Source, settings: Settings, used: Backends, host: Host, *,
-        bounded: bool = False, metrics: Metrics | None = None,
+        bounded: bool = False, metrics: Metrics | None = None, pulse: Pulse | None = None,
     ) -> None:  # fmt: skip
         if source.feed is None:
             raise TypeError("the source has no feed")
         self._settings, self._host, self._clock = settings, host, SystemClock()
+        self._pulse = pulse
         self._slot = Slot(source.feed.group, settings.instance)
         if metrics is not None:
             metrics.begin(source.feed.group)
@@ -142,12 +143,14 @@ class _Turning:
         give_up_s = settings.give_up_after.total_seconds()
 
         def tell(error: ProcessorError, pause_s: float) -> None:
+            self._fails(error.message)
             tell_wait(error, pause_s, give_up_after_s=round(give_up_s, 1), **who)
 
-        patience = Patience(
-            clock, wait, give_up_after_s=give_up_s, tell=tell,
-            ended=lambda after_s: tell_end(after_s, **who),
-        )  # fmt: skip
+        def well(after_s: float) -> None:
+            self._fails("")
+            tell_end(after_s, **who)
+
+        patience = Patience(clock, wait, give_up_after_s=give_up_s, tell=tell, ended=well)
         with ExitStack() as stack:
             stack.callback(self._slot.close)
             ended, asked = threading.Event(), _Asked(stop)
@@ -158,6 +161,10 @@ class _Turning:
             log_lines.info("feeder starts", **who)
             loop.run(self.feeder, clock, patience, stop=stop, done=self._done, collector=left_alone)
             log_lines.info("feeder stopped", **who)
+
+    def _fails(self, why: str) -> None:
+        if self._pulse is not None:
+            self._pulse.feed_fails = why
 
 
 class _Asked(threading.Event):

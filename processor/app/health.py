@@ -39,6 +39,7 @@ class Pulse:
     worker: Worker | None = None
     lookout: Lookout | None = None
     feeder: Feeder | None = None
+    feed_fails: str = ""
     _failing: tuple[float, str] | None = None
 
     def beat(self) -> None:
@@ -88,7 +89,10 @@ class Pulse:
         why = self._not_at_work(worker.standing(), standby=lookout.standby)
         if why or self.feeder is None or self.feeder.ready:
             return why
-        return f"the feed {self.feeder.feed.name} is in no group, or its place is being read"
+        what = f"the feed {self.feeder.feed.name}"
+        if self.feed_fails:
+            return f"{what} cannot go on: {self.feed_fails}"
+        return f"{what} is in no group, or its place is being read"
 
     def _not_at_work(self, standing: Standing, *, standby: bool) -> str:
         failing = self._failing

@@ -74,6 +74,20 @@ def test_a_feed_that_fails_ends_the_query_by_name(tmp_path):
         assert isinstance(caught.value.__cause__, FeedError)
 
 
+def test_a_folder_that_is_away_is_told_of_until_it_is_there(tmp_path):
+    def says(query, true):
+        while not true(query.status.message):
+            assert query.await_termination(0.05) is False
+
+    folder, seen = tmp_path / "late", threading.Event()
+    with copying(folder).start(on_progress=lambda _: seen.set()) as query:
+        says(query, lambda told: f"the feed in cannot go on: {folder}: No such file" in told)
+        folder.mkdir()
+        put(folder, "a.csv", text_of([("x", 1)]))
+        assert seen.wait(60)
+        says(query, lambda told: not told)
+
+
 def test_what_has_no_end_cannot_be_run_to_its_end():
     for name, read in (
         ("socket", lambda read: read.socket("localhost", 1)), ("rate", lambda read: read.rate(5)),
