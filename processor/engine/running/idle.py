@@ -113,7 +113,9 @@ class Idle:
             task = tasks[partition]
             mine = task.event_time_max
             new = aim if mine is None or (aim is not None and aim > mine) else mine
-            if new != mine or (new is not None and not task.idle()):
+            # One without a time is told of too: others could not know it from one that has
+            # records coming, and would wait for these.
+            if new != mine or not task.idle():
                 found[partition] = new
         return found
 

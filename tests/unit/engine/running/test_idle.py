@@ -197,3 +197,21 @@ def test_other_workers_partitions_are_known_by_what_they_have_committed():
     assert all(head.idle for head in seen.values())
     assert {p.partition for p in driver.owned(0)} != {0, 1, 2, 3}
     assert TopicPartition("in", 0) in driver.committed()
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+@pytest.mark.parametrize("empty", [(0, 2), (0, 1, 2), (1, 3), (0, 3), (3,)])
+def test_empty_partitions_hold_nothing_back_whoever_has_them(empty, workers):
+    driver = TestDriver(hours(), partitions=4, workers=workers)
+    for partition in {0, 1, 2, 3} - set(empty):
+        fed(driver, partition, 5, 70)
+    driver.run()
+    waited(driver, 6)
+    for partition in {0, 1, 2, 3} - set(empty):
+        fed(driver, partition, 75)
+    driver.run()
+    waited(driver, 6)
+    assert starts(driver) == [0]
+    assert {head.event_time_max for head in heads(driver).values()} <= {
+        heads(driver)[min({0, 1, 2, 3} - set(empty))].event_time_max
+    }
