@@ -68,9 +68,10 @@ class Manifest:
     partition stands still, and that its watermark is not only its own records'. ``stages`` are
     those that it has handed its rows on to. ``life`` is another one after each reset: epochs begin
     anew then, and whoever remembers them outside would take new ones for old. ``files`` names the
-    directories to which the batch has given a file. With an ``intent`` the offset has not moved,
-    and the batch behind it is cut as that says, or not at all. ``place`` is how far a feed has
-    come, as JSON: of a group that reads no topic.
+    directories to which the batch has given a file; of an earlier batch, which a reset or another
+    number of partitions has come after, with ``@life.epoch.attempt`` behind it. With an ``intent``
+    the offset has not moved, and the batch behind it is cut as that says, or not at all. ``place``
+    is how far a feed has come, as JSON: of a group that reads no topic.
 
     >>> m = Manifest(
     ...     7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0", 0, ("6:b:cc",),
@@ -136,6 +137,26 @@ class Manifest:
         while seldom and seldom[-1][0] == seldom[-1][1]:
             seldom.pop()
         return ";".join((*fields, *(text for text, _ in seldom)))
+
+    def gave(self) -> dict[str, tuple[int, int, str]]:
+        """By directory, the life, epoch and attempt of the batch whose file in it is committed."""
+        found = {}
+        for name in self.files:
+            directory, _, batch = name.partition("@")
+            life, epoch, attempt = batch.split(".") if batch else (self.life, self.epoch, "")
+            found[directory] = int(life), int(epoch), attempt or self.attempt
+        return found
+
+    def owing(self) -> tuple[str, ...]:
+        """The ``files`` of a manifest that comes in place of this one, and not of a batch.
+
+        Who was killed behind the commit has not named them yet.
+
+        >>> last = Manifest(7, "a1b2", "", "", None, "f00d", 4, "rides.0", life=3, files=("dir",))
+        >>> last.owing(), last.gave()
+        (('dir@3.7.a1b2',), {'dir': (3, 7, 'a1b2')})
+        """
+        return tuple(f"{of}@{life}.{epoch}.{by}" for of, (life, epoch, by) in self.gave().items())
 
     @classmethod
     @lru_cache(maxsize=1_024)  # a head is looked at several times in each batch

@@ -113,11 +113,15 @@ class Checkpointer:
     def _group(self) -> tuple[str, str]:
         return self.lineage(), self._plan
 
-    def pin(self, offset: int, life: int = 0) -> Committed:
-        """The head of a task that has seen nothing and begins at ``offset``, in this life."""
+    def pin(self, offset: int, life: int = 0, files: tuple[str, ...] = ()) -> Committed:
+        """The head of a task that has seen nothing and begins at ``offset``, in this life.
+
+        ``files`` are those that the former head still owes.
+        """
         manifest = Manifest(
             0, "", "", "", None, self._fingerprint, self._partitions, self._transactional_id,
             offset, (), *self._group(), offset, self.begun(), life=life,
+            files=files,
         )  # fmt: skip
         return Committed(offset, str(manifest))
 

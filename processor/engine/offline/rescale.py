@@ -132,7 +132,8 @@ def _attempt(  # noqa: PLR0917 - what `rescale` was given
     topic = plan.source().topic
     manifests = {p: Manifest.parse(head.metadata) for p, head in heads.items()}
     manifests = {p: m for p, m in manifests.items() if m.epoch or m.partitions != partitions}
-    counts = {manifest.partitions for manifest in manifests.values()}
+    read = manifests.values()
+    counts = {manifest.partitions for manifest in read}
     if not counts or counts == {partitions}:
         return None
     former = _check(plan, manifests, partitions)
@@ -150,17 +151,18 @@ def _attempt(  # noqa: PLR0917 - what `rescale` was given
         keys.check_records(log, partition, extent, heads.get(partition))
     keys.check_evidence(old)
     dealt = _deal(old.values(), pipeline, keys.bytes, extents)
-    times = [m.event_time_max for m in manifests.values() if m.event_time_max is not None]
-    log_times = [m.log_time for m in manifests.values() if m.log_time is not None]
+    times = [m.event_time_max for m in read if m.event_time_max is not None]
+    log_times = [m.log_time for m in read if m.log_time is not None]
     probe("before:rescale")
     new: dict[TopicPartition, Committed] = {}
     with ThreadPoolExecutor(1) as executor:
+        handed, named = {s for m in read for s in m.stages}, log.identity(topic)()
         checkpointer = Checkpointer(
             store, executor, fingerprint(plan), partitions, f"{plan.app}.rescale",
             changelog=changelog, description=str(describe(plan)), plan=identity(plan),
+            lineage=lambda: named, begun=lambda: partitions, stages=tuple(sorted(handed)),
         )  # fmt: skip
-        epoch = max(manifest.epoch for manifest in manifests.values())
-        life = max(manifest.life for manifest in manifests.values())
+        epoch, life = max(m.epoch for m in read), max(m.life for m in read)
         for partition, extent in extents.items():
             offset = heads[partition].offset if partition in heads else extent.low
             base = Manifest(epoch, "", "", "", None, "", partitions, "", life=life)
@@ -169,7 +171,8 @@ def _attempt(  # noqa: PLR0917 - what `rescale` was given
                 Committed(offset, str(base)), epoch, max(times, default=None), chain.Link(),
                 max(log_times, default=None),
             )  # fmt: skip
-            new[partition] = _written(task, checkpointer, store, changelog)
+            owing = manifests[partition].owing() if partition in manifests else ()
+            new[partition] = _written(task, checkpointer, store, changelog, owing)
             probe("after:deal")
     probe("before:reset")
     # Who was held up here must not put the group back to where it was before another dealt out.
@@ -281,14 +284,15 @@ def _belongs(key: bytes | None, count: int) -> int:
 
 
 def _written(
-    task: Task, checkpointer: Checkpointer, store: Store, changelog: Changelog | None
-) -> Committed:
-    """The task's checkpoint, in the store; the head that names it."""
+    task: Task, checkpointer: Checkpointer, store: Store, changelog: Changelog | None,
+    files: tuple[str, ...],
+) -> Committed:  # fmt: skip
+    """The task's checkpoint, in the store; the head that names it, and files that are owed."""
     checkpointer.rebase(task)
     offset = task.base.offset
     times = task.event_time_max, task.log_time
     part = Slice(task.partition, (), (), offset, offset, *times)
-    prepared = checkpointer.prepare(task, part, *times)
+    prepared = checkpointer.prepare(task, part, *times, files)
     store.stage({task.name: prepared.blobs})
     if changelog:
         changelog.write(task.partition.partition, {b.key: b.data for b in prepared.blobs})

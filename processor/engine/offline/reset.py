@@ -263,7 +263,14 @@ def _heads(one: Reset, owner: Owner, store: Store, life: int) -> dict[TopicParti
             owner.transactional_id,
             plan=identity(plan),
         ).pin
-        return {step.partition: pin(step.to, life) for step in wanted}
+        return {step.partition: pin(step.to, life, _owing(step.manifest)) for step in wanted}
+
+
+def _owing(manifest: str) -> tuple[str, ...]:
+    """Files that are committed, and may not have their names yet: what was published stays."""
+    with contextlib.suppress(StateMismatchError):
+        return Manifest.parse(manifest).owing()
+    return ()
 
 
 def check_idle(app: str, log: Log) -> None:

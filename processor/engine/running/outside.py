@@ -94,14 +94,14 @@ class Outside:
         """
         head = Manifest.parse(task.base.metadata)
         self._check_folders(task.partition, head)
-        of = label(self._app, task.partition)
+        of, gave = label(self._app, task.partition), head.gave()
         for folder in self._folders.values():
             named, gone = [], []
             for file in folder.pending(of):
-                its = (file.life, file.epoch)
-                if its == (head.life, head.epoch) and file.attempt == head.attempt:
+                its = (file.life, file.epoch, file.attempt)
+                if its in ((head.life, head.epoch, head.attempt), gave.get(folder.id)):
                     named.append(file)
-                elif its <= (head.life, head.epoch):
+                elif its[:2] <= (head.life, head.epoch):
                     gone.append(file)
             if named:
                 self._probe("before:rename")
@@ -111,13 +111,13 @@ class Outside:
 
     def _check_folders(self, partition: TopicPartition, head: Manifest) -> None:
         known = {folder.id for folder in self._folders.values()}
-        lost = [name for name in head.files if name not in known]
+        lost = [name for name in head.gave() if name not in known]
         if not lost:
             return
         what = (
             f"{partition}: the last batch has a file in the directory that calls itself {lost[0]}"
         )
-        if head.plan != self._plan:
+        if head.plan != self._plan or head.files == head.owing():  # as `processor reset` leaves it
             self._note(f"{what}, and that is no more in the topology: see that nothing of it is "
                        "left in .pending there")  # fmt: skip
             return

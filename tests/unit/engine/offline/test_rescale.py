@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -83,6 +84,51 @@ def test_state_that_was_dealt_out_anew_is_not_judged_by_its_partitions_records(m
     driver.run()
     with pytest.raises(SettingsError, match="was dealt out anew"):
         verified(driver.plan, driver.log)
+
+
+def filing(folder: Path) -> Topology:
+    topology = Topology("app")
+    form = Json({"k": pl.String, "t": pl.Datetime("us"), "n": pl.Int64})
+    rows = topology.read.kafka("rides", format=form, event_time="t", partitioned_by="k")
+    rows.write.files(folder)
+    rows.group_by("k").agg(n=F.count()).write.kafka("out", key="k", mode="update")
+    return topology
+
+
+def test_files_that_are_committed_and_have_no_name_yet_get_theirs(tmp_path: Path):
+    driver = begun(filing(tmp_path), 100, 2)
+    feed(driver, range(100, 200))
+    driver.crash_at("after:commit")
+    with pytest.raises(Crash):
+        driver.run()
+    driver.expire()
+    grow(driver, 5)
+    assert rebuilt(driver, 5) is not None
+    after = again(driver, filing(tmp_path), 5)
+    feed(after, range(200, 300))
+    after.run()
+    assert sorted(row["n"] for row in after.files(tmp_path)) == [*range(300)]
+
+
+def test_what_a_stage_has_handed_on_and_its_topics_own_name_are_kept():
+    topology = Topology("app")
+    form = Json({"k": pl.String, "t": pl.Datetime("us"), "n": pl.Int64})
+    rows = topology.read.kafka("rides", format=form, event_time="t", partitioned_by="k")
+    rows.group_by("k").agg(n=F.count()).write.kafka("out", key="k", mode="update")
+    rows.group_by("n").agg(n_of=F.count()).write.kafka("other", key="n", mode="update")
+    driver = begun(topology)
+
+    def told() -> set[tuple[Any, ...]]:
+        heads = driver.log.committed("app", "rides").values()
+        found = [Manifest.parse(head.metadata) for head in heads]
+        return {(m.stages, m.log, m.life, m.plan, m.partitions == m.begun) for m in found}
+
+    before = told()
+    assert rebuilt(raised(driver)) is not None
+    ((stages, log, life, plan, whole),) = told()
+    assert {(stages, log, life, plan)} == {each[:4] for each in before}
+    assert len(stages) == 1
+    assert whole
 
 
 @pytest.mark.parametrize(("former", "count"), [(4, 8), (4, 6), (1, 3)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,58 @@ def test_a_reset_begins_the_next_life_and_a_database_takes_its_epochs() -> None:
     assert [batch.life for batch, _ in seen.calls] == [life, life + 1, life + 2]
     assert {batch.epoch for batch, _ in seen.calls} == {1}
     assert len({batch.key for batch, _ in seen.calls}) == 3
+
+
+def reset_to(driver: TestDriver, place: str) -> None:
+    wanted = reset.resets(driver.plans, driver.log, driver.store, place)
+    reset.reset(wanted, driver.log, driver.store)
+
+
+@pytest.mark.parametrize("place", ["latest", "5", "3", "earliest"])
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_is_committed_stays_where_a_reset_comes_before_its_files_have_their_names(
+    place: str, times: int, tmp_path: Path
+) -> None:
+    driver = fed(filing(tmp_path), 3)
+    driver.run()
+    driver.feed([{"user": "ann", "n": n} for n in (3, 4)])
+    died(driver, "after:commit")
+    driver.expire()
+    for _ in range(times):
+        reset_to(driver, place)
+    driver.restart()
+    driver.run()
+    once, again = [0, 1, 2, 3, 4], {"3": [3, 4], "earliest": [0, 1, 2, 3, 4]}.get(place, [])
+    assert sorted(row["n"] for row in driver.files(tmp_path)) == sorted(once + again)
+    driver.feed([{"user": "ann", "n": 5}])
+    died(driver, "after:commit")
+    driver.restart()
+    driver.run()
+    assert sorted(row["n"] for row in driver.files(tmp_path)) == [*sorted(once + again), 5]
+    assert [*tmp_path.rglob("*.pending")] == [tmp_path / ".pending"]
+
+
+def test_what_was_never_committed_is_cleared_after_a_reset_too(tmp_path: Path) -> None:
+    driver = fed(filing(tmp_path), 3)
+    died(driver, "before:commit")
+    driver.expire()
+    reset_to(driver, "latest")
+    driver.restart()
+    driver.run()
+    assert driver.files(tmp_path) == []
+    assert [*tmp_path.rglob("*.pending")] == [tmp_path / ".pending"]
+
+
+def test_a_reset_begins_anew_where_the_directory_is_gone_and_says_so(tmp_path: Path) -> None:
+    driver = fed(filing(tmp_path / "a"), 3)
+    died(driver, "after:commit")
+    driver.expire()
+    shutil.rmtree(tmp_path / "a")
+    reset_to(driver, "earliest")
+    driver.restart()
+    driver.run()
+    assert [row["n"] for row in driver.files(tmp_path / "a")] == [0, 1, 2]
+    assert sum("see that nothing of it is left" in note for note in driver.noted) == 1
 
 
 def test_a_group_that_nobody_knows_begins_a_life_that_nobody_has_had() -> None:
