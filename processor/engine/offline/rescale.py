@@ -289,8 +289,7 @@ def _written(
 ) -> Committed:  # fmt: skip
     """The task's checkpoint, in the store; the head that names it, and files that are owed."""
     checkpointer.rebase(task)
-    offset = task.base.offset
-    times = task.event_time_max, task.log_time
+    offset, times = task.base.offset, (task.event_time_max, task.log_time)
     part = Slice(task.partition, (), (), offset, offset, *times)
     prepared = checkpointer.prepare(task, part, *times, files)
     store.stage({task.name: prepared.blobs})
