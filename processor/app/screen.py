@@ -27,6 +27,8 @@ _REASON: Final = "processor.error"
 class Screen:
     """Shows the rows that go to ``write.console()``; with ``everything`` all that is published.
 
+    What goes from stage to stage is not.
+
     A row of the console is its value. Of others topic, key and value are shown, between tabs, of
     what was set aside the reason, and the headers but for the processor's own. Of a log that is
     kept on disk only what comes from now on is ``new``.
@@ -38,8 +40,9 @@ class Screen:
         self._log = log
         self._consoles = {nodes.console_topic(plan.whole()) for plan in plans}
         written = {topic for plan in plans for topic in topics_of(plan)[1]}
-        self._topics = sorted(written if everything else written & self._consoles)
         sinks = [sink for plan in plans for sink in plan.sinks]
+        between = {sink.topic for sink in sinks if sink.internal}
+        self._topics = sorted(written - between if everything else written & self._consoles)
         self._schemed = _schemed({sink.topic: sink.format for sink in sinks})
         self._keyed = _schemed({sink.topic: sink.key_format for sink in sinks})
         self._at: dict[TopicPartition, int] = {}

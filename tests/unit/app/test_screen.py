@@ -120,3 +120,11 @@ def test_of_a_log_that_is_kept_only_what_is_new_is_shown(run, tmp_path):
     again = run(*args)
     assert again.exit_code == 0, again.output
     assert again.stdout == ""
+
+
+def test_print_shows_nothing_of_what_goes_from_stage_to_stage(run):
+    write = 'rows.group_by("n").agg(c=F.count()).write.kafka("counts", key="n", mode="update")'
+    done = run("--print", write=write)
+    assert done.exit_code == 0, done.output
+    topics = {line.split("\t")[0] for line in done.stdout.splitlines()}
+    assert topics == {"counts", "large", "orders-dead-letters"}
