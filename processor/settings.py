@@ -15,12 +15,12 @@ right, but no secret. A setting of the Kafka client that would break a promise i
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, TypedDict
 
@@ -32,7 +32,7 @@ from processor import masking
 from processor.errors import SettingsError
 from processor.model import given as taken
 from processor.model.given import Directory, Duration, Names, Place, Texts, Wait, Whole, create
-from processor.refusals import addresses
+from processor.refusals import addresses, words
 from processor.refusals import kafka as client
 from processor.refusals import registry as schemas
 
@@ -370,7 +370,7 @@ def _fault(
 def _nearest(
     name: str, known: Mapping[str, object], written: Callable[[str], str] | None = None
 ) -> str:
-    near = difflib.get_close_matches(name, list(known), n=1)
+    near = [word] if (word := words.meant(name)) in known else get_close_matches(name, known, n=1)
     return f"; did you mean {(written or _written)(near[0])}?" if near else ""
 
 

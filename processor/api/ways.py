@@ -32,7 +32,7 @@ _COLUMNS: Final = "with_columns(name=expression)"
 _STARTS: Final = "a topology is what starts: topology.start(), or `processor run my_module`"
 _SELECT: Final = 'select("a", "b") names those that stay'
 _ORDER: Final = 'groups have an order: agg(n=F.count()).order_by("n", descending=True).limit(10)'
-_ONCE: Final = 'count them in state: group_by("key").agg(n=F.count())'
+_ONCE: Final = 'there is none yet; count the rows of a key: group_by("key").agg(n=F.count())'
 _NULLS: Final = 'filter(pl.col("a").is_not_null()), or with_columns(pl.col("a").fill_null(value))'
 _UNION: Final = "rows.union(others), with columns of the same names and types in both"
 _EXPRESSION: Final = "with_columns(name=expression), with expressions of Polars (pl.col, pl.when)"

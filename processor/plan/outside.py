@@ -100,9 +100,14 @@ def newest(sink: nodes.Sink, place: nodes.Node) -> tuple[str, ...] | None:
         return None
     aggregate = aggregate_of(sink)
     if aggregate is None:
+        if any(isinstance(step, nodes.Union) for step in gather.way_above(sink.parent)):
+            raise TopologyError(
+                f'{sink.at}: mode="update" of streams that are united',
+                remedy="aggregate behind the union, or write each stream by itself",
+            )
         raise TopologyError(
-            f'{sink.at}: mode="update" of streams that are united, or without an aggregate',
-            remedy="aggregate behind the union, or write each stream by itself",
+            f'{sink.at}: mode="update" without an aggregate has no meaning',
+            remedy='leave the mode out, or say mode="append"',
         )
     names = (*(("window_start",) if aggregate.window else ()), *aggregate.keys)
     lost = [name for name in names if name not in _kept(place, set(names))]

@@ -106,7 +106,9 @@ def _known_frame(node: nodes.Node, frames: dict[int, pl.DataFrame]) -> pl.DataFr
 
 
 def _remedy(node: nodes.Node, said: str, have: Mapping[str, pl.DataType]) -> str:
-    there = f"the columns here are: {', '.join(have)}"
+    typed = "compare" in said or "type" in said
+    names = [f"{name} {kind}" for name, kind in have.items()] if typed else have
+    there = f"the columns here are: {', '.join(names)}"
     sql = _SQL.search(said)
     if sql is not None:
         name, sign, value = sql.groups()

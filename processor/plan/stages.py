@@ -375,5 +375,14 @@ class _Cutter:
                 f"({column!r} is {have[column]})",
                 remedy=f"take one of {', '.join(times)}"
                 if times
-                else f"say event_time={column!r} at {source.at}, and keep it as it was read",
+                else _as_time(column, have[column], source),
             )
+
+
+def _as_time(column: str, kind: pl.DataType, source: nodes.Source) -> str:
+    """What to do about a window over what is no event time."""
+    if source.event_time is not None and source.event_time != column:
+        own = source.event_time
+        return f"F.window({own!r}, ...) is over the event time: keep {own!r} as it was read"
+    named = repr(column) if kind.is_temporal() else "..."
+    return f"say event_time={named} at {source.at}, and keep it as it was read"

@@ -44,7 +44,8 @@ def validate(plan: nodes.Plan) -> None:
     if not plan.sinks:
         raise TopologyError(
             f"{plan.at}: topology {plan.app!r} writes nowhere",
-            remedy="end it in frame.write.kafka(topic)",
+            remedy="end it in frame.write.kafka(topic), or in write.files, write.memory, "
+            "write.console, write.foreach_batch or write.foreach",
         )
     columns = schema.columns(plan)
     _source(plan, columns)
@@ -266,7 +267,8 @@ def _aggregate(plan: nodes.Plan, node: nodes.Aggregate, columns: schema.Columns)
     if len(asked) > 1:
         raise TopologyError(
             f"{node.at}: its sinks ask for different output modes: {', '.join(sorted(asked))}",
-            remedy="use one mode for all sinks behind an aggregate",
+            remedy="use one mode for all sinks behind an aggregate; for two modes write two "
+            "topologies",
         )
 
 
@@ -322,12 +324,13 @@ def _closing(plan: nodes.Plan, sink: nodes.Sink) -> None:
         path = nodes.path(sink)
         after = path[[node is aggregates[0] for node in path].index(True) :]
         late = [node for node in after if isinstance(node, nodes.Watermark)]
+        other = "" if isinstance(sink.outside, nodes.Files) else ', or use mode="update"'
         raise TopologyError(
             f"{sink.at}: append of an aggregate needs windows that close",
             remedy=(
                 f"with_watermark ({late[0].at}) belongs before group_by: "
-                'rows.with_watermark(...).group_by(F.window(...), ...), or use mode="update"'
+                f"rows.with_watermark(...).group_by(F.window(...), ...){other}"
                 if late
-                else 'group by F.window(...) behind with_watermark(...), or use mode="update"'
+                else "group by F.window(...) behind with_watermark(...)" + other
             ),
         )

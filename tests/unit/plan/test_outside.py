@@ -90,7 +90,7 @@ def test_streams_that_are_united_come_to_one_call_and_write_to_one_directory() -
     [
         (lambda r: groups(r).write.files("out", mode="update"), "files are written once", "topic"),
         (lambda r: groups(r).write.files("out", mode="complete"), "written once", "foreach_batch"),
-        (lambda r: groups(r).write.files("out"), "append of an aggregate needs", "update"),
+        (lambda r: groups(r).write.files("out"), "append of an aggregate needs", "F.window"),
         (lambda r: r.write.files("out", mode="all"), "mode='all'", "append"),
         (lambda r: r.write.files("out", format=Bytes()), "no format of files", "Parquet"),
         (lambda r: r.write.files("o\0"), "cannot be a directory", "characters"),
@@ -99,7 +99,8 @@ def test_streams_that_are_united_come_to_one_call_and_write_to_one_directory() -
         (lambda r: r.write.kafka("out", format=Parquet()), "is a topic", "write.files"),
         (lambda r: r.write.foreach_batch(save, mode="update"), "without an aggregate", "append"),
         (lambda r: r.write.foreach_batch(save, mode="complete"), "without an agg", "append"),
-        (lambda r: r.write.memory("t", mode="update"), "without an aggregate", "aggregate"),
+        (lambda r: r.write.memory("t", mode="update"), "without an aggregate", "append"),
+        (lambda r: r.union(r).write.memory("t", mode="update"), "are united", "aggregate behind"),
         (lambda r: groups(r).select("s").write.memory("t", mode="update"), "'user'", "keep"),
         (
             lambda r: groups(r).with_columns(user=pl.lit("x")).write.foreach_batch(

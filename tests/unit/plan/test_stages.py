@@ -211,3 +211,20 @@ def test_a_topology_of_several_stages_has_no_single_plan() -> None:
     counts(read(app), "city")
     with pytest.raises(TopologyError, match="2 stages"):
         app.plan()
+
+
+@pytest.mark.parametrize(
+    ("read", "way"),
+    [
+        ({"event_time": "at"}, "F.window('at', ...) is over the event time"),
+        ({}, "say event_time=... at"),
+    ],
+)
+def test_a_window_over_what_is_no_time_comes_with_a_way_that_can_be_gone(read, way):
+    app = Topology("app")
+    form = Json({"user": pl.String, "n": pl.Int64, "at": pl.Datetime("us")})
+    rows = app.read.kafka("in", format=form, **read)
+    rows.group_by(F.window("n", "1 hour"), "user").agg(c=F.count()).write.kafka("o", mode="update")
+    with pytest.raises(TopologyError, match="the window is over 'n'") as caught:
+        app.stages()
+    assert way in caught.value.remedy
