@@ -11,6 +11,7 @@ import polars as pl
 
 from processor.formats.base import MARK, Format, SchemaFormat, shown
 from processor.formats.csv import Csv
+from processor.formats.json import Json
 from processor.formats.text import Text
 
 Value: TypeAlias = str | bytes | Mapping[str, Any]
@@ -25,8 +26,22 @@ def encoded(form: Format, given: Values) -> list[bytes]:
     >>> encoded(Csv({"n": pl.Int64, "s": pl.String}), ["1,a", {"n": 2, "s": "b"}])
     [b'1,a', b'2,b']
     """
-    rows = given.rows(named=True) if isinstance(given, pl.DataFrame) else given
-    return [_encoded(form, row) for row in rows]
+    if not isinstance(given, pl.DataFrame):
+        return [_encoded(form, row) for row in given]
+    if lacking := sorted(_needed(form).difference(given.columns)):
+        told = " and no ".join(map(repr, lacking))
+        raise ValueError(f"the frame has no column {told}, but {', '.join(given.columns)}")
+    return [_encoded(form, row) for row in given.rows(named=True)]
+
+
+def _needed(form: Format) -> set[str]:
+    """The columns that every record has to have."""
+    if isinstance(form, Csv | Text):
+        return set(form.columns or ()) - set(getattr(form, "optional", ()))
+    if isinstance(form, Json):
+        beside = {form.rest, *(form.missing or {}).values()}
+        return set(form.columns or ()) - set(form.optional) - beside
+    return set()
 
 
 def _encoded(form: Format, row: Value) -> bytes:

@@ -3,7 +3,7 @@
 import pytest
 
 import processor
-from processor import SettingsError
+from processor.errors import SettingsError
 from processor.refusals import words
 from processor.settings import Settings
 
