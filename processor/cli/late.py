@@ -44,6 +44,13 @@ def _tell(plan: Plan, log: Log, wanted: Sequence[timedelta], *, as_json: bool) -
     losses = [known.loss(d) for d in sorted({*wanted, *([present] if present else [])})]
     base = known.loss(present or timedelta(0))
     savings = [(s, known.loss(known.saving(s, base.delay))) for s in SHARES] if base.late else []
+    if present is None:
+        notes.append("the topology has no watermark, so nothing is late; with one of a delay below "
+                     "it would be")  # fmt: skip
+        savings = []
+    if base.windows is None:
+        notes.append("which windows would miss some is not known here: the stage that reads the "
+                     "topic has none, or makes them of other rows")  # fmt: skip
     tell = _json if as_json else _text
     click.echo(tell(plan, known, base, losses, savings, notes))
 

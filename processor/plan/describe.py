@@ -104,13 +104,14 @@ def _line(node: nodes.Node) -> str:
     if isinstance(node, nodes.Filter):
         return f"filter {node.predicate}"
     if isinstance(node, nodes.Watermark):
-        return f"watermark {node.delay}" + (f", late records to {node.late}" if node.late else "")
+        return f"watermark {duration.text(node.delay)}" + (f", late records to {node.late}" if node.late else "")
     if isinstance(node, nodes.Aggregate):
-        window = f"{_window(node.window)}, " if node.window else ""
+        window = [_window(node.window)] if node.window else []
         aggregates = ", ".join(
             f"{a.name}={a.function}({a.column or ''})" for a in node.aggregations
         )
-        return f"group by {window}{', '.join(node.keys)}: {aggregates}"
+        by = ", ".join([*window, *node.keys])
+        return f"group by {by}: {aggregates}" if by else f"aggregate all rows: {aggregates}"
     if isinstance(node, pairs.Joined):
         keys = ", ".join(key.removeprefix(pairs.KEY) for key in node.keys)
         return f"{node.how} join by {keys}, the right {_bounds(node)} of the left's time"
@@ -128,5 +129,6 @@ def _ordered(node: nodes.Newest | nodes.Sort | nodes.Limit) -> str:
 
 
 def _window(window: nodes.Window) -> str:
-    every = "" if window.every == window.size else f" every {window.every}"
-    return f"window of {window.size}{every}" + (f" from {window.start} on" if window.start else "")
+    every = "" if window.every == window.size else f" every {duration.text(window.every)}"
+    start = f" from {duration.text(window.start)} on" if window.start else ""
+    return f"window of {duration.text(window.size)}{every}{start}"

@@ -173,6 +173,33 @@ def test_json_has_the_same(command):
     assert told["to_save"][-1]["late"] == 0
 
 
+@pytest.mark.parametrize("form", [[], ["--json"]])
+def test_without_a_watermark_nothing_is_lost_and_nothing_to_be_saved(command, tmp_path, form):
+    (tmp_path / "late_in_a_test.py").write_text(
+        "from processor import functions as F\n"
+        "from tests.topologies import rides\n"
+        "topology, rows = rides('hours')\n"
+        "groups = rows.group_by(F.window('t', '1 hour'), 'k').agg(n=F.count())\n"
+        "groups.write.kafka('out', key='k', mode='update')\n"
+    )
+    done = command("--delays", "1h", *form)
+    assert done.exit_code == 0, done.output
+    assert "has no watermark, so nothing is late" in done.output
+    assert "to save" not in done.output
+    assert '"to_save":[]' in done.output or not form
+
+
+def test_a_stage_without_windows_says_that_it_cannot_tell_which_are_hurt(command, tmp_path):
+    (tmp_path / "late_in_a_test.py").write_text(
+        "from tests.topologies import rides\n"
+        "topology, rows = rides('copy')\n"
+        "rows.with_watermark('5 minutes').write.kafka('out')\n"
+    )
+    done = command("--delays", "1h")
+    assert done.exit_code == 0, done.output
+    assert "which windows would miss some is not known here" in done.output
+
+
 def test_a_delay_that_is_none_is_refused(command):
     done = command("--delays", "soon")
     assert done.exit_code == 2

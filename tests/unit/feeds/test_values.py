@@ -29,5 +29,5 @@ def test_a_frame_may_lack_what_may_be_missing_and_what_is_no_member():
 def test_a_run_is_not_begun_with_a_frame_whose_columns_are_others():
     topology = Topology("app")
     topology.read.kafka("in", format=Json(COLUMNS)).write.kafka("out")
-    with pytest.raises(SettingsError, match="feed=.*no column 'user', but n, usr"):
+    with pytest.raises(SettingsError, match=r"feed=.*no column 'user', but n, usr"):
         topology.collect(feed={"in": pl.DataFrame({"n": [1], "usr": ["a"]})})

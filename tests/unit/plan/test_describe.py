@@ -23,10 +23,10 @@ def test_a_plan_reads_as_its_steps_from_source_to_sinks() -> None:
             "read in as json(dt Datetime(time_unit='us', time_zone=None), user String, n Int64), "
             "partitioned by user, event time dt"
         ),
-        "watermark 1:00:00",
+        "watermark 1h",
         'filter [(col("n")) > (dyn int: 1)]',
         "with columns m",
-        "group by window of 1:00:00, user: c=count(), s=sum(m)",
+        "group by window of 1h, user: c=count(), s=sum(m)",
         "select user, c",
         "write out keyed by user, update",
         "on error: skip, dead letters to popular-dead-letters",
@@ -39,7 +39,7 @@ def test_a_topic_for_late_records_is_told() -> None:
     app = Topology("rides")
     rows = app.read.kafka("in", format=Json({"dt": pl.Datetime("us")}), event_time="dt")
     rows.with_watermark("1h", late="behind").write.kafka("out")
-    assert "watermark 1:00:00, late records to behind" in describe(app.plan())
+    assert "watermark 1h, late records to behind" in describe(app.plan())
 
 
 def test_a_watermark_that_records_carry_is_told_at_both_ends() -> None:
@@ -62,6 +62,6 @@ def test_a_window_that_slides_is_told_with_its_slide_and_its_start() -> None:
     told = [line for stage in app.stages() for line in describe(stage.plan).splitlines()]
     groups = [line.strip() for line in told if "group by" in line]
     assert groups == [
-        "group by window of 1:00:00 every 0:20:00, : c=count()",
-        "group by window of 1:00:00 every 0:20:00 from 0:05:00 on, : c=count()",
+        "group by window of 1h every 20m: c=count()",
+        "group by window of 1h every 20m from 5m on: c=count()",
     ]
