@@ -104,7 +104,8 @@ def _line(node: nodes.Node) -> str:
     if isinstance(node, nodes.Filter):
         return f"filter {node.predicate}"
     if isinstance(node, nodes.Watermark):
-        return f"watermark {duration.text(node.delay)}" + (f", late records to {node.late}" if node.late else "")
+        late = f", late records to {node.late}" if node.late else ""
+        return f"watermark {duration.text(node.delay)}{late}"
     if isinstance(node, nodes.Aggregate):
         window = [_window(node.window)] if node.window else []
         aggregates = ", ".join(

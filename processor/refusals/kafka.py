@@ -56,7 +56,7 @@ _PROMISES: Final[Mapping[str, tuple[Fits, str]]] = {
         _only("error"),
         "a position that is lost stops the run; where a new group begins is for --from to say",
     ),
-    "group.id": (_NEVER, "the group is the application's name: Topology(\"...\")"),
+    "group.id": (_NEVER, 'the group is the application\'s name: Topology("...")'),
     "max.poll.records": (_NEVER, "how many records a batch has is for --batch-records-max to say"),
     "group.instance.id": (_NEVER, "a worker's identity derives from --instance"),
     "group.protocol.type": (_only("consumer"), "a group of another type assigns no partitions"),
