@@ -92,8 +92,10 @@ class Arrow(SchemaFormat):
         optional = frozenset(self.optional) | optional_of(self)
         object.__setattr__(self, "optional", optional)
         object.__setattr__(self, "_library", library)
-        schema = self._plain(pl.DataFrame(schema=dict(self.columns))).to_arrow().schema
-        object.__setattr__(self, "_wanted", library.schema(list(schema)))
+        # A frame's `to_arrow` starts threads of the column engine, a series' does not.
+        kinds = {name: _plain(kind) for name, kind in pl.Schema(self.columns).items()}
+        wanted = [(n, pl.Series(n, [], dtype=kind).to_arrow().type) for n, kind in kinds.items()]
+        object.__setattr__(self, "_wanted", library.schema(wanted))
 
     def decode(self, values: Values) -> Decoded:
         """Values to rows, in order; a value of which nothing can be read has one row, a bad one."""

@@ -67,10 +67,14 @@ class Worker:
         answer: dict[str, Any] = json.loads(line)
         return answer
 
-    def close(self) -> None:
+    def close(self) -> int:
+        """Let it end; its exit code."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait()
+        code = self._process.wait()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
+        return code
 
 
 def order(mutant: Mutant, reach: Reach, budget_s: float) -> list[str]:

@@ -11,10 +11,14 @@ from tests.mutation import survivors
 from tests.mutation.__main__ import judge, sample
 from tests.mutation.mutants import ROOT, Mutant, functions, modules, mutants
 from tests.mutation.operators import REMOVE, operators
-from tests.mutation.run import Tried, attempt, order
+from tests.mutation.run import Tried, Worker, attempt, order
 from tests.mutation.worker import function_of, plant
 
 LISTED = survivors.entries()
+
+
+def test_all_tests_can_be_collected_in_a_process_that_is_to_fork():
+    assert Worker(1, services=False).close() == 0
 
 
 def mutant(**parts: object) -> Mutant:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from functools import cache
 from itertools import accumulate
 
 import polars as pl
@@ -18,7 +19,7 @@ from processor.model.batch import Result
 from processor.operators.aggregate import Aggregate, SumError, Term
 from processor.operators.base import TASK, Context
 from processor.operators.pipeline import Pipeline
-from processor.plan.nodes import Aggregation
+from processor.plan.nodes import Aggregation, Plan
 from processor.state import codec
 from processor.state.slab import Slab
 from tests.property.profile import QUICK
@@ -43,7 +44,10 @@ def topology() -> Topology:
     return app
 
 
-PLAN = topology().plan()
+@cache
+def plan() -> Plan:
+    """Made when it is first asked for: tests are collected in a process that is to fork."""
+    return topology().plan()
 
 
 def saved(state: dict[str, Slab]) -> dict[str, bytes]:
@@ -61,7 +65,7 @@ def test_whole_numbers_are_exact_or_the_first_record_that_has_no_room_is_named(
         json.dumps({"t": 1, "k": k} | ({} if v is None else {"v": v})).encode() for k, v in rows
     ]
     outcome = interpret(values, window=None, delay=None)
-    pipeline = Pipeline(PLAN)
+    pipeline = Pipeline(plan())
     state, last, at = pipeline.new_state(), {}, 0
     for size in sizes * len(values):
         part = values[at : at + size]
