@@ -56,7 +56,7 @@ from processor.state.slab import Slab
 LOOKED_AT: Final = 20_000
 OTHERWISE: Final = (
     "copy the input to a new topic of that many partitions, written by key, and read that under "
-    "another application id (--set app=... --set input=...); or `processor reset --to latest`, "
+    "another application id; or `processor reset --to latest`, "
     "which counts anew from here on"
 )
 

@@ -65,8 +65,7 @@ BEHIND: Final = (
 )
 RAISED: Final = (
     "start with --on-partitions-raised rebuild, which deals the state out anew by key where that "
-    "is exact; or copy the input to a new topic, written by key, and read that under another "
-    "application id (--set app=... --set input=...)"
+    "is exact; or copy the input by key to a new topic, and read that under another application id"
 )
 
 
@@ -208,22 +207,25 @@ class Recovery:
         return former
 
     def _pinned(self, begun: Mapping[TopicPartition, bool]) -> dict[TopicPartition, Committed]:
+        topic = next(iter(begun)).topic
+        heads = self._log.committed(self._identity.app, topic)
+        manifests = {p: manifest_of(p, head) for p, head in heads.items()}
+        for partition, manifest in manifests.items():  # what these tell is not asked again
+            self._check(partition, manifest)
         try:
-            return self._pin(begun)
+            return self._pin(begun, topic, manifests)
         except StateError as error:
             if not self._moved(dict.fromkeys(begun)):
                 raise _GoneError(error) from error
             raise FencedError(f"another worker has begun meanwhile: {error.message}") from error
 
-    def _pin(self, begun: Mapping[TopicPartition, bool]) -> dict[TopicPartition, Committed]:
+    def _pin(
+        self, begun: Mapping[TopicPartition, bool], topic: str,
+        manifests: Mapping[TopicPartition, Manifest],
+    ) -> dict[TopicPartition, Committed]:  # fmt: skip
         """Begin where the log does, ends or has come to a time, and commit that it was there."""
         pinned: dict[TopicPartition, Committed] = {}
-        topic = next(iter(begun)).topic
-        heads = self._log.committed(self._identity.app, topic)
-        manifests = {p: manifest_of(p, head) for p, head in heads.items()}
-        for partition, manifest in manifests.items():
-            self._check(partition, manifest)
-        published = self._check_new(topic) if not heads else None
+        published = self._check_new(topic) if not manifests else None
         former = min((m.partitions for m in manifests.values()), default=len(begun))
         known = max((m.begun for m in manifests.values()), default=0)
         # A group that nobody knows is one that nobody has met: no number was used before.

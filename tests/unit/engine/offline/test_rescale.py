@@ -17,6 +17,7 @@ from processor.connectors.memory.broker import PartitionLog
 from processor.connectors.partitioner import partition
 from processor.engine.commit.changelog import Changelog
 from processor.engine.commit.task import task_name
+from processor.engine.commit.newest import DOUBTS
 from processor.engine.offline.rescale import OVERTAKEN, Rescaled, rescale
 from processor.errors import LogError, SettingsError, StateLostError, StateMismatchError
 from processor.model.log import Committed, TopicPartition
@@ -154,6 +155,13 @@ def test_without_the_choice_it_is_refused_by_name():
         driver.run()
     assert "--on-partitions-raised rebuild" in e.value.remedy
     assert {p: head for p, head in driver.committed().items() if p in before} == before
+
+
+def test_what_the_state_was_written_with_is_not_asked_again():
+    driver = again(raised(begun(totals())), totals())
+    driver._workers[0]._checkpointer.newest._doubts = DOUBTS
+    with pytest.raises(StateMismatchError, match="has 8 partitions, the state was written with 4"):
+        driver.turn()
 
 
 def test_a_worker_that_is_given_added_partitions_only_does_not_begin_to_count_in_them():
