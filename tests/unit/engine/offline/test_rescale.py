@@ -16,8 +16,8 @@ from processor.cli.verify import verified
 from processor.connectors.memory.broker import PartitionLog
 from processor.connectors.partitioner import partition
 from processor.engine.commit.changelog import Changelog
-from processor.engine.commit.task import task_name
 from processor.engine.commit.newest import DOUBTS
+from processor.engine.commit.task import task_name
 from processor.engine.offline.rescale import OVERTAKEN, Rescaled, rescale
 from processor.errors import LogError, SettingsError, StateLostError, StateMismatchError
 from processor.model.log import Committed, TopicPartition
