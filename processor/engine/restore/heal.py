@@ -49,6 +49,11 @@ CHOICES: Final = (
     "which counts from what the topic still holds; to be safe from it, keep the input for as long "
     "as the state is built from it"
 )
+AWAY: Final = (
+    "restore the Redis data; or begin anew with `processor reset`. The input no longer has the "
+    "first records that the state is built from, so --on-checkpoint-loss replay helps only where "
+    "a part of the checkpoints is left; with `changelog`, from the start on, it can be healed"
+)
 CHANGED: Final = (
     "no earlier state is whole, and the input run again from the beginning would not come to this "
     "one: the topology or the partition count has changed since, or the watermark was set back; "
@@ -133,6 +138,9 @@ class Healer:
     def begin(self, broken: Broken) -> None:
         """Start to heal; raises the `StateLostError` when the policy is to stop."""
         if self.policy == "stop":
+            begun = Manifest.parse(broken.head.metadata).origin
+            if begun is None or begun < broken.low:
+                broken.error.remedy = AWAY
             raise broken.error
         self.forget(broken.partition)
         self._probe("heal")

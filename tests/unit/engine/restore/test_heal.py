@@ -174,6 +174,19 @@ def test_to_stop_is_the_default_and_changes_nothing(loss):
     assert len(driver.values("out")) == len(driven(_totals).values("out"))
 
 
+@pytest.mark.parametrize(("low", "way"), [(0, "run with --on-checkpoint-loss replay"),
+                                          (1, "begin anew with `processor reset`")])  # fmt: skip
+def test_replay_is_not_advised_where_the_input_no_longer_has_what_it_takes(low, way):
+    driver = driven(_totals)
+    driver.kill()
+    driver.store.lose()
+    driver.log.trim(RIDES, low)
+    driver.restart()
+    with pytest.raises(StateLostError) as caught:
+        driver.run()
+    assert way in caught.value.remedy
+
+
 @pytest.mark.parametrize("loss", [*LOSSES[:4], "snapshot"])
 @pytest.mark.parametrize("idle", [True, False])
 def test_what_memory_has_is_written_anew_whatever_the_policy(loss, idle, chains):
