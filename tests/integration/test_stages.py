@@ -76,15 +76,16 @@ def last(messages):
 class Staged:
     """The re-keyed spend, with topics of its own."""
 
-    def __init__(self, bench, count, partitions=4):
+    def __init__(self, bench, count, partitions=4, filled=None):
         self.bench, self.count = bench, count
         self.app = f"spend-{bench.id}"
         self.source, self.output = f"rows-{bench.id}", f"out-{bench.id}"
         (bench.directory / "spend.py").write_text(TOPOLOGY)
         bench.topics.create(self.source, self.output, f"dead-{bench.id}", partitions=partitions)
         values = [orjson.dumps(row) for row in rows(count)]
-        for number in range(partitions):
-            mine = [v for i, v in enumerate(values) if i % 13 % partitions == number]
+        filled = filled or range(partitions)
+        for place, number in enumerate(filled):
+            mine = [v for i, v in enumerate(values) if i % 13 % len(filled) == place]
             bench.topics.fill(self.source, mine, partition=number)
 
     def names(self):
@@ -185,6 +186,17 @@ def test_windows_close_when_data_stops_and_what_comes_then_is_late(bench):
     run.terminate()
     run.succeeds()
     assert staged.found().items() <= everything.items()
+
+
+def test_partitions_that_never_had_a_record_hold_nothing_back_whichever_worker_has_them(bench):
+    staged = Staged(bench, 3_000, partitions=8, filled=range(0, 8, 2))
+    run = staged.run("--workers", 2, "--set", "mode=append")
+    closed = {key: value for key, value in expected(3_000).items() if key[1] < "2026-08-01T00:10"}
+    until(lambda: closed.items() <= staged.found().items(), "the first windows are closed", 60, 0.3)
+    run.terminate()
+    run.succeeds()
+    assert staged.found().items() <= expected(3_000).items()
+    assert not any(batch.get("late") for batch in run.events("batch"))
 
 
 def test_a_reset_begins_all_stages_anew(bench):
