@@ -39,7 +39,7 @@ def validate(plan: nodes.Plan) -> None:
     >>> Topology("idle").plan()
     Traceback (most recent call last):
     processor.errors.TopologyError: ...: topology 'idle' writes nowhere
-      remedy: end it in frame.write.kafka(topic)
+      remedy: end it in frame.write.kafka(topic), ...
     """
     if not plan.sinks:
         raise TopologyError(
