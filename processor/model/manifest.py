@@ -19,7 +19,7 @@ LENGTH_MAX: Final = 4_095
 _NONE: Final = "-"
 _TRAIL_MAX: Final = 32
 _PLAIN: Final = ' /:,{}[]"'
-_FIELDS: Final = (9, 11, *range(16, 24))
+_FIELDS: Final = (9, 11, *range(16, 25))
 _LAST: Final = _FIELDS[-1]
 
 
@@ -71,7 +71,8 @@ class Manifest:
     directories to which the batch has given a file; of an earlier batch, which a reset or another
     number of partitions has come after, with ``@life.epoch.attempt`` behind it. With an ``intent``
     the offset has not moved, and the batch behind it is cut as that says, or not at all. ``place``
-    is how far a feed has come, as JSON: of a group that reads no topic.
+    is how far a feed has come, as JSON: of a group that reads no topic. ``former`` is how many
+    partitions the topic had before it was given more, 0 where it always had as many.
 
     >>> m = Manifest(
     ...     7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0", 0, ("6:b:cc",),
@@ -103,6 +104,7 @@ class Manifest:
     files: tuple[str, ...] = ()
     intent: Intent | None = None
     place: str = ""
+    former: int = 0
 
     def __str__(self) -> str:
         time = _NONE if self.event_time_max is None else str(self.event_time_max)
@@ -133,6 +135,7 @@ class Manifest:
             (",".join(self.files) or _NONE, _NONE),
             (_NONE if self.intent is None else str(self.intent), _NONE),
             (quote(self.place, safe=_PLAIN) or _NONE, _NONE),
+            (str(self.former), "0"),
         ]
         while seldom and seldom[-1][0] == seldom[-1][1]:
             seldom.pop()
@@ -172,7 +175,7 @@ class Manifest:
         _, epoch, attempt, digest, snapshot, time, fingerprint, partitions, owner = fields[:9]
         fields += [_NONE] * (_LAST - len(fields))
         origin, trail, log, plan, end, begun, log_time, rewound, idle, stages = fields[9:19]
-        life, files, intent, place = fields[19:]
+        life, files, intent, place, former = fields[19:]
         try:
             return cls(
                 int(epoch),
@@ -197,6 +200,7 @@ class Manifest:
                 _several(files),
                 None if intent == _NONE else Intent.parse(intent),
                 unquote(_value(place)),
+                0 if former == _NONE else int(former),
             )
         except ValueError as error:
             raise StateMismatchError(

@@ -113,15 +113,18 @@ class Checkpointer:
     def _group(self) -> tuple[str, str]:
         return self.lineage(), self._plan
 
-    def pin(self, offset: int, life: int = 0, files: tuple[str, ...] = ()) -> Committed:
+    def pin(
+        self, offset: int, life: int = 0, files: tuple[str, ...] = (), *, idle: bool = False
+    ) -> Committed:
         """The head of a task that has seen nothing and begins at ``offset``, in this life.
 
-        ``files`` are those that the former head still owes.
+        ``files`` are those that the former head still owes; ``idle`` says that the partition was
+        added while others were at work.
         """
         manifest = Manifest(
             0, "", "", "", None, self._fingerprint, self._partitions, self._transactional_id,
             offset, (), *self._group(), offset, self.begun(), life=life,
-            files=files,
+            files=files, idle=idle,
         )  # fmt: skip
         return Committed(offset, str(manifest))
 
@@ -158,11 +161,13 @@ class Checkpointer:
                 chain_bytes=link.chain_bytes + sum(map(len, pieces.values())),
                 chain_length=link.chain_length + 1, trail=trailed(link.trail, parent, epoch),
             )  # fmt: skip
+        base = Manifest.parse(task.base.metadata)
+        fewer = base.epoch and base.partitions < self._partitions
         manifest = Manifest(
             epoch, attempt, digest, link.snapshot, event_time_max, self._fingerprint,
             self._partitions, self._transactional_id, link.origin, link.trail,
             *self._group(), part.end, self.begun(), log_time, link.rewound, part.idle,
-            self._stages, Manifest.parse(task.base.metadata).life, files,
+            self._stages, base.life, files, former=base.partitions if fewer else base.former,
         )  # fmt: skip
         return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, saved)
 

@@ -56,8 +56,7 @@ from processor.state.slab import Slab
 LOOKED_AT: Final = 20_000
 OTHERWISE: Final = (
     "copy the input to a new topic of that many partitions, written by key, and read that under "
-    "another application id; or `processor reset --to latest`, "
-    "which counts anew from here on"
+    "another application id; or `processor reset --to latest`, which counts anew from here on"
 )
 
 
@@ -130,8 +129,9 @@ def _attempt(  # noqa: PLR0917 - what `rescale` was given
 ) -> Rescaled | None:
     """Deal out what these heads name, unless others are committed by then."""
     topic = plan.source().topic
-    manifests = {p: Manifest.parse(head.metadata) for p, head in heads.items()}
-    manifests = {p: m for p, m in manifests.items() if m.epoch or m.partitions != partitions}
+    every = {p: Manifest.parse(head.metadata) for p, head in heads.items()}
+    # A pin of the new count, as a reset leaves it, has no state, but a life, and files it owes.
+    manifests = {p: m for p, m in every.items() if m.epoch or m.partitions != partitions}
     read = manifests.values()
     counts = {manifest.partitions for manifest in read}
     if not counts or counts == {partitions}:
@@ -162,7 +162,7 @@ def _attempt(  # noqa: PLR0917 - what `rescale` was given
             changelog=changelog, description=str(describe(plan)), plan=identity(plan),
             lineage=lambda: named, begun=lambda: partitions, stages=tuple(sorted(handed)),
         )  # fmt: skip
-        epoch, life = max(m.epoch for m in read), max(m.life for m in read)
+        epoch, life = max(m.epoch for m in read), max(m.life for m in every.values())
         for partition, extent in extents.items():
             offset = heads[partition].offset if partition in heads else extent.low
             base = Manifest(epoch, "", "", "", None, "", partitions, "", life=life)
@@ -171,7 +171,7 @@ def _attempt(  # noqa: PLR0917 - what `rescale` was given
                 Committed(offset, str(base)), epoch, max(times, default=None), chain.Link(),
                 max(log_times, default=None),
             )  # fmt: skip
-            owing = manifests[partition].owing() if partition in manifests else ()
+            owing = every[partition].owing() if partition in every else ()
             new[partition] = _written(task, checkpointer, store, changelog, owing)
             probe("after:deal")
     probe("before:reset")

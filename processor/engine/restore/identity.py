@@ -19,7 +19,8 @@ class Identity:
     ``set_aside`` those of dead letters and late records, ``changelog`` is its own: they may tell of
     a former life. ``handed`` names each internal topic with the layout of its blocks; ``behind``
     says that it reads one itself. ``plan`` is its own identity, and ``lives`` says that something
-    outside of Kafka remembers its tasks and epochs.
+    outside of Kafka remembers its tasks and epochs. With ``tells`` it hands a watermark on, which
+    counts on as many ``partitions``.
     """
 
     app: str
@@ -36,3 +37,4 @@ class Identity:
     behind: bool = False
     plan: str = ""
     lives: bool = False
+    tells: bool = False

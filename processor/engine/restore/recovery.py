@@ -25,6 +25,7 @@ from typing import Final
 from processor.connectors.ports import Consumer, Former, Log, Owner, Store
 from processor.engine.commit.checkpoint import Checkpointer
 from processor.engine.commit.task import Task, task_name
+from processor.engine.restore import grown
 from processor.engine.restore.heal import Broken, Healer, restore
 from processor.engine.restore.identity import Identity
 from processor.engine.restore.lineage import Lineage
@@ -58,14 +59,6 @@ LOST_OFFSETS: Final = (
 DELETED: Final = (
     "begin anew with `processor reset`; nobody but the stage itself may delete what is in the "
     "topic, which has retention.ms=-1"
-)
-BEHIND: Final = (
-    "begin anew with `processor reset`: rows are dealt out to as many partitions as there are; "
-    "nobody may give the topic more of them"
-)
-RAISED: Final = (
-    "start with --on-partitions-raised rebuild, which deals the state out anew by key where that "
-    "is exact; or copy the input by key to a new topic, and read that under another application id"
 )
 
 
@@ -226,14 +219,14 @@ class Recovery:
         """Begin where the log does, ends or has come to a time, and commit that it was there."""
         pinned: dict[TopicPartition, Committed] = {}
         published = self._check_new(topic) if not manifests else None
-        former = min((m.partitions for m in manifests.values()), default=len(begun))
+        former = min((m.former or m.partitions for m in manifests.values()), default=len(begun))
         known = max((m.begun for m in manifests.values()), default=0)
         # A group that nobody knows is one that nobody has met: no number was used before.
         life = max((m.life for m in manifests.values()), default=None)
         life = self._life() if life is None else life
         timed = self._timed(topic)
         for partition, has_begun in begun.items():
-            self._check_known(partition)
+            grown.check_known(partition, self._identity, stateful=self._pipeline.stateful)
             self._check_first(partition, begun=has_begun or partition.partition < known)
             extent = self._consumer.extent(partition, self._timeout_s)
             if self._identity.behind and extent.low > 0:
@@ -246,7 +239,8 @@ class Recovery:
             added = bool(manifests) and partition.partition >= former
             at = extent.high if self._identity.start_from == "latest" else extent.low
             at = extent.low if added else timed.get(partition, at)
-            pinned[partition] = self._checkpointer.pin(at, life)
+            idle = added and self._identity.tells
+            pinned[partition] = self._checkpointer.pin(at, life, idle=idle)
         self._consumer.commit(pinned, self._timeout_s)
         if published:
             self._note(published)
@@ -334,6 +328,12 @@ class Recovery:
                 "state together",
             )
         check_same(partition, manifest, self._identity.plan)
+        if self._identity.tells and grown.is_added(manifest):
+            heads = self._log.committed(self._identity.app, partition.topic, stable=False)
+            begun = grown.begun(manifest, partition, heads, self._identity.partitions)
+            if begun is None:
+                return None  # until those of the others know of it
+            manifest = begun
         if self.healer.under_way(partition, head):
             return self.healer.go_on(partition, owner)
         extent = self._consumer.extent(partition, self._timeout_s)
@@ -356,24 +356,8 @@ class Recovery:
         )  # fmt: skip
 
     def _check(self, partition: TopicPartition, manifest: Manifest) -> None:
-        identity = self._identity
         self._lineage.check_head(partition, manifest.log)
-        # Without state, which partition a key lies in does not matter.
-        if self._pipeline.stateful and manifest.partitions != identity.partitions:
-            raise StateMismatchError(
-                f"{partition}: the topic has {identity.partitions} partitions, the state was "
-                f"written with {manifest.partitions}: keys now lie elsewhere",
-                remedy=BEHIND if self._identity.behind else RAISED,
-            )
-
-    def _check_known(self, partition: TopicPartition) -> None:
-        """The topic may be given more partitions while the worker runs."""
-        if self._pipeline.stateful and partition.partition >= self._identity.partitions:
-            raise StateMismatchError(
-                f"{partition}: the topic had {self._identity.partitions} partitions when the "
-                "worker started, and was given more: keys now lie elsewhere",
-                remedy=BEHIND if self._identity.behind else RAISED,
-            )
+        grown.check(partition, manifest, self._identity, stateful=self._pipeline.stateful)
 
 
 def manifest_of(partition: TopicPartition, head: Committed) -> Manifest:

@@ -39,6 +39,7 @@ def identity_of(plan: Plan, options: Options, transactional_id: str, partitions:
         layout(plan), tuple(sink.topic for sink in plan.published() if not sink.internal),
         tuple(set_aside), changelog, tuple(sink.topic for sink in plan.sinks if sink.internal),
         stages.handed(plan), plan.source().internal, identity(plan), plan.counts_lives(),
+        any(sink.watermark is not None for sink in plan.sinks),
     )  # fmt: skip
 
 
@@ -140,8 +141,9 @@ def parts_of(
     outside = Outside(plan, log, clock, probe, show=listener.shown, note=listener.noted)
     description, lineage = describe(plan), Lineage(log, topic)
     succession = Succession(
-        log, plan.app, topic, plan=identity(plan), instance=instance, note=listener.noted
-    )
+        log, plan.app, topic, plan=identity(plan), instance=instance, note=listener.noted,
+        who=who if who.tells else None,
+    )  # fmt: skip
     logs = options.on_checkpoint_loss == "changelog" and pipeline.stateful
     changelog = Changelog(log, plan.app, options.timeout_s) if logs else None
     checkpointer = Checkpointer(

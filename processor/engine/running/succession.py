@@ -18,6 +18,8 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Final
 
 from processor.connectors.ports import Log
+from processor.engine.restore import grown
+from processor.engine.restore.identity import Identity
 from processor.engine.running.untaken import Untaken
 from processor.errors import RetriableError, StandbyError, StateMismatchError
 from processor.model.log import Committed, TopicPartition
@@ -33,6 +35,7 @@ class Succession:
         plan: the plan's identity.
         instance: the worker's, so that a former self is not taken for somebody else.
         note: hears once of each time of waiting.
+        who: of a stage that hands a watermark on, who the worker is.
 
     ``begun`` is the number of partitions once all of them were seen to have a committed position:
     from then on one without it has lost it.
@@ -47,8 +50,9 @@ class Succession:
         plan: str,
         instance: str,
         note: Callable[[str], None],
+        who: Identity | None = None,
     ) -> None:
-        self._log, self._app, self._topic = log, app, topic
+        self._log, self._app, self._topic, self._who = log, app, topic, who
         self.plan, self._instance, self._note = plan, instance, note
         self._before: dict[TopicPartition, str] = {}
         self._told = False
@@ -74,9 +78,12 @@ class Succession:
         try:
             # Stable ones would have to be waited for: the others commit one transaction after the
             # other, and seldom is none of them open.
-            found = self._log.committed(self._app, self._topic, stable=False) if others else {}
+            asked = others or self._who
+            found = self._log.committed(self._app, self._topic, stable=False) if asked else {}
         except RetriableError:
             return
+        if self._who is not None:
+            grown.check_others(self._who, found)
         heads = {partition: found.get(partition) for partition in sorted(others)}
         try:
             self._untaken.check(heads, own)
@@ -93,8 +100,9 @@ class Succession:
             self._wait(rivals, "both have begun")
 
     def is_of_another(self, head: Committed) -> bool:
-        """Whether a head was committed by another plan."""
-        return _plan(head) != self.plan
+        """Whether a head was committed by another plan, or knows of fewer partitions."""
+        fewer = self._who is not None and grown.known(head) != self._who.partitions
+        return fewer or _plan(head) != self.plan
 
     def _wait(self, plans: Mapping[TopicPartition, str], why: str) -> None:
         message = (

@@ -18,6 +18,7 @@ from processor.connectors.partitioner import partition
 from processor.engine.commit.changelog import Changelog
 from processor.engine.commit.newest import DOUBTS
 from processor.engine.commit.task import task_name
+from processor.engine.offline import reset
 from processor.engine.offline.rescale import OVERTAKEN, Rescaled, rescale
 from processor.errors import LogError, SettingsError, StateLostError, StateMismatchError
 from processor.model.log import Committed, TopicPartition
@@ -109,6 +110,27 @@ def test_files_that_are_committed_and_have_no_name_yet_get_theirs(tmp_path: Path
     feed(after, range(200, 300))
     after.run()
     assert sorted(row["n"] for row in after.files(tmp_path)) == [*range(300)]
+
+
+def test_a_partition_that_was_reset_before_keeps_its_next_life_and_what_it_owes(tmp_path: Path):
+    driver = begun(filing(tmp_path), 100, 2)
+    feed(driver, range(100, 200))
+    driver.crash_at("after:commit")
+    with pytest.raises(Crash):
+        driver.run()
+    driver.expire()
+    lives = {Manifest.parse(head.metadata).life for head in driver.committed().values()}
+    grow(driver, 3)
+    reset.reset(
+        reset.resets(driver.plans, driver.log, driver.store, "latest", [0]),
+        driver.log, driver.store,
+    )  # fmt: skip
+    assert rebuilt(driver, 3) is not None
+    after = again(driver, filing(tmp_path), 3)
+    after.run()
+    assert sorted(row["n"] for row in after.files(tmp_path)) == [*range(200)]
+    heads = [Manifest.parse(head.metadata) for head in after.committed().values()]
+    assert {head.life for head in heads} == {max(lives) + 1}
 
 
 def test_what_a_stage_has_handed_on_and_its_topics_own_name_are_kept():
