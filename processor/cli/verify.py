@@ -129,7 +129,8 @@ def verified(
     if any(finding.kind == "missing" for finding in report.findings) and raises(plan):
         report.notes.append(
             "watermarks of partitions that stood still, also at the end of a run that ends where "
-            "its input does, go on without records: what came too late for that is told as missing"
+            "its input does, go on without records, and those of added partitions begin at the "
+            "others': what came too late for that is told as missing"
         )
     return report
 
