@@ -16,6 +16,7 @@ FULL = Manifest(7, "a1b2", "ca" * 16, "3:ffee:" + "ca" * 16, -5, "f00d" * 4, 4, 
         FULL,
         Manifest(0, "", "", "", None, "stateless", 1, "a.b-c_d.0"),
         Manifest(2**62, "aa", "", "", 0, "stateless", 4096, "x"),
+        Manifest(1, "aa", "", "", 0, "stateless", 4, "x", files=("d@1.2.ab",), former=2),
     ],
 )
 def test_a_manifest_comes_back_as_it_went(manifest: Manifest) -> None:
@@ -28,7 +29,7 @@ def test_a_manifest_fits_where_kafka_keeps_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "hello", "2;" + str(FULL)[2:], str(FULL) + ";1;1;x;1;f;1,1,p;y;z", "1;2"]
+    "text", ["", "hello", "2;" + str(FULL)[2:], str(FULL) + ";1;1;x;1;f;1,1,p;y;1;z", "1;2"]
 )
 def test_what_is_no_manifest_of_this_format_is_refused(text: str) -> None:
     with pytest.raises(StateMismatchError, match="no manifest of format 1") as caught:

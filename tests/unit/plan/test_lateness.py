@@ -91,7 +91,7 @@ def test_the_description_tells_it() -> None:
     rows.write.kafka("all")
     hours(rows)
     told = describe(app.plan())
-    assert "watermark 0:01:00, of all that is read" in told
+    assert "watermark 1m, of all that is read" in told
     assert "see whether this is right: " in told
 
 
