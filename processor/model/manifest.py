@@ -72,7 +72,7 @@ class Manifest:
     number of partitions has come after, with ``@life.epoch.attempt`` behind it. With an ``intent``
     the offset has not moved, and the batch behind it is cut as that says, or not at all. ``place``
     is how far a feed has come, as JSON: of a group that reads no topic. ``former`` is how many
-    partitions the topic had before it was given more, 0 where it always had as many.
+    partitions the topic had before it was given more, the least, and 0 where it always had as many.
 
     >>> m = Manifest(
     ...     7, "a1b2", "cafe", "3:ffee", 1406851200000000, "f00d", 4, "rides.0", 0, ("6:b:cc",),

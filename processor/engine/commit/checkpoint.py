@@ -114,17 +114,17 @@ class Checkpointer:
         return self.lineage(), self._plan
 
     def pin(
-        self, offset: int, life: int = 0, files: tuple[str, ...] = (), *, idle: bool = False
+        self, offset: int, life: int = 0, files: tuple[str, ...] = (), *, former: int = 0
     ) -> Committed:
         """The head of a task that has seen nothing and begins at ``offset``, in this life.
 
-        ``files`` are those that the former head still owes; ``idle`` says that the partition was
-        added while others were at work.
+        ``files`` are those that the former head still owes; ``former`` is how many partitions there
+        were before this one was added.
         """
         manifest = Manifest(
             0, "", "", "", None, self._fingerprint, self._partitions, self._transactional_id,
             offset, (), *self._group(), offset, self.begun(), life=life,
-            files=files, idle=idle,
+            files=files, former=former,
         )  # fmt: skip
         return Committed(offset, str(manifest))
 
@@ -162,12 +162,13 @@ class Checkpointer:
                 chain_length=link.chain_length + 1, trail=trailed(link.trail, parent, epoch),
             )  # fmt: skip
         base = Manifest.parse(task.base.metadata)
-        fewer = base.epoch and base.partitions < self._partitions
+        # Of several numbers the least: what was added since then may not have begun yet.
+        fewer = [n for n in (base.former, base.partitions) if 0 < n < self._partitions]
         manifest = Manifest(
             epoch, attempt, digest, link.snapshot, event_time_max, self._fingerprint,
             self._partitions, self._transactional_id, link.origin, link.trail,
             *self._group(), part.end, self.begun(), log_time, link.rewound, part.idle,
-            self._stages, base.life, files, former=base.partitions if fewer else base.former,
+            self._stages, base.life, files, former=min(fewer, default=0),
         )  # fmt: skip
         return Prepared(task, Committed(part.end, str(manifest)), manifest, blobs, link, saved)
 

@@ -92,32 +92,37 @@ def known(head: Committed) -> int:
 
 def is_added(manifest: Manifest) -> bool:
     """Whether it is the pin of a partition that was added while others were at work."""
-    return manifest.epoch == 0 and manifest.idle
+    return manifest.epoch == 0 and manifest.former > 0
 
 
 def begun(
-    manifest: Manifest,
+    head: Committed,
     partition: TopicPartition,
     heads: Mapping[TopicPartition, Committed],
     partitions: int,
-) -> Manifest | None:
+) -> Committed | None:
     """The pin of an added partition with the time that it begins at; ``None`` while it waits.
 
     ``heads`` is what is committed of the topic, ``partitions`` how many it has.
 
     >>> old = Manifest(7, "a", "", "", 60, "f00d", 1, "app.0")
     >>> where = [TopicPartition("in", number) for number in (0, 1)]
-    >>> pin = Manifest(0, "", "", "", None, "f00d", 2, "app.1", idle=True)
+    >>> pin = Committed(0, str(Manifest(0, "", "", "", None, "f00d", 2, "app.1", former=1)))
     >>> begun(pin, where[1], {where[0]: Committed(9, str(old))}, 2)
-    >>> new = replace(old, partitions=2)
-    >>> begun(pin, where[1], {where[0]: Committed(9, str(new))}, 2).event_time_max
+    >>> new = Committed(9, str(replace(old, partitions=2)))
+    >>> Manifest.parse(begun(pin, where[1], {where[0]: new}, 2).metadata).event_time_max
     60
     """
-    read = [Manifest.parse(head.metadata) for p, head in heads.items() if p != partition]
+    read = [Manifest.parse(other.metadata) for p, other in heads.items() if p != partition]
     others = [other for other in read if not is_added(other)]
     if any(other.partitions < partitions for other in others):
         return None
     # Of an idle one without a time nothing was told, and nobody waits for it.
     times = [o.event_time_max for o in others if o.event_time_max is not None or not o.idle]
     least = [time for time in times if time is not None]
-    return replace(manifest, event_time_max=min(least) if least and least == times else None)
+    time = min(least) if least and least == times else None
+    # Like one that never had a record it holds nothing back, until it has one.
+    manifest = replace(
+        Manifest.parse(head.metadata), event_time_max=time, former=0, idle=time is not None
+    )
+    return Committed(head.offset, str(manifest))

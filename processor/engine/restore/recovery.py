@@ -205,6 +205,8 @@ class Recovery:
         manifests = {p: manifest_of(p, head) for p, head in heads.items()}
         for partition, manifest in manifests.items():  # what these tell is not asked again
             self._check(partition, manifest)
+        for partition in begun:
+            grown.check_known(partition, self._identity, stateful=self._pipeline.stateful)
         try:
             return self._pin(begun, topic, manifests)
         except StateError as error:
@@ -226,7 +228,6 @@ class Recovery:
         life = self._life() if life is None else life
         timed = self._timed(topic)
         for partition, has_begun in begun.items():
-            grown.check_known(partition, self._identity, stateful=self._pipeline.stateful)
             self._check_first(partition, begun=has_begun or partition.partition < known)
             extent = self._consumer.extent(partition, self._timeout_s)
             if self._identity.behind and extent.low > 0:
@@ -239,8 +240,8 @@ class Recovery:
             added = bool(manifests) and partition.partition >= former
             at = extent.high if self._identity.start_from == "latest" else extent.low
             at = extent.low if added else timed.get(partition, at)
-            idle = added and self._identity.tells
-            pinned[partition] = self._checkpointer.pin(at, life, idle=idle)
+            waits = former if added and self._identity.tells else 0
+            pinned[partition] = self._checkpointer.pin(at, life, former=waits)
         self._consumer.commit(pinned, self._timeout_s)
         if published:
             self._note(published)
@@ -329,11 +330,10 @@ class Recovery:
             )
         check_same(partition, manifest, self._identity.plan)
         if self._identity.tells and grown.is_added(manifest):
-            heads = self._log.committed(self._identity.app, partition.topic, stable=False)
-            begun = grown.begun(manifest, partition, heads, self._identity.partitions)
-            if begun is None:
+            found = self._begun(partition, head)
+            if found is None:
                 return None  # until those of the others know of it
-            manifest = begun
+            head, manifest = found, manifest_of(partition, found)
         if self.healer.under_way(partition, head):
             return self.healer.go_on(partition, owner)
         extent = self._consumer.extent(partition, self._timeout_s)
@@ -354,6 +354,18 @@ class Recovery:
             name, partition, owner, state, head, manifest.epoch, manifest.event_time_max,
             walked.link(), manifest.log_time,
         )  # fmt: skip
+
+    def _begun(self, partition: TopicPartition, head: Committed) -> Committed | None:
+        """The head of an added partition with the time that it begins at, committed."""
+        heads = self._log.committed(self._identity.app, partition.topic, stable=False)
+        begun = grown.begun(head, partition, heads, self._identity.partitions)
+        if begun is None:
+            return None
+        try:  # before anything is told of it: another time would be found later
+            self._consumer.commit({partition: begun}, self._timeout_s)
+        except (FencedError, AbortableError):
+            return None
+        return begun
 
     def _check(self, partition: TopicPartition, manifest: Manifest) -> None:
         self._lineage.check_head(partition, manifest.log)

@@ -265,12 +265,12 @@ class Worker:
             self._pending -= {task.partition for task in tasks}
             self._carry.loaded(tasks)
             of_another = self._succession.is_of_another
-            # What was healed and is not committed is lost again with its partition. A batch that
-            # was promised is the next one, and does the same.
+            # Else what was healed goes with its partition. A batch that was promised does the same.
             owed = self._outside.owed(self.tasks)
             apart = [t.partition for t in tasks if of_another(t.base) or t.rebased()]
             if apart := [partition for partition in apart if partition not in owed]:
-                self._run(self._batcher.nothing(apart))
+                self._lost |= set(apart)  # which is tried until it is done
+                self._lost -= set(apart if self._run(self._batcher.nothing(apart)) else ())
 
     def _mend(self) -> None:
         """Write anew from memory what the store has lost, and commit heads that rest on it.

@@ -9,17 +9,20 @@ import pytest
 
 from processor import Json, Topology
 from processor import functions as F
-from processor.errors import StateMismatchError
+from processor.connectors.memory.producer import MemoryProducer
+from processor.errors import AbortableError, StateMismatchError
+from processor.model.log import TopicPartition
+from processor.model.manifest import Manifest
 from processor.testing import Crash, TestDriver
 from tests.unit.engine.offline.test_rescale import grow
 
 FORM = Json({"at": pl.Datetime("us"), "id": pl.Int64, "user": pl.String})
 
 
-def hours() -> Topology:
+def hours(max_ahead: str | None = None) -> Topology:
     app = Topology("app")
     rows = app.read.kafka("in", format=FORM, event_time="at")
-    rows = rows.with_watermark("10 minutes", late="late")
+    rows = rows.with_watermark("10 minutes", late="late", max_ahead=max_ahead)
     rows.group_by(F.window("at", "1 hour"), "user").agg(n=F.count()).write.kafka("out")
     return app
 
@@ -95,6 +98,141 @@ def test_after_a_restart_no_row_is_lost_and_what_is_late_is_told(workers, partit
     assert inner(again) == 0
     assert sorted(late(again)) == sorted([100, 189] * partitions)
     assert counted(again) == 3 * partitions + 3 * partitions
+
+
+def turned(driver: TestDriver, who: int = 0) -> None:
+    for _ in range(8):
+        driver.turn(who)
+
+
+def test_raised_twice_before_the_first_added_partition_had_begun_nothing_is_late_inside():
+    driver = begun()
+    driver.stop()
+    grow(driver, 2, "in")
+    fed(driver, 1, 100, 210)
+    second = TestDriver(hours(), partitions=2, log=driver.log, store=driver.store, workers=2)
+    turned(second)  # the other one never turns
+    for who in list(second.running()):
+        second.drop(who)
+        second.expire(who)
+    grow(second, 3, "in")
+    third = TestDriver(hours(), partitions=3, log=driver.log, store=driver.store, workers=3)
+    turned(third)
+    waited(third)
+    for partition in range(3):
+        fed(third, partition, 400)
+    waited(third)
+    assert (inner(third), late(third), counted(third)) == (0, [100], 4)
+
+
+def test_what_was_only_pinned_tells_the_former_number_too():
+    def copy() -> Topology:
+        app = Topology("app")
+        app.read.kafka("in", format=FORM).write.kafka("copy")
+        return app
+
+    driver = TestDriver(copy(), partitions=1)
+    driver.run()
+    where = TopicPartition("in", 0)
+    assert Manifest.parse(driver.committed()[where].metadata).epoch == 0
+    driver.stop()
+    grow(driver, 2, "in")
+    fed(driver, 0, 5)
+    again = TestDriver(copy(), partitions=2, log=driver.log, store=driver.store)
+    again.run()
+    head = Manifest.parse(again.committed()[where].metadata)
+    assert (head.epoch, head.partitions, head.former) == (1, 2, 1)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("before", [(), (5, 70, 200)])
+def test_a_commit_that_tells_of_the_new_number_is_tried_until_it_is_done(
+    workers, before, monkeypatch
+):
+    def carried() -> Topology:
+        app = Topology("app")
+        rows = app.read.kafka("in", format=FORM, event_time="at")
+        rows = rows.with_watermark("10 minutes", late="late")
+        rows.write.kafka("copy", key="user", watermark="carried")
+        return app
+
+    driver = TestDriver(carried(), partitions=1)
+    fed(driver, 0, *before)
+    waited(driver)
+    driver.stop()
+    grow(driver, 2, "in")
+    fed(driver, 1, 210, 220, 500)
+    flush, left = MemoryProducer.flush, [1]
+
+    def once(self: MemoryProducer, timeout_s: float) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise AbortableError("a broker was away for a moment")
+        flush(self, timeout_s)
+
+    monkeypatch.setattr(MemoryProducer, "flush", once)
+    again = TestDriver(carried(), partitions=2, workers=workers, log=driver.log, store=driver.store)
+    for _ in range(20):
+        again.advance(3)
+        for who in list(again.running()):
+            again.turn(who)
+    assert [row["id"] for row in again.json("copy")] == [*before, 210, 220, 500]
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_where_none_may_be_far_ahead_an_added_partition_stands_in_nobodys_way(workers):
+    driver = TestDriver(hours("1 hour"), partitions=1, workers=workers)
+    fed(driver, 0, 5, 70, 200)
+    waited(driver)
+    for who in list(driver.running()):
+        driver.stop(who)
+    grow(driver, 2, "in")
+    fed(driver, 1, 210, 220)
+    again = TestDriver(
+        hours("1 hour"), partitions=2, workers=workers, log=driver.log, store=driver.store
+    )
+    for _ in range(4):
+        for who in list(again.running()):
+            again.turn(who)
+        again.advance(1.1)
+    for minute in (400, 410):
+        for partition in (0, 1):
+            fed(again, partition, minute)
+        waited(again)
+    assert (inner(again), late(again), counted(again)) == (0, [], 5)
+
+
+def test_a_batch_of_an_added_partition_that_was_promised_is_shown_again_as_it_was():
+    shown: list[tuple[object, ...]] = []
+
+    def with_calls() -> Topology:
+        app = Topology("app")
+        rows = app.read.kafka("in", format=FORM, event_time="at")
+        rows = rows.with_watermark("10 minutes", late="late")
+        rows.select("id").write.foreach_batch(
+            lambda frame, epoch, batch: shown.append((batch.key, *frame["id"].to_list())),
+            name="seen", per="task",
+        )  # fmt: skip
+        rows.group_by(F.window("at", "1 hour"), "user").agg(n=F.count()).write.kafka("out")
+        return app
+
+    driver = TestDriver(with_calls(), partitions=1)
+    fed(driver, 0, 5, 70, 200)
+    waited(driver)
+    driver.stop()
+    grow(driver, 2, "in")
+    fed(driver, 1, 195, 230, 300)
+    again = TestDriver(with_calls(), partitions=2, log=driver.log, store=driver.store)
+    again.crash_at("after:call")
+    with pytest.raises(Crash):
+        waited(again)
+    fed(again, 0, 500)
+    again.restart()
+    waited(again)
+    of_added = [call for call in shown if "in[1]" in map(str, call[0])]
+    assert of_added == [of_added[0]] * 2
+    assert of_added[0][1:] == (195, 230, 300)
+    assert late(again) == []
 
 
 def test_without_a_watermark_to_hand_on_added_partitions_are_read_without_a_restart():
