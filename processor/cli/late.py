@@ -45,8 +45,8 @@ def _tell(plan: Plan, log: Log, wanted: Sequence[timedelta], *, as_json: bool) -
     base = known.loss(present or timedelta(0))
     savings = [(s, known.loss(known.saving(s, base.delay))) for s in SHARES] if base.late else []
     if present is None:
-        notes.append("the topology has no watermark, so nothing is late; with one of a delay below "
-                     "it would be")  # fmt: skip
+        notes.append("the topology has no watermark, so nothing is late: the table tells what "
+                     "would be late with one")  # fmt: skip
         savings = []
     if base.windows is None:
         notes.append("which windows would miss some is not known here: the stage that reads the "

@@ -97,13 +97,19 @@ def filing(folder: Path) -> Topology:
     return topology
 
 
-def test_files_that_are_committed_and_have_no_name_yet_get_theirs(tmp_path: Path):
-    driver = begun(filing(tmp_path), 100, 2)
+def died_with_a_file(folder: Path) -> TestDriver:
+    """Killed between a commit and the name of its file."""
+    driver = begun(filing(folder), 100, 2)
     feed(driver, range(100, 200))
     driver.crash_at("after:commit")
     with pytest.raises(Crash):
         driver.run()
     driver.expire()
+    return driver
+
+
+def test_files_that_are_committed_and_have_no_name_yet_get_theirs(tmp_path: Path):
+    driver = died_with_a_file(tmp_path)
     grow(driver, 5)
     assert rebuilt(driver, 5) is not None
     after = again(driver, filing(tmp_path), 5)
@@ -113,12 +119,7 @@ def test_files_that_are_committed_and_have_no_name_yet_get_theirs(tmp_path: Path
 
 
 def test_a_partition_that_was_reset_before_keeps_its_next_life_and_what_it_owes(tmp_path: Path):
-    driver = begun(filing(tmp_path), 100, 2)
-    feed(driver, range(100, 200))
-    driver.crash_at("after:commit")
-    with pytest.raises(Crash):
-        driver.run()
-    driver.expire()
+    driver = died_with_a_file(tmp_path)
     lives = {Manifest.parse(head.metadata).life for head in driver.committed().values()}
     grow(driver, 3)
     reset.reset(
