@@ -145,7 +145,6 @@ def _at_start(run_a, run_b, restart):
     "redis: away when a run starts",
     done="SIGKILL of Redis, a run starts with one worker, and another with two; then up again",
     expected="both wait and go on, exact",
-    in_tests=True,
 )
 def redis_away_at_start(servers):
     counting = RedisCounting(servers)

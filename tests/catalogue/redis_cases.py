@@ -164,7 +164,6 @@ for _policy, _expected in HEALS.items():
         f"redis: one byte flipped [{_policy}]",
         done="one byte of one delta flipped, started again",
         expected=_expected.replace("STATE-LOST", "STATE-LOST, task, blob, digest"),
-        in_tests=_policy == "stop",
     )(partial(_blob_altered, policy=_policy))
     case(
         f"redis: stale replica, worker killed [{_policy}]",
@@ -407,7 +406,6 @@ def _at(counting, url, *args):
     "redis: wrong password",
     done="a run starts with a wrong password, with none, with the right one",
     expected="stops by name, the password not shown; then exact",
-    in_tests=True,
 )
 def password(servers):
     counting = _rests(servers, "stop")

@@ -53,7 +53,6 @@ def _warns(run, *words):
     "standstill: the output topic is deleted",
     done="deleted under a worker, then records come",
     expected="not ready, alive; metric, warning and alert name it; given up by name, rc 2",
-    in_tests=True,
 )
 def output_deleted(servers):
     stage, run, recording = _at_work(servers, "--give-up-after", "10s")
@@ -192,7 +191,6 @@ def _send(producer, stage, count):
     "standstill: nothing but marks of transactions behind the last record",
     done="records in transactions that commit, others in one that aborts; then nothing",
     expected="lag 0, though the committed position is before the end; nothing fires",
-    in_tests=True,
 )
 def behind_marks(servers):
     stage, run, recording = _at_work(servers)

@@ -334,6 +334,7 @@ def test_a_step_that_kills_its_process_is_tried_again_with_pauses_and_a_stop_is_
     assert len(bench.topics.read(bench.enriched)) == 4
 
 
+@pytest.mark.nightly
 def test_a_step_that_kills_its_process_again_and_again_stops_the_run_by_name(bench):
     run = _deadly(bench, "hasty")
     assert run.exit_code(120) == 2, run.tail()

@@ -17,6 +17,7 @@ from tests.mutation.worker import function_of, plant
 LISTED = survivors.entries()
 
 
+@pytest.mark.nightly
 def test_all_tests_can_be_collected_in_a_process_that_is_to_fork():
     assert Worker(1, services=False).close() == 0
 

@@ -9,7 +9,7 @@ from processor.engine.running import idle
 from processor.testing.simulator import simulate
 from tests.simulation.scenarios import SCENARIOS
 
-SEEDS = 40
+SEEDS = 30
 
 
 @pytest.fixture(autouse=True)
