@@ -37,13 +37,13 @@ from processor.sinks.tables import Tables
 from processor.testing import inline
 from processor.testing.inline import Inline, as_bytes, encoded, feeder_of, killed, topics_of
 from processor.testing.seen import Seen
+from processor.testing.steps import check_step
 
 _QUIET_ROUNDS = 4
 # In 2096: no event time of a test is ahead of when its record was written.
 START_MS = 4_000_000_000_000
 # So many rounds without a record in a committed batch: something goes round in circles.
 _IDLE_ROUNDS = 300
-
 
 Who: TypeAlias = int | tuple[str, int]
 """A worker: its number in the first stage, or the name of another stage and its number there.
@@ -274,10 +274,12 @@ class TestDriver(Seen):
 
     def crash_at(self, step: str, worker: Who = 0) -> None:
         """Kill the worker the next time it comes to a step: ``before:commit``, ``after:stage``."""
+        check_step(step)
         self._crashes.setdefault(worker, []).append(step)
 
     def pause_at(self, step: str, worker: Who, meanwhile: Callable[[], None]) -> None:
         """Stall the worker the next time it comes to a step, and do something else meanwhile."""
+        check_step(step)
         self._pauses.setdefault(worker, []).append((step, meanwhile))
 
     def evict(self, worker: Who = 0, *, told: bool = True) -> None:
@@ -366,8 +368,7 @@ class TestDriver(Seen):
         started = Worker(
             plan, self.log, self.store, self.clock, Inline(), instance=self._instance(worker),
             partitions=len(self.log.describe([topic])[topic].extents), options=self._options,
-            listener=self._listener(),
-            probe=lambda step: self._passes(worker, step),
+            listener=self._listener(), probe=lambda step: self._passes(worker, step),
         )  # fmt: skip
         with contextlib.suppress(StandbyError):  # it waits, and begins with a later turn
             started.start()
@@ -379,9 +380,8 @@ class TestDriver(Seen):
             undone=lambda verdict, _: self.undone.append(verdict),
             healed=self.healed.append,
             upgraded=self.upgraded.append,
-            noted=self.noted.append,
-            shown=self.tables.show,
-        )
+            noted=self.noted.append, shown=self.tables.show,
+        )  # fmt: skip
 
     def _feeds(self, worker: Who) -> Feed | None:
         """The feed that this one turns, if it is a feeder."""

@@ -99,10 +99,18 @@ def begins(one: Worker | Feeder, source: Source) -> bool:
 
 
 def source_of(plans: Sequence[Plan], topic: str | None) -> Source:
-    """The source of this topic, or the first; raises `ProcessorError` where none reads it."""
-    sources = [plan.source() for plan in plans]
-    found = next((s for s in sources if topic is None or s.topic == topic), None)
+    """The source of this topic; raises `ProcessorError` where none reads it, or it is not said."""
+    read = {plan.source().topic: plan.source() for plan in reversed(plans)}
+    written = {sink.topic for plan in plans for sink in plan.sinks}
+    given = [name for name in reversed(read) if name not in written] or list(read)
+    if topic is None and len(given) > 1:
+        raise ProcessorError(
+            "several topics are read, and which to feed is not said",
+            remedy=f"feed(..., topic=...): one of {', '.join(given)}",
+        )
+    found = read.get(given[0] if topic is None else topic)
     if found is None:
-        names = ", ".join(dict.fromkeys(source.topic for source in sources))
-        raise ProcessorError(f"no stage reads {topic!r}", remedy=f"those that are read: {names}")
+        raise ProcessorError(
+            f"no stage reads {topic!r}", remedy=f"those that are read: {', '.join(reversed(read))}"
+        )
     return found

@@ -1,6 +1,7 @@
 import polars as pl
 import pytest
 
+from processor import Text, Topology
 from processor.errors import ProcessorError
 from processor.testing import Crash, TestDriver
 from tests.topologies import ride, rides, stateless, totals, windowed
@@ -151,3 +152,35 @@ def test_a_topic_that_no_stage_reads_cannot_be_fed():
     driver = TestDriver(stateless())
     with pytest.raises(ProcessorError, match="no stage reads 'nope'"):
         driver.feed(["x"], topic="nope")
+
+
+def test_which_of_several_topics_to_feed_has_to_be_said():
+    topology = Topology("both")
+    first, second = (topology.read.kafka(name, format=Text()) for name in ("left", "right"))
+    first.union(second).write.kafka("out", format=Text())
+    driver = TestDriver(topology)
+    with pytest.raises(ProcessorError, match="which to feed is not said") as told:
+        driver.feed(["x"])
+    assert told.value.remedy == "feed(..., topic=...): one of left, right"
+    driver.feed(["x"], topic="right")
+    driver.run()
+    assert driver.values("out") == [b"x"]
+
+
+def test_a_topic_that_the_topology_writes_itself_is_not_meant_when_no_topic_is_said():
+    topology = Topology("chain")
+    topology.read.kafka("a", format=Text()).write.kafka("b", format=Text())
+    topology.read.kafka("b", format=Text()).write.kafka("c", format=Text())
+    driver = TestDriver(topology)
+    driver.feed(["x"])
+    driver.run()
+    assert driver.values("c") == [b"x"]
+
+
+def test_a_step_that_no_worker_comes_to_is_refused_where_it_is_asked_for():
+    driver = TestDriver(stateless())
+    with pytest.raises(ProcessorError, match="no worker comes to the step 'before:comit'") as told:
+        driver.crash_at("before:comit")
+    assert "before:commit" in told.value.remedy
+    with pytest.raises(ProcessorError, match="no worker comes to the step"):
+        driver.pause_at("commit", 0, driver.run)
