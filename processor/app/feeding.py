@@ -207,6 +207,6 @@ def _listener(
         log_lines.warning("batch undone", topology=group, verdict=verdict.value, reason=reason)
 
     def noted(what: str) -> None:
-        log_lines.warning("see whether this is right", topology=group, what=what)
+        log_lines.warning("note of the feed", topology=group, what=what)
 
     return Listener(batch, change, undone, noted=noted)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 import polars as pl
@@ -98,8 +98,26 @@ class Tables:
                 return context.execute(query)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException) as error:
             told = str(error).partition("\n")[0]
+            words = sorted(word for word in _words(frames, context) if word in query)
+            quoted = f"""write {", ".join(f'"{word}"' for word in words)}: a word of SQL; """
             raise SinkError(
                 f"SQL: {told}",
-                remedy=f"the tables are {', '.join(map(repr, frames)) or 'none'}; the dialect is "
-                "that of Polars",
+                remedy=(quoted if words else "")
+                + f"the tables are {', '.join(map(repr, frames)) or 'none'}; the dialect is that "
+                "of Polars",
             ) from error
+
+
+def _words(
+    frames: Mapping[str, pl.DataFrame], context: pl.SQLContext[pl.DataFrame]
+) -> Iterator[str]:
+    """The columns whose names mean something else in SQL where they are not quoted."""
+    for table, frame in frames.items():
+        for column in frame.columns:
+            try:
+                found = context.execute(f"select {column} from {table} limit 0")  # noqa: S608
+            except (pl.exceptions.PolarsError, pl.exceptions.PanicException):
+                yield column
+            else:
+                if found.columns != [column]:
+                    yield column

@@ -73,6 +73,20 @@ def test_what_is_not_there_is_told_with_what_is() -> None:
         assert "'t'" in caught.value.remedy
 
 
+@pytest.mark.parametrize("query", ["select user from t", "select t.user, n from t"])
+def test_a_column_with_a_name_that_sql_has_itself_is_told_to_be_quoted(query: str) -> None:
+    app = Topology("app")
+    rows = app.read.kafka("in", format=Json({"user": pl.String}))
+    rows.group_by("user").agg(n=F.count()).write.memory("t", mode="update")
+    driver = TestDriver(app)
+    driver.feed([{"user": "ann"}])
+    driver.run()
+    with pytest.raises(SinkError, match="SQL: ") as caught:
+        driver.sql(query)
+    assert caught.value.remedy.startswith("write \"user\": a word of SQL; the tables are 't'")
+    assert driver.sql(query.replace("user", '"user"')).item(0, 0) == "ann"
+
+
 def test_a_table_has_a_name_that_sql_can_have_and_one_place_in_a_topology() -> None:
     rows = Topology("app").read.kafka("in", format=Json({"n": pl.Int64}))
     with pytest.raises(TopologyError, match="cannot be a table"):
