@@ -18,6 +18,7 @@ from processor.engine.commit import changelog
 from processor.engine.offline import rescale
 from processor.engine.restore import upgrade
 from processor.errors import SettingsError, TopologyError
+from processor.operators.pipeline import Pipeline
 from processor.plan import lateness, order, roles
 from processor.plan.nodes import Plan, Table, console_topic
 from processor.settings import Settings
@@ -94,7 +95,8 @@ def prepared(
         upgrade.check(plan, used.log, used.store, allow_dropped=settings.allow_dropped_state)
     if settings.on_checkpoint_loss == "changelog":
         create = bool(settings.create_topics) or settings.bootstrap_servers is None
-        changelog.prepare(used.log, counts, create=create)
+        kept = {plan.app: counts[plan.app] for plan in plans if Pipeline(plan).stateful}
+        changelog.prepare(used.log, kept, create=create)
     if settings.on_partitions_raised == "rebuild":
         _rebuild(used, plans, counts, settings)
     for topic, given in fed.items():

@@ -31,6 +31,7 @@ from processor.errors import ProcessorError, RegistryAwayError
 from processor.metrics.catalogue import Metrics
 from processor.metrics.standing import Role
 from processor.model.log import TopicPartition
+from processor.operators.pipeline import Pipeline
 from processor.plan.nodes import Aggregate, Newest, Plan
 from processor.settings import Settings
 from processor.slots import Slot
@@ -124,8 +125,8 @@ def run_worker(
 
 
 def _roles(plan: Plan, settings: Settings) -> dict[str, Role]:
-    changelog = topic_of(plan.app) if settings.on_checkpoint_loss == "changelog" else None
-    return roles_of(plan, changelog=changelog)
+    logs = settings.on_checkpoint_loss == "changelog" and Pipeline(plan).stateful
+    return roles_of(plan, changelog=topic_of(plan.app) if logs else None)
 
 
 def options_of(settings: Settings, plan: Plan) -> Options:

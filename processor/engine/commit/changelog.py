@@ -48,10 +48,12 @@ def prepare(log: Log, partitions: Mapping[str, int], *, create: bool) -> None:
     for topic, count in wanted.items():
         have = len(found[topic].extents) if topic in found else 0
         if have != count:
+            more = f"give it more: kafka-topics.sh --alter --topic {topic} --partitions {count}"
+            made = "start with --create-topics, or create it with retention.ms=-1"
             raise SettingsError(
                 f"the changelog topic {topic} has {have} partitions; it needs {count}, as the "
                 "input has",
-                remedy="start with --create-topics, or create it with retention.ms=-1",
+                remedy=more if 0 < have < count else made,
             )
 
 

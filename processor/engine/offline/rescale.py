@@ -24,40 +24,29 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from processor.connectors.partitioner import partition as partition_of
 from processor.connectors.ports import Log, Owner, Store
 from processor.engine.commit.changelog import Changelog
 from processor.engine.commit.checkpoint import Checkpointer
 from processor.engine.commit.task import Task, task_name
 from processor.engine.offline.keybytes import KeyBytes
+from processor.engine.offline.keyplace import OTHERWISE, Keys, belongs, slabs_of
 from processor.engine.offline.reset import check_idle
 from processor.engine.restore.heal import restore
 from processor.engine.restore.promised import check_kept
 from processor.errors import (
     ProcessorError,
-    RegistryAwayError,
-    RegistryError,
     StateLostError,
     StateMismatchError,
 )
-from processor.formats.registered import Registered
 from processor.model.batch import Slice
-from processor.model.log import NULL_KEYS, Committed, Extent, Message, TopicPartition
+from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest
-from processor.operators import many, own
 from processor.operators.base import slab_of
 from processor.operators.pipeline import Pipeline
 from processor.plan.fingerprint import describe, fingerprint, identity
 from processor.plan.nodes import Aggregate, Plan, Sink, path
 from processor.state import chain
 from processor.state.base import TaskState
-from processor.state.slab import Slab
-
-LOOKED_AT: Final = 20_000
-OTHERWISE: Final = (
-    "copy the input to a new topic of that many partitions, written by key, and read that under "
-    "another application id; or `processor reset --to latest`, which counts anew from here on"
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +134,8 @@ def _attempt(  # noqa: PLR0917 - what `rescale` was given
         p: _load(plan, pipeline, store, p, manifest, changelog=changelog)
         for p, manifest in manifests.items()
     }
-    keys = _Keys(plan, former, partitions)
+    least = min(manifest.former or former for manifest in read)
+    keys = Keys(plan, range(least, former + 1), partitions)
     keys.check_state(old)
     for partition, extent in extents.items():
         keys.check_records(log, partition, extent, heads.get(partition))
@@ -165,7 +155,7 @@ def _attempt(  # noqa: PLR0917 - what `rescale` was given
         epoch, life = max(m.epoch for m in read), max(m.life for m in every.values())
         for partition, extent in extents.items():
             offset = heads[partition].offset if partition in heads else extent.low
-            base = Manifest(epoch, "", "", "", None, "", partitions, "", life=life)
+            base = Manifest(epoch, "", "", "", None, "", partitions, "", life=life, former=least)
             task = Task(
                 task_name(plan.app, partition), partition, Owner("", "", 0), dealt[partition],
                 Committed(offset, str(base)), epoch, max(times, default=None), chain.Link(),
@@ -251,12 +241,12 @@ def _deal(
 ) -> dict[TopicPartition, TaskState]:
     """All former state, each group in the partition that its key belongs to."""
     new = {partition: pipeline.new_state() for partition in partitions}
-    for name, slab in [item for state in old for item in _slabs(state).items()]:
+    for name, slab in [item for state in old for item in slabs_of(state).items()]:
         live = slab.live()
         keys = slab.keys(live)
         cells = {cell: slab.gather(cell, live) for cell in slab.changed().cells}
         count = len(partitions)
-        numbers = np.array([_belongs(key, count) for key in key_bytes.of(keys)], np.int64)
+        numbers = np.array([belongs(key, count) for key in key_bytes.of(keys)], np.int64)
         for partition, state in new.items():
             ours = numbers == partition.partition
             if ours.any():
@@ -265,22 +255,6 @@ def _deal(
     for kept in [kept for state in new.values() for kept in state.values()]:
         kept.commit(kept.changed())
     return new
-
-
-def _slabs(state: TaskState) -> dict[str, Slab]:
-    """The state, which is of aggregates; raises `StateMismatchError` where it is not."""
-    for name, kept in state.items():
-        if not isinstance(kept, Slab):
-            raise StateMismatchError(
-                f"the state of {name} is no aggregate: which rows belong to which partition of the "
-                "input, its keys do not say",
-                remedy=OTHERWISE,
-            )
-    return {name: slab_of(state, name) for name in state}
-
-
-def _belongs(key: bytes | None, count: int) -> int:
-    return NULL_KEYS if key is None else partition_of(key, count)
 
 
 def _written(
@@ -296,105 +270,3 @@ def _written(
     if changelog:
         changelog.write(task.partition.partition, {b.key: b.data for b in prepared.blobs})
     return prepared.head
-
-
-def _check_number(plan: Plan) -> None:
-    """What a registry calls the key's schema is a part of each key, and has to be known."""
-    source = plan.source()
-    if source.keyed_by_format() and isinstance(source.key_format, Registered):
-        try:
-            source.key_format.known()
-        except RegistryAwayError:
-            raise
-        except RegistryError as error:
-            raise StateMismatchError(
-                f"{plan.app}: which bytes a key of {source.topic!r} has is not known: "
-                f"{error.message}",
-                remedy=f"give key_format the schema that keys are written with; or {OTHERWISE}",
-            ) from error
-
-
-class _Keys:
-    """Whether keys lie where they belong, by the former count and by the new one."""
-
-    def __init__(self, plan: Plan, former: int, partitions: int) -> None:
-        source = plan.source()
-        if source.watermark is not None:
-            raise StateMismatchError(
-                f"{plan.app}: the watermark is carried by the input's records: what a partition "
-                "has heard of its writers cannot be dealt out",
-                remedy=OTHERWISE,
-            )
-        if any(sink.watermark is not None for sink in plan.sinks):
-            raise StateMismatchError(
-                f"{plan.app}: its records carry the watermark: a group that moves to a partition "
-                "which is further would be late for who reads them",
-                remedy=OTHERWISE,
-            )
-        _check_number(plan)
-        self.bytes = KeyBytes(source)
-        if not self.bytes.known:
-            raise StateMismatchError(
-                f"{plan.app}: the input is partitioned by {', '.join(source.partitioned_by)}: how "
-                "these make a record's key is not known",
-                remedy=OTHERWISE,
-            )
-        self._source = source
-        self._former, self._partitions = former, partitions
-        self._seen = 0
-
-    def check_state(self, old: Mapping[TopicPartition, TaskState]) -> None:
-        """Every group lies in the partition of its key, by the former count."""
-        for partition, state in old.items():
-            for slab in _slabs(state).values():
-                for key in self.bytes.of(slab.keys(slab.live())):
-                    self._check(key, partition, self._former, "a group of state")
-
-    def check_records(
-        self, log: Log, partition: TopicPartition, extent: Extent, head: Committed | None
-    ) -> None:
-        """The latest records that were read lie where they belonged, those to be read where now."""
-        read = head.offset if head else extent.low
-        start = max(extent.low, read - LOOKED_AT)
-        for run in log.scan(partition, start, extent.high):
-            values = [message.value() for message in run]
-            part = Slice(partition, run, values, start, extent.high, None)
-            read_rows = own.read(self._source.format, [part], self._source.tombstones)
-            (rows,) = many.by_row([part], read_rows)
-            decoded = own.added(read_rows, [rows], self._source)
-            texts = self.bytes.of(decoded.frame)
-            for row, message in enumerate(rows.messages):
-                if row not in decoded.bad and row not in decoded.passed:
-                    self._check_record(partition, message, texts[row], read)
-
-    def check_evidence(self, old: Mapping[TopicPartition, TaskState]) -> None:
-        """There was a record to see the keys by, or there is no state."""
-        if not self._seen and any(s.rows() for state in old.values() for s in state.values()):
-            raise StateMismatchError(
-                "the input holds no record by which to see how its keys are written",
-                remedy=OTHERWISE,
-            )
-
-    def _check_record(
-        self, partition: TopicPartition, message: Message, text: bytes | None, read: int
-    ) -> None:
-        offset, key = message.offset() or 0, message.key()
-        what = f"the record at offset {offset}"
-        if key != text:
-            raise StateMismatchError(
-                f"{partition}: {what} has the key {key!r}, its {self.bytes.name} is {text!r}: "
-                "groups cannot be assigned by their record keys",
-                remedy=OTHERWISE,
-            )
-        self._seen += 1
-        self._check(text, partition, self._former if offset < read else self._partitions, what)
-
-    def _check(self, key: bytes | None, partition: TopicPartition, count: int, what: str) -> None:
-        belongs = _belongs(key, count)
-        if belongs != partition.partition:
-            raise StateMismatchError(
-                f"{partition}: {what} with the key {key!r} belongs to partition {belongs} of "
-                f"{count}: it was written before the partition count was raised and is not read "
-                "yet, or after it and was read, or by another rule than murmur2",
-                remedy=OTHERWISE,
-            )

@@ -31,6 +31,11 @@ RAISED: Final = (
     "start with --on-partitions-raised rebuild, which deals the state out anew by key where that "
     "is exact; or copy the input by key to a new topic, and read that under another application id"
 )
+TOLD: Final = (
+    "copy the input by key to a new topic of as many partitions, and read that under another "
+    "application id: where watermarks are handed on, state is not dealt out anew; or "
+    "`processor reset --to latest`, which counts anew from here on"
+)
 AGAIN: Final = (
     "start all workers again: they count on the partitions that the topic has when they start, and "
     "the watermark that is handed on is of these"
@@ -46,7 +51,7 @@ def check(
         raise StateMismatchError(
             f"{partition}: the topic has {identity.partitions} partitions, the state was "
             f"written with {manifest.partitions}: keys now lie elsewhere",
-            remedy=BEHIND if identity.behind else RAISED,
+            remedy=_remedy(identity),
         )
     if identity.tells and manifest.partitions > identity.partitions:
         raise more(partition, identity, manifest.partitions)
@@ -60,10 +65,16 @@ def check_known(partition: TopicPartition, identity: Identity, *, stateful: bool
         raise StateMismatchError(
             f"{partition}: the topic had {identity.partitions} partitions when the "
             "worker started, and was given more: keys now lie elsewhere",
-            remedy=BEHIND if identity.behind else RAISED,
+            remedy=_remedy(identity),
         )
     if identity.tells:
         raise more(partition, identity, partition.partition + 1)
+
+
+def _remedy(identity: Identity) -> str:
+    if identity.behind:
+        return BEHIND
+    return TOLD if identity.tells or identity.hears else RAISED
 
 
 def more(partition: TopicPartition, identity: Identity, now: int) -> StateMismatchError:

@@ -20,7 +20,7 @@ class Identity:
     a former life. ``handed`` names each internal topic with the layout of its blocks; ``behind``
     says that it reads one itself. ``plan`` is its own identity, and ``lives`` says that something
     outside of Kafka remembers its tasks and epochs. With ``tells`` it hands a watermark on, which
-    counts on as many ``partitions``.
+    counts on as many ``partitions``; with ``hears`` its records carry one.
     """
 
     app: str
@@ -38,3 +38,4 @@ class Identity:
     plan: str = ""
     lives: bool = False
     tells: bool = False
+    hears: bool = False

@@ -31,15 +31,17 @@ from processor.plan.nodes import Plan
 def identity_of(plan: Plan, options: Options, transactional_id: str, partitions: int) -> Identity:
     """Who a worker is and what it runs."""
     set_aside = filter(None, (plan.dead_letters(), plan.late()))
-    changelog = topic_of(plan.app) if options.on_checkpoint_loss == "changelog" else None
+    logs = options.on_checkpoint_loss == "changelog" and Pipeline(plan).stateful
     return Identity(
         plan.app, transactional_id, fingerprint(plan), partitions,
         # What another stage has handed on, or a feed, is read from its beginning: it is all ours.
         "earliest" if plan.source().internal or plan.source().feed else options.start_from,
         layout(plan), tuple(sink.topic for sink in plan.published() if not sink.internal),
-        tuple(set_aside), changelog, tuple(sink.topic for sink in plan.sinks if sink.internal),
+        tuple(set_aside), topic_of(plan.app) if logs else None,
+        tuple(sink.topic for sink in plan.sinks if sink.internal),
         stages.handed(plan), plan.source().internal, identity(plan), plan.counts_lives(),
         any(sink.watermark is not None for sink in plan.sinks),
+        plan.source().watermark is not None,
     )  # fmt: skip
 
 

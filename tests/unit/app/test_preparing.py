@@ -8,6 +8,10 @@ from structlog.testing import capture_logs
 
 from processor import Json, Topology, app
 from processor import functions as F
+from processor.app.backends import Backends
+from processor.connectors.memory.log import MemoryLog
+from processor.connectors.memory.store import MemoryStore
+from processor.engine.commit import changelog
 from processor.errors import SettingsError, TopologyError
 from processor.plan.nodes import Plan
 from processor.settings import Settings
@@ -76,3 +80,20 @@ def test_a_branch_that_loses_late_records_too_is_told_before_the_run():
     (told,) = [line for line in lines if line["event"] == "see whether this is right"]
     assert told["log_level"] == "warning"
     assert "late records are left out here too" in told["what"]
+
+
+def test_a_stage_without_state_needs_no_changelog_and_one_with_too_few_partitions_says_so():
+    log = MemoryLog()
+    settings = Settings(on_checkpoint_loss="changelog")
+    used = Backends(log, MemoryStore(), "")
+    app.prepared(plans(), settings, used, {}, lambda _: None)
+    assert "spend.by-user-changelog" in log.describe(["spend.by-user-changelog"])
+    assert not log.describe(["spend-changelog"])
+
+
+def test_a_changelog_with_too_few_partitions_says_how_it_gets_more():
+    log = MemoryLog()
+    log.create({"a-changelog": 1})
+    with pytest.raises(SettingsError, match="has 1 partitions; it needs 3") as told:
+        changelog.prepare(log, {"a": 3}, create=True)
+    assert told.value.remedy.endswith("--alter --topic a-changelog --partitions 3")

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
@@ -167,6 +168,31 @@ def test_state_is_dealt_out_by_key_and_counting_goes_on(former: int, count: int)
         for row in operators["aggregate-0"]:
             assert partition(row["k"].encode(), count) == where.partition
     assert rebuilt(after, count) is None
+
+
+@pytest.mark.parametrize("counts", [(3, 4, 5), (2, 8, 12, 13)])
+def test_a_topic_may_be_given_more_partitions_again_and_again(counts: tuple[int, ...]):
+    driver = begun(totals(), 100, counts[0])
+    for former, count in itertools.pairwise(counts):
+        assert rebuilt(raised(driver, count), count) == Rescaled(former, count, len(KEYS))
+        driver = again(driver, totals(), count)
+        feed(driver, range(count * 100, count * 100 + 100))
+        driver.run()
+    numbers = [*range(100), *(n for c in counts[1:] for n in range(c * 100, c * 100 + 100))]
+    newest = {row["k"]: row["total"] for row in sorted(driver.json("out"), key=lambda r: r["n"])}
+    assert sum(newest.values()) == sum(numbers)
+
+
+def test_a_record_that_no_former_number_puts_where_it_lies_is_refused_the_second_time_too():
+    driver = raised(begun(totals(), former=3), 4)
+    rebuilt(driver, 4)
+    driver = again(driver, totals(), 4)
+    key = next(k for k in KEYS if {partition(k.encode(), n) for n in (3, 4)} == {0})
+    driver.feed([record(KEYS.index(key))], key=key, partition=2)
+    driver.run()
+    raised(driver, 5)
+    with pytest.raises(StateMismatchError, match="belongs to partition 0 of 4"):
+        rebuilt(driver, 5)
 
 
 def test_without_the_choice_it_is_refused_by_name():
@@ -603,6 +629,9 @@ def test_groups_of_a_writer_that_carries_the_watermark_are_not_dealt_out():
     with pytest.raises(StateMismatchError, match="would be late for who reads them"):
         rebuilt(driver, 4)
     assert driver.committed() == before
+    with pytest.raises(StateMismatchError, match="keys now lie elsewhere") as told:
+        again(driver, topology, 4).run()
+    assert "state is not dealt out anew" in told.value.remedy
 
 
 def test_what_partitions_have_heard_of_their_writers_is_not_dealt_out():
@@ -620,6 +649,9 @@ def test_what_partitions_have_heard_of_their_writers_is_not_dealt_out():
     with pytest.raises(StateMismatchError, match="heard of its writers"):
         rebuilt(driver, 4)
     assert driver.committed() == before
+    with pytest.raises(StateMismatchError, match="keys now lie elsewhere") as told:
+        again(driver, topology, 4).run()
+    assert "state is not dealt out anew" in told.value.remedy
 
 
 def test_windows_that_slide_are_not_dealt_out_from_watermarks_that_differ():
