@@ -20,6 +20,7 @@ from processor.engine.running.idle import raises
 from processor.errors import RetriableError, SettingsError
 from processor.model import moment
 from processor.model.log import Committed, Extent, TopicPartition
+from processor.model.manifest import Manifest
 from processor.plan.nodes import Plan
 from processor.settings import Settings
 
@@ -48,7 +49,8 @@ def verify(
         if len(plans) == 1:
             reports = [verified(plans[0], log, from_, to)]
         else:
-            reports = [_staged(plan, log, _shared(plans)) for plan in plans]
+            begun = {p: at for plan in plans for p, at in _begun(plan, log).items()}
+            reports = [_staged(plan, log, _shared(plans), begun) for plan in plans]
     finally:
         log.close()
     for plan, report in zip(plans, reports, strict=True):
@@ -56,14 +58,24 @@ def verify(
     return AMISS if any(report.findings for report in reports) else 0
 
 
-def _staged(plan: Plan, log: Log, shared: Collection[str]) -> Report:
+def _staged(
+    plan: Plan, log: Log, shared: Collection[str], begun: Mapping[TopicPartition, int]
+) -> Report:
     """The comparison of one stage of several; what cannot be recomputed is told, and not judged."""
     try:
-        return verified(plan, log, shared=shared)
+        return verified(plan, log, shared=shared, begun=begun)
     except SettingsError as error:
         if not plan.source().internal:
             raise
         return Report(notes=[error.message], judged=False, unjudged=[error.message])
+
+
+def _begun(plan: Plan, log: Log) -> dict[TopicPartition, int]:
+    """Where a stage behind has begun: what it was handed before is of a former life."""
+    if not plan.source().internal:
+        return {}
+    heads = log.committed(plan.app, plan.source().topic, stable=False)
+    return {p: Manifest.parse(head.metadata).origin or 0 for p, head in heads.items()}
 
 
 def _shared(plans: Sequence[Plan]) -> frozenset[str]:
@@ -79,11 +91,13 @@ def verified(
     to: str | None = None,
     *,
     shared: Collection[str] = (),
+    begun: Mapping[TopicPartition, int] | None = None,
 ) -> Report:
     """The comparison, of a range that both ends bound; raises `SettingsError` for a bad one.
 
     Those of the topics that are ``shared`` other stages write too. A stage whose input has been
-    trimmed is not judged.
+    trimmed is not judged. Of internal topics is looked at what is behind those offsets at which
+    their readers have ``begun``.
     """
     topic, written = app.topics_of(plan)
     have = log.describe({topic, *written})
@@ -108,6 +122,9 @@ def verified(
         )
     extents = {TopicPartition(topic, n): extent for n, extent in have[topic].extents.items()}
     starts, ends = (_offsets(log, topic, extents, text) for text in (from_, to))
+    if begun and any(where.topic in written and at for where, at in begun.items()):
+        # A reset has begun here: what came before was handed on in a former life.
+        starts = {p: Manifest.parse(head.metadata).origin or 0 for p, head in before.items()}
     spans = {
         partition: _span(
             extent, before.get(partition, Committed(extent.low, "")),
@@ -125,7 +142,7 @@ def verified(
     total = sum(span.end - span.low for span in spans.values())
     total += sum(e.high - e.low for extents in outputs.values() for e in extents.values())
     progress = Progress("verify", "offsets", total)
-    report = compare(plan, partial(progress.scan, log), spans, outputs, shared)
+    report = compare(plan, partial(progress.scan, log), spans, outputs, shared, begun=begun)
     if any(finding.kind == "missing" for finding in report.findings) and raises(plan):
         report.notes.append(
             "watermarks of partitions that stood still, also at the end of a run that ends where "

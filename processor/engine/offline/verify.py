@@ -62,11 +62,13 @@ def verify(
     spans: Mapping[TopicPartition, Span],
     outputs: Mapping[str, Mapping[int, Extent]],
     shared: Collection[str] = (),
+    *,
+    begun: Mapping[TopicPartition, int] | None = None,
 ) -> Report:
     """Compare all topics that a plan writes with what the spans of its input make.
 
     Those that are ``shared`` other stages write too: whose a record is that is not expected, is not
-    known.
+    known. Partitions of them are looked at from where they were ``begun`` to be read.
 
     Raises `SettingsError` for a range that cannot be recomputed.
     """
@@ -90,7 +92,8 @@ def verify(
     for topic, judge in judges.items():
         for number, extent in sorted(outputs[topic].items()):
             where = TopicPartition(topic, number)
-            for messages in scan(where, extent.low, extent.high):
+            first = max(extent.low, (begun or {}).get(where, 0))
+            for messages in scan(where, first, extent.high):
                 rows = pipeline.rows(topic, messages)
                 report.compared += len(rows)
                 judge.found(rows)
