@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 
+from processor.app import handing
 from processor.app.feed import keyed
 from processor.connectors.ports import Log
 from processor.errors import SettingsError
 from processor.metrics.standing import Role
 from processor.model.log import TopicPartition
-from processor.model.manifest import Manifest
 from processor.plan import compacted as without_key
 from processor.plan.nodes import Plan
-from processor.plan.stages import handed
 from processor.settings import Settings
 
 PARTITIONS = 4
@@ -58,9 +57,8 @@ def prepare_topics(
     Those ``fed`` without keys get one partition, unless a number was asked for: others would stay
     empty, and what their watermarks hold back would never come.
     """
-    if not settings.allow_dropped_state:
-        for plan in plans:
-            _check_stages(log, plan)
+    for plan in plans:
+        handing.check(log, plan, plans, allow_dropped=settings.allow_dropped_state)
     internal = {plan.source().topic for plan in plans if plan.source().internal}
     _create_fed(log, plans)
     needed = {topic for plan in plans for topic in {topics_of(plan)[0], *topics_of(plan)[1]}}
@@ -126,42 +124,6 @@ def _create_internal(log: Log, plans: Sequence[Plan], internal: Collection[str])
                 f"{source.topic} has {have[source.topic]}: what is in it lies by that count",
                 remedy=f"say partitions={have[source.topic]}; or give the changed topology another "
                 "application id (--set app=...)",
-            )
-
-
-def _check_stages(log: Log, plan: Plan) -> None:
-    """Raise `SettingsError` for a stage that would be left out, or begin in the middle.
-
-    The manifests of the stage in front tell which ones it has handed its rows on to.
-    """
-    # A killed worker's open transaction is its successor's to end: it is not waited for here.
-    found = log.committed(plan.app, plan.source().topic, stable=False).values()
-    heads = [head for head in (Manifest.parse(c.metadata) for c in found) if head.epoch]
-    told = {stage for head in heads for stage in head.stages}
-    had = {stage.partition("=")[0] for stage in told}
-    now = {sink.topic: sink.at for sink in plan.sinks if sink.internal}
-    name = "give the stage its former name: group_by(..., name=...) or join(..., name=...)"
-    for stage in sorted(had - now.keys()):
-        raise SettingsError(
-            f"{plan.at}: the stage {stage} is no more in the topology, and its state would be left "
-            "behind",
-            remedy=f"{name}; or put it back; or start with --allow-dropped-state",
-        )
-    for stage in sorted(set(handed(plan)) - told):
-        if (topic := stage.partition("=")[0]) in had:
-            raise SettingsError(
-                f"{now[topic]}: the rows that {plan.app} hands on to the stage {topic} have other "
-                "columns than before, and what is there already could not be read beside them",
-                remedy="begin anew with `processor reset`, or give the changed topology another "
-                "application id (--set app=...)",
-            )
-    for stage, at in now.items() if heads else ():
-        if stage not in had:
-            raise SettingsError(
-                f"{at}: the stage {stage} is new, and {plan.app} has been at work: what that has "
-                "read already would not come to it",
-                remedy=f"{name}; or begin anew with `processor reset`; or start with "
-                "--allow-dropped-state, to count from here on",
             )
 
 
