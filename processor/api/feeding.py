@@ -186,6 +186,8 @@ class FeedReader:
         rows: int | None = None,
         name: str | None = None,
         event_time: str | None = None,
+        on_error: str = "dead_letter",
+        dead_letters: str | None = None,
     ) -> Frame:
         """Rows ``timestamp`` and ``value`` at a rate; the value counts from 0.
 
@@ -198,6 +200,8 @@ class FeedReader:
                 gives all at once.
             name: what the feed is called: its topic is ``APP.NAME``; ``rate`` if left out.
             event_time: ``"timestamp"`` makes it the event time.
+            on_error: what happens to a row that a step cannot compute, as in `kafka`.
+            dead_letters: the topic for such rows.
         """
         at = caller()
         fast: object = rows_per_second
@@ -208,7 +212,10 @@ class FeedReader:
             )
         form = Json({"timestamp": pl.Datetime("us"), "value": pl.Int64})
         source = Rate(float(rows_per_second), _count(rows, "rows", at))
-        return self._fed(source, name or "rate", form, at, event_time=event_time, on_error="fail")
+        return self._fed(
+            source, name or "rate", form, at, event_time=event_time, on_error=on_error,
+            dead_letters=dead_letters,
+        )  # fmt: skip
 
     @arguments.told('read.queue(queue, format=Json({"user": pl.String})), with queue = Queue()')
     def queue(

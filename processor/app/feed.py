@@ -167,7 +167,8 @@ def _without_header(values: list[bytes], form: object, told: str) -> list[bytes]
 def _source(plans: Sequence[nodes.Plan], topic: str, told: str) -> nodes.Source:
     sources = [plan.source() for plan in plans if plan.source().topic == topic]
     if not sources:
-        inputs = ", ".join(dict.fromkeys(plan.source().topic for plan in plans))
+        given = [plan.source() for plan in plans if not plan.source().internal]
+        inputs = ", ".join(dict.fromkeys(source.topic for source in given))
         raise SettingsError(
             f"{told}: no topology that is run reads {topic!r}",
             remedy=f"they read {inputs}",

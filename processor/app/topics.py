@@ -99,8 +99,8 @@ def _create_fed(log: Log, plans: Sequence[Plan]) -> None:
                 raise SettingsError(
                     f"{source.at}: the topic {topic} has {len(found.extents)} partitions, and the "
                     f"feed {feed.partitions}",
-                    remedy=f"say partitions={len(found.extents)}, or give the feed a name of its "
-                    "own: name=...",
+                    remedy=f"say partitions={len(found.extents)}, and where an aggregate is behind "
+                    "it begin anew: `processor reset`; or name the feed otherwise: name=...",
                 )
 
 

@@ -147,7 +147,8 @@ def verified(
         report.notes.append(
             "watermarks of partitions that stood still, also at the end of a run that ends where "
             "its input does, go on without records, and those of added partitions begin at the "
-            "others': what came too late for that is told as missing"
+            "others': what came too late for that is told as missing, and as wrong where late rows "
+            "are sent"
         )
     return report
 

@@ -168,6 +168,9 @@ class FilesReading:
         there = self._files.folder.files()
         of = self._opening.partitions
         self._there = {n: f for n, f in there.items() if share(n, of) == self._opening.partition}
+        if not there and self._opening.bounded and self._opening.partition == 0:
+            folder = self._files.folder
+            self._opening.tell(f"{folder.path}: there is no file that matches {folder.pattern!r}")
 
     def _looks(self) -> bool:
         """Whether it is time to look for new files; a bounded run looks once."""

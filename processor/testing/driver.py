@@ -191,7 +191,7 @@ class TestDriver(Seen):
         return self._in(worker, lambda running: running.turn())
 
     def _in(self, worker: Who, do: Callable[[Worker | Feeder], bool]) -> bool:
-        running = self._workers[worker]
+        running = inline.running(self._workers, worker)
         outer, self._turning = self._turning, worker
         try:
             if running.standby:
@@ -250,9 +250,7 @@ class TestDriver(Seen):
         return sorted(at, key=at.__getitem__)
 
     def _plan_of(self, who: Who) -> Plan:
-        if isinstance(who, int):
-            return self.plan
-        return next(p for p in self.plans if who[0] in (self._name(p), feeder_of(p.source().feed)))
+        return self.plan if isinstance(who, int) else inline.plan_of(self.plans, who[0])
 
     def _name(self, plan: Plan) -> str:
         return plan.app.removeprefix(f"{self.plan.app}.")
@@ -328,7 +326,7 @@ class TestDriver(Seen):
 
     def owned(self, worker: Who = 0) -> set[TopicPartition]:
         """The partitions that a worker has loaded."""
-        return set(self._workers[worker].tasks)
+        return set(inline.running(self._workers, worker).tasks)
 
     def committed(self, stage: int = 0) -> dict[TopicPartition, Committed]:
         """A stage's committed positions with their manifests."""

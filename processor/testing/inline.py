@@ -64,6 +64,28 @@ def feeder_of(feed: Feed | None) -> str:
     return "" if feed is None else f"feed-{feed.name}"
 
 
+def running(workers: Mapping[Any, Value], who: object) -> Value:
+    """The worker of this name; raises `ProcessorError` where none runs."""
+    if who not in workers:
+        raise ProcessorError(
+            f"no worker {who!r} is at work",
+            remedy=f"restart({who!r}) starts one; at work are {', '.join(map(repr, workers))}",
+        )
+    return workers[who]
+
+
+def plan_of(plans: Sequence[Plan], name: str) -> Plan:
+    """The stage of this name, or that a feeder of this name feeds; raises `ProcessorError`."""
+    begin = f"{plans[0].app}."
+    by_name = {feeder_of(p.source().feed): p for p in plans if p.source().feed}
+    by_name |= {plan.app.removeprefix(begin): plan for plan in plans}
+    if name not in by_name:
+        raise ProcessorError(
+            f"no stage is called {name!r}", remedy=f"there are: {', '.join(by_name)}"
+        )
+    return by_name[name]
+
+
 def topics_of(feed: Feed | None) -> dict[str, int]:
     """The topics that a feed writes, with their partitions."""
     if feed is None:

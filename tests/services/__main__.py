@@ -6,6 +6,7 @@ data is thrown away in the end.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import signal
 import sys
@@ -15,6 +16,7 @@ from tests.services import Unavailable, both
 
 def main() -> int:
     """Start both, print how to run on them, and wait for SIGINT or SIGTERM."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     with contextlib.ExitStack() as ending, contextlib.suppress(KeyboardInterrupt):
         try:

@@ -11,6 +11,7 @@ from processor import Csv, Json, Parquet, Queue, Registered, Text, Topology, Top
 from processor.plan.describe import describe
 from processor.plan.fingerprint import fingerprint, identity
 from processor.plan.graph import as_json, as_mermaid
+from processor.testing import TestDriver
 
 FORM = Csv({"a": pl.String})
 
@@ -121,3 +122,22 @@ def test_lines_of_a_socket_are_text_unless_told() -> None:
     topology = Topology("app")
     topology.read.socket("localhost", 9).write.kafka("out", format=Text())
     assert topology.plan().source().format == Text(empty=True)
+
+
+def test_rows_of_a_rate_that_a_step_cannot_compute_are_dead_letters_or_skipped():
+    def broken(value):
+        if value == 3:
+            raise ValueError("three")
+        return value
+
+    for on_error, letters in (("dead_letter", 1), ("skip", 0)):
+        topology = Topology("app")
+        rows = topology.read.rate(100, rows=5, on_error=on_error)
+        made = pl.col("value").map_elements(broken, return_dtype=pl.Int64)
+        rows.with_columns(value=made).select("value").write.kafka("out")
+        driver = TestDriver(topology)
+        driver.run()
+        driver.advance(10)
+        driver.run()
+        assert [row["value"] for row in driver.json("out")] == [0, 1, 2, 4]
+        assert len(driver.dead_letters() if letters else []) == letters

@@ -326,6 +326,14 @@ def test_a_folder_that_is_not_there_is_waited_for_and_in_a_bounded_run_an_error(
         turned(tmp_path / "gone", bounded=True)
 
 
+def test_a_bounded_reading_tells_that_no_file_matches_and_one_that_goes_on_waits(tmp_path):
+    put(tmp_path, "a.csv", b"1\n")
+    one = turned(tmp_path, bounded=True, options={"pattern": "*.cvs"})
+    assert one.all() == []
+    assert one.told == [f"{tmp_path}: there is no file that matches '*.cvs'"]
+    assert turned(tmp_path, options={"pattern": "*.cvs"}).told == []
+
+
 def test_a_bounded_reading_ends_with_what_was_there_when_it_began(tmp_path):
     put(tmp_path, "a", b"1\n")
     one = turned(tmp_path, bounded=True)

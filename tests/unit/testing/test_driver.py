@@ -1,7 +1,8 @@
 import polars as pl
 import pytest
 
-from processor import Text, Topology
+from processor import Json, Text, Topology
+from processor import functions as F
 from processor.errors import ProcessorError
 from processor.testing import Crash, TestDriver
 from tests.topologies import ride, rides, stateless, totals, windowed
@@ -184,3 +185,16 @@ def test_a_step_that_no_worker_comes_to_is_refused_where_it_is_asked_for():
     assert "before:commit" in told.value.remedy
     with pytest.raises(ProcessorError, match="no worker comes to the step"):
         driver.pause_at("commit", 0, driver.run)
+
+
+def test_a_worker_or_a_stage_that_there_is_not_is_told_with_those_that_there_are():
+    topology = Topology("spend")
+    rows = topology.read.kafka("in", format=Json({"user": pl.String}))
+    rows.group_by("user").agg(n=F.count()).write.kafka("out", mode="update")
+    driver = TestDriver(topology)
+    with pytest.raises(ProcessorError, match=r"no worker \('by-usr', 0\) is at work") as told:
+        driver.turn(("by-usr", 0))
+    assert told.value.remedy.endswith("at work are 0, ('by-user', 0)")
+    with pytest.raises(ProcessorError, match="no stage is called 'by-usr'") as told:
+        driver.restart(("by-usr", 0))
+    assert told.value.remedy == "there are: spend, by-user"
