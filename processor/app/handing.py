@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
 
 from processor.connectors.ports import Log
-from processor.errors import SettingsError
+from processor.errors import LogError, SettingsError, StateMismatchError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
+from processor.plan.handed import handed
 from processor.plan.nodes import Plan
-from processor.plan.stages import handed
+
+_OF: Final = 8
+"""So many digits name a layout, and as many behind them the keys."""
 
 
 def check(log: Log, plan: Plan, plans: Sequence[Plan], *, allow_dropped: bool) -> None:
@@ -21,10 +25,12 @@ def check(log: Log, plan: Plan, plans: Sequence[Plan], *, allow_dropped: bool) -
     # A killed worker's open transaction is its successor's to end: it is not waited for here.
     found = log.committed(plan.app, plan.source().topic, stable=False).values()
     heads = [head for head in (Manifest.parse(c.metadata) for c in found) if head.epoch]
+    if not heads and not plan.source().internal and not allow_dropped:
+        _check_group(log, plan, plans)
     told = {stage for head in heads for stage in head.stages}
-    had = {stage.partition("=")[0] for stage in told}
+    had = {_digits(stage)[0] for stage in told}
     now = {sink.topic: sink.at for sink in plan.sinks if sink.internal}
-    name = "give the stage its former name, if its keys are the same: group_by(..., name={!r})"
+    name = "give the stage its former name, if its keys are as before: group_by(..., name={!r})"
     for stage in sorted(had - now.keys()) if not allow_dropped else ():
         raise SettingsError(
             f"{plan.at}: the stage {stage} is no more in the topology, and its state would be left "
@@ -32,13 +38,6 @@ def check(log: Log, plan: Plan, plans: Sequence[Plan], *, allow_dropped: bool) -
             remedy=f"{name.format(_short(stage, plan))}; or put it back; or start with "
             "--allow-dropped-state",
         )
-    for stage in sorted(set(handed(plan)) - told):
-        if (topic := stage.partition("=")[0]) in had:
-            reader = next(one for one in plans if one.source().topic == topic)
-            what = (
-                f"{now[topic]}: the rows that {plan.app} hands on to the stage {topic} have other "
-            )
-            _check_layout(log, plan, reader, f"{what}columns than before")
     gone = sorted(_short(stage, plan) for stage in had - now.keys())
     for stage, at in now.items() if heads and not allow_dropped else ():
         if stage not in had:
@@ -49,20 +48,80 @@ def check(log: Log, plan: Plan, plans: Sequence[Plan], *, allow_dropped: bool) -
                 remedy=f"{former}begin anew with `processor reset`; or start with "
                 "--allow-dropped-state, to count from here on",
             )
+    for stage in handed(plan):
+        topic, digits = _digits(stage)
+        before = {_digits(one)[1] for one in told if _digits(one)[0] == topic}
+        what = f"{now[topic]}: the rows that {plan.app} hands on to the stage {topic}"
+        _check_keys(digits, before, what)
+        layouts = {one[:_OF] for one in before}
+        if layouts != {digits[:_OF]}:
+            reader = next((one for one in plans if one.source().topic == topic), None)
+            if reader is None:  # a bounded run of some sinks: nobody reads it
+                continue
+            at_work = (plan, reader) if before and digits[:_OF] not in layouts else ()
+            _check_layout(log, at_work, reader, f"{what} have other columns than before")
+
+
+def _check_group(log: Log, plan: Plan, plans: Sequence[Plan]) -> None:
+    """Raise `SettingsError` where another group of the application has read this topic so far.
+
+    Which group a topic is read by comes of the order of the queries, and state behind it stays.
+    """
+    topic, app = plan.source().topic, plan.whole()
+    reading = {one.app for one in plans if one.source().topic == topic}
+    for group in (app, f"{app}.{topic}", *(f"{app}.{topic}-{n}" for n in (2, 3, 4))):
+        if group in reading:
+            continue
+        try:
+            found = log.committed(group, topic, stable=False).values()
+            begun = any(Manifest.parse(head.metadata).epoch for head in found)
+        except (LogError, StateMismatchError):  # one that may not be looked at, or a stranger's
+            continue
+        if begun:
+            raise SettingsError(
+                f"{plan.source().at}: {topic} would be read from its beginning, by the group "
+                f"{plan.app}, and {group} has read it so far: its rows would count twice",
+                remedy="write the queries in the order that they had, which says what the groups "
+                "are called; or begin anew with `processor reset`, or under another application "
+                "id (--set app=...); or start with --allow-dropped-state, to read it once more",
+            )
+
+
+def _check_keys(digits: str, told: Collection[str], what: str) -> None:
+    """Raise `SettingsError` where a group's later rows would lie in another partition."""
+    # Earlier versions did not tell of the keys.
+    former = {one[_OF:] for one in told if one[_OF:]}
+    if former and digits[_OF:] not in former:
+        raise SettingsError(
+            f"{what} are dealt out by other keys than before, or by the same in another order: a "
+            "group would lie in two partitions",
+            remedy="write the keys as they were, in their order (a select(...) behind gives the "
+            "columns another); or begin anew with `processor reset`, or under another application "
+            "id (--set app=...)",
+        )
+
+
+def _digits(stage: str) -> tuple[str, str]:
+    """The topic of a stage, and what names its layout and its keys."""
+    topic, _, digits = stage.partition("=")
+    return topic, digits
 
 
 def _short(stage: str, plan: Plan) -> str:
     """A stage's name as the topology gives it, without the application's before it."""
-    return stage.removeprefix(f"{plan.app.partition('.')[0]}.")
+    return stage.removeprefix(f"{plan.whole()}.")
 
 
-def _check_layout(log: Log, plan: Plan, reader: Plan, what: str) -> None:
-    """Raise `SettingsError` where blocks wait that the changed stage cannot read, or may come."""
-    for app in (plan.app, reader.app):
-        if log.members(app):
+def _check_layout(log: Log, at_work: Sequence[Plan], reader: Plan, what: str) -> None:
+    """Raise `SettingsError` where blocks wait that the changed stage cannot read, or may come.
+
+    Also where the change has been committed by a part of the tasks, and may be gone back on.
+    """
+    for plan in at_work:
+        if log.members(plan.app):
             raise SettingsError(
-                f"{what}, and workers of {app} are at work: those of a former topology would go on "
-                "in the former way",
+                f"{what}, and workers of {plan.app} are at work: those of a former topology would "
+                "go on in the former way",
                 remedy="stop all workers, and start one with the changed topology; others may come "
                 "when that has committed a batch",
             )

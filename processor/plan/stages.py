@@ -17,7 +17,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import TypeAlias
 
 import polars as pl
@@ -71,15 +70,6 @@ def cut(plan: nodes.Plan) -> tuple[Stage, ...]:
     if cutter.as_it_was:
         return (Stage(plan),)
     return tuple(cutter.made())
-
-
-def handed(plan: nodes.Plan) -> tuple[str, ...]:
-    """The internal topics that a stage writes, each with eight digits that name its layout."""
-    forms = {sink.topic: sink.format.describe() for sink in plan.sinks if sink.internal}
-    return tuple(
-        f"{topic}={blake2b(told.encode(), digest_size=4).hexdigest()}"
-        for topic, told in forms.items()
-    )
 
 
 class _Cutter:

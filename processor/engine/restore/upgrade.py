@@ -15,6 +15,7 @@ run again from its beginning only where the new topology comes to the same state
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -90,7 +91,7 @@ class Upgrader:
         if comparison.refused(allow_dropped=self._allow_dropped):
             raise _refusal(partition, comparison.findings)
         self._probe("before:migrate")
-        state = self._state(name, partition, manifest, comparison)
+        state = _taken(self._store, self._pipeline, name, partition, manifest, comparison)
         time = manifest.event_time_max
         if time is not None:
             shift = comparison.watermark_us
@@ -105,30 +106,38 @@ class Upgrader:
         self._tell(Upgraded(name, head.offset, table(comparison.findings)))
         return task
 
-    def _state(
-        self, name: str, partition: TopicPartition, manifest: Manifest, comparison: Comparison
-    ) -> TaskState:
-        try:
-            loaded = chain.load(name, manifest, lambda keys: self._store.load(name, keys))
-        except StateLostError as error:
-            raise _lost(partition, error.message) from error
-        state = self._pipeline.new_state()
-        restore(state, [migrated(rows, comparison.findings) for rows in loaded.states])
-        findings = [self._with_history(finding, state) for finding in comparison.findings]
-        if any(finding.verdict is Verdict.INCOMPATIBLE for finding in findings):
-            raise _refusal(partition, findings)
-        return state
 
-    @staticmethod
-    def _with_history(finding: Finding, state: TaskState) -> Finding:
-        """An aggregate without history is right only where no group is there yet."""
-        rows = state[finding.new].rows() if finding.new in state else 0
-        if not (finding.unknown and rows):
-            return finding
-        told = f"{rows} groups in state would have it from here on only"
-        return replace(
-            finding, verdict=Verdict.INCOMPATIBLE, differences=(*finding.differences, told)
-        )
+def _taken(  # noqa: PLR0917 - whose state it is, and what becomes of it
+    store: Store,
+    pipeline: Pipeline,
+    name: str,
+    partition: TopicPartition,
+    manifest: Manifest,
+    comparison: Comparison,
+) -> TaskState:
+    """What a task has kept, as the changed topology has it.
+
+    Raises `StateMismatchError` where it cannot be, `StateLostError` where it is not whole.
+    """
+    try:
+        loaded = chain.load(name, manifest, lambda keys: store.load(name, keys))
+    except StateLostError as error:
+        raise _lost(partition, error.message) from error
+    state = pipeline.new_state()
+    restore(state, [migrated(rows, comparison.findings) for rows in loaded.states])
+    findings = [_with_history(finding, state) for finding in comparison.findings]
+    if any(finding.verdict is Verdict.INCOMPATIBLE for finding in findings):
+        raise _refusal(partition, findings)
+    return state
+
+
+def _with_history(finding: Finding, state: TaskState) -> Finding:
+    """An aggregate without history is right only where no group is there yet."""
+    rows = state[finding.new].rows() if finding.new in state else 0
+    if not (finding.unknown and rows):
+        return finding
+    told = f"{rows} groups in state would have it from here on only"
+    return replace(finding, verdict=Verdict.INCOMPATIBLE, differences=(*finding.differences, told))
 
 
 def compared(
@@ -143,6 +152,11 @@ def compared(
         # Nothing was kept, not even which column the event times were of.
         former = replace(description, operators=())
         return replace(compare(former, description), watermark_us=None)
+    return compare(_former(store, name, partition, manifest), description)
+
+
+def _former(store: Store, name: str, partition: TopicPartition, manifest: Manifest) -> Description:
+    """What the head's checkpoint is of."""
     key = chain.delta_key(manifest.epoch, manifest.attempt)
     (data,) = store.load(name, [key])
     if data is None or codec.digest(data) != manifest.digest:
@@ -156,7 +170,7 @@ def compared(
             "which did not keep what the operators were",
             remedy=BEGIN_ANEW,
         )
-    return compare(Description.parse(told), description)
+    return Description.parse(told)
 
 
 def _refusal(partition: TopicPartition, findings: Sequence[Finding]) -> StateMismatchError:
@@ -173,7 +187,7 @@ def check(plan: Plan, log: Log, store: Store, *, allow_dropped: bool) -> None:
     """Raise `StateMismatchError` where a stage could not take over what its tasks have kept.
 
     Before any stage starts: those in front would have read on by the changed plan, and what they
-    left out by it would be missing when the former topology goes on.
+    left out by it would be missing when the former topology goes on. So it is tried, and let go.
     """
     topic, own = plan.source().topic, (fingerprint(plan), layout(plan))
     # A killed worker's open transaction is its successor's to end: it is not waited for here.
@@ -185,6 +199,40 @@ def check(plan: Plan, log: Log, store: Store, *, allow_dropped: bool) -> None:
         comparison = compared(store, describe(plan), name, partition, manifest)
         if comparison.refused(allow_dropped=allow_dropped):
             raise _refusal(partition, comparison.findings)
+        _taken(store, Pipeline(plan), name, partition, manifest, comparison)
+
+
+def check_places(plans: Sequence[Plan], log: Log, store: Store) -> None:
+    """Raise `StateMismatchError` where stages have changed places: their names come of the order.
+
+    It is seen by what they write: a topic that another one of them has written so far.
+    """
+    wrote: dict[str, set[str]] = {}
+    for plan in plans:
+        heads = log.committed(plan.app, plan.source().topic, stable=False)
+        for partition, head in heads.items():
+            manifest = Manifest.parse(head.metadata)
+            if not manifest.digest:
+                continue
+            with contextlib.suppress(StateLostError, StateMismatchError):  # told where it is loaded
+                former = _former(store, task_name(plan.app, partition), partition, manifest)
+                for topic in _written(former):
+                    wrote.setdefault(topic, set()).add(plan.app)
+    for plan in plans:
+        for topic in sorted(_written(describe(plan))):
+            others = sorted(wrote.get(topic, ()))
+            if others and plan.app not in others:
+                raise StateMismatchError(
+                    f"{plan.app} writes {topic}, which {others[0]} has written so far: they have "
+                    "changed places in the topology, and each would go on with another's state",
+                    remedy="put them in the former order, or give each the name that it had: "
+                    "name=...; or begin anew with `processor reset`; or start with "
+                    "--allow-dropped-state, if it is meant so",
+                )
+
+
+def _written(description: Description) -> set[str]:
+    return {topic for operator in description.operators for topic in operator.sinks}
 
 
 def migrated(state: Mapping[str, Saved], findings: Sequence[Finding]) -> dict[str, Saved]:

@@ -23,8 +23,9 @@ from processor.engine.running.outside import Outside
 from processor.engine.running.succession import Succession
 from processor.engine.running.trim import Trimmer, trimmer_of
 from processor.operators.pipeline import Pipeline
-from processor.plan import nodes, stages
+from processor.plan import nodes
 from processor.plan.fingerprint import Description, describe, fingerprint, identity, layout
+from processor.plan.handed import handed
 from processor.plan.nodes import Plan
 
 
@@ -39,7 +40,7 @@ def identity_of(plan: Plan, options: Options, transactional_id: str, partitions:
         layout(plan), tuple(sink.topic for sink in plan.published() if not sink.internal),
         tuple(set_aside), topic_of(plan.app) if logs else None,
         tuple(sink.topic for sink in plan.sinks if sink.internal),
-        stages.handed(plan), plan.source().internal, identity(plan), plan.counts_lives(),
+        handed(plan), plan.source().internal, identity(plan), plan.counts_lives(),
         any(sink.watermark is not None for sink in plan.sinks),
         plan.source().watermark is not None,
     )  # fmt: skip

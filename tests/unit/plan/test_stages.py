@@ -120,7 +120,7 @@ def test_a_union_has_the_columns_in_the_order_of_the_first_stream() -> None:
     found: list[pl.DataFrame] = []
     driver = TestDriver(app)
     row = {"dt": "2024-01-01T00:00:00", "user": "a", "city": "x", "n": 1, "x": 0.5}
-    driver.feed([row])
+    driver.feed([row], topic="in")
     driver.feed([row], topic="other")
     driver.run()
     assert driver.values("out") == [b"a,1"] * 2
