@@ -9,6 +9,7 @@ from processor.connectors.ports import Log
 from processor.errors import LogError, SettingsError, StateMismatchError
 from processor.model.log import TopicPartition
 from processor.model.manifest import Manifest
+from processor.plan.fingerprint import identity
 from processor.plan.handed import handed
 from processor.plan.nodes import Plan
 
@@ -25,8 +26,8 @@ def check(log: Log, plan: Plan, plans: Sequence[Plan], *, allow_dropped: bool) -
     # A killed worker's open transaction is its successor's to end: it is not waited for here.
     found = log.committed(plan.app, plan.source().topic, stable=False).values()
     heads = [head for head in (Manifest.parse(c.metadata) for c in found) if head.epoch]
-    if not heads and not plan.source().internal and not allow_dropped:
-        _check_group(log, plan, plans)
+    if not plan.source().internal and not allow_dropped:
+        _check_group(log, plan, plans, heads)
     told = {stage for head in heads for stage in head.stages}
     had = {_digits(stage)[0] for stage in told}
     now = {sink.topic: sink.at for sink in plan.sinks if sink.internal}
@@ -62,28 +63,40 @@ def check(log: Log, plan: Plan, plans: Sequence[Plan], *, allow_dropped: bool) -
             _check_layout(log, at_work, reader, f"{what} have other columns than before")
 
 
-def _check_group(log: Log, plan: Plan, plans: Sequence[Plan]) -> None:
+def _check_group(log: Log, plan: Plan, plans: Sequence[Plan], heads: Sequence[Manifest]) -> None:
     """Raise `SettingsError` where another group of the application has read this topic so far.
 
-    Which group a topic is read by comes of the order of the queries, and state behind it stays.
+    Which group a topic is read by comes of the order of the queries, and state stays with a group.
     """
     topic, app = plan.source().topic, plan.whole()
-    reading = {one.app for one in plans if one.source().topic == topic}
+    remedy = (
+        "write the queries in the order that they had, which says what the groups are called; or "
+        "begin anew with `processor reset`, or under another application id (--set app=...); or "
+        "start with --allow-dropped-state, if it is meant so"
+    )
+    reads = {one.app: identity(one) for one in plans if one.source().topic == topic}
+    if any(head.plan != reads[plan.app] and head.plan in reads.values() for head in heads):
+        raise SettingsError(
+            f"{plan.source().at}: queries that read {topic} have changed places: {plan.app} would "
+            "go on where another one has been",
+            remedy=remedy,
+        )
     for group in (app, f"{app}.{topic}", *(f"{app}.{topic}-{n}" for n in (2, 3, 4))):
-        if group in reading:
+        if group in reads:
             continue
         try:
             found = log.committed(group, topic, stable=False).values()
-            begun = any(Manifest.parse(head.metadata).epoch for head in found)
+            former = [head for head in (Manifest.parse(c.metadata) for c in found) if head.epoch]
         except (LogError, StateMismatchError):  # one that may not be looked at, or a stranger's
             continue
-        if begun:
+        # A query without state that was taken out leaves nothing behind.
+        left = any(head.digest or head.plan in reads.values() for head in former)
+        if left or (former and not heads):
             raise SettingsError(
-                f"{plan.source().at}: {topic} would be read from its beginning, by the group "
-                f"{plan.app}, and {group} has read it so far: its rows would count twice",
-                remedy="write the queries in the order that they had, which says what the groups "
-                "are called; or begin anew with `processor reset`, or under another application "
-                "id (--set app=...); or start with --allow-dropped-state, to read it once more",
+                f"{plan.source().at}: {topic} was read by the group {group} so far, which this "
+                f"topology does not have, and would be read by {plan.app}: rows would count twice, "
+                "or not at all",
+                remedy=remedy,
             )
 
 

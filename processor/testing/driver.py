@@ -269,10 +269,10 @@ class TestDriver(Seen):
         return Redrive(route, terms, self.log, self.clock, timeout_s=0.0).run()
 
     # Faults.
-
     def crash_at(self, step: str, worker: Who = 0) -> None:
         """Kill the worker the next time it comes to a step: ``before:commit``, ``after:stage``."""
         check_step(step)
+        self._plan_of(worker)
         self._crashes.setdefault(worker, []).append(step)
 
     def pause_at(self, step: str, worker: Who, meanwhile: Callable[[], None]) -> None:
@@ -289,7 +289,8 @@ class TestDriver(Seen):
 
     def kill(self, worker: Who = 0) -> None:
         """Kill the worker now, between two turns."""
-        killed(self._workers.pop(worker))
+        killed(inline.running(self._workers, worker))
+        del self._workers[worker]
 
     def drop(self, worker: Who = 0) -> None:
         """The worker's process has ended by itself: as `kill`, and no harm if it is gone."""
@@ -302,7 +303,8 @@ class TestDriver(Seen):
 
     def stop(self, worker: Who = 0) -> None:
         """Stop the worker in good order: it leaves the group."""
-        self._workers.pop(worker).close(leave=True)
+        inline.running(self._workers, worker).close(leave=True)
+        del self._workers[worker]
 
     def restart(self, worker: Who = 0) -> None:
         """Start a worker, or a dead one again under the same identity."""

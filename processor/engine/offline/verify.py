@@ -215,6 +215,11 @@ def _judges(
             report.unjudged.append(f"{sink.topic}: it is no topic")
             continue
         topic = sink.topic
+        if surplus and topic in shared:
+            report.notes.append(
+                f"{topic}: other stages write there too, so duplicate and wrong records are not "
+                "looked for"
+            )
         alone = surplus and topic not in shared
         judge = _judge(plan, sink, _bounds(topic, outputs, report, surplus=alone), locator)
         if isinstance(judge, str):

@@ -258,10 +258,47 @@ def test_a_topic_that_another_group_has_read_so_far_is_not_read_from_its_beginni
         driver.feed([{"u": "a"}] * 3, topic=topic)
     driver.run()
     stopped(driver)
-    with pytest.raises(SettingsError, match="has read it so far") as told:
+    with pytest.raises(SettingsError, match="so far, which this topology does not have") as told:
         prepare(driver, queries(after))
     assert "in the order that they had" in told.value.remedy
     prepare(driver, queries(before))
+
+
+def reads(order):
+    """A copy, and a count, each of a read of its own of one topic; the copy may be filtered."""
+    topology = Topology("q")
+    form = Json({"u": pl.String})
+    for query in order:
+        if query == "count":
+            rows = topology.read.kafka("in", format=form, partitioned_by="u")
+            rows.group_by("u").agg(c=F.count()).write.kafka("out", key="u", mode="update")
+        else:
+            topology.read.kafka("in", format=form).write.kafka(query, key="u")
+    return topology
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "refused"),
+    [
+        (("copy", "count"), ("count",), r"was read by the group q\.in so far"),
+        (("copy", "other"), ("other",), r"was read by the group q\.in so far"),
+        (("copy", "count"), ("count", "copy"), "have changed places"),
+        (("copy", "other"), ("other", "copy"), "have changed places"),
+        (("count", "copy"), ("count",), None),
+        (("count", "copy"), ("count", "copy", "other"), None),
+    ],
+)
+def test_of_two_reads_of_a_topic_one_may_go_that_leaves_nothing_behind(before, after, refused):
+    driver = TestDriver(reads(before))
+    driver.feed([{"u": "a"}] * 3, topic="in", key="a")
+    driver.run()
+    stopped(driver)
+    if refused:
+        with pytest.raises(SettingsError, match=refused):
+            prepare(driver, reads(after))
+    else:
+        prepare(driver, reads(after))
+    prepare(driver, reads(after), allow_dropped_state=True)
 
 
 def filtered(*order):
