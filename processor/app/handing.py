@@ -74,7 +74,8 @@ def _check_group(log: Log, plan: Plan, plans: Sequence[Plan], heads: Sequence[Ma
         "begin anew with `processor reset`, or under another application id (--set app=...); or "
         "start with --allow-dropped-state, if it is meant so"
     )
-    reads = {one.app: identity(one) for one in plans if one.source().topic == topic}
+    ours = [one for one in plans if one.whole() == app]
+    reads = {one.app: identity(one) for one in ours if one.source().topic == topic}
     if any(head.plan != reads[plan.app] and head.plan in reads.values() for head in heads):
         raise SettingsError(
             f"{plan.source().at}: queries that read {topic} have changed places: {plan.app} would "

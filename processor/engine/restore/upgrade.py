@@ -207,7 +207,7 @@ def check_places(plans: Sequence[Plan], log: Log, store: Store) -> None:
 
     It is seen by what they write: a topic that another one of them has written so far.
     """
-    wrote: dict[str, set[str]] = {}
+    wrote: dict[tuple[str, str], set[str]] = {}
     for plan in plans:
         heads = log.committed(plan.app, plan.source().topic, stable=False)
         for partition, head in heads.items():
@@ -217,10 +217,10 @@ def check_places(plans: Sequence[Plan], log: Log, store: Store) -> None:
             with contextlib.suppress(StateLostError, StateMismatchError):  # told where it is loaded
                 former = _former(store, task_name(plan.app, partition), partition, manifest)
                 for topic in _written(former):
-                    wrote.setdefault(topic, set()).add(plan.app)
+                    wrote.setdefault((plan.whole(), topic), set()).add(plan.app)
     for plan in plans:
         for topic in sorted(_written(describe(plan))):
-            others = sorted(wrote.get(topic, ()))
+            others = sorted(wrote.get((plan.whole(), topic), ()))
             if others and plan.app not in others:
                 raise StateMismatchError(
                     f"{plan.app} writes {topic}, which {others[0]} has written so far: they have "
