@@ -218,6 +218,7 @@ def check_places(plans: Sequence[Plan], log: Log, store: Store) -> None:
                 former = _former(store, task_name(plan.app, partition), partition, manifest)
                 for topic in _written(former):
                     wrote.setdefault((plan.whole(), topic), set()).add(plan.app)
+                break  # all tasks of a stage write the same topics
     for plan in plans:
         for topic in sorted(_written(describe(plan))):
             others = sorted(wrote.get((plan.whole(), topic), ()))
