@@ -93,8 +93,6 @@ def prepared(
     counts = prepare_topics(used.log, plans, settings, fed)
     for plan in plans if len(plans) > 1 else ():
         upgrade.check(plan, used.log, used.store, allow_dropped=settings.allow_dropped_state)
-    if len(plans) > 1 and not settings.allow_dropped_state:
-        upgrade.check_places(plans, used.log, used.store)
     if settings.on_checkpoint_loss == "changelog":
         create = bool(settings.create_topics) or settings.bootstrap_servers is None
         kept = {plan.app: counts[plan.app] for plan in plans if Pipeline(plan).stateful}

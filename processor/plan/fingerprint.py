@@ -183,7 +183,7 @@ def identity(plan: nodes.Plan) -> str:
     found += [] if source.feed is None else [f"feed {source.feed.describe()}"]
     found += _own(source)
     for sink in plan.sinks:
-        way = [*_steps(sink), sink.topic, told.format_(sink.format), str(sink.key), sink.mode]
+        way = [*steps(sink), sink.topic, told.format_(sink.format), str(sink.key), sink.mode]
         way += [] if sink.watermark is None else [sink.watermark]
         way += [] if sink.timestamp is None else [f"timestamp {sink.timestamp}"]
         way += [] if sink.headers is None else [f"headers {sink.headers}"]
@@ -216,7 +216,7 @@ def _operator(
         tuple((key, str(have[key])) for key in node.keys),
         tuple(cell for a in node.aggregations for cell in _cells(a, have)),
         closing and sinks[0].mode != "complete",
-        _digest("\n".join(_steps(node))),
+        _digest("\n".join(steps(node))),
     )
 
 
@@ -240,7 +240,7 @@ def _gathers(plan: nodes.Plan, columns: schema.Columns) -> list[Operator]:
                 Operator(
                     f"newest-{len(found)}", tuple(sorted({sink.topic for sink in sinks})), None,
                     tuple((key, str(have[key])) for key in node.keys), tuple(cells),
-                    frees=False, steps=_digest("\n".join(_steps(node))),
+                    frees=False, steps=_digest("\n".join(steps(node))),
                 )
             )  # fmt: skip
     return found
@@ -271,7 +271,7 @@ def _side(
             *(Cell(name[2:], ROW, name[2:], str(have[name]), "") for name in kept),
         ),
         frees=True,
-        steps=_digest("\n".join(_steps(node))),
+        steps=_digest("\n".join(steps(node))),
     )
 
 
@@ -294,7 +294,7 @@ def _cells(aggregation: nodes.Aggregation, have: dict[str, pl.DataType]) -> list
     return cells
 
 
-def _steps(node: nodes.Aggregate | nodes.Newest | pairs.Joined | nodes.Sink) -> list[str]:
+def steps(node: nodes.Aggregate | nodes.Newest | pairs.Joined | nodes.Sink) -> list[str]:
     """The rows' way to the operator, from the source on, as text."""
     found: list[str] = []
     step = node.parent

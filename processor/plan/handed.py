@@ -6,17 +6,19 @@ from hashlib import blake2b
 
 from processor.formats.base import describe_columns
 from processor.plan import nodes
+from processor.plan.fingerprint import steps
 
 
 def handed(plan: nodes.Plan) -> tuple[str, ...]:
-    """The internal topics that a stage writes, each with a name of its layout and of its keys.
+    """The internal topics that a stage writes, each with names of its columns, keys and steps.
 
-    Both are eight digits: of the columns with their types, and of those by which rows are dealt
-    out, in their order.
+    Each is eight digits: of the columns with their types, of those by which rows are dealt out, in
+    their order, and of the steps that rows go through before.
     """
     return tuple(
         dict.fromkeys(
             f"{sink.topic}={_digits(sink.format.describe())}{_digits(_dealt_by(sink))}"
+            f"{_digits(' '.join(steps(sink)))}"
             for sink in plan.sinks
             if sink.internal
         )

@@ -77,7 +77,13 @@ def resets(
             remedy="leave --partitions out: all of it begins anew",
         )
     again = to == "earliest" and only is None
-    return {plan.app: _reset_of(plan, log, store, to, only, again=again) for plan in plans}
+    # What is handed to a stage that is new has no topic yet.
+    begun = [plan for plan in plans if not plan.source().internal or _is_there(plan, log)]
+    return {plan.app: _reset_of(plan, log, store, to, only, again=again) for plan in begun}
+
+
+def _is_there(plan: Plan, log: Log) -> bool:
+    return bool(log.describe([plan.source().topic]))
 
 
 def _reset_of(

@@ -15,7 +15,6 @@ run again from its beginning only where the new topology comes to the same state
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -200,40 +199,6 @@ def check(plan: Plan, log: Log, store: Store, *, allow_dropped: bool) -> None:
         if comparison.refused(allow_dropped=allow_dropped):
             raise _refusal(partition, comparison.findings)
         _taken(store, Pipeline(plan), name, partition, manifest, comparison)
-
-
-def check_places(plans: Sequence[Plan], log: Log, store: Store) -> None:
-    """Raise `StateMismatchError` where stages have changed places: their names come of the order.
-
-    It is seen by what they write: a topic that another one of them has written so far.
-    """
-    wrote: dict[tuple[str, str], set[str]] = {}
-    for plan in plans:
-        heads = log.committed(plan.app, plan.source().topic, stable=False)
-        for partition, head in heads.items():
-            manifest = Manifest.parse(head.metadata)
-            if not manifest.digest:
-                continue
-            with contextlib.suppress(StateLostError, StateMismatchError):  # told where it is loaded
-                former = _former(store, task_name(plan.app, partition), partition, manifest)
-                for topic in _written(former):
-                    wrote.setdefault((plan.whole(), topic), set()).add(plan.app)
-                break  # all tasks of a stage write the same topics
-    for plan in plans:
-        for topic in sorted(_written(describe(plan))):
-            others = sorted(wrote.get((plan.whole(), topic), ()))
-            if others and plan.app not in others:
-                raise StateMismatchError(
-                    f"{plan.app} writes {topic}, which {others[0]} has written so far: they have "
-                    "changed places in the topology, and each would go on with another's state",
-                    remedy="put them in the former order, or give each the name that it had: "
-                    "name=...; or begin anew with `processor reset`; or start with "
-                    "--allow-dropped-state, if it is meant so",
-                )
-
-
-def _written(description: Description) -> set[str]:
-    return {topic for operator in description.operators for topic in operator.sinks}
 
 
 def migrated(state: Mapping[str, Saved], findings: Sequence[Finding]) -> dict[str, Saved]:

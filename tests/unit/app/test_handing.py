@@ -7,9 +7,10 @@ import re
 import polars as pl
 import pytest
 
-from processor import Json, Topology, app
+from processor import Json, Queue, Topology, app
 from processor import functions as F
 from processor.app.backends import Backends
+from processor.engine.offline.reset import resets
 from processor.errors import SettingsError, StateMismatchError
 from processor.model.log import TopicPartition
 from processor.settings import Settings
@@ -76,7 +77,7 @@ def test_a_stage_that_is_new_left_out_or_called_otherwise_is_refused(before, aft
     driver = worked(before())
     with pytest.raises(SettingsError, match=words) as caught:
         prepare(driver, after())
-    assert re.findall("name=[^)]+", caught.value.remedy) == ([name] if name else [])
+    assert re.findall("name='[^']*'", caught.value.remedy) == ([name] if name else [])
     assert "--allow-dropped-state" in caught.value.remedy
     prepare(driver, after(), allow_dropped_state=True)
 
@@ -310,13 +311,85 @@ def filtered(*order):
     return topology
 
 
-def test_stages_that_have_changed_places_are_refused_by_what_they_write():
-    driver = at_work(filtered("all", "big"))
-    with pytest.raises(StateMismatchError, match="have changed places") as told:
-        prepare(driver, filtered("big", "all"))
-    assert "name=" in told.value.remedy
+@pytest.mark.parametrize("read", [True, False])
+@pytest.mark.parametrize("after", [("big", "all"), ("big",)])
+def test_stages_that_have_changed_places_are_refused_by_what_is_handed_to_them(read, after):
+    driver = TestDriver(filtered("all", "big"))
+    driver.feed([row(number) for number in range(12)])
+    for _ in range(0 if read else 4):
+        driver.turn(0)
+    if read:
+        driver.run()
+    stopped(driver)
+    for allow in (False, True) if read else (True,):
+        with pytest.raises(SettingsError) as told:
+            prepare(driver, filtered(*after), allow_dropped_state=allow)
+        assert "name=" in told.value.remedy or "--until-caught-up" in told.value.remedy
     prepare(driver, filtered("all", "big"))
-    prepare(driver, filtered("big", "all"), allow_dropped_state=True)
+
+
+def test_a_second_of_two_stages_goes_on_alone_under_the_name_that_it_had():
+    driver = at_work(filtered("all", "big"))
+    topology = Topology("app")
+    rows = topology.read.kafka("in", format=PAID).filter(pl.col("n") > 5)
+    rows.group_by("u", name="by-u-2").agg(c=F.count()).write.kafka("big", mode="update")
+    after = on(driver, topology, allow_dropped_state=True)
+    after.feed([row(10)])
+    after.run()
+    assert after.json("big")[-1] == {"u": "a", "c": 4}
+
+
+def showing(shown):
+    """A copy, and with ``shown`` a function that is called with the rows too."""
+    topology = Topology("app")
+    rows = topology.read.kafka("in", format=PAID)
+    rows.write.kafka("copy")
+    if shown is not None:
+        rows.write.foreach_batch(lambda frame, epoch: shown.extend(frame["n"]), name="show")
+    return topology
+
+
+def test_a_stage_without_state_may_be_added_and_left_out_when_all_is_read():
+    seen = []
+    driver = at_work(showing(None))
+    with_it = on(driver, showing(seen))
+    with_it.feed([row(number) for number in range(20, 24)], partition=1)
+    with_it.run()
+    stopped(with_it)
+    assert sorted(seen) == [20, 21, 22, 23]
+    on(with_it, showing(None))
+    waiting = TestDriver(showing(seen), partitions=2, log=driver.log, store=driver.store)
+    waiting.feed([row(30)], partition=0)
+    for _ in range(4):
+        waiting.turn(0)
+    stopped(waiting)
+    with pytest.raises(SettingsError, match="was handed on to it is not read yet"):
+        prepare(driver, showing(None), allow_dropped_state=True)
+
+
+def queued(*names):
+    topology = Topology("app")
+    for name in names:
+        rows = topology.read.queue(Queue(), format=Json({"n": pl.Int64}), name=name)
+        rows.write.kafka(f"of-{name}")
+    return topology
+
+
+def test_a_feed_that_became_the_first_is_not_published_again():
+    driver = TestDriver(queued("one", "two"))
+    driver.feed([{"n": 1}], topic="app.one")
+    driver.feed([{"n": 2}], topic="app.two")
+    driver.run()
+    stopped(driver)
+    with pytest.raises(SettingsError, match=r"app\.two was read by the group app\.two so far"):
+        prepare(driver, queued("two"))
+
+
+def test_a_reset_by_a_topology_with_a_new_stage_begins_what_there_is():
+    driver = at_work(showing(None))
+    plans = [stage.plan for stage in by("u").stages()]
+    found = resets(plans, driver.log, driver.store, "earliest")
+    assert [*found] == ["app"]
 
 
 def dealt(*columns):
@@ -346,8 +419,14 @@ def test_a_change_that_a_part_of_the_tasks_has_committed_is_not_gone_back_on_bef
 
 
 def test_a_stage_that_was_left_out_and_is_put_back_reads_no_blocks_in_other_columns():
-    driver = stopped_before_the_stage_behind(only_digits())
+    driver = worked(only_digits())
+    waiting = TestDriver(only_digits(), partitions=2, log=driver.log, store=driver.store)
+    waiting.feed([ride(n) for n in range(20, 29)])
+    for _ in range(4):
+        waiting.turn(0)
+    stopped(waiting)
     without = on(driver, stateless_rides(), allow_dropped_state=True)
+    without.feed([ride(30)])
     without.run()
     stopped(without)
     with pytest.raises(SettingsError, match="is not read yet"):
