@@ -14,8 +14,8 @@ from processor.plan.fingerprint import identity
 from processor.plan.handed import handed
 from processor.plan.nodes import STATEFUL, Plan
 
-_READS: Final = 9
-"""So many reads of one topic have groups that are known by their number."""
+_READS: Final = 4
+"""So many reads of one topic have groups that are known by their number: each is asked for."""
 _ANEW: Final = (
     "begin anew with `processor reset` by the topology as it was, or under another application id "
     "(--set app=...)"
@@ -67,10 +67,11 @@ def check(log: Log, plan: Plan, plans: Sequence[Plan], *, allow_dropped: bool) -
                 remedy=f"{former}begin anew with `processor reset`; or start with "
                 "--allow-dropped-state, to count from here on",
             )
-    for one in map(_Handed.parse, handed(plan)):
+    given = [*map(_Handed.parse, handed(plan))]
+    for one in given:
         before = [former for former in told if former.topic == one.topic]
         what = f"{now[one.topic]}: the rows that {plan.app} hands on to the stage {one.topic}"
-        _check_place(one, told, plan, what)
+        _check_place(one, told, given, plan, what)
         _check_keys(one, before, what)
         if {former.columns for former in before} != {one.columns}:
             _check_columns(log, plan, plans, one, before, f"{what} have other columns than before")
@@ -140,18 +141,28 @@ def _waiting(log: Log, stage: str) -> Iterator[tuple[TopicPartition, Sequence[by
 # What is handed on.
 
 
-def _check_place(one: _Handed, told: Sequence[_Handed], plan: Plan, what: str) -> None:
+def _check_place(
+    one: _Handed, told: Sequence[_Handed], given: Sequence[_Handed], plan: Plan, what: str
+) -> None:
     """Raise where a stage is given what another one was given: both have state, and blocks."""
     former = {other.steps for other in told if other.topic == one.topic and other.steps}
     if not former or one.steps in former:
         return
-    others = sorted(other.topic for other in told if other.steps == one.steps)
+    had, have = ({(o.topic, o.steps) for o in some} for some in (told, given))
+    others = [
+        *((f"went to {o} so far", o) for o, steps in sorted(had - have) if steps == one.steps),
+        *(
+            (f"are others than before, which go to {o} now", one.topic)
+            for o, steps in sorted(have - had) if steps in former
+        ),
+    ]  # fmt: skip
     if others:
+        found, name = others[0]
         raise SettingsError(
-            f"{what} went to {others[0]} so far: the stages have changed places, and each would go "
-            "on with the other's state",
-            remedy="put them in the former order, or give each the name that it had: "
-            f"name={_short(others[0], plan)!r}; or {_ANEW}",
+            f"{what} {found}: the stages have changed places, and each would go on with the "
+            "other's state",
+            remedy="put them in the former order, or give the rows' stage the name that it had: "
+            f"name={_short(name, plan)!r}; or {_ANEW}",
         )
 
 
@@ -208,6 +219,8 @@ def _check_group(log: Log, plan: Plan, plans: Sequence[Plan], heads: Sequence[Ma
     )
     ours = [one for one in plans if one.whole() == app]
     reads = {one.app: identity(one) for one in ours if one.source().topic == topic}
+    if heads and all(head.plan == reads[plan.app] for head in heads):
+        return  # the topology as it was
     if any(head.plan != reads[plan.app] and head.plan in reads.values() for head in heads):
         raise SettingsError(
             f"{plan.source().at}: queries that read {topic} have changed places: {plan.app} would "

@@ -328,6 +328,31 @@ def test_stages_that_have_changed_places_are_refused_by_what_is_handed_to_them(r
     prepare(driver, filtered("all", "big"))
 
 
+def test_a_stage_that_is_put_before_another_does_not_take_its_name_and_state():
+    driver = at_work(filtered("big"))
+    with pytest.raises(SettingsError, match=r"which go to app\.by-u-2 now") as told:
+        prepare(driver, filtered("all", "big"), allow_dropped_state=True)
+    assert "name='by-u'" in told.value.remedy
+    after = on(driver, filtered("big", "all"), allow_dropped_state=True)
+    after.feed([row(number) for number in range(20, 24)])
+    after.run()
+    assert sum(after.json("big")[-1 - n]["c"] for n in range(2)) == 6 + 4
+    assert sum(after.json("all")[-1 - n]["c"] for n in range(2)) == 4
+
+
+def test_a_filter_that_one_stage_is_given_may_be_that_of_another_which_stays():
+    def both(*filters):
+        topology = Topology("app")
+        rows = topology.read.kafka("in", format=PAID)
+        for key, least in zip("us", filters, strict=True):
+            some = rows.filter(pl.col("n") > least).select("u", "s")
+            some.group_by(key).agg(c=F.count()).write.kafka(f"of-{key}", mode="update")
+        return topology
+
+    for before, after in (((1, 5), (5, 5)), ((5, 5), (1, 5))):
+        prepare(at_work(both(*before)), both(*after))
+
+
 def test_a_second_of_two_stages_goes_on_alone_under_the_name_that_it_had():
     driver = at_work(filtered("all", "big"))
     topology = Topology("app")
