@@ -12,7 +12,7 @@ from processor.testing.faults import SteppedStore
 _DONE: Final = (
     *(step.value for step in Step),
     *(f"intent-{step.value}" for step in PROMISE),
-    *("acquire", "audit", "call", "collect", "intent", "migrate", "process", "snapshot"),
+    *("acquire", "audit", "call", "clean", "collect", "intent", "migrate", "process", "snapshot"),
 )
 STEPS: Final = frozenset(
     {
