@@ -273,7 +273,6 @@ def _gone_without_state(servers, *, emptied):
     "kafka: the group is gone, and there is no state",
     done="the consumer group of a topology without state is deleted; Redis is as it was",
     expected="stops, names the group; after a reset it goes on; nothing was published twice",
-    in_tests=True,
 )
 def group_gone_without_state(servers):
     _gone_without_state(servers, emptied=False)

@@ -425,7 +425,6 @@ def password(servers):
     "redis: out of memory",
     done="maxmemory below what is used, noeviction: writes are refused; then raised",
     expected="stops by name: maxmemory, also when started again; raised: exact",
-    in_tests=True,
 )
 def out_of_memory(servers):
     counting = Counting(servers)

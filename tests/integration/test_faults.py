@@ -166,6 +166,7 @@ def test_bad_records_go_to_the_dead_letters_and_their_neighbours_pass(bench):
     assert dead == bad
 
 
+@pytest.mark.nightly
 def test_a_dead_letter_that_is_refused_stops_the_run_and_nothing_is_lost(bench):
     bench.topics.create(bench.trips, bench.enriched, max_message_bytes=10_000_000)
     bench.topics.create(bench.dead, max_message_bytes=100_000)
