@@ -9,6 +9,8 @@ from dataclasses import dataclass
 # What the store's client waits for an answer before it gives up, with room for its last try.
 STORE_WAITS_S = 15.0
 ERROR = re.compile(r"^error \((\w+)\): (.*(?:\n  remedy: .*)?)", re.MULTILINE)
+# What the time to stop ran out for, in a process that has no time to tell it at length.
+OVERDUE = re.compile(r'"event":"error","code":"(shutdown)","reason":"([^"]*)')
 BROKEN = re.compile(
     r"Traceback \(most recent call last\)|\"exception\":|Exception in thread|Exception ignored"
     r"|Fatal Python error|Segmentation fault|%[0-3]\|.*assert|terminate called|double free"
@@ -42,7 +44,7 @@ class Ended:
     @property
     def error(self) -> tuple[str, str]:
         """The code and the words of the error that it ended with; empty where it told none."""
-        found = ERROR.findall(self.text)
+        found = ERROR.findall(self.text) or OVERDUE.findall(self.text)
         return found[-1] if found else ("", "")
 
 
@@ -65,6 +67,8 @@ def judged(ended: Ended) -> tuple[bool, str]:
 
 def _explanation(ended: Ended, code: str) -> str:
     joined = JOINED in ended.text
+    if code == "shutdown" and ended.terminated:
+        return "it stood still, or a server did, when it was to stop"
     if code == "store" and ended.recently.store_s >= STORE_WAITS_S:
         return "Redis was away for longer than a worker waits"
     if code == "store" and ended.ever.store_s and not joined:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.campaign import faults
+from tests.campaign import exits, faults
 from tests.campaign.__main__ import UNAVAILABLE
 from tests.campaign.child import ROOT
 from tests.campaign.progress import Past, Seen
@@ -42,6 +42,14 @@ def test_a_minute_of_faults_loses_doubles_and_changes_nothing(tmp_path):
     if done.returncode == UNAVAILABLE and os.environ.get("CI", "").lower() not in ("1", "true"):
         pytest.skip(done.stdout[-500:])
     assert done.returncode == 0, done.stdout[-30_000:] + done.stderr[-5_000:]
+
+
+@pytest.mark.parametrize(("terminated", "explained"), [(True, True), (False, False)])
+def test_a_process_that_stood_still_when_it_was_to_stop_is_explained(terminated, explained):
+    told = '{"event":"error","code":"shutdown","reason":"w: told to stop, and not done after 30 s"}'
+    ended = exits.Ended(2, told, terminated=terminated, killed=False)
+    assert exits.judged(ended)[0] is explained
+    assert "shutdown" in exits.judged(ended)[1]
 
 
 @pytest.mark.parametrize("name", ORACLE)
