@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import polars as pl
 import pytest
@@ -10,8 +11,9 @@ import pytest
 from processor import Json, Topology
 from processor import functions as F
 from processor.connectors.memory.producer import MemoryProducer
+from processor.engine.restore import grown
 from processor.errors import AbortableError, StateMismatchError
-from processor.model.log import TopicPartition
+from processor.model.log import Committed, TopicPartition
 from processor.model.manifest import Manifest
 from processor.testing import Crash, TestDriver
 from tests.unit.engine.offline.test_rescale import grow
@@ -265,3 +267,30 @@ def test_an_added_partition_waits_for_workers_that_know_nothing_of_it():
     fed(driver, 1, 400)
     waited(driver)
     assert (inner(driver), late(driver), counted(driver)) == (0, [], 5)
+
+
+def committed(number: int, manifest: Manifest) -> tuple[TopicPartition, Committed]:
+    return TopicPartition("in", number), Committed(0, str(manifest))
+
+
+ADDED = Manifest(0, "", "", "", None, "f00d", 2, "app.1", former=1)
+
+
+def test_an_added_partition_waits_for_one_that_was_pinned_and_never_had_a_record() -> None:
+    where, pin = committed(1, ADDED)
+    pinned = Manifest(0, "", "", "", None, "f00d", 1, "app.0")
+    assert grown.begun(pin, where, dict([committed(0, pinned)]), 2) is None
+    told = dict([committed(0, replace(pinned, partitions=2))])
+    assert grown.begun(pin, where, told, 2) is not None
+
+
+@pytest.mark.parametrize("time", [60, None])
+def test_an_added_partition_is_idle_where_it_was_given_a_time_and_holds_nothing_back(
+    time: int | None,
+) -> None:
+    where, pin = committed(1, ADDED)
+    other = Manifest(7, "a", "", "", time, "f00d", 2, "app.0", idle=time is None)
+    found = grown.begun(pin, where, dict([committed(0, other)]), 2)
+    assert found is not None
+    manifest = Manifest.parse(found.metadata)
+    assert (manifest.event_time_max, manifest.idle, manifest.former) == (time, time is not None, 0)
