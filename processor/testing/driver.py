@@ -269,6 +269,7 @@ class TestDriver(Seen):
         return Redrive(route, terms, self.log, self.clock, timeout_s=0.0).run()
 
     # Faults.
+
     def crash_at(self, step: str, worker: Who = 0) -> None:
         """Kill the worker the next time it comes to a step: ``before:commit``, ``after:stage``."""
         check_step(step)
@@ -289,8 +290,7 @@ class TestDriver(Seen):
 
     def kill(self, worker: Who = 0) -> None:
         """Kill the worker now, between two turns."""
-        killed(inline.running(self._workers, worker))
-        del self._workers[worker]
+        killed(inline.taken(self._workers, worker))
 
     def drop(self, worker: Who = 0) -> None:
         """The worker's process has ended by itself: as `kill`, and no harm if it is gone."""
@@ -303,8 +303,7 @@ class TestDriver(Seen):
 
     def stop(self, worker: Who = 0) -> None:
         """Stop the worker in good order: it leaves the group."""
-        inline.running(self._workers, worker).close(leave=True)
-        del self._workers[worker]
+        inline.taken(self._workers, worker).close(leave=True)
 
     def restart(self, worker: Who = 0) -> None:
         """Start a worker, or a dead one again under the same identity."""

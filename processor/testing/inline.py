@@ -74,6 +74,13 @@ def running(workers: Mapping[Any, Value], who: object) -> Value:
     return workers[who]
 
 
+def taken(workers: dict[Any, Value], who: object) -> Value:
+    """The worker of this name, out of those that run; raises `ProcessorError` where none does."""
+    found = running(workers, who)
+    del workers[who]
+    return found
+
+
 def plan_of(plans: Sequence[Plan], name: str) -> Plan:
     """The stage of this name, or that a feeder of this name feeds; raises `ProcessorError`."""
     begin = f"{plans[0].app}."

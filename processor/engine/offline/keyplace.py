@@ -8,6 +8,7 @@ from typing import Final
 from processor.connectors.partitioner import partition as partition_of
 from processor.connectors.ports import Log
 from processor.engine.offline.keybytes import KeyBytes
+from processor.engine.restore.grown import OTHERWISE
 from processor.errors import RegistryAwayError, RegistryError, StateMismatchError
 from processor.formats.registered import Registered
 from processor.model.batch import Slice
@@ -19,10 +20,6 @@ from processor.state.base import TaskState
 from processor.state.slab import Slab
 
 LOOKED_AT: Final = 20_000
-OTHERWISE: Final = (
-    "copy the input to a new topic of that many partitions, written by key, and read that under "
-    "another application id; or `processor reset --to latest`, which counts anew from here on"
-)
 
 
 def belongs(key: bytes | None, count: int) -> int:

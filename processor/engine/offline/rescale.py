@@ -29,8 +29,9 @@ from processor.engine.commit.changelog import Changelog
 from processor.engine.commit.checkpoint import Checkpointer
 from processor.engine.commit.task import Task, task_name
 from processor.engine.offline.keybytes import KeyBytes
-from processor.engine.offline.keyplace import OTHERWISE, Keys, belongs, slabs_of
+from processor.engine.offline.keyplace import Keys, belongs, slabs_of
 from processor.engine.offline.reset import check_idle
+from processor.engine.restore.grown import OTHERWISE
 from processor.engine.restore.heal import restore
 from processor.engine.restore.promised import check_kept
 from processor.errors import (

@@ -68,7 +68,7 @@ def verify(
     """Compare all topics that a plan writes with what the spans of its input make.
 
     Those that are ``shared`` other stages write too: whose a record is that is not expected, is not
-    known. Partitions of them are looked at from where they were ``begun`` to be read.
+    known. Internal topics are looked at from where their readers have ``begun``.
 
     Raises `SettingsError` for a range that cannot be recomputed.
     """

@@ -31,11 +31,11 @@ RAISED: Final = (
     "start with --on-partitions-raised rebuild, which deals the state out anew by key where that "
     "is exact; or copy the input by key to a new topic, and read that under another application id"
 )
-TOLD: Final = (
-    "copy the input by key to a new topic of as many partitions, and read that under another "
-    "application id: where watermarks are handed on, state is not dealt out anew; or "
-    "`processor reset --to latest`, which counts anew from here on"
+OTHERWISE: Final = (
+    "copy the input to a new topic of that many partitions, written by key, and read that under "
+    "another application id; or `processor reset --to latest`, which counts anew from here on"
 )
+TOLD: Final = f"where watermarks are handed on, state is not dealt out anew: {OTHERWISE}"
 AGAIN: Final = (
     "start all workers again: they count on the partitions that the topic has when they start, and "
     "the watermark that is handed on is of these"

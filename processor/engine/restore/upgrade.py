@@ -189,16 +189,17 @@ def check(plan: Plan, log: Log, store: Store, *, allow_dropped: bool) -> None:
     left out by it would be missing when the former topology goes on. So it is tried, and let go.
     """
     topic, own = plan.source().topic, (fingerprint(plan), layout(plan))
+    description, pipeline = describe(plan), Pipeline(plan)
     # A killed worker's open transaction is its successor's to end: it is not waited for here.
     for partition, head in sorted(log.committed(plan.app, topic, stable=False).items()):
         manifest = Manifest.parse(head.metadata)
         if manifest.fingerprint in own or not manifest.digest:
             continue
         name = task_name(plan.app, partition)
-        comparison = compared(store, describe(plan), name, partition, manifest)
+        comparison = compared(store, description, name, partition, manifest)
         if comparison.refused(allow_dropped=allow_dropped):
             raise _refusal(partition, comparison.findings)
-        _taken(store, Pipeline(plan), name, partition, manifest, comparison)
+        _taken(store, pipeline, name, partition, manifest, comparison)
 
 
 def migrated(state: Mapping[str, Saved], findings: Sequence[Finding]) -> dict[str, Saved]:

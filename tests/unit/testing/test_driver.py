@@ -1,10 +1,15 @@
+import re
+from pathlib import Path
+
 import polars as pl
 import pytest
 
+import processor
 from processor import Json, Text, Topology
 from processor import functions as F
 from processor.errors import ProcessorError
 from processor.testing import Crash, TestDriver
+from processor.testing.steps import STEPS
 from tests.topologies import ride, rides, stateless, totals, windowed
 
 
@@ -185,6 +190,18 @@ def test_a_step_that_no_worker_comes_to_is_refused_where_it_is_asked_for():
     assert "before:commit" in told.value.remedy
     with pytest.raises(ProcessorError, match="no worker comes to the step"):
         driver.pause_at("commit", 0, driver.run)
+
+
+def test_every_step_that_the_engine_comes_to_can_be_asked_for():
+    root = Path(processor.__file__).parent
+    code = "".join(
+        path.read_text()
+        for room in ("engine/commit", "engine/restore", "engine/running", "feeds")
+        for path in (root / room).glob("*.py")
+    )
+    found = set(re.findall(r'probe\("([^"]+)"\)', code))
+    assert len(found) > 15
+    assert found <= STEPS
 
 
 def test_a_worker_or_a_stage_that_there_is_not_is_told_with_those_that_there_are():
