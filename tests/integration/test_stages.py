@@ -212,6 +212,39 @@ def test_a_reset_begins_all_stages_anew(bench):
     assert "5000 outputs compared: all is right" in staged.command("verify")
 
 
+def test_a_changed_topology_is_refused_with_rows_unread_and_goes_on_where_it_can(bench):
+    staged = Staged(bench, 2_000, partitions=2)
+    staged.run("--until-caught-up").succeeds()
+    later = [orjson.dumps(row) for row in rows(4_000)][2_000:]
+    bench.topics.fill(staged.source, later, partition=0)
+    staged.run("--until-caught-up", "--stages", staged.app).succeeds()  # handed on, and not read
+
+    def changed(code, words, *replaced):
+        text = TOPOLOGY
+        for before, after in replaced:
+            assert before in text
+            text = text.replace(before, after)
+        (bench.directory / "spend.py").write_text(text)
+        run = staged.run("--until-caught-up")
+        assert run.exit_code() == code, run.tail()
+        assert words in run.text(), run.tail()
+
+    handed = len(bench.topics.read(f"{staged.app}.by-user"))
+    more = ("by_user = rows", 'by_user = rows.with_columns(who=pl.col("shop"), m=pl.col("n") * 2)')
+    keys = ('"user").agg(', '"who", "user", name="by-user").agg(')
+    changed(2, "dealt out by other keys", more, keys)
+    changed(2, "is not read yet", more, ('F.sum("n")', 'F.sum("m")'))
+    assert len(bench.topics.read(f"{staged.app}.by-user")) == handed
+    changed(0, "", ('n=F.count(), spent=F.sum("n")', "n=F.count()"))
+    found = bench.topics.read(staged.output)
+    newest = {(r["user"], r["window_start"]): r["n"] for r in map(decoded, found)}
+    assert newest == {group: n for group, (n, _) in expected(4_000).items()}
+
+
+def decoded(message):
+    return orjson.loads(message.value())
+
+
 def test_an_internal_topic_that_others_write_to_stops_the_stage_by_name(bench):
     staged = Staged(bench, 500, partitions=1)
     staged.run("--until-caught-up").succeeds()
